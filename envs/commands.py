@@ -1,0 +1,44 @@
+"""Velocity commands: drawn at a reset, drawn again after a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandConfig:
+    """Forward velocities the policy is asked for."""
+
+    velocity_min: float = 0.05
+    """Lowest forward velocity drawn [m/s]."""
+    velocity_max: float = 0.55
+    """Highest forward velocity drawn [m/s]."""
+    standing_probability: float = 0.0
+    """Share of draws that ask for standing (0 m/s) instead."""
+    resample_s: float = 10.0
+    """Time after which a new velocity is drawn [s]; beyond the episode's length: never."""
+
+    def __post_init__(self) -> None:
+        if self.velocity_max < self.velocity_min:
+            raise ValueError(
+                f"command.velocity_max {self.velocity_max} m/s is below "
+                f"command.velocity_min {self.velocity_min} m/s"
+            )
+        if not 0.0 <= self.standing_probability <= 1.0:
+            raise ValueError(
+                f"command.standing_probability is {self.standing_probability}; allowed: 0 to 1"
+            )
+        if self.resample_s <= 0.0:
+            raise ValueError(f"command.resample_s is {self.resample_s} s; it must be positive")
+
+
+def sample_velocity(num: int, config: CommandConfig, generator: torch.Generator) -> Tensor:
+    """Forward velocities (num,) [m/s], drawn uniformly, some of them 0."""
+    device = generator.device
+    uniform = torch.rand(num, generator=generator, device=device)
+    velocity = config.velocity_min + uniform * (config.velocity_max - config.velocity_min)
+    standing = torch.rand(num, generator=generator, device=device) < config.standing_probability
+    return torch.where(standing, torch.zeros_like(velocity), velocity)

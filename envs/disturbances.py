@@ -1,0 +1,58 @@
+"""Pushes: short horizontal forces on the root at random times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig:
+    """Random pushes."""
+
+    force_max: float = 0.0
+    """Largest force [N]; each push draws its size from U(0, force_max), its direction uniformly."""
+    duration_s: float = 0.12
+    """How long a push lasts [s]."""
+    interval_s: float = 4.0
+    """Mean time between the starts of two pushes [s]."""
+
+    def __post_init__(self) -> None:
+        if self.force_max < 0.0:
+            raise ValueError(f"push.force_max is {self.force_max} N; it must not be negative")
+        if not 0.0 < self.duration_s < self.interval_s:
+            raise ValueError(
+                f"push.duration_s is {self.duration_s} s; allowed: between 0 and "
+                f"push.interval_s {self.interval_s} s"
+            )
+
+
+def push_force(
+    force: Tensor, remaining: Tensor, config: PushConfig, ctrl_dt: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Horizontal force of this step and the steps it goes on for.
+
+    Pushes start as a Poisson process: in each step in which none acts, with probability
+    ctrl_dt / interval_s.
+
+    Args:
+        force: (E, 2) force of the last step, world [N].
+        remaining: (E,) steps the last push still acts, 0 for none.
+        config: size and timing.
+        ctrl_dt: control step [s].
+        generator: source of randomness.
+
+    Returns:
+        force (E, 2) world [N], zero where no push acts, and remaining (E,).
+    """
+    draw = torch.rand(3, force.shape[0], generator=generator, device=force.device)
+    starts = (remaining <= 0) & (draw[0] < ctrl_dt / config.interval_s)
+    angle, size = 2.0 * torch.pi * draw[1], config.force_max * draw[2]
+    fresh = torch.stack([size * torch.cos(angle), size * torch.sin(angle)], dim=-1)
+    steps = max(1, round(config.duration_s / ctrl_dt))
+    remaining = torch.where(starts, torch.full_like(remaining, steps), remaining)
+    acting = remaining > 0
+    force = torch.where(starts[:, None], fresh, force) * acting[:, None]
+    return force, (remaining - 1).clamp(min=0)

@@ -1,0 +1,44 @@
+"""Style features: the only definition, for policy and reference alike."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from envs.layout import Field, Layout
+from envs.measurements import measure
+from envs.physics.base import PhysicsState
+from envs.robot import RobotSpec
+
+
+def amp_layout(robot: RobotSpec) -> Layout:
+    """Layout of `amp_features`."""
+    joints = robot.num_joints
+    return Layout(
+        "amp",
+        (
+            Field("gravity", 3, "1", "body", "unit gravity direction"),
+            Field("linvel", 3, "m/s", "heading", "root velocity"),
+            Field("angvel", 3, "rad/s", "body", "root angular velocity"),
+            Field("joint_pos", joints, "rad", "joint", "joint positions"),
+            Field("joint_vel", joints, "rad/s", "joint", "joint velocities"),
+            Field("sole_pos", 6, "m", "heading", "left and right sole centre from the root"),
+        ),
+    )
+
+
+def amp_features(state: PhysicsState, robot: RobotSpec) -> Tensor:
+    """Style features (E, F) of one instant, in `amp_layout` order.
+
+    They do not change when the world is turned about the vertical or moved, and hold neither contacts
+    nor root height: both differ between engines and terrains. Peng et al. 2021 (AMP,
+    arXiv:2104.02180), section 5.2, with projected gravity in place of the root's orientation.
+    """
+    m = measure(state, robot)
+    return amp_layout(robot).pack(
+        gravity=m.gravity_b,
+        linvel=m.linvel_h,
+        angvel=m.angvel_b,
+        joint_pos=m.joint_pos,
+        joint_vel=m.joint_vel,
+        sole_pos=m.sole_pos_h.flatten(1),
+    )

@@ -1,0 +1,95 @@
+"""What is measured of a robot at one instant: named quantities with units and frames.
+
+Rewards, observations, terminations and gait metrics judge these quantities and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.frames import projected_gravity, roll_pitch, world_to_heading, yaw
+from envs.physics.base import PhysicsState
+from envs.robot import RobotSpec
+
+FEET = ("left_foot", "right_foot")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Quantities of all simulations at one instant; E simulations, J joints, 2 feet, 4 plates."""
+
+    height: Tensor
+    """(E,) [m]: root origin above the world origin."""
+    roll: Tensor
+    """(E,) [rad]."""
+    pitch: Tensor
+    """(E,) [rad]: positive leans forward."""
+    yaw: Tensor
+    """(E,) [rad]: heading in the world."""
+    gravity_b: Tensor
+    """(E, 3): unit gravity direction in the body frame."""
+    linvel_h: Tensor
+    """(E, 3) [m/s]: root velocity in the heading frame."""
+    angvel_b: Tensor
+    """(E, 3) [rad/s]: root angular velocity in the body frame."""
+    joint_pos: Tensor
+    """(E, J) [rad]."""
+    joint_vel: Tensor
+    """(E, J) [rad/s]."""
+    torque: Tensor
+    """(E, J) [N m]: actuator torque in the last substep."""
+    plate_force: Tensor
+    """(E, 4) [N]: vertical support of each contact plate in the last substep, never negative."""
+    foot_force: Tensor
+    """(E, 2) [N]: vertical support of each foot, the sum of its plates."""
+    sole_pos_w: Tensor
+    """(E, 2, 3) [m]: sole centre under the ankle axis."""
+    sole_linvel_w: Tensor
+    """(E, 2, 3) [m/s]."""
+    sole_pos_h: Tensor
+    """(E, 2, 3) [m]: sole centre relative to the root origin, heading frame."""
+
+
+def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
+    """Named quantities of the physics state; fresh tensors that outlive it."""
+    root_pos, quat = state.qpos[:, :3], state.qpos[:, 3:7]
+    roll, pitch = roll_pitch(quat)
+    sensors = robot.sensors
+
+    def per_foot(quantity: str) -> Tensor:
+        slices = [sensors[f"{foot}_{quantity}"] for foot in FEET]
+        return torch.stack([state.sensordata[:, where] for where in slices], dim=1)
+
+    # A netforce contact sensor reads found, then the world force on its second geom. The plates are
+    # measured along world z; its sign depends on the geom order, the support never does.
+    plates = [sensors[f"{plate}_contact"] for plate in robot.plate_names]
+    plate_force = torch.stack([state.sensordata[:, where.start + 3] for where in plates], dim=1)
+    plate_force = plate_force.abs()
+    foot_force = torch.zeros_like(plate_force[:, : len(FEET)]).index_add(
+        1, robot.plate_foot, plate_force
+    )
+    torque = torch.cat(
+        [state.sensordata[:, sensors[f"{joint}_torque"]] for joint in robot.joint_names], dim=1
+    )
+    sole_pos_w = per_foot("pos")
+    relative = sole_pos_w - root_pos[:, None]
+    return Measurements(
+        height=root_pos[:, 2].clone(),
+        roll=roll,
+        pitch=pitch,
+        yaw=yaw(quat),
+        gravity_b=projected_gravity(quat),
+        linvel_h=world_to_heading(state.qvel[:, :3], quat),
+        angvel_b=state.qvel[:, 3:6].clone(),
+        joint_pos=state.qpos[:, robot.joint_qpos_adr],
+        joint_vel=state.qvel[:, robot.joint_qvel_adr],
+        torque=torque,
+        plate_force=plate_force,
+        foot_force=foot_force,
+        sole_pos_w=sole_pos_w,
+        sole_linvel_w=per_foot("linvel"),
+        sole_pos_h=world_to_heading(relative, quat[:, None].expand(-1, len(FEET), -1)),
+    )

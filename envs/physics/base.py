@@ -1,0 +1,101 @@
+"""What the environment asks of a physics engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PhysicsState:
+    """What an engine reports of all simulations; float32 tensors on the engine's device.
+
+    The tensors may be views of engine memory: they are valid until the next call on the engine, and
+    whatever outlives it must be computed from them or cloned.
+    """
+
+    qpos: Tensor
+    """(num_envs, nq): root position [m] and orientation (wxyz), then joints [rad]."""
+    qvel: Tensor
+    """(num_envs, nv): root linear velocity in world [m/s], angular in body [rad/s], joints [rad/s]."""
+    sensordata: Tensor
+    """(num_envs, nsensordata): all MJCF sensors; slices by name are in `RobotSpec.sensors`."""
+
+    def clone(self) -> PhysicsState:
+        """The same values in memory of their own."""
+        return PhysicsState(self.qpos.clone(), self.qvel.clone(), self.sensordata.clone())
+
+
+class PhysicsError(RuntimeError):
+    """The engine cannot go on; the message names the simulation and the remedy."""
+
+
+@runtime_checkable
+class PhysicsBackend(Protocol):
+    """Many simulations of one model, stepped together.
+
+    Position- and velocity-dependent sensors are those of the state reported; contact forces,
+    actuator forces and accelerations are those of the last substep before it.
+    """
+
+    model: Any
+    """The compiled MjModel all simulations share."""
+    num_envs: int
+    device: torch.device
+
+    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+        """Advance every simulation by `decimation` substeps.
+
+        Args:
+            ctrl: (num_envs, nu) position targets [rad], held over the substeps.
+            xfrc_applied: (num_envs, nbody, 6) force [N] and torque [N m] on each body's centre of
+                mass, world frame, held over the substeps; None for none.
+            decimation: number of substeps, >= 1.
+        """
+        ...
+
+    def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor, ctrl: Tensor) -> None:
+        """Set the masked simulations to a state; the others are untouched.
+
+        Args:
+            mask: (num_envs,) bool.
+            qpos: (num_envs, nq); only masked rows are read.
+            qvel: (num_envs, nv); only masked rows are read.
+            ctrl: (num_envs, nu); position targets the reset state's forces are computed with.
+        """
+        ...
+
+    def state(self) -> PhysicsState:
+        """The present state of all simulations."""
+        ...
+
+    def expand(self, field: str) -> Any:
+        """Per-simulation values (num_envs, ...) of a model field; writes take effect at once.
+
+        Raises:
+            ValueError: the engine has no such field.
+        """
+        ...
+
+    def set_const(self) -> None:
+        """Recompute the constants that depend on expanded fields (after writing masses, say)."""
+        ...
+
+    def health(self) -> Tensor:
+        """(num_envs,) int32 bit mask of what went wrong in the last step; see `HEALTH_BITS`."""
+        ...
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Everything a later step depends on, in memory of its own, for an exact resume."""
+        ...
+
+    def restore(self, snapshot: dict[str, Tensor]) -> None:
+        """Put back what `snapshot` returned; the next step is the one that would have followed."""
+        ...
+
+
+HEALTH_BITS = {"nonfinite": 1, "engine": 2, "overflow": 4}
+"""Names of the bits `PhysicsBackend.health` sets."""

@@ -1,0 +1,131 @@
+"""Native MuJoCo: `mujoco.batch.Batch`, many simulations on a pool of CPU threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+from mujoco.batch import Batch, SimulationError
+from torch import Tensor
+
+from envs.physics.base import HEALTH_BITS, PhysicsState
+
+_STATE_FIELDS = ("time", "qpos", "qvel", "qacc_warmstart", "ctrl", "xfrc_applied")
+
+
+def physical_cores() -> int:
+    """Number of physical cores this process may use; two threads of one core count once."""
+    cores = set()
+    for cpu in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings.read_text().strip() if siblings.exists() else str(cpu))
+    return len(cores) or os.cpu_count() or 1
+
+
+class NativePhysics:
+    """`PhysicsBackend` on native MuJoCo; results do not depend on the number of threads."""
+
+    def __init__(
+        self, model: mujoco.MjModel, num_envs: int, num_threads: int | None = None
+    ) -> None:
+        """Allocates the simulations at the model's default state.
+
+        Args:
+            model: the compiled model; copied by the engine.
+            num_envs: number of simulations, >= 1.
+            num_threads: threads stepping them; None for `physical_cores()`.
+
+        Raises:
+            ValueError: a count below 1, or a model on which auto-reset would hide bad states.
+        """
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; allowed: 1 or more")
+        if num_threads is not None and num_threads < 1:
+            raise ValueError(f"num_threads is {num_threads}; allowed: 1 or more, or null for all")
+        if not model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_AUTORESET:
+            raise ValueError(
+                "the model resets bad states by itself; set <flag autoreset='disable'/> in <option> "
+                "so that they are seen"
+            )
+        self.model = model
+        self.num_envs = num_envs
+        self.device = torch.device("cpu")
+        self.num_threads = min(num_threads or physical_cores(), num_envs)
+        self._batch = Batch(model, num_envs, self.num_threads)
+        self._fields = {name: self._batch.bind(name) for name in _STATE_FIELDS}
+        self._sensordata = self._batch.bind("sensordata")
+        self._failed = np.zeros(num_envs, dtype=bool)
+        self._batch.forward()
+
+    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+        """See `PhysicsBackend.step`."""
+        self._fields["ctrl"][:] = ctrl.numpy()
+        self._fields["xfrc_applied"][:] = 0.0 if xfrc_applied is None else xfrc_applied.numpy()
+        self._failed[:] = False
+        try:
+            # mjSTAGE_VEL refreshes what depends on position and velocity at the new state; forces
+            # stay those of the last substep.
+            self._batch.step(nstep=decimation, stage=mujoco.mjtStage.mjSTAGE_VEL)
+        except SimulationError as error:
+            self._failed[error.ids] = True
+
+    def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor, ctrl: Tensor) -> None:
+        """See `PhysicsBackend.reset`."""
+        rows = mask.numpy()
+        if not rows.any():  # free here: the mask is in host memory
+            return
+        self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._fields["qpos"][rows] = qpos.numpy()[rows]
+        self._fields["qvel"][rows] = qvel.numpy()[rows]
+        self._fields["ctrl"][rows] = ctrl.numpy()[rows]
+        # All stages: without the acceleration stage the rows' force sensors would hold another
+        # simulation's values.
+        self._batch.forward(rows)
+        self._failed[rows] = False
+
+    def state(self) -> PhysicsState:
+        """See `PhysicsBackend.state`; float32 copies of the engine's float64 rows."""
+        return PhysicsState(
+            qpos=_float32(self._fields["qpos"]),
+            qvel=_float32(self._fields["qvel"]),
+            sensordata=_float32(self._sensordata),
+        )
+
+    def expand(self, field: str) -> np.ndarray:
+        """See `PhysicsBackend.expand`; a live array (num_envs, ...)."""
+        try:
+            return self._batch.expand(field)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no per-environment model field {field!r}: {error}") from error
+
+    def set_const(self) -> None:
+        """See `PhysicsBackend.set_const`."""
+        self._batch.set_const()
+
+    def health(self) -> Tensor:
+        """See `PhysicsBackend.health`."""
+        finite = np.isfinite(self._fields["qpos"]).all(1) & np.isfinite(self._fields["qvel"]).all(1)
+        bits = np.where(finite, 0, HEALTH_BITS["nonfinite"])
+        bits |= np.where(self._failed, HEALTH_BITS["engine"], 0)
+        return torch.from_numpy(bits.astype(np.int32))
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """See `PhysicsBackend.snapshot`; float64, so that a resume is exact."""
+        return {name: torch.from_numpy(rows.copy()) for name, rows in self._fields.items()}
+
+    def restore(self, snapshot: dict[str, Tensor]) -> None:
+        """See `PhysicsBackend.restore`."""
+        for name, rows in self._fields.items():
+            if snapshot[name].shape != rows.shape:
+                raise ValueError(
+                    f"the saved simulation state has {name} of shape {tuple(snapshot[name].shape)}, "
+                    f"this environment {rows.shape}; resume with the same num_envs"
+                )
+            rows[:] = snapshot[name].numpy()
+
+
+def _float32(rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(rows.astype(np.float32))

@@ -1,0 +1,119 @@
+"""What the arithmetic needs to know of a robot, as tensors; no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LegGeometry:
+    """Planar leg chain at the zero pose, equal on both sides [m]."""
+
+    hip_pitch_pos: tuple[float, float, float]
+    """Left hip-pitch axis relative to the root origin (x forward, y left, z up)."""
+    hip_roll_pos: tuple[float, float, float]
+    """Left hip-roll axis relative to the root origin."""
+    leg_y: float
+    """Lateral offset of the left knee, ankle and sole centre from the root origin."""
+    thigh: float
+    """Hip-pitch axis to knee axis."""
+    shank: float
+    """Knee axis to ankle axis."""
+    ankle_height: float
+    """Ankle axis above the sole plane, foot flat."""
+    heel: float
+    """Rear edge of the sole behind the ankle axis (negative x)."""
+    toe: float
+    """Front edge of the sole ahead of the ankle axis."""
+    sole_width: float
+
+    @property
+    def leg_length(self) -> float:
+        """Hip-pitch axis to sole, leg straight."""
+        return self.thigh + self.shank + self.ankle_height
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """Names, addresses, limits and symmetry of one robot. J joints, in actuator order."""
+
+    name: str
+    root_body: int
+    """Index of the floating body, for external wrenches."""
+    joint_names: tuple[str, ...]
+    joint_qpos_adr: Tensor
+    """(J,) long: joint positions in qpos."""
+    joint_qvel_adr: Tensor
+    """(J,) long: joint velocities in qvel."""
+    joint_range: Tensor
+    """(J, 2) [rad]: lower and upper stop."""
+    joint_max_velocity: Tensor
+    """(J,) [rad/s]: nominal servo speed; normalises observations."""
+    home_qpos: Tensor
+    """(nq,): keyframe `home`."""
+    kp: Tensor
+    """(J,) [N m/rad]: position gain."""
+    kv: Tensor
+    """(J,) [N m s/rad]: velocity gain."""
+    torque_limit: Tensor
+    """(J,) [N m]."""
+    mirror_index: Tensor
+    """(J,) long: the joint on the other side."""
+    mirror_sign: Tensor
+    """(J,): a mirrored pose is mirror_sign * q[mirror_index] (physical signs)."""
+    action_sign: Tensor
+    """(J,): sign from policy space to joint space; equal actions move both legs alike."""
+    plate_names: tuple[str, ...]
+    """Contact plates in observation order: left toe, left heel, right toe, right heel."""
+    plate_foot: Tensor
+    """(plates,) long: the foot (0 left, 1 right) each plate belongs to."""
+    mass: float
+    """Total mass [kg]."""
+    gravity: float
+    """Magnitude of gravity [m/s^2]."""
+    leg: LegGeometry
+    sensors: dict[str, slice]
+    """Sensor name -> slice of sensordata."""
+    digest: str
+    """16 hex digits over everything that changes the robot's motion."""
+
+    @property
+    def num_joints(self) -> int:
+        """J."""
+        return len(self.joint_names)
+
+    @property
+    def weight(self) -> float:
+        """m g [N]."""
+        return self.mass * self.gravity
+
+    @property
+    def joint_home(self) -> Tensor:
+        """(J,) [rad]: joints of keyframe `home`."""
+        return self.home_qpos[self.joint_qpos_adr]
+
+    @property
+    def joint_center(self) -> Tensor:
+        """(J,) [rad]: middle of each joint's range."""
+        return self.joint_range.mean(-1)
+
+    @property
+    def joint_half_span(self) -> Tensor:
+        """(J,) [rad]: half of each joint's range."""
+        return (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
+
+    def mirror_joints(self, joints: Tensor) -> Tensor:
+        """Joint positions, velocities or torques (..., J) of the mirrored robot."""
+        return joints[..., self.mirror_index] * self.mirror_sign
+
+    def to(self, device: torch.device | str) -> RobotSpec:
+        """The same robot with its tensors on `device`."""
+        moved = {
+            f.name: getattr(self, f.name).to(device)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)

@@ -1,0 +1,116 @@
+"""Start states: the home pose with noise, or states of a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.robot import RobotSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetConfig:
+    """Noise on the state an episode starts in."""
+
+    joint_noise: float = 0.05
+    """Joint positions move by U(-joint_noise, joint_noise) [rad], within their ranges."""
+    velocity_noise: float = 0.05
+    """Root and joint velocities move by U(-velocity_noise, velocity_noise) [m/s, rad/s]."""
+
+    def __post_init__(self) -> None:
+        if self.joint_noise < 0 or self.velocity_noise < 0:
+            raise ValueError(
+                f"reset.joint_noise {self.joint_noise} rad and reset.velocity_noise "
+                f"{self.velocity_noise} must not be negative"
+            )
+
+
+@dataclass(frozen=True)
+class StartStates:
+    """States an episode may start in, and the velocity asked for after that."""
+
+    qpos: Tensor
+    """(N, nq)."""
+    qvel: Tensor
+    """(N, nv)."""
+    velocity_command: Tensor
+    """(N,) [m/s]."""
+    probability: float
+    """Share of the resets that start in one of them."""
+
+    @classmethod
+    def checked(
+        cls,
+        qpos: Tensor,
+        qvel: Tensor,
+        velocity_command: Tensor,
+        probability: float,
+        robot: RobotSpec,
+    ) -> StartStates:
+        """Start states whose shapes fit the robot.
+
+        Raises:
+            ValueError: they do not, or the probability is not in [0, 1].
+        """
+        nq, num = robot.home_qpos.shape[0], qpos.shape[0]
+        expected = ((num, nq), (num, nq - 1), (num,))
+        shapes = (tuple(qpos.shape), tuple(qvel.shape), tuple(velocity_command.shape))
+        if num == 0 or shapes != expected:
+            raise ValueError(
+                f"start states (qpos, qvel, command) have shapes {shapes}; expected {expected}, N > 0"
+            )
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"start state probability is {probability}; allowed: 0 to 1")
+        device = robot.home_qpos.device
+        return cls(
+            qpos.to(device, torch.float32),
+            qvel.to(device, torch.float32),
+            velocity_command.to(device, torch.float32),
+            probability,
+        )
+
+
+def noisy_start(
+    num: int,
+    robot: RobotSpec,
+    config: ResetConfig,
+    starts: StartStates | None,
+    velocity_command: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """State and command to begin an episode with.
+
+    Args:
+        num: number of simulations E.
+        robot: the robot; its home pose is the start where no given state is drawn.
+        config: noise.
+        starts: states that may be drawn, or None.
+        velocity_command: (E,) [m/s], kept where the start is the home pose.
+        generator: source of randomness.
+
+    Returns:
+        qpos (E, nq), qvel (E, nv), velocity command (E,).
+    """
+    device = robot.home_qpos.device
+    nq = robot.home_qpos.shape[0]
+    qpos = robot.home_qpos.expand(num, -1).clone()
+    qvel = torch.zeros(num, nq - 1, device=device)
+    if starts is not None:
+        pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
+        given = torch.rand(num, generator=generator, device=device) < starts.probability
+        qpos = torch.where(given[:, None], starts.qpos[pick], qpos)
+        qvel = torch.where(given[:, None], starts.qvel[pick], qvel)
+        velocity_command = torch.where(given, starts.velocity_command[pick], velocity_command)
+
+    def noise(columns: int, size: float) -> Tensor:
+        return size * (
+            2.0 * torch.rand(num, columns, generator=generator, device=device) - 1.0
+        )
+
+    joints = qpos[:, robot.joint_qpos_adr] + noise(robot.num_joints, config.joint_noise)
+    qpos[:, robot.joint_qpos_adr] = torch.clamp(
+        joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
+    )
+    return qpos, qvel + noise(nq - 1, config.velocity_noise), velocity_command

@@ -1,0 +1,38 @@
+"""Tests of envs.commands."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from envs.commands import CommandConfig, sample_velocity
+
+
+def test_draws_cover_the_range_and_the_standing_share() -> None:
+    config = CommandConfig(velocity_min=0.2, velocity_max=0.6, standing_probability=0.25)
+    drawn = sample_velocity(20000, config, torch.Generator().manual_seed(1))
+    standing = drawn == 0.0
+    assert standing.float().mean().item() == pytest.approx(0.25, abs=0.02)
+    moving = drawn[~standing]
+    assert 0.2 <= moving.min() < 0.21 and 0.59 < moving.max() <= 0.6
+    assert moving.mean().item() == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_seed_repeats_the_draws() -> None:
+    first, second = (
+        sample_velocity(8, CommandConfig(), torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"velocity_min": 0.5, "velocity_max": 0.1},
+        {"standing_probability": 1.5},
+        {"resample_s": 0.0},
+    ],
+)
+def test_refuses_settings_that_cannot_work(bad: dict) -> None:
+    with pytest.raises(ValueError, match="command\\."):
+        CommandConfig(**bad)

@@ -1,0 +1,282 @@
+"""Tests of envs.locomotion: TorchRL's contract, resets, time-outs, start states, resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torchrl.envs.utils import check_env_specs
+
+from envs.commands import CommandConfig
+from envs.disturbances import PushConfig
+from envs.harness import HarnessConfig
+from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.starts import ResetConfig
+
+NUM = 6
+QUIET = ResetConfig(joint_noise=0.0, velocity_noise=0.0)
+
+
+def make(seed: int = 0, num: int = NUM, **config: object) -> LocomotionEnv:
+    return LocomotionEnv(LocomotionConfig(**config), num, seed=seed)  # type: ignore[arg-type]
+
+
+def rollout(env: LocomotionEnv, steps: int, seed: int = 0) -> TensorDict:
+    """(num_envs, steps) of random actions through the fused step."""
+    generator = torch.Generator().manual_seed(seed)
+    root, steps_taken = env.reset(), []
+    for _ in range(steps):
+        action = 2 * torch.rand(env.num_envs, 8, generator=generator) - 1
+        taken, following = env.step_and_maybe_reset(root.set("action", action))
+        steps_taken.append(taken.clone(recurse=False))
+        root = following
+    return torch.stack(steps_taken, dim=1)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("harness", [None, HarnessConfig()], ids=["free", "harness"])
+def test_specs_hold(harness: HarnessConfig | None) -> None:
+    check_env_specs(make(harness=harness), break_when_any_done="both")
+
+
+def test_nothing_aliases_the_next_step() -> None:
+    """What a step returned does not change when later ones run."""
+    env = make()
+    root = env.reset()
+    first, following = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    kept, kept_root = first.clone(), following.clone()
+    for _ in range(3):
+        _, following = env.step_and_maybe_reset(following.set("action", torch.ones(NUM, 8)))
+    assert (first == kept).all()
+    assert (first.get("next") == kept.get("next")).all()
+    pointers = [t.data_ptr() for t in kept_root.values(True, True)]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_steps_differ_from_each_other() -> None:
+    data = rollout(make(), 8)
+    observation = data["next", "observation"]
+    assert not torch.allclose(observation[:, 0], observation[:, 1])
+    assert torch.equal(data["observation"][:, 1:][~data["next", "done"][:, :-1, 0]],
+                       observation[:, :-1][~data["next", "done"][:, :-1, 0]])  # fmt: skip
+
+
+def test_fused_step_equals_step_and_reset() -> None:
+    """Where nothing ends, the fused path is plain stepping."""
+    fused, plain = make(seed=3), make(seed=3)
+    root, other = fused.reset(), plain.reset()
+    action = 0.1 * torch.ones(NUM, 8)
+    for _ in range(5):
+        taken, root = fused.step_and_maybe_reset(root.set("action", action))
+        other = plain.step(other.set("action", action))["next"]
+    # The fused path draws reset states each step; physics does not depend on the draws.
+    assert torch.allclose(taken["next", "observation"], other["observation"], atol=1e-6)
+
+
+def test_same_seed_same_rollout_other_seed_another() -> None:
+    a, b, c = (rollout(make(seed=s), 30) for s in (1, 1, 2))
+    assert torch.equal(a["next", "observation"], b["next", "observation"])
+    assert not torch.equal(a["observation"][:, 0], c["observation"][:, 0])
+
+
+def test_time_out_keeps_the_true_last_observation() -> None:
+    """At a time-out `next` holds the walked state, the root a fresh start; nothing terminated."""
+    env = make(episode_length_s=0.2, reset=QUIET)
+    data = rollout(env, 12)
+    done = data["next", "done"][..., 0]
+    assert done[:, 9].all() and not done[:, :9].any()
+    assert data["next", "truncated"][:, 9].all() and not data["next", "terminated"].any()
+    home = env.reset()["observation"]
+    last, fresh = data["next", "observation"][:, 9], data["observation"][:, 10]
+    joint_pos = env.layouts["observation"].slices["joint_pos"]
+    assert torch.allclose(fresh[:, joint_pos], home[:, joint_pos], atol=1e-5)
+    assert (last[:, joint_pos] - fresh[:, joint_pos]).abs().max() > 0.05
+    assert data["next", "metrics", "episode_length"][:, :, 0].tolist()[0] == [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 2,
+    ]  # fmt: skip
+
+
+def test_a_fall_terminates_and_is_no_time_out() -> None:
+    env = make(reset=QUIET)
+    root = env.reset()
+    robot = env.robot
+    tipped = robot.home_qpos.repeat(NUM, 1)
+    tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])  # 52 degrees forward
+    mask = torch.zeros(NUM, dtype=torch.bool)
+    mask[2] = True
+    env.set_state(mask, tipped, torch.zeros(NUM, 14))
+    taken, following = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    after = taken["next"]
+    assert after["terminated"][:, 0].tolist() == mask.tolist()
+    assert not after["truncated"].any()
+    assert after["terms", "termination"][2] < 0
+    # The features before the reset are those of the fall, after it those of a fresh start.
+    gravity_x = env.layouts["amp"].slices["gravity"].start
+    assert after["amp"][2, gravity_x] > 0.7 > 0.1 > following["amp"][2, gravity_x].abs()
+
+
+def test_reward_is_the_sum_of_its_terms_and_the_return_their_total() -> None:
+    data = rollout(make(), 20)
+    terms = torch.stack(list(data["next", "terms"].values())).sum(0)
+    assert torch.allclose(terms, data["next", "reward"], atol=1e-5)
+    alive = ~data["next", "done"][:, :, 0].any(1)
+    total = data["next", "reward"][alive].sum(1)
+    assert torch.allclose(data["next", "metrics", "episode_return"][alive, -1], total, atol=1e-4)
+
+
+def test_start_states_are_used_with_their_commands() -> None:
+    env = make(reset=QUIET)
+    qpos = env.robot.home_qpos[None].clone()
+    qpos[0, env.robot.joint_qpos_adr[2]] = 0.3
+    qvel = torch.zeros(1, 14)
+    qvel[0, 0] = 0.25
+    env.set_start_states(qpos, qvel, torch.tensor([0.22]), probability=1.0)
+    observation = env.layouts["observation"].unpack(env.reset()["observation"])
+    assert torch.allclose(observation["linvel"][:, 0], torch.full((NUM,), 0.25), atol=1e-4)
+    assert torch.allclose(observation["velocity_command"], torch.full((NUM, 1), 0.22))
+
+
+def test_commands_stay_then_change() -> None:
+    env = make(command=CommandConfig(resample_s=0.1), reset=QUIET)
+    data = rollout(env, 9)
+    where = env.layouts["observation"].slices["velocity_command"]
+    command = data["observation"][..., where][..., 0]
+    assert torch.equal(command[:, 0], command[:, 4])
+    assert not torch.isclose(command[:, 4], command[:, 5]).any()
+    assert torch.equal(command[:, 5], command[:, 8])
+
+
+def test_fixed_commands_survive_resets_and_resampling() -> None:
+    env = make(command=CommandConfig(resample_s=0.04), episode_length_s=0.1)
+    fixed = torch.linspace(0.1, 0.5, NUM)
+    env.set_commands(fixed)
+    data = rollout(env, 12)
+    where = env.layouts["observation"].slices["velocity_command"]
+    assert torch.equal(data["observation"][..., where][..., 0], fixed[:, None].expand(-1, 12))
+
+
+def test_action_moves_the_joints_it_should() -> None:
+    """Flexing both knees by equal actions bends both knees and lowers the root."""
+    env = make(reset=QUIET)
+    root = env.reset()
+    action = torch.zeros(NUM, 8)
+    action[:, [0, 2, 3, 4, 6, 7]] = torch.tensor([0.25, 0.5, -0.25, 0.25, 0.5, -0.25])
+    for _ in range(40):
+        _, root = env.step_and_maybe_reset(root.set("action", action))
+    m = env.measure()
+    flexion = (env.robot.action_sign * (m.joint_pos - env.robot.joint_home))[0]
+    assert flexion[[0, 4]].tolist() == pytest.approx([0.2, 0.2], abs=0.06)
+    assert flexion[[2, 6]].tolist() == pytest.approx([0.4, 0.4], abs=0.08)
+    assert m.height[0] < 0.462
+
+
+def test_standing_still_lasts() -> None:
+    env = make(reset=QUIET)
+    root = env.reset()
+    for _ in range(200):
+        taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+        assert not taken["next", "done"].any()
+
+
+def test_pushes_move_the_robot() -> None:
+    still, pushed = (
+        make(reset=QUIET, push=PushConfig(force_max=force, interval_s=0.3)) for force in (0.0, 10.0)
+    )
+    ends = []
+    for env in (still, pushed):
+        root = env.reset()
+        for _ in range(50):
+            _, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+        ends.append(root["amp"])
+    assert (ends[0] - ends[1]).abs().max() > 0.05
+
+
+def test_harness_holds_records_and_does_not_end() -> None:
+    """Targets above home lift with at most the cap; a fall is recorded, the episode goes on."""
+    env = make(harness=HarnessConfig(), reset=QUIET)
+    root = env.reset()
+    height = torch.full((NUM,), 0.9)
+    quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(NUM, 1)
+    env.set_harness_targets(height, quat)
+    for _ in range(5):
+        taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    assert torch.allclose(env.harness_wrench[:, 2], torch.full((NUM,), 4.0), atol=1e-4)
+    support = env.measure().foot_force.sum(-1)
+    assert torch.allclose(support, torch.full((NUM,), env.robot.weight - 4.0), rtol=0.1)
+    tipped = env.robot.home_qpos.repeat(NUM, 1)
+    tipped[:, 3:7] = torch.tensor([0.7071, 0.7071, 0.0, 0.0])
+    env.set_state(torch.ones(NUM, dtype=torch.bool), tipped, torch.zeros(NUM, 14))
+    taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    assert taken["next", "fallen"].all() and not taken["next", "done"].any()
+    assert not env.harness_wrench.any()
+
+
+def test_harness_targets_need_a_harness() -> None:
+    with pytest.raises(ValueError, match="harness"):
+        make().set_harness_targets(torch.zeros(NUM), torch.zeros(NUM, 4))
+
+
+def test_a_simulation_that_fails_is_ended_counted_and_kept_out() -> None:
+    env = make(reset=QUIET)
+    root = env.reset()
+    mask = torch.zeros(NUM, dtype=torch.bool)
+    mask[1] = True
+    broken = torch.full((NUM, 14), float("nan"))
+    env.set_state(mask, env.robot.home_qpos.repeat(NUM, 1), broken)
+    taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    after = taken["next"]
+    assert after["metrics", "physics_failure"][:, 0].tolist() == mask.float().tolist()
+    assert after["terminated"][:, 0].tolist() == mask.tolist()
+    for key in (*env.layouts, "reward"):
+        assert torch.isfinite(after[key]).all(), key
+    assert torch.isfinite(root["observation"]).all()
+    taken, _ = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+    assert not taken["next", "metrics", "physics_failure"].any()
+
+
+def test_resume_is_exact() -> None:
+    config = {"push": PushConfig(force_max=3.0, interval_s=0.5), "episode_length_s": 0.5}
+    env = make(seed=7, **config)
+    rollout(env, 10)
+    root = env.reset()
+    state = {k: v.clone() for k, v in env.get_sim_state().items()}
+    again = make(seed=99, **config)
+    again.reset()
+    again.set_sim_state(state)
+    action = 0.3 * torch.ones(NUM, 8)
+    other = root.clone()
+    for _ in range(40):
+        taken, root = env.step_and_maybe_reset(root.set("action", action))
+        taken_again, other = again.step_and_maybe_reset(other.set("action", action))
+        assert torch.equal(taken["next", "observation"], taken_again["next", "observation"])
+        assert torch.equal(root["observation"], other["observation"])
+
+
+def test_no_observation_is_constant_over_a_random_rollout() -> None:
+    data = rollout(make(num=16), 60)
+    for key, layout in make().layouts.items():
+        spread = data["next", key].flatten(0, 1).std(0)
+        for name, where in layout.slices.items():
+            assert spread[where].min() > 1e-4, f"{key}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "names"),
+    [
+        ({"ctrl_dt": 0.021}, "integer multiple"),
+        ({"sim_dt": 0.0}, "positive"),
+        ({"harness": HarnessConfig(updates_per_step=3)}, "decimation"),
+    ],
+)
+def test_refuses_settings_that_cannot_work(bad: dict, names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        LocomotionConfig(**bad)
+
+
+def test_unknown_physics_names_the_engines() -> None:
+    with pytest.raises(ValueError, match="allowed: native"):
+        LocomotionEnv(LocomotionConfig(), 1, physics="bullet")
+
+
+def test_wrong_number_of_commands_is_refused() -> None:
+    with pytest.raises(ValueError, match="velocity commands"):
+        make().set_commands(torch.zeros(NUM + 1))

@@ -1,0 +1,78 @@
+"""Make reference motion from clips: `python tools/make_reference.py --clips builtin`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jsonargparse import ArgumentParser
+
+from envs.model import load_robot
+from wildrobot_torch.motion.clips import load_clips
+from wildrobot_torch.reference.gates import load_gates
+from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
+from wildrobot_torch.reference.report import clip_table, markdown, rejection_table, summary
+
+
+def parser() -> ArgumentParser:
+    """The command line of this tool."""
+    parser = ArgumentParser(
+        prog="make_reference",
+        description="Follow motion clips in the simulation, keep what passes the gates.",
+        default_config_files=[str(ROOT / "configs/reference.yaml")],
+    )
+    parser.add_argument("--config", action="config", help="YAML file with these options")
+    parser.add_argument(
+        "--clips",
+        nargs="+",
+        default=["builtin"],
+        help="folders or files of motion clips, or 'builtin' for the walking-pattern generator",
+    )
+    parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
+    parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
+    parser.add_class_arguments(ReferenceConfig, "reference")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when a dataset was written; 2, and nothing written, otherwise."""
+    options = parser().parse_args(arguments)
+    try:
+        config = parser().instantiate_classes(options).reference
+        out = Path(options.out)
+        if out.suffix != ".npz":
+            raise ValueError(f"--out is {out}; references are saved as .npz")
+        gates = load_gates(options.gates)
+        robot = load_robot().robot
+        clips = []
+        for source in options.clips:
+            builtin = source == "builtin"
+            clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
+        seconds = sum(clip.duration_s for clip in clips)
+        print(f"following {len(clips)} clips, {seconds:.1f} s", flush=True)
+        generation = generate(clips, robot, gates, config)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(clip_table(generation))
+    print(rejection_table(generation))
+    if generation.dataset is None:
+        worst = next(iter(generation.rejections), "falling at once")
+        print(
+            f"error: nothing was accepted of {seconds:.1f} s of motion, most often for "
+            f"{worst!r}; nothing was written (rejections by gate above)",
+            file=sys.stderr,
+        )
+        return 2
+    generation.dataset.save(out)
+    out.with_suffix(".md").write_text(markdown(generation), encoding="utf-8")
+    print(summary(generation))
+    print(f"wrote {out} and {out.with_suffix('.md')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The learning storey: motion, reference, AMP, PPO, training, evaluation and deployment."""

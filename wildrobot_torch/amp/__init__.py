@@ -1,0 +1,1 @@
+"""Adversarial motion prior: a discriminator whose opinion of the motion is a reward."""

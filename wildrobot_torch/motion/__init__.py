@@ -1,0 +1,1 @@
+"""Motion clips: reading, synthesis, retargeting and augmentation, all without a physics engine."""

@@ -1,0 +1,99 @@
+"""When and where the feet of a straight walk are: the plan a walking pattern is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wildrobot_torch.motion.rotations import Array
+
+
+@dataclass(frozen=True)
+class FootstepPlan:
+    """A walk from standing to standing along +x; sides alternate, the left foot swings first.
+
+    Stand, shift the weight (first double support), then per step a single and a double support,
+    then stand. The first and the last step are half as long as the others.
+    """
+
+    num_steps: int
+    step_s: float
+    """Duration of a step: single support and the double support after it [s]."""
+    double_share: float
+    """Share of a step in double support, in (0, 1)."""
+    step_length: float
+    """From the ankle of one stance foot to the next [m]."""
+    half_width: float
+    """Lateral distance of a sole's middle from the centre line [m]."""
+    stand_s: float
+    """Standing before and after the walk [s]."""
+
+    @property
+    def double_s(self) -> float:
+        """Duration of a double support [s]."""
+        return self.double_share * self.step_s
+
+    @property
+    def single_s(self) -> float:
+        """Duration of a single support [s]."""
+        return self.step_s - self.double_s
+
+    @property
+    def duration_s(self) -> float:
+        """Whole plan [s]."""
+        return 2.0 * self.stand_s + self.double_s + self.num_steps * self.step_s
+
+    def lift_time(self, step: int) -> float:
+        """Start of the single support of a step [s]."""
+        return self.stand_s + self.double_s + step * self.step_s
+
+    def stance_x(self, step: int) -> float:
+        """Ankle position of the foot that carries step `step` [m]."""
+        if step == self.num_steps:  # the feet are together again
+            return self.stance_x(step - 1)
+        return 0.0 if step == 0 else (step - 0.5) * self.step_length
+
+    def landing_x(self, step: int) -> float:
+        """Ankle position where the swing foot of step `step` lands [m]."""
+        return self.stance_x(min(step + 1, self.num_steps - 1))
+
+    def side_y(self, side: int) -> float:
+        """Lateral position of a foot [m]."""
+        return self.half_width if side == 0 else -self.half_width
+
+    def zmp(self, zmp_back: float, zmp_front: float, zmp_half_width: float) -> tuple[Array, Array]:
+        """Knots (K,) [s] and zero-moment points (K, 2) [m] of the plan.
+
+        In single support it runs along the stance foot from `zmp_back` to `zmp_front` ahead of the
+        ankle, `zmp_half_width` off the centre line; in double support it crosses over; standing,
+        it is between the feet.
+        """
+        middle = (zmp_back + zmp_front) / 2.0
+        knots, points = [0.0, self.stand_s], [(middle, 0.0), (middle, 0.0)]
+        for step in range(self.num_steps):
+            x = self.stance_x(step)
+            y = -zmp_half_width if step % 2 == 0 else zmp_half_width
+            knots += [self.lift_time(step), self.lift_time(step) + self.single_s]
+            points += [(x + zmp_back, y), (x + zmp_front, y)]
+        end = self.stance_x(self.num_steps) + middle
+        knots += [self.duration_s - self.stand_s, self.duration_s]
+        points += [(end, 0.0), (end, 0.0)]
+        return np.array(knots), np.array(points)
+
+    def foot_path(self, side: int, times: Array, clearance: float) -> Array:
+        """Sole position (N, 3) [m] under the ankle of one foot: still, but for its swings.
+
+        A swing is a cycloid along x and a raised cosine in z: at lift-off and touch-down velocity
+        is zero along both, so a stance foot never slips.
+        """
+        path = np.zeros((len(times), 3))
+        path[:, 1] = self.side_y(side)
+        x = 0.0
+        for step in range(side, self.num_steps, 2):
+            share = np.clip((times - self.lift_time(step)) / self.single_s, 0.0, 1.0)
+            landing = self.landing_x(step)
+            path[:, 0] += (landing - x) * (share - np.sin(2.0 * np.pi * share) / (2.0 * np.pi))
+            path[:, 2] += clearance * (1.0 - np.cos(2.0 * np.pi * share)) / 2.0
+            x = landing
+        return path

@@ -1,0 +1,188 @@
+"""Closed-form leg kinematics: joints -> sole, and sole -> joints, for all frames at once.
+
+A leg is hip pitch, then hip roll, knee pitch and ankle pitch: no hip yaw and no ankle roll. So the
+foot's place and its pitch can be chosen, but its roll follows from the hip, and a sole is level
+across only while the leg is upright across. Sides are 0 left and 1 right, as everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.robot import RobotSpec
+from wildrobot_torch.motion import rotations
+from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.rotations import Array
+
+SIDES = ("left", "right")
+_JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
+# A straight knee is a singularity: targets are pulled in to this share of the straight leg's square.
+_MAX_REACH = 1.0 - 1e-9
+
+
+@dataclass(frozen=True)
+class FootFrames:
+    """Where one foot is in the root's frame; leading shape (...)."""
+
+    ankle: Array
+    """(..., 3) [m]: ankle axis, in the plane of the leg."""
+    rotation: Array
+    """(..., 3, 3): foot to root; x forward along the sole, z away from the ground."""
+
+
+class Legs:
+    """Kinematics of a robot's two legs.
+
+    Joint angles (..., J) are the robot's, in its order and with its signs. Internally both legs
+    are the left one: hip pitch > 0 swings forward, hip roll > 0 adducts, knee > 0 bends, ankle > 0
+    points the toes down; the right leg is its mirror image by `RobotSpec.mirror_joints`.
+
+    Raises:
+        ValueError: the robot has other joints than hip pitch, hip roll, knee pitch, ankle pitch.
+    """
+
+    def __init__(self, robot: RobotSpec) -> None:
+        names = [[f"{side}_{joint}" for joint in _JOINTS] for side in SIDES]
+        missing = [n for side in names for n in side if n not in robot.joint_names]
+        if missing or robot.num_joints != 8:
+            raise ValueError(
+                f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}; leg kinematics "
+                f"need exactly left_ and right_ {', '.join(_JOINTS)}"
+            )
+        self.robot = robot
+        self.index = np.array([[robot.joint_names.index(n) for n in side] for side in names])
+        mirror_sign = robot.mirror_sign.cpu().double().numpy()
+        self.sign = np.stack([np.ones(4), mirror_sign[self.index[1]]])
+        limits = robot.joint_range.cpu().double().numpy()
+        self.lower, self.upper = limits[self.index[0], 0], limits[self.index[0], 1]
+        """(4,) [rad]: stops of the left leg."""
+        leg = robot.leg
+        pitch, roll = np.array(leg.hip_pitch_pos), np.array(leg.hip_roll_pos)
+        self.hip = pitch
+        """(3,) [m]: left hip-pitch axis from the root."""
+        self._dy, self._dz = roll[1] - pitch[1], roll[2] - pitch[2]
+        self._ly = leg.leg_y - roll[1]
+        self.thigh, self.shank = leg.thigh + self._dz, leg.shank
+        """[m]: hip-roll axis to knee axis along the thigh; knee axis to ankle axis."""
+        self.reach = self.thigh + self.shank - self._dz
+        """Hip-pitch axis to ankle axis, leg straight [m]."""
+
+    def joints(self, side: int, leg_joints: Array) -> Array:
+        """The robot's joint angles (..., 4) of one leg from the internal ones, or back."""
+        return self.sign[side] * leg_joints
+
+    def assemble(self, left: Array, right: Array) -> Array:
+        """Joint angles (..., J) in the robot's order from both legs' (..., 4)."""
+        joint_pos = np.empty((*left.shape[:-1], self.robot.num_joints))
+        joint_pos[..., self.index[0]], joint_pos[..., self.index[1]] = left, right
+        return joint_pos
+
+    def forward(self, joint_pos: Array, side: int) -> FootFrames:
+        """Foot of one side in the root's frame, for joint angles (..., J)."""
+        h, r, k, a = np.moveaxis(self.joints(side, joint_pos[..., self.index[side]]), -1, 0)
+        hip = _matrix_y(-h) @ _matrix_x(-r)
+        zero = np.zeros_like(h)
+        # From the hip-roll axis to the ankle, in the thigh's frame; the knee bends about +y.
+        reach = np.stack(
+            [-self.shank * np.sin(k), zero + self._ly, -self.thigh - self.shank * np.cos(k)], -1
+        )
+        axis = np.stack([zero, zero + self._dy, zero + self._dz], -1)
+        ankle = self.hip + _apply(_matrix_y(-h), axis) + _apply(hip, reach)
+        return FootFrames(*self._mirrored(side, ankle, hip @ _matrix_y(k + a)))
+
+    def inverse(
+        self, side: int, ankle: Array, foot_pitch: Array, up: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Joint angles that put one ankle somewhere and give the foot a pitch.
+
+        Args:
+            side: 0 left, 1 right.
+            ankle: (..., 3) [m], ankle axis in the root's frame.
+            foot_pitch: (...) [rad], slope of the sole; > 0 toes down. It is measured against `up`.
+            up: (..., 3), the direction up in the root's frame; None if the root is upright.
+
+        Returns:
+            (..., 4) [rad], this leg's joint angles with the robot's signs, not clipped to the
+            stops; and (...) bool, true where the ankle was out of reach: there the leg is straight
+            (or folded) towards it.
+        """
+        flip = np.array([1.0, 1.0 if side == 0 else -1.0, 1.0])
+        target = ankle * flip - self.hip
+        up = np.broadcast_to([0.0, 0.0, 1.0], target.shape) if up is None else up * flip
+        thigh, shank, ly, dz = self.thigh, self.shank, self._ly, self._dz
+        x, y, z = np.moveaxis(target, -1, 0)
+        lateral = y - self._dy
+        square = x * x + z * z + lateral * lateral - ly * ly - dz * dz
+        low, high = (thigh - shank) ** 2, _MAX_REACH * (thigh + shank) ** 2
+        # The roll axis lies dz above the pitch axis (0.2 mm), which makes `depth`, the ankle below
+        # the roll axis in the pitched leg's plane, its own argument; each round gains a factor
+        # of about reach / dz, so six are exact in double precision.
+        depth = -np.sqrt(np.maximum(x * x + z * z, 1e-12))
+        for _ in range(6):
+            bent = np.clip(square - 2.0 * dz * depth, low, high)
+            cos_knee = (bent - thigh**2 - shank**2) / (2.0 * thigh * shank)
+            along = -thigh - shank * cos_knee
+            depth = -np.sqrt(np.maximum(ly * ly + along * along - lateral * lateral, 0.0))
+        wanted = square - 2.0 * dz * depth
+        unreachable = (wanted < low) | (wanted > high) | (np.abs(lateral) > np.hypot(ly, along))
+        knee = np.arccos(np.clip(cos_knee, -1.0, 1.0))
+        back = -shank * np.sin(knee)
+        # Rotating (ly, along) by +phi about x gives (lateral, depth); rotating (back, dz + depth)
+        # by -h about y gives (x, z). The robot's hip roll is -phi.
+        phi = np.arctan2(depth, lateral) - np.arctan2(along, ly)
+        phi = np.arctan2(np.sin(phi), np.cos(phi))
+        hip = np.arctan2(dz + depth, back) - np.arctan2(z, x)
+        hip = -np.arctan2(np.sin(hip), np.cos(hip))
+        frame = _matrix_y(-hip) @ _matrix_x(phi)
+        rise_x = np.einsum("...i,...i->...", up, frame[..., :, 0])
+        rise_z = np.einsum("...i,...i->...", up, frame[..., :, 2])
+        # The sole's slope along x is rise_x cos b - rise_z sin b = -sin(foot_pitch), b = knee+ankle.
+        slope = np.sin(foot_pitch) / np.hypot(rise_x, rise_z)
+        bend = np.arctan2(rise_x, rise_z) + np.arcsin(np.clip(slope, -1.0, 1.0))
+        return self.joints(side, np.stack([hip, -phi, knee, bend - knee], -1)), unreachable
+
+    def _mirrored(self, side: int, point: Array, rotation: Array) -> tuple[Array, Array]:
+        if side == 0:
+            return point, rotation
+        flip = np.array([1.0, -1.0, 1.0])
+        return point * flip, rotation * flip[:, None] * flip
+
+
+def soles(legs: Legs, clip: Clip) -> Array:
+    """World position (N, 2, 3) [m] of the point of each sole under the ankle, at mid-width."""
+    return _on_feet(legs, clip, np.array([[0.0, 0.0, -legs.robot.leg.ankle_height]]))[:, :, 0]
+
+
+def sole_corners(legs: Legs, clip: Clip) -> Array:
+    """World position (N, 2, 4, 3) [m] of the corners of each sole; toes first, then heels."""
+    leg = legs.robot.leg
+    half, down = leg.sole_width / 2.0, -leg.ankle_height
+    return _on_feet(
+        legs, clip, np.array([[x, y, down] for x in (leg.toe, leg.heel) for y in (half, -half)])
+    )
+
+
+def _on_feet(legs: Legs, clip: Clip, points: Array) -> Array:
+    sides = []
+    for side in (0, 1):
+        foot = legs.forward(clip.joint_pos, side)
+        sides.append(foot.ankle[:, None] + np.einsum("nij,pj->npi", foot.rotation, points))
+    placed = np.stack(sides, 1)
+    quat = clip.root_quat[:, None, None]
+    return clip.root_pos[:, None, None] + rotations.quat_rotate(quat, placed)
+
+
+def _matrix_x(angle: Array) -> Array:
+    one, zero, c, s = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
+    return np.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).reshape(*angle.shape, 3, 3)
+
+
+def _matrix_y(angle: Array) -> Array:
+    one, zero, c, s = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
+    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(*angle.shape, 3, 3)
+
+
+def _apply(matrix: Array, vec: Array) -> Array:
+    return np.einsum("...ij,...j->...i", matrix, vec)

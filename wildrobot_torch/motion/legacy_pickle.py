@@ -1,0 +1,65 @@
+"""Reading the earlier system's motion pickles without running what they say.
+
+A pickle is a program: it may import any name and call it. The reader here resolves nothing but the
+few names an array needs and refuses the file by the first other name.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+from wildrobot_torch.motion.clip import ClipError
+
+_ALLOWED = frozenset(
+    {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
+    }
+)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits arrays, their types and scalars; plain containers and numbers need no name at all."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) not in _ALLOWED:
+            raise ClipError(f"it names {module_name}.{global_name}")
+        return super().find_class(module_name, global_name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise ClipError("it refers to objects outside the file")
+
+
+def load_arrays(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle of arrays, scalars, strings and plain containers.
+
+    Raises:
+        ClipError: it names any other class or function, is damaged, or holds no dictionary.
+    """
+    try:
+        content = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+    except ClipError as error:
+        raise ClipError(
+            f"{path}: refused, {error}; a motion pickle may hold numpy arrays, numbers, strings "
+            "and plain containers only"
+        ) from None
+    except OSError as error:
+        raise ClipError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # a damaged pickle raises nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ClipError(f"{path}: not a readable pickle ({reason}); export it again") from None
+    if not isinstance(content, dict):
+        raise ClipError(
+            f"{path}: holds a {type(content).__name__}; a motion pickle holds a dictionary "
+            "with fps, root_pos, root_rot, dof_pos"
+        )
+    return content

@@ -1,0 +1,90 @@
+"""Quaternions (wxyz) of motion clips, as numpy float64; the conventions are those of `envs.frames`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs import frames
+
+Array = NDArray[np.float64]
+
+
+def _numpy(function: Callable[..., Tensor], *arrays: Array) -> Array:
+    """One definition of every convention: the arithmetic of `envs.frames`, in double precision."""
+    return function(*(torch.from_numpy(np.array(a, dtype=np.float64)) for a in arrays)).numpy()
+
+
+def quat_multiply(a: Array, b: Array) -> Array:
+    """Hamilton product (..., 4): the rotation `b` followed by `a`."""
+    return _numpy(frames.quat_multiply, a, b)
+
+
+def quat_conjugate(quat: Array) -> Array:
+    """Inverse rotation of a unit quaternion (..., 4)."""
+    return _numpy(frames.quat_conjugate, quat)
+
+
+def quat_rotate(quat: Array, vec: Array) -> Array:
+    """`vec` (..., 3) rotated by `quat` (..., 4): body to world for a body's orientation."""
+    lead = np.broadcast_shapes(quat.shape[:-1], vec.shape[:-1])
+    return _numpy(
+        frames.quat_rotate,
+        np.broadcast_to(quat, (*lead, 4)),
+        np.broadcast_to(vec, (*lead, 3)),
+    )
+
+
+def quat_from_euler(roll: Array, pitch: Array, yaw: Array) -> Array:
+    """Quaternion (..., 4) of R = Rz(yaw) Ry(pitch) Rx(roll); angles (...) [rad]."""
+    return _numpy(frames.quat_from_euler, *np.broadcast_arrays(roll, pitch, yaw))
+
+
+def yaw(quat: Array) -> Array:
+    """Heading angle (...) [rad] of an orientation (..., 4)."""
+    return _numpy(frames.yaw, quat)
+
+
+def yaw_quat(angle: Array | float) -> Array:
+    """Quaternion (..., 4) of a turn by `angle` (...) [rad] about the vertical."""
+    angle = np.asarray(angle, dtype=np.float64)
+    zero = np.zeros_like(angle)
+    return quat_from_euler(zero, zero, angle)
+
+
+def rotation_vector(quat: Array) -> Array:
+    """Axis times angle (..., 3) [rad], angle in [0, pi]; equal for q and -q."""
+    quat = np.where(quat[..., :1] < 0.0, -quat, quat)
+    vec = quat[..., 1:]
+    sine = np.linalg.norm(vec, axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quat[..., :1])
+    # angle / sine tends to 2 for small angles, where the quotient itself is 0 / 0.
+    return vec * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+
+
+def continuous(quat: Array) -> Array:
+    """The same orientations (N, 4) with signs chosen so that neighbours are near each other."""
+    flips = np.sign(np.einsum("ni,ni->n", quat[1:], quat[:-1]))
+    flips[flips == 0.0] = 1.0
+    return quat * np.concatenate([[1.0], np.cumprod(flips)])[:, None]
+
+
+def slerp(a: Array, b: Array, share: Array) -> Array:
+    """Orientation (..., 4) at `share` (...) in [0, 1] of the shortest turn from `a` to `b`.
+
+    Source: K. Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
+    """
+    dot = np.sum(a * b, axis=-1, keepdims=True)
+    b = np.where(dot < 0.0, -b, b)
+    angle = np.arccos(np.clip(np.abs(dot), 0.0, 1.0))
+    share = np.asarray(share)[..., None]
+    near = angle < 1e-6
+    sine = np.where(near, 1.0, np.sin(angle))
+    wa = np.where(near, 1.0 - share, np.sin((1.0 - share) * angle) / sine)
+    wb = np.where(near, share, np.sin(share * angle) / sine)
+    mixed = wa * a + wb * b
+    return mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)

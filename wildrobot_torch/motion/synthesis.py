@@ -1,0 +1,253 @@
+"""Built-in motion: a walking-pattern generator and standing, for a robot with two four-joint legs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from envs.robot import RobotSpec
+from wildrobot_torch.motion import rotations
+from wildrobot_torch.motion.clip import Clip, ClipError
+from wildrobot_torch.motion.footsteps import FootstepPlan
+from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.pendulum import com_over_zmp
+from wildrobot_torch.motion.rotations import Array
+
+MIN_SPEED, MAX_SPEED = 0.05, 0.7
+"""Speeds [m/s] the generator is made for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkConfig:
+    """Shape of the built-in walk. Defaults were tuned for open-loop playback in physics."""
+
+    step_s: float | None = None
+    """Duration of a step [s]; None takes `natural_step_s`."""
+    double_share: float = 0.2
+    """Share of a step in double support."""
+    clearance: float = 0.035
+    """Highest point of the swinging sole above the floor [m]."""
+    lean: float = 0.10
+    """Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
+    crouch: float = 0.012
+    """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
+    com_offset: float = 0.005
+    """Centre of mass ahead of the root origin [m]."""
+    zmp_back: float = 0.01
+    """Zero-moment point ahead of the ankle at the start of single support [m]."""
+    zmp_front: float = 0.03
+    """The same at its end [m]."""
+    zmp_half_width: float = 0.05
+    """Zero-moment point from the centre line in single support [m]."""
+    sway: float = 1.0
+    """Share of the pendulum's lateral motion that the trunk makes by tilting both legs."""
+    hike: float = 0.0
+    """Roll of the trunk that lifts the swinging leg's hip, at mid-swing [rad]."""
+    margin: float = 0.02
+    """Distance that joints keep from their stops [rad], but for the straight knee."""
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "step_s": (self.step_s is None or 0.15 <= self.step_s <= 1.0, "0.15 to 1.0 s, or None"),
+            "double_share": (0.05 <= self.double_share <= 0.6, "0.05 to 0.6"),
+            "clearance": (0.005 <= self.clearance <= 0.1, "0.005 to 0.1 m"),
+            "lean": (abs(self.lean) <= 0.5, "-0.5 to 0.5 rad"),
+            "crouch": (0.0 < self.crouch <= 0.1, "more than 0, up to 0.1 m"),
+            "sway": (0.0 <= self.sway <= 2.0, "0 to 2"),
+            "hike": (abs(self.hike) <= 0.3, "-0.3 to 0.3 rad"),
+            "margin": (0.0 <= self.margin <= 0.2, "0 to 0.2 rad"),
+        }
+        for name, (good, words) in allowed.items():
+            if not good:
+                raise ClipError(f"walk.{name} is {getattr(self, name)}; allowed: {words}")
+
+
+def natural_step_s(robot: RobotSpec, speed: float) -> float:
+    """Duration of a step [s] at a speed [m/s], scaled from human walking to the robot's legs.
+
+    Legs of length L swing like pendula, so periods go with sqrt(L / g) and speeds with sqrt(g L)
+    (Froude number v^2 / (g L)). People take a stride in about 1.25 s at 0.4 m/s and 1.05 s at 1.4 m/s
+    on 0.93 m legs: 4.1 and 3.4 units, at Froude speeds 0.13 and 0.46. In between, and not beyond,
+    the same holds here: 0.43 s a step at 0.27 m/s and below, 0.37 s at 0.7 m/s.
+    """
+    length = robot.leg.leg_length
+    froude_speed = speed / math.sqrt(robot.gravity * length)
+    stride = float(np.interp(froude_speed, [0.13, 0.46], [4.1, 3.4]))
+    return stride * math.sqrt(length / robot.gravity) / 2.0
+
+
+def walking_clip(
+    robot: RobotSpec,
+    speed: float,
+    duration_s: float,
+    fps: float = 50.0,
+    *,
+    start_standing: bool = False,
+    end_standing: bool = False,
+    config: WalkConfig | None = None,
+) -> Clip:
+    """Straight walking along +x at constant speed, feet and stops respected by construction.
+
+    The soles' places are planned, the centre of mass follows as a linear inverted pendulum over
+    its zero-moment point (`pendulum`), the trunk goes with it and closed-form leg kinematics give
+    the joints. The hip is as high as `crouch` and the joint ranges allow.
+
+    Args:
+        robot: with two legs as in `kinematics.Legs`.
+        speed: [m/s], forward.
+        duration_s: [s].
+        fps: frames per second [1/s].
+        start_standing: begin at rest, feet together, instead of mid-walk.
+        end_standing: end so.
+        config: shape of the walk.
+
+    Raises:
+        ClipError: a value out of range, or no hip height at which the legs can do it.
+    """
+    config = config or WalkConfig()
+    if not MIN_SPEED <= speed <= MAX_SPEED:
+        raise ClipError(
+            f"walking speed is {speed} m/s; allowed: {MIN_SPEED} to {MAX_SPEED} "
+            "(standing_clip stands)"
+        )
+    _check_time(duration_s, fps)
+    step_s = config.step_s or natural_step_s(robot, speed)
+    stand_s, lead_steps = 0.4, 4
+    start_s = 0.0 if start_standing else stand_s + (lead_steps + 0.5) * step_s
+    rest_s = 0.0 if end_standing else stand_s + lead_steps * step_s
+    steps = (start_s + duration_s + rest_s - 2.0 * stand_s) / step_s - config.double_share
+    num_steps = math.floor(steps) if end_standing else math.ceil(steps)
+    if num_steps < 2:
+        raise ClipError(
+            f"duration is {duration_s} s; a walk from and to standing at this speed takes "
+            f"{2 * stand_s + (2 + config.double_share) * step_s:.2f} s or more"
+        )
+    plan = FootstepPlan(
+        num_steps=num_steps,
+        step_s=step_s,
+        double_share=config.double_share,
+        step_length=speed * step_s,
+        half_width=robot.leg.leg_y,
+        stand_s=stand_s,
+    )
+    frames = round(duration_s * fps) + 1
+    times = np.minimum(start_s + np.arange(frames) / fps, plan.duration_s)
+    clip = _highest_hip(robot, plan, times, fps, config)
+    root_pos = clip.root_pos - np.array([clip.root_pos[0, 0], 0.0, 0.0])
+    return replace(
+        clip,
+        name=f"walk_{speed:.2f}",
+        root_pos=root_pos,
+        source=f"walking pattern generator, {speed:.3f} m/s, step {step_s:.3f} s",
+    )
+
+
+def standing_clip(
+    robot: RobotSpec, duration_s: float, fps: float = 50.0, *, crouch: float = 0.003
+) -> Clip:
+    """Standing still, soles flat on the floor, the hip `crouch` [m] below the straight leg.
+
+    The knees are a little bent, off their stops, as no walk begins from a locked knee.
+
+    Raises:
+        ClipError: a value out of range.
+    """
+    _check_time(duration_s, fps)
+    if not 0.0 < crouch <= 0.1:
+        raise ClipError(f"crouch is {crouch} m; allowed: more than 0, up to 0.1")
+    legs = Legs(robot)
+    times = np.arange(round(duration_s * fps) + 1)
+    plan = FootstepPlan(0, 0.4, 0.2, 0.0, robot.leg.leg_y, 0.4)
+    root_pos = np.zeros((len(times), 3))
+    root_pos[:, 2] = robot.leg.ankle_height + legs.reach - crouch - legs.hip[2]
+    upright = rotations.yaw_quat(np.zeros(len(times)))
+    clip, _ = _pose(legs, root_pos, upright, [plan.foot_path(s, times, 0.0) for s in (0, 1)], fps)
+    return replace(clip, name="stand", source="standing pose")
+
+
+def _check_time(duration_s: float, fps: float) -> None:
+    if not 0.1 <= duration_s <= 3600.0:
+        raise ClipError(f"duration is {duration_s} s; allowed: 0.1 to 3600")
+    if not 5.0 <= fps <= 1000.0:
+        raise ClipError(f"fps is {fps}; allowed: 5 to 1000")
+
+
+def _highest_hip(
+    robot: RobotSpec, plan: FootstepPlan, times: Array, fps: float, config: WalkConfig
+) -> Clip:
+    """The walk with the highest hip that the joints allow: the straighter, the less torque."""
+    legs = Legs(robot)
+    cos_lean, sin_lean = math.cos(config.lean), math.sin(config.lean)
+    # Root origin relative to the hip-pitch axis, in the world, leaning.
+    back, above = -sin_lean * legs.hip[2], -cos_lean * legs.hip[2]
+    # Roll is the tilt towards the stance side about the feet: y = height * angle.
+    knots, zmp = plan.zmp(config.zmp_back, config.zmp_front, config.zmp_half_width)
+    com_height = 0.66 * robot.leg.leg_length
+    omega = math.sqrt(robot.gravity / (com_height + 0.0))
+    com = com_over_zmp(knots, zmp, omega, times)
+    feet = [plan.foot_path(side, times, config.clearance) for side in (0, 1)]
+    lifted = (feet[1][:, 2] - feet[0][:, 2]) / config.clearance
+    quat = rotations.quat_from_euler(-config.hike * lifted, np.full(len(times), config.lean), 0.0)
+    worst = ""
+    for lowering in np.arange(config.crouch, 0.15, 0.002):
+        root_pos = np.empty((len(times), 3))
+        root_pos[:, 0] = com[:, 0] - config.com_offset
+        root_pos[:, 1] = config.sway * com[:, 1]
+        root_pos[:, 2] = robot.leg.ankle_height + legs.reach - lowering + above
+        clip, unreachable = _pose(legs, root_pos, quat, feet, fps)
+        worst = _trouble(legs, clip, config.margin) or ("reach" if unreachable else "")
+        if not worst:
+            return clip
+    raise ClipError(
+        f"no hip height lets the legs walk steps of {plan.step_length:.3f} m: {worst}; "
+        "walk slower, step faster or lean more"
+    )
+
+
+def _pose(
+    legs: Legs, root_pos: Array, root_quat: Array, feet: list[Array], fps: float
+) -> tuple[Clip, int]:
+    """Clip with the trunk and the soles where they are wanted, and how often that was too far.
+
+    A leg that is not upright across tilts its sole, as no ankle roll can level it: the sole then
+    stands on its lower edge, which stays where it was when the sole was flat.
+    """
+    inverse = rotations.quat_conjugate(root_quat)
+    up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))
+    level = np.zeros(len(root_pos))
+    half = legs.robot.leg.sole_width / 2.0
+    joints, unreachable = [], 0
+    for side in (0, 1):
+        across = np.tile([0.0, 1.0, 0.0], (len(root_pos), 1))
+        normal = np.tile([0.0, 0.0, 1.0], (len(root_pos), 1))
+        for _ in range(6):  # the tilt follows from the joints: each round gains two digits
+            edge = np.where(across[:, 2:] < 0.0, half, -half)
+            sole = feet[side] + edge * (np.array([0.0, 1.0, 0.0]) - across)
+            ankle = sole + legs.robot.leg.ankle_height * normal - root_pos
+            solved, bad = legs.inverse(side, rotations.quat_rotate(inverse, ankle), level, up)
+            whole = legs.assemble(*((solved, solved) if side == 0 else (solved, solved)))
+            rotation = legs.forward(whole, side).rotation
+            across = rotations.quat_rotate(root_quat, rotation[:, :, 1])
+            normal = rotations.quat_rotate(root_quat, rotation[:, :, 2])
+        joints.append(solved)
+        unreachable += int(bad.sum())
+    clip = Clip("", fps, root_pos, root_quat, legs.assemble(*joints), "")
+    return clip, unreachable
+
+
+def _trouble(legs: Legs, clip: Clip, margin: float) -> str:
+    """The first joint that comes too near a stop or moves too fast; empty if none does."""
+    robot = legs.robot
+    velocity = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
+    for side in (0, 1):
+        pos = legs.joints(side, clip.joint_pos[:, legs.index[side]])
+        for i, name in enumerate(("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")):
+            low = legs.lower[i] + (margin if name != "knee_pitch" else 0.0)
+            if pos[:, i].min() < low or pos[:, i].max() > legs.upper[i] - margin:
+                return f"{name} at its stop"
+            limit = float(robot.joint_max_velocity[legs.index[side][i]])
+            if velocity[:, legs.index[side][i]].max() > limit:
+                return f"{name} too fast"
+    return ""

@@ -1,0 +1,1 @@
+"""Proximal policy optimisation: networks, normaliser and losses, in plain PyTorch."""

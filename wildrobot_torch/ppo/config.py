@@ -1,0 +1,72 @@
+"""Settings of PPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347) with a learning rate led by the KL."""
+
+    gamma: float = 0.99
+    """Discount per control step."""
+    gae_lambda: float = 0.95
+    """Decay of the generalised advantage estimate."""
+    clip: float = 0.2
+    """Probability ratios earn nothing beyond 1 - clip and 1 + clip."""
+    value_clip: float | None = None
+    """Values earn nothing beyond this distance from the old value; null for no bound."""
+    value_coef: float = 0.5
+    """Weight of the mean squared error of the values."""
+    entropy_coef: float = 0.003
+    """Weight of the policy's entropy."""
+    num_epochs: int = 4
+    """Passes over a rollout."""
+    num_minibatches: int = 8
+    """Optimiser steps per pass."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate at the start."""
+    learning_rate_min: float = 1e-5
+    """Lowest learning rate."""
+    learning_rate_max: float = 1e-3
+    """Highest learning rate."""
+    learning_rate_factor: float = 1.2
+    """One adaption multiplies or divides the learning rate by this; 1 keeps it constant."""
+    kl_low: float = 0.005
+    """KL divergence [nat] of a minibatch below which the learning rate grows."""
+    kl_high: float = 0.02
+    """KL divergence [nat] of a minibatch above which the learning rate shrinks."""
+    max_grad_norm: float = 1.0
+    """Gradients of actor and critic together are scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "gae_lambda"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"ppo.{name} is {getattr(self, name)}; allowed: 0 to 1")
+        positive = (
+            "clip", "num_epochs", "num_minibatches", "learning_rate_min", "max_grad_norm"
+        )  # fmt: skip
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be positive")
+        if self.value_clip is not None and self.value_clip <= 0.0:
+            raise ValueError(f"ppo.value_clip is {self.value_clip}; allowed: positive, or null")
+        if not self.learning_rate_min <= self.learning_rate <= self.learning_rate_max:
+            raise ValueError(
+                f"ppo.learning_rate is {self.learning_rate}; allowed: learning_rate_min "
+                f"{self.learning_rate_min} to learning_rate_max {self.learning_rate_max}"
+            )
+        if self.learning_rate_factor < 1.0:
+            raise ValueError(
+                f"ppo.learning_rate_factor is {self.learning_rate_factor}; allowed: 1 or more"
+            )
+        if not 0.0 < self.kl_low < self.kl_high:
+            raise ValueError(
+                f"ppo.kl_low {self.kl_low} and ppo.kl_high {self.kl_high}: 0 < kl_low < kl_high"
+            )
+
+    @property
+    def num_updates(self) -> int:
+        """Optimiser steps per iteration."""
+        return self.num_epochs * self.num_minibatches

@@ -1,0 +1,110 @@
+"""Quantities PPO optimises, as pure functions of tensors."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log density (...) of actions (..., A) under independent normals; log_std is (A,)."""
+    scaled = (action - mean) * torch.exp(-log_std)
+    return -0.5 * scaled.square().sum(-1) - (log_std + _LOG_SQRT_2PI).sum()
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Entropy [nat] of independent normals with log standard deviations (A,)."""
+    return (log_std + _LOG_SQRT_2PI + 0.5).sum()
+
+
+def gaussian_kl(
+    old_mean: Tensor, old_log_std: Tensor, mean: Tensor, log_std: Tensor
+) -> Tensor:
+    """KL divergence (...) [nat] of the old from the new normals; means (..., A), log_std (A,)."""
+    scaled = (old_mean - mean) * torch.exp(-log_std)
+    spread = torch.exp(2.0 * (old_log_std - log_std))
+    return 0.5 * scaled.square().sum(-1) + (
+        log_std - old_log_std + 0.5 * (spread - 1.0)
+    ).sum()
+
+
+def gae(
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    done: Tensor,
+    gamma: float,
+    lam: float,
+) -> tuple[Tensor, Tensor]:
+    """Advantages and value targets, each (E, T).
+
+    Schulman et al. 2016 (arXiv:1506.02438), eq. 16. A fall has no future; a time-out does, and it is
+    worth the value of the state it ended in. Neither lets later advantages through.
+
+    Args:
+        reward: (E, T).
+        value: (E, T) values of the states before each step.
+        next_value: (E, T) values of the states after each step, before any reset.
+        terminated: (E, T) bool, the robot fell.
+        done: (E, T) bool, the episode ended, fallen or not.
+        gamma: discount.
+        lam: decay of the estimate.
+    """
+    delta = reward + gamma * next_value.masked_fill(terminated, 0.0) - value
+    keep = (gamma * lam) * (~done).to(reward.dtype)
+    advantage = torch.empty_like(reward)
+    running = torch.zeros_like(reward[:, 0])
+    for step in range(reward.shape[1] - 1, -1, -1):
+        running = delta[:, step] + keep[:, step] * running
+        advantage[:, step] = running
+    return advantage, advantage + value
+
+
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """Policy loss: minus the mean clipped objective over (B,) samples.
+
+    Schulman et al. 2017 (arXiv:1707.06347), eq. 7.
+    """
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+    return -torch.minimum(ratio * advantage, clipped * advantage).mean()
+
+
+def value_loss(
+    value: Tensor, old_value: Tensor, target: Tensor, clip: float | None = None
+) -> Tensor:
+    """Mean squared error of values (B,) to their targets.
+
+    With `clip`, the greater of it and the error of the value held within `clip` of the old one, so a
+    value cannot gain by going further.
+    """
+    error = (value - target).square()
+    if clip is not None:
+        held = old_value + (value - old_value).clamp(-clip, clip)
+        error = torch.maximum(error, (held - target).square())
+    return error.mean()
+
+
+def adaptive_learning_rate(
+    learning_rate: float,
+    kl: float,
+    low: float,
+    high: float,
+    factor: float,
+    lowest: float,
+    highest: float,
+) -> float:
+    """Learning rate after a step that moved the policy by `kl` [nat].
+
+    It shrinks by `factor` when `kl` is above `high`, grows by it when `kl` is below `low`, and stays
+    in [lowest, highest].
+    """
+    if kl > high:
+        return max(learning_rate / factor, lowest)
+    if kl < low:
+        return min(learning_rate * factor, highest)
+    return learning_rate

@@ -1,0 +1,161 @@
+"""One PPO iteration's data and its loss on a minibatch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.losses import (
+    clipped_surrogate,
+    gae,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_log_prob,
+    value_loss,
+)
+from wildrobot_torch.ppo.networks import Critic, Policy
+from wildrobot_torch.ppo.normalizer import Reduce
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What PPO needs of B transitions; the observations are normalised already."""
+
+    observation: Tensor
+    """(B, O)."""
+    critic_observation: Tensor
+    """(B, C)."""
+    action: Tensor
+    """(B, A)."""
+    old_mean: Tensor
+    """(B, A): mean action of the policy that acted."""
+    old_log_prob: Tensor
+    """(B,)."""
+    old_value: Tensor
+    """(B,)."""
+    advantage: Tensor
+    """(B,): mean 0, variance 1 over the rollout."""
+    target: Tensor
+    """(B,): what the value should be."""
+
+    def __len__(self) -> int:
+        return self.advantage.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Samples:
+        """The samples of an index tensor."""
+        return Samples(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
+
+
+def next_values(
+    critic: Critic, value: Tensor, next_critic_observation: Tensor, terminated: Tensor, done: Tensor
+) -> Tensor:
+    """Values (E, T) of the states after each step; those of falls are never read and stay as they come.
+
+    A state that was not reset is the next step's state, whose value is known, so the critic runs on
+    the last column and on time-outs alone.
+    """
+    result = torch.empty_like(value)
+    result[:, :-1] = value[:, 1:]
+    result[:, -1] = critic(next_critic_observation[:, -1])
+    rows, columns = torch.nonzero(done & ~terminated, as_tuple=True)
+    result[rows, columns] = critic(next_critic_observation[rows, columns])
+    return result
+
+
+def normalized_advantage(advantage: Tensor, reduce: Reduce | None = None) -> Tensor:
+    """Advantages with mean 0 and variance 1 over the rollouts of all processes."""
+    total = torch.full_like(advantage.reshape(-1)[:1], advantage.numel())
+    sums = torch.cat([total, advantage.sum()[None], advantage.square().sum()[None]]).double()
+    if reduce is not None:
+        sums = reduce(sums)
+    mean = sums[1] / sums[0]
+    std = (sums[2] / sums[0] - mean.square()).clamp(min=0.0).sqrt()
+    return (advantage - mean.to(advantage.dtype)) / (std.to(advantage.dtype) + 1e-8)
+
+
+@torch.no_grad()
+def make_samples(
+    policy: Policy,
+    critic: Critic,
+    config: PPOConfig,
+    *,
+    observation: Tensor,
+    critic_observation: Tensor,
+    next_critic_observation: Tensor,
+    action: Tensor,
+    mean: Tensor,
+    log_prob: Tensor,
+    reward: Tensor,
+    terminated: Tensor,
+    done: Tensor,
+    reduce: Reduce | None = None,
+) -> Samples:
+    """The E x T transitions of a rollout, flat, with advantages and targets.
+
+    Args:
+        policy: the policy that acted.
+        critic: the critic.
+        config: discounts.
+        observation: (E, T, O).
+        critic_observation: (E, T, C).
+        next_critic_observation: (E, T, C), before any reset.
+        action: (E, T, A).
+        mean: (E, T, A) mean actions.
+        log_prob: (E, T).
+        reward: (E, T).
+        terminated: (E, T) bool.
+        done: (E, T) bool.
+        reduce: sums over processes.
+    """
+    observation = policy.normalizer(observation)
+    critic_normalized = critic.normalizer(critic_observation)
+    value = critic.net(critic_normalized).squeeze(-1)
+    following = next_values(critic, value, next_critic_observation, terminated, done)
+    advantage, target = gae(
+        reward, value, following, terminated, done, config.gamma, config.gae_lambda
+    )
+    advantage = normalized_advantage(advantage, reduce)
+    return Samples(
+        observation=observation.flatten(0, 1),
+        critic_observation=critic_normalized.flatten(0, 1),
+        action=action.flatten(0, 1),
+        old_mean=mean.flatten(0, 1),
+        old_log_prob=log_prob.flatten(),
+        old_value=value.flatten(),
+        advantage=advantage.flatten(),
+        target=target.flatten(),
+    )
+
+
+def ppo_loss(
+    policy: Policy, critic: Critic, batch: Samples, old_log_std: Tensor, config: PPOConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss to minimise on a minibatch, and its parts by name (detached scalars).
+
+    Args:
+        policy: the policy under training.
+        critic: the critic under training.
+        batch: samples.
+        old_log_std: (A,) of the policy that acted.
+        config: clip and weights.
+    """
+    mean = policy.net(batch.observation)
+    ratio = torch.exp(gaussian_log_prob(batch.action, mean, policy.log_std) - batch.old_log_prob)
+    surrogate = clipped_surrogate(ratio, batch.advantage, config.clip)
+    value = critic.net(batch.critic_observation).squeeze(-1)
+    error = value_loss(value, batch.old_value, batch.target, config.value_clip)
+    entropy = gaussian_entropy(policy.log_std)
+    loss = surrogate + config.value_coef * error - config.entropy_coef * entropy
+    with torch.no_grad():
+        kl = gaussian_kl(batch.old_mean, old_log_std, mean, policy.log_std).mean()
+        clipped = ((ratio - 1.0).abs() > config.clip).to(ratio.dtype).mean()
+    return loss, {
+        "surrogate": surrogate.detach(),
+        "value": error.detach(),
+        "entropy": entropy.detach(),
+        "kl": kl,
+        "clip_fraction": clipped,
+    }

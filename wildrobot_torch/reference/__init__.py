@@ -1,0 +1,1 @@
+"""Reference motion: what the robot did under gates, frame by frame, for the discriminator to learn."""

@@ -1,0 +1,282 @@
+"""Reference datasets: accepted segments of motion in one verifiable file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.layout import Layout, LayoutMismatch
+
+START_TAIL_S = 0.5
+"""Motion that must follow a start state inside its segment [s]."""
+
+_TENSORS = {
+    "amp": torch.float32,
+    "qpos": torch.float32,
+    "qvel": torch.float32,
+    "segment_start": torch.int64,
+    "segment_length": torch.int64,
+    "segment_weight": torch.float32,
+    "segment_velocity": torch.float32,
+    "feature_mean": torch.float32,
+    "feature_std": torch.float32,
+}
+_HEADER = "header"
+_DIGEST = "sha256"
+
+
+class DatasetError(ValueError):
+    """A reference file cannot be used; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class ReferenceDataset:
+    """Accepted motion: N frames in S segments, concatenated; frames are `ctrl_dt` apart."""
+
+    amp: Tensor
+    """(N, F): style features, in the order of `amp_layout`."""
+    qpos: Tensor
+    """(N, nq)."""
+    qvel: Tensor
+    """(N, nv)."""
+    segment_start: Tensor
+    """(S,) long: first frame."""
+    segment_length: Tensor
+    """(S,) long: number of frames."""
+    segment_weight: Tensor
+    """(S,): sampling weight of a segment's frames, > 0."""
+    segment_velocity: Tensor
+    """(S,) [m/s]: mean heading-frame v_x."""
+    segment_clip: tuple[str, ...]
+    """S names of the clips the segments come from."""
+    segment_tier: tuple[str, ...]
+    """S tiers: `assisted` (a harness helped, within the gates) or `unassisted`."""
+    ctrl_dt: float
+    """Time between frames [s]."""
+    amp_layout: Layout
+    robot_digest: str
+    manifest: dict[str, Any]
+    """How it was made: settings, clip hashes, gates and their metrics per segment."""
+    feature_mean: Tensor = field(default_factory=lambda: torch.empty(0))
+    """(F,): mean of `amp`; computed when not given."""
+    feature_std: Tensor = field(default_factory=lambda: torch.empty(0))
+    """(F,): standard deviation of `amp`; computed when not given."""
+
+    def __post_init__(self) -> None:
+        if self.feature_mean.numel() == 0 and self.amp.numel():
+            std, mean = torch.std_mean(self.amp.double(), dim=0, correction=0)
+            object.__setattr__(self, "feature_mean", mean.to(self.amp.dtype))
+            object.__setattr__(self, "feature_std", std.to(self.amp.dtype))
+        self._check()
+
+    @property
+    def num_frames(self) -> int:
+        """N."""
+        return self.amp.shape[0]
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+        return self.segment_start.shape[0]
+
+    @property
+    def duration_s(self) -> float:
+        """Motion in all segments [s]."""
+        return self.num_frames * self.ctrl_dt
+
+    def to(self, device: torch.device | str) -> ReferenceDataset:
+        """The same dataset with its tensors on `device`."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
+
+    def sample_windows(
+        self, num: int, frames: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Features (num, frames, F) of consecutive frames, each window inside one segment.
+
+        A window is drawn with probability proportional to its segment's weight, so a long segment
+        counts for more than a short one of the same weight. `generator` must live on the
+        dataset's device; the same generator state gives the same windows.
+
+        Raises:
+            ValueError: no segment is that long.
+        """
+        windows = (self.segment_length - frames + 1).clamp(min=0)
+        if frames < 1 or not bool((windows > 0).any()):
+            raise ValueError(
+                f"cannot sample windows of {frames} frames: segments have "
+                f"{int(self.segment_length.min())} to {int(self.segment_length.max())} frames"
+            )
+        device = self.amp.device
+        segment = torch.multinomial(
+            self.segment_weight * windows, num, replacement=True, generator=generator
+        )
+        draw = torch.rand(num, generator=generator, device=device)
+        available = windows[segment]
+        offset = torch.minimum((draw * available).long(), available - 1)
+        first = self.segment_start[segment] + offset
+        return self.amp[first[:, None] + torch.arange(frames, device=device)]
+
+    def start_indices(self) -> Tensor:
+        """(M,) long: frames with at least 0.5 s of motion after them in their segment."""
+        tail = round(START_TAIL_S / self.ctrl_dt)
+        frame = torch.arange(self.num_frames, device=self.amp.device)
+        end = self.segment_start + self.segment_length
+        return frame[frame < torch.repeat_interleave(end - tail, self.segment_length)]
+
+    def start_states(self) -> tuple[Tensor, Tensor, Tensor]:
+        """States an episode may start from: qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s].
+
+        The frames are those of `start_indices`, moved to the origin in x and y; the command is
+        the mean forward speed of the frame's segment.
+        """
+        index = self.start_indices()
+        qpos = self.qpos[index].clone()
+        qpos[:, :2] = 0.0
+        velocity = torch.repeat_interleave(self.segment_velocity, self.segment_length)
+        return qpos, self.qvel[index].clone(), velocity[index]
+
+    @property
+    def content_hash(self) -> str:
+        """64 hex digits over every array and the header: equal for equal content."""
+        return _digest(self._arrays(), self._header())
+
+    def save(self, path: Path | str) -> None:
+        """Write one .npz, whole or not at all; equal datasets give equal bytes."""
+        path = Path(path)
+        arrays, header = self._arrays(), self._header()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                _write_npz(file, {**arrays, _HEADER: np.array(header)}, _digest(arrays, header))
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def load(path: Path | str, amp_layout: Layout, robot_digest: str) -> ReferenceDataset:
+        """The dataset in a file, verified.
+
+        Args:
+            path: a file written by `save`.
+            amp_layout: the features this code computes.
+            robot_digest: `RobotSpec.digest` of the robot in use.
+
+        Raises:
+            DatasetError: file missing, truncated, altered, or made for other features or another
+                robot.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DatasetError(
+                f"reference {path}: no such file; make it with tools/make_reference.py"
+            )
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in _TENSORS}
+                header, digest = str(content[_HEADER]), str(content[_DIGEST])
+            if _digest(arrays, header) != digest:
+                raise DatasetError(f"reference {path}: its content does not match its hash")
+            about = json.loads(header)
+            layout = Layout.from_dict(about["amp_layout"])
+            dataset = ReferenceDataset(
+                **{name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
+                segment_clip=tuple(about["segment_clip"]),
+                segment_tier=tuple(about["segment_tier"]),
+                ctrl_dt=float(about["ctrl_dt"]),
+                amp_layout=layout,
+                robot_digest=about["robot_digest"],
+                manifest=about["manifest"],
+            )
+        except DatasetError:
+            raise
+        except Exception as error:
+            # A damaged zip raises almost anything; whatever it was, the file is unusable.
+            reason = " ".join(str(error).split())
+            raise DatasetError(
+                f"reference {path}: not a readable reference file, truncated or damaged "
+                f"({type(error).__name__}: {reason})"
+            ) from error
+        try:
+            amp_layout.require(layout, f"reference {path}")
+        except LayoutMismatch as error:
+            raise DatasetError(str(error)) from error
+        if dataset.robot_digest != robot_digest:
+            raise DatasetError(
+                f"reference {path} was made for robot {dataset.robot_digest}, this one is "
+                f"{robot_digest}; make the reference again"
+            )
+        return dataset
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {
+            name: np.ascontiguousarray(getattr(self, name).detach().cpu().to(dtype).numpy())
+            for name, dtype in _TENSORS.items()
+        }
+
+    def _header(self) -> str:
+        content = {
+            "amp_layout": self.amp_layout.to_dict(),
+            "robot_digest": self.robot_digest,
+            "ctrl_dt": self.ctrl_dt,
+            "segment_clip": list(self.segment_clip),
+            "segment_tier": list(self.segment_tier),
+            "manifest": self.manifest,
+        }
+        return json.dumps(content, sort_keys=True, allow_nan=False)
+
+    def _check(self) -> None:
+        """Refuse contents that contradict themselves."""
+        frames, segments = self.num_frames, self.num_segments
+        if frames == 0 or segments == 0:
+            raise DatasetError("a reference needs at least one segment with frames")
+        if self.amp.shape[1] != self.amp_layout.size:
+            raise DatasetError(
+                f"amp has {self.amp.shape[1]} features, its layout {self.amp_layout.size}"
+            )
+        for name, size in (("qpos", frames), ("qvel", frames), ("segment_length", segments),
+                           ("segment_weight", segments), ("segment_velocity", segments),
+                           ("segment_clip", segments), ("segment_tier", segments)):  # fmt: skip
+            if len(getattr(self, name)) != size:
+                raise DatasetError(f"{name} has {len(getattr(self, name))} rows, expected {size}")
+        for name in _TENSORS:
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise DatasetError(f"{name} holds a number that is not finite")
+        end = torch.cumsum(self.segment_length, 0)
+        contiguous = torch.equal(end - self.segment_length, self.segment_start)
+        if not contiguous or int(end[-1]) != frames or int(self.segment_length.min()) < 1:
+            raise DatasetError(f"segments do not tile the {frames} frames one after the other")
+        if float(self.segment_weight.min()) <= 0.0:
+            raise DatasetError("segment_weight holds a weight that is not positive")
+
+
+def _digest(arrays: dict[str, np.ndarray], header: str) -> str:
+    sha = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def _write_npz(file: Any, arrays: dict[str, np.ndarray], digest: str) -> None:
+    # numpy stamps the time of writing on every member; fixed stamps make equal data equal bytes.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in {**arrays, _DIGEST: np.array(digest)}.items():
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -1,0 +1,304 @@
+"""Reference generation: clips -> rollouts in the environment -> gates -> segments -> dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.actions import ActionConfig
+from envs.harness import HarnessConfig
+from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.robot import RobotSpec
+from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.gates import Gate, judge
+from wildrobot_torch.reference.metrics import Frames, force_share, load, measure, torque_share
+from wildrobot_torch.reference.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.segments import (
+    Search,
+    SegmentConfig,
+    Stretch,
+    find_segments,
+    free_span,
+    quality_weight,
+)
+
+MOVING = 0.02
+"""A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceConfig:
+    """How reference is made from clips."""
+
+    speeds: tuple[float, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+    """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
+    duration_s: float = 10.0
+    """Length of each built-in clip [s]."""
+    mirror: bool = True
+    """Follow every clip's mirror image, too."""
+    start_interval_s: float = 0.0
+    """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
+    lead_s: float = 0.02
+    """Lead of the joint targets over the clip, for the servos' lag [s]."""
+    harness: HarnessConfig = field(default_factory=HarnessConfig)
+    """Support of the root along the clip's height and orientation; caps of 0 give none."""
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
+    """How rollouts are cut into segments."""
+
+    def __post_init__(self) -> None:
+        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
+            raise ValueError(f"speeds is {self.speeds}; allowed: one or more, none negative")
+        if self.duration_s <= 0.0:
+            raise ValueError(f"duration_s is {self.duration_s}; it must be positive")
+        if self.start_interval_s < 0.0 or self.lead_s < 0.0:
+            raise ValueError(
+                f"start_interval_s {self.start_interval_s} and lead_s {self.lead_s} must not be "
+                "negative"
+            )
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What became of one clip (or its mirror image)."""
+
+    name: str
+    seconds_in: float
+    seconds_accepted: float
+    num_segments: int
+    survival: float
+    """Mean share of its rollouts' steps before a fall."""
+    speed: float
+    """Mean forward speed before the falls [m/s]; NaN if it fell at once."""
+    load_mean: float
+    """Mean weight on the feet [m g]."""
+    force_share: float
+    """95th percentile of the harness force [m g]."""
+    torque_share: float
+    """95th percentile of the harness torque [m g h]."""
+    first_failure: str
+    """Reason of the first rejected window or segment; empty without one."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A dataset, if anything was accepted, and what led to it."""
+
+    dataset: ReferenceDataset | None
+    clips: tuple[ClipReport, ...]
+    windows: int
+    """Windows judged."""
+    rejections: dict[str, int]
+    """Gate -> stretches it rejected (windows, then whole segments), most first."""
+
+    @property
+    def seconds_accepted(self) -> float:
+        """Accepted motion [s]."""
+        return sum(clip.seconds_accepted for clip in self.clips)
+
+
+def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
+    """Clips of the walking-pattern generator at the configured speeds."""
+    return [
+        walking_clip(robot, speed, config.duration_s)
+        if speed >= MOVING
+        else standing_clip(robot, config.duration_s)
+        for speed in config.speeds
+    ]
+
+
+def reference_env_config(harness: HarnessConfig) -> LocomotionConfig:
+    """The environment that references are made in: every joint angle within an action's reach."""
+    return LocomotionConfig(action=ActionConfig(mapping="full_range", filter=0.0), harness=harness)
+
+
+def generate(
+    clips: Sequence[Clip], robot: RobotSpec, gates: Sequence[Gate], config: ReferenceConfig
+) -> Generation:
+    """Reference motion from clips; the same inputs give the same dataset.
+
+    Raises:
+        ValueError: there are no clips, or one is too short to be judged.
+    """
+    if not clips:
+        raise ValueError("no clips to make reference from")
+    env_config = reference_env_config(config.harness)
+    variants = [clip.resample(1.0 / env_config.ctrl_dt) for clip in clips]
+    if config.mirror:
+        variants = [v for clip in variants for v in (clip, mirror_clip(clip, robot))]
+    tasks = [task for clip in variants for task in _tasks(clip, config, env_config.ctrl_dt)]
+    env = LocomotionEnv(env_config, len(tasks))
+    rollouts = follow(env, tasks, config.lead_s)
+
+    reports, kept = [], []
+    rejections: Counter[str] = Counter()
+    windows = 0
+    for variant in variants:
+        mine = [r for r in rollouts if r.task.clip is variant]
+        judged = gates_for(variant, gates)
+        searches = [find_segments(r.frames, robot, judged, config.segments) for r in mine]
+        for search in searches:
+            windows += len(search.windows)
+            for stretch in (*search.windows, *search.segments):
+                rejections.update(stretch.verdict.failed)
+        taken = resolve(mine, searches, robot, judged, config.segments)
+        kept += taken
+        reports.append(_report(variant, mine, searches, [s for _, s in taken], robot))
+    dataset = _assemble(kept, reports, variants, env, gates, config) if kept else None
+    return Generation(dataset, tuple(reports), windows, dict(rejections.most_common()))
+
+
+def _tasks(clip: Clip, config: ReferenceConfig, ctrl_dt: float) -> list[Task]:
+    """Rollouts of a clip: from its first frame, then every `start_interval_s` while it is long enough."""
+    last = clip.num_frames - 1 - config.segments.min_frames
+    if last < 0:
+        raise ValueError(
+            f"clip {clip.name} has {clip.num_frames} frames at the control rate; at least "
+            f"{config.segments.min_frames + 1} are needed"
+        )
+    interval = round(config.start_interval_s / ctrl_dt)
+    return [Task(clip, start) for start in (range(0, last + 1, interval) if interval else [0])]
+
+
+def gates_for(clip: Clip, gates: Sequence[Gate]) -> list[Gate]:
+    """The gates that judge a clip: those on walking only if it goes somewhere."""
+    moving = clip.mean_speed >= MOVING
+    return [gate for gate in gates if moving or gate.motion == "any"]
+
+
+def resolve(
+    rollouts: Sequence[Rollout],
+    searches: Sequence[Search],
+    robot: RobotSpec,
+    gates: Sequence[Gate],
+    config: SegmentConfig,
+) -> list[tuple[Rollout, Stretch]]:
+    """Accepted segments of all rollouts of one clip, no clip frame twice.
+
+    Longer segments go first; what overlaps them is cut to its longest free part, which must pass
+    the gates by itself.
+    """
+    found = [(r, s) for r, search in zip(rollouts, searches, strict=True) for s in search.accepted]
+    found.sort(key=lambda pair: (-pair[1].num_frames, pair[0].task.start, pair[1].start))
+    taken: list[tuple[int, int]] = []
+    kept = []
+    for rollout, segment in found:
+        shift = rollout.task.start
+        span = free_span(segment.start + shift, segment.stop + shift, taken)
+        start, stop = span[0] - shift, span[1] - shift
+        if stop - start < config.min_frames:
+            continue
+        if (start, stop) != (segment.start, segment.stop):
+            metrics = measure(rollout.frames.cut(start, stop), robot)
+            segment = Stretch(start, stop, judge(metrics, gates))
+            if not segment.verdict.accepted:
+                continue
+        taken.append(span)
+        kept.append((rollout, segment))
+    return kept
+
+
+def _report(
+    clip: Clip,
+    rollouts: Sequence[Rollout],
+    searches: Sequence[Search],
+    kept: Sequence[Stretch],
+    robot: RobotSpec,
+) -> ClipReport:
+    frames = [r.frames for r in rollouts]
+    dt = frames[0].ctrl_dt
+    failures = [failure for search in searches if (failure := search.first_failure())]
+    if not failures and not kept:
+        failures = ["fell before the shortest stretch that is judged"]
+
+    def pooled(quantity: Callable[[Frames], Tensor], percent: float | None = None) -> float:
+        values = torch.cat([quantity(f) for f in frames]).double()
+        if not values.numel():
+            return math.nan
+        return float(values.mean() if percent is None else torch.quantile(values, percent / 100))
+
+    return ClipReport(
+        name=clip.name,
+        seconds_in=clip.duration_s,
+        seconds_accepted=sum(s.num_frames for s in kept) * dt,
+        num_segments=len(kept),
+        survival=sum(r.survival for r in rollouts) / len(rollouts),
+        speed=pooled(lambda f: f.root_linvel_h[:, 0]),
+        load_mean=pooled(lambda f: load(f, robot)),
+        force_share=pooled(lambda f: force_share(f, robot), 95),
+        torque_share=pooled(lambda f: torque_share(f, robot), 95),
+        first_failure=failures[0] if failures else "",
+    )
+
+
+def _assemble(
+    kept: Sequence[tuple[Rollout, Stretch]],
+    reports: Sequence[ClipReport],
+    clips: Sequence[Clip],
+    env: LocomotionEnv,
+    gates: Sequence[Gate],
+    config: ReferenceConfig,
+) -> ReferenceDataset:
+    def joined(rows: Callable[[Rollout], Tensor]) -> Tensor:
+        return torch.cat([rows(rollout)[s.start : s.stop] for rollout, s in kept])
+
+    length = torch.tensor([s.num_frames for _, s in kept])
+    weight = [quality_weight(s.verdict, gates, config.segments.weight_ratio) for _, s in kept]
+    manifest: dict[str, Any] = {
+        "config": asdict(config),
+        "gates": [asdict(gate) for gate in gates],
+        "clips": [
+            {"name": c.name, "source": c.source, "sha256": clip_hash(c), "seconds": r.seconds_in,
+             "seconds_accepted": r.seconds_accepted, "survival": r.survival}
+            for c, r in zip(clips, reports, strict=True)
+        ],
+        "segments": [
+            {"clip": r.task.clip.name, "clip_frame": r.task.start + 1 + s.start,
+             "frames": s.num_frames, "metrics": _finite(s.verdict.metrics)}
+            for r, s in kept
+        ],
+    }  # fmt: skip
+    return ReferenceDataset(
+        amp=joined(lambda r: r.amp),
+        qpos=joined(lambda r: r.qpos),
+        qvel=joined(lambda r: r.qvel),
+        segment_start=torch.cumsum(length, 0) - length,
+        segment_length=length,
+        segment_weight=torch.tensor(weight),
+        segment_velocity=torch.tensor(
+            [s.verdict.metrics["forward_velocity"] for _, s in kept], dtype=torch.float32
+        ),
+        segment_clip=tuple(r.task.clip.name for r, _ in kept),
+        segment_tier=tuple(_tier(r.frames.cut(s.start, s.stop)) for r, s in kept),
+        ctrl_dt=env.config.ctrl_dt,
+        amp_layout=env.layouts["amp"],
+        robot_digest=env.robot.digest,
+        manifest=json.loads(json.dumps(manifest)),
+    )
+
+
+def _tier(frames: Frames) -> str:
+    helped = bool(frames.harness_force.any()) or bool(frames.harness_torque.any())
+    return "assisted" if helped else "unassisted"
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def clip_hash(clip: Clip) -> str:
+    """64 hex digits over a clip's rate and motion."""
+    sha = hashlib.sha256(repr(float(clip.fps)).encode())
+    for array in (clip.root_pos, clip.root_quat, clip.joint_pos):
+        sha.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,156 @@
+"""Clip-following rollouts: clips become joint targets, the environment becomes motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from envs.frames import quat_rotate
+from envs.locomotion import LocomotionEnv
+from envs.measurements import FEET
+from envs.physics.base import PhysicsState
+from envs.robot import RobotSpec
+from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.reference.metrics import Frames
+
+
+@dataclass(frozen=True)
+class Task:
+    """One rollout: a clip at the control rate, followed from one of its frames to its end."""
+
+    clip: Clip
+    start: int
+
+    @property
+    def num_steps(self) -> int:
+        """Control steps to the clip's last frame."""
+        return self.clip.num_frames - 1 - self.start
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the robot did; T frames, ending before the first one in which it had fallen."""
+
+    task: Task
+    frames: Frames
+    amp: Tensor
+    """(T, F): the environment's style features."""
+    qpos: Tensor
+    """(T, nq)."""
+    qvel: Tensor
+    """(T, nv)."""
+
+    @property
+    def survival(self) -> float:
+        """Share of the task's steps done before the robot fell."""
+        return self.frames.num_frames / self.task.num_steps
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """States of the clips, step by step; E tasks, T steps, short ones hold their last frame."""
+
+    qpos: Tensor
+    """(E, T + 1, nq)."""
+    qvel: Tensor
+    """(E, T + 1, nv)."""
+
+    @staticmethod
+    def of(tasks: list[Task], robot: RobotSpec) -> _Targets:
+        steps = max(task.num_steps for task in tasks)
+        states: dict[int, tuple[Tensor, Tensor]] = {}
+        rows = []
+        for task in tasks:
+            if id(task.clip) not in states:
+                states[id(task.clip)] = clip_states(task.clip, robot)
+            index = torch.arange(steps + 1).clamp(max=task.num_steps) + task.start
+            rows.append([values[index] for values in states[id(task.clip)]])
+        return _Targets(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def follow(env: LocomotionEnv, tasks: list[Task], lead_s: float) -> list[Rollout]:
+    """Rollouts of all tasks at once, one simulation each.
+
+    Every joint is commanded to its next clip position plus `lead_s` times the clip's joint
+    velocity: a position servo with velocity feedback lags behind a moving target by about that time.
+
+    Args:
+        env: in harness mode, with as many simulations as tasks.
+        tasks: clips sampled at the environment's control rate.
+        lead_s: lead over the clip [s].
+
+    Raises:
+        ValueError: number of simulations and tasks differ, or the environment has no harness.
+    """
+    if env.num_envs != len(tasks) or env.config.harness is None:
+        raise ValueError(
+            f"{len(tasks)} clip rollouts need an environment of as many simulations in harness "
+            f"mode; this one has {env.num_envs}, harness {env.config.harness}"
+        )
+    targets = _Targets.of(tasks, env.robot)
+    joints, speeds = env.robot.joint_qpos_adr, env.robot.joint_qvel_adr
+    env.reset()
+    everyone = torch.ones(env.num_envs, dtype=torch.bool)
+    env.set_state(everyone, targets.qpos[:, 0], targets.qvel[:, 0])
+    recorded: list[dict[str, Tensor]] = []
+    for step in range(1, targets.qpos.shape[1]):
+        qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
+        env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
+        action = env.joint_targets_to_action(qpos[:, joints] + lead_s * qvel[:, speeds])
+        result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
+        recorded.append(_record(env, qpos[:, joints], result["next"]))
+    series = {name: torch.stack([r[name] for r in recorded], dim=1) for name in recorded[0]}
+    return [_rollout(task, i, series, env.config.ctrl_dt) for i, task in enumerate(tasks)]
+
+
+def _record(env: LocomotionEnv, joint_target: Tensor, following: TensorDict) -> dict[str, Tensor]:
+    """Everything one step leaves behind (E, ...), in memory of its own."""
+    state = env.backend.state().clone()
+    m = env.measure()
+    return {
+        "root_pos_w": state.qpos[:, :3],
+        "root_linvel_h": m.linvel_h,
+        "roll": m.roll,
+        "pitch": m.pitch,
+        "yaw": m.yaw,
+        "yaw_rate": quat_rotate(state.qpos[:, 3:7], m.angvel_b)[:, 2],
+        "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
+        "joint_pos": m.joint_pos,
+        "joint_vel": m.joint_vel,
+        "joint_target": joint_target,
+        "foot_force": m.foot_force,
+        "foot_pos_w": m.sole_pos_w,
+        "foot_linvel_w": m.sole_linvel_w,
+        "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
+        "harness_force": env.harness_wrench[:, :3].clone(),
+        "harness_torque": env.harness_wrench[:, 3:].clone(),
+        "amp": following["amp"],
+        "qpos": state.qpos,
+        "qvel": state.qvel,
+        "fallen": following["fallen"][:, 0],
+    }
+
+
+def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec) -> Tensor:
+    """Height of each sole's lowest corner (E, 2) [m], from the sole centres (E, 2, 3)."""
+    leg, half = robot.leg, robot.leg.sole_width / 2
+    corners = torch.tensor(
+        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=sole_pos_w.device
+    )
+    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
+    shape = (*quat.shape[:2], corners.shape[0])
+    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), corners.expand(*shape, 3))
+    return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
+
+
+def _rollout(task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float) -> Rollout:
+    fallen = series["fallen"][index, : task.num_steps]
+    length = int(fallen.int().argmax()) if bool(fallen.any()) else task.num_steps
+    mine = {name: values[index, :length] for name, values in series.items()}
+    outside = {name: mine.pop(name) for name in ("amp", "qpos", "qvel", "fallen")}
+    return Rollout(
+        task, Frames(ctrl_dt, **mine), outside["amp"], outside["qpos"], outside["qvel"]
+    )
