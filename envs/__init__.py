@@ -1,1 +1,1 @@
-"""The simulation storey: robot, physics and one TorchRL environment. It knows nothing of learning."""
+"""The simulation storey: robot, physics, one TorchRL environment; nothing of learning."""

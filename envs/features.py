@@ -29,8 +29,8 @@ def amp_layout(robot: RobotSpec) -> Layout:
 def amp_features(state: PhysicsState, robot: RobotSpec) -> Tensor:
     """Style features (E, F) of one instant, in `amp_layout` order.
 
-    They do not change when the world is turned about the vertical or moved, and hold neither contacts
-    nor root height: both differ between engines and terrains. Peng et al. 2021 (AMP,
+    They do not change when the world is turned about the vertical or moved, and hold neither
+    contacts nor root height: both differ between engines and terrains. Peng et al. 2021 (AMP,
     arXiv:2104.02180), section 5.2, with projected gravity in place of the root's orientation.
     """
     m = measure(state, robot)

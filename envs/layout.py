@@ -75,17 +75,15 @@ class Layout:
         for field in self.fields:
             if blocks[field.name].shape[-1] != field.size:
                 raise ValueError(
-                    f"layout {self.name!r}: {field.name} has {blocks[field.name].shape[-1]} values, "
-                    f"expected {field.size}"
+                    f"layout {self.name!r}: {field.name} has {blocks[field.name].shape[-1]} "
+                    f"values, expected {field.size}"
                 )
         return torch.cat([blocks[field.name] for field in self.fields], dim=-1)
 
     def unpack(self, vector: Tensor) -> dict[str, Tensor]:
         """Views (..., field.size) of a packed vector (..., size), by field name."""
         if vector.shape[-1] != self.size:
-            raise ValueError(
-                f"layout {self.name!r} has {self.size} values, got {vector.shape[-1]}"
-            )
+            raise ValueError(f"layout {self.name!r} has {self.size} values, got {vector.shape[-1]}")
         return {name: vector[..., where] for name, where in self.slices.items()}
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,107 +1,37 @@
-"""The locomotion environment: wires robot, physics and the pure functions into a TorchRL EnvBase."""
+"""The locomotion environment: wires robot, physics and pure functions into a TorchRL EnvBase."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from envs.actions import ActionConfig, action_to_ctrl, ctrl_to_action, filter_action
-from envs.commands import CommandConfig, sample_velocity
-from envs.disturbances import PushConfig, push_force
+from envs.actions import action_to_ctrl, ctrl_to_action, filter_action
+from envs.commands import sample_velocity
+from envs.disturbances import push_force
 from envs.features import amp_features, amp_layout
 from envs.frames import wrap_angle, yaw
-from envs.harness import HarnessConfig, harness_wrench
+from envs.harness import harness_wrench
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.model import load_robot
 from envs.observations import (
-    ObservationConfig,
     critic_layout,
     observation_layout,
     observe,
     observe_privileged,
 )
-from envs.physics.base import PhysicsBackend, PhysicsState
-from envs.physics.native import NativePhysics
-from envs.rewards import RewardConfig, RewardWeights, reward_terms, weighted_terms
-from envs.starts import ResetConfig, StartStates, noisy_start
-from envs.terminations import TerminationConfig, fallen
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocomotionConfig:
-    """The task: timing, what is seen, what is asked, what is paid, when it ends."""
-
-    sim_dt: float = 0.002
-    """Physics step [s]."""
-    ctrl_dt: float = 0.02
-    """Control step [s]; an integer multiple of `sim_dt`."""
-    episode_length_s: float = 20.0
-    """Time after which an episode is truncated [s]."""
-    action: ActionConfig = field(default_factory=ActionConfig)
-    """From policy output to joint targets."""
-    observation: ObservationConfig = field(default_factory=ObservationConfig)
-    """What the policy sees."""
-    command: CommandConfig = field(default_factory=CommandConfig)
-    """Velocities asked for."""
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    """Terms of the task reward."""
-    termination: TerminationConfig = field(default_factory=TerminationConfig)
-    """When a robot counts as fallen."""
-    reset: ResetConfig = field(default_factory=ResetConfig)
-    """Noise on start states."""
-    push: PushConfig = field(default_factory=PushConfig)
-    """Random pushes."""
-    harness: HarnessConfig | None = None
-    """Support wrench for reference generation; ends are then recorded, not enforced."""
-
-    def __post_init__(self) -> None:
-        if self.sim_dt <= 0 or self.ctrl_dt <= 0 or self.episode_length_s < self.ctrl_dt:
-            raise ValueError(
-                f"sim_dt {self.sim_dt} s, ctrl_dt {self.ctrl_dt} s, episode_length_s "
-                f"{self.episode_length_s} s: all must be positive, an episode at least one step"
-            )
-        ratio = self.ctrl_dt / self.sim_dt
-        if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
-            raise ValueError(
-                f"ctrl_dt {self.ctrl_dt} s is {ratio:.6g} times sim_dt {self.sim_dt} s; "
-                "it must be an integer multiple"
-            )
-        if self.harness is not None and self.decimation % self.harness.updates_per_step:
-            raise ValueError(
-                f"harness.updates_per_step {self.harness.updates_per_step} does not divide the "
-                f"decimation {self.decimation}"
-            )
-
-    @property
-    def decimation(self) -> int:
-        """Physics steps per control step."""
-        return round(self.ctrl_dt / self.sim_dt)
-
-    @property
-    def episode_steps(self) -> int:
-        """Control steps per episode."""
-        return round(self.episode_length_s / self.ctrl_dt)
-
-
-def make_physics(
-    name: str, model: Any, num_envs: int, num_threads: int | None
-) -> PhysicsBackend:
-    """The physics engine called `name`.
-
-    Raises:
-        ValueError: no engine has that name.
-    """
-    if name == "native":
-        return NativePhysics(model, num_envs, num_threads)
-    raise ValueError(f"physics is {name!r}; allowed: native")
+from envs.physics.base import PhysicsState
+from envs.physics.engines import make_physics
+from envs.rewards import RewardWeights, loaded_feet, reward_terms, weighted_terms
+from envs.specs import action_spec, done_spec, observation_spec, reward_spec
+from envs.starts import StartStates, noisy_start
+from envs.task import LocomotionConfig
+from envs.terminations import fallen
 
 
 class LocomotionEnv(EnvBase):
@@ -118,12 +48,23 @@ class LocomotionEnv(EnvBase):
     | action | (E, J) | policy output in [-1, 1] |
     | next reward | (E, 1) | sum of the terms |
     | next terms/<name> | (E, 1) | weighted reward terms |
-    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s], physics_failure |
+    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s],
+    physics_failure |
     | terminated, truncated, done | (E, 1) bool | fallen; time is up; either |
     | next fallen | (E, 1) bool | harness mode only: ends recorded, not enforced |
     """
 
     METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
+    _EPISODE_BUFFERS = (
+        "action",
+        "command",
+        "heading",
+        "steps",
+        "return",
+        "air_time",
+        "push",
+        "push_steps",
+    )
 
     def __init__(
         self,
@@ -164,7 +105,12 @@ class LocomotionEnv(EnvBase):
             "amp": amp_layout(self.robot),
         }
         self.term_names = tuple(vars(RewardWeights()))
-        self._make_specs()
+        self.observation_spec = observation_spec(
+            self.layouts, num_envs, device, config.harness is not None
+        )
+        self.action_spec = action_spec(self.robot.num_joints, num_envs, device)
+        self.reward_spec = reward_spec(self.term_names, self.METRICS, num_envs, device)
+        self.done_spec = done_spec(num_envs, device)
         self._generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
@@ -173,44 +119,6 @@ class LocomotionEnv(EnvBase):
         self._set_seed(seed)
         self._allocate()
 
-    # Specs and buffers
-
-    def _make_specs(self) -> None:
-        num, device = self.num_envs, self.backend.device
-
-        def unbounded(size: int) -> Unbounded:
-            return Unbounded(shape=(num, size), device=device, dtype=torch.float32)
-
-        def flag() -> Binary:
-            return Binary(n=1, shape=(num, 1), device=device, dtype=torch.bool)
-
-        observation = {key: unbounded(layout.size) for key, layout in self.layouts.items()}
-        if self.config.harness is not None:
-            observation["fallen"] = flag()
-        self.observation_spec = Composite(observation, shape=(num,), device=device)
-        self.action_spec = Bounded(
-            low=-1.0, high=1.0, shape=(num, self.robot.num_joints), device=device
-        )
-        # Per-transition values: they exist under "next" alone, like the reward they belong to.
-        self.reward_spec = Composite(
-            {
-                "reward": unbounded(1),
-                "terms": Composite(
-                    {name: unbounded(1) for name in self.term_names}, shape=(num,), device=device
-                ),
-                "metrics": Composite(
-                    {name: unbounded(1) for name in self.METRICS}, shape=(num,), device=device
-                ),
-            },
-            shape=(num,),
-            device=device,
-        )
-        self.done_spec = Composite(
-            {key: flag() for key in ("done", "terminated", "truncated")},
-            shape=(num,),
-            device=device,
-        )
-
     def _allocate(self) -> None:
         num, device = self.num_envs, self.backend.device
         self._action = torch.zeros(num, self.robot.num_joints, device=device)
@@ -218,6 +126,7 @@ class LocomotionEnv(EnvBase):
         self._heading = torch.zeros(num, device=device)
         self._steps = torch.zeros(num, dtype=torch.long, device=device)
         self._return = torch.zeros(num, device=device)
+        self._air_time = torch.zeros(num, 2, device=device)
         self._push = torch.zeros(num, 2, device=device)
         self._push_steps = torch.zeros(num, dtype=torch.long, device=device)
 
@@ -293,6 +202,7 @@ class LocomotionEnv(EnvBase):
         self._heading = torch.where(mask, yaw(state.qpos[:, 3:7]), self._heading)
         self._steps = self._steps.masked_fill(mask, 0)
         self._return = self._return.masked_fill(mask, 0.0)
+        self._air_time = self._air_time.masked_fill(mask[:, None], 0.0)
         self._push_steps = self._push_steps.masked_fill(mask, 0)
         return state
 
@@ -307,7 +217,7 @@ class LocomotionEnv(EnvBase):
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
-        if tensordict is not None and "_reset" in tensordict.keys():
+        if tensordict is not None and "_reset" in tensordict:
             mask = tensordict.get("_reset").reshape(self.num_envs).clone()
         state = self._begin_drawn(mask)
         return self._root(self._observe(state))
@@ -387,12 +297,15 @@ class LocomotionEnv(EnvBase):
             m,
             self.robot,
             config.reward,
-            self._action,
-            prev_action,
-            self._command,
-            heading_error,
-            terminated,
+            action=self._action,
+            prev_action=prev_action,
+            velocity_command=self._command,
+            heading_error=heading_error,
+            air_time=self._air_time,
+            terminated=terminated,
         )
+        swing = ~loaded_feet(m, config.reward)
+        self._air_time = (self._air_time + config.ctrl_dt) * swing
         # A simulation that failed ends here; its values are cut off so that no NaN gets further.
         terms = {
             name: term.masked_fill(failed, 0.0)
@@ -454,13 +367,7 @@ class LocomotionEnv(EnvBase):
     def get_sim_state(self) -> dict[str, Tensor]:
         """Everything the environment's future depends on, for an exact resume."""
         return {
-            "action": self._action,
-            "command": self._command,
-            "heading": self._heading,
-            "steps": self._steps,
-            "return": self._return,
-            "push": self._push,
-            "push_steps": self._push_steps,
+            **{key: getattr(self, f"_{key}") for key in self._EPISODE_BUFFERS},
             "generator": self._generator.get_state(),
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
         }
@@ -475,7 +382,7 @@ class LocomotionEnv(EnvBase):
         self.backend.restore(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-        for key in ("action", "command", "heading", "steps", "return", "push", "push_steps"):
+        for key in self._EPISODE_BUFFERS:
             setattr(self, f"_{key}", state[key].clone())
         self._generator.set_state(state["generator"])
 

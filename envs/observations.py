@@ -97,7 +97,7 @@ def observe(
 
 
 def observe_privileged(m: Measurements, robot: RobotSpec, observation: Tensor) -> Tensor:
-    """Critic observation (E, C) in `critic_layout` order, from the policy's `observation` (E, 39)."""
+    """Critic observation (E, C) in `critic_layout` order, from `observation` (E, 39)."""
     return torch.cat(
         [
             observation,

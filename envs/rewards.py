@@ -49,6 +49,8 @@ class RewardWeights:
     """Flexion of the swinging hip up to `hip_swing_angle`, 0 to 1, while asked to walk."""
     knee_swing: float = 0.0
     """Flexion of the swinging knee up to `knee_swing_angle`, 0 to 1, while asked to walk."""
+    short_swing: float = -2.0
+    """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
     height_target: float = 0.0
@@ -81,6 +83,8 @@ class RewardConfig:
     """Sole height at which the clearance reward is full [m]."""
     hip_swing_angle: float = 0.4
     """Hip flexion from home at which its reward is full [rad]."""
+    swing_time: float = 0.25
+    """Time in the air after which a touchdown costs nothing [s]."""
     knee_swing_angle: float = 0.6
     """Knee flexion from home at which its reward is full [rad]."""
     target_height: float = 0.46
@@ -101,6 +105,7 @@ class RewardConfig:
             "scale",
             "tracking_sharpness",
             "clearance_height",
+            "swing_time",
             "hip_swing_angle",
             "knee_swing_angle",
             "height_sigma",
@@ -130,14 +135,21 @@ def swing_flexion(
     return ((flexion / full).clamp(0.0, 1.0) * swing).mean(-1)
 
 
+def loaded_feet(m: Measurements, config: RewardConfig) -> Tensor:
+    """(E, 2) bool: feet that carry more than `loaded_force`."""
+    return m.foot_force > config.loaded_force
+
+
 def reward_terms(
     m: Measurements,
     robot: RobotSpec,
     config: RewardConfig,
+    *,
     action: Tensor,
     prev_action: Tensor,
     velocity_command: Tensor,
     heading_error: Tensor,
+    air_time: Tensor,
     terminated: Tensor,
 ) -> dict[str, Tensor]:
     """Unweighted terms (E,) by name, in the order of `RewardWeights`.
@@ -150,11 +162,14 @@ def reward_terms(
         prev_action: (E, J) filtered action of the step before.
         velocity_command: (E,) [m/s].
         heading_error: (E,) [rad].
+        air_time: (E, 2) [s], how long each foot had been unloaded before this step.
         terminated: (E,) bool, the robot fell in this step.
     """
     dtype = action.dtype
     v_x, v_y = m.linvel_h[:, 0], m.linvel_h[:, 1]
-    loaded = m.foot_force > config.loaded_force
+    loaded = loaded_feet(m, config)
+    touchdown = loaded & (air_time > 0.0)
+    shortness = (1.0 - air_time / config.swing_time).clamp(min=0.0)
     swing = ~loaded
     walk = (velocity_command.abs() > config.walking_command).to(dtype)
     # Exactly one foot up: a hop or a fall earns nothing for lifted feet.
@@ -187,6 +202,7 @@ def reward_terms(
         "hip_swing": swing_flexion(m, robot, "hip_pitch", config.hip_swing_angle, swing) * stepping,
         "knee_swing": swing_flexion(m, robot, "knee_pitch", config.knee_swing_angle, swing)
         * stepping,
+        "short_swing": (shortness * touchdown).sum(-1) * walk,
         "flight": swing.all(-1).to(dtype),
         "height_target": torch.exp(
             -((m.height - config.target_height) / config.height_sigma).square()

@@ -59,7 +59,8 @@ class StartStates:
         shapes = (tuple(qpos.shape), tuple(qvel.shape), tuple(velocity_command.shape))
         if num == 0 or shapes != expected:
             raise ValueError(
-                f"start states (qpos, qvel, command) have shapes {shapes}; expected {expected}, N > 0"
+                f"start states (qpos, qvel, command) have shapes {shapes}; expected {expected}, "
+                "N > 0"
             )
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"start state probability is {probability}; allowed: 0 to 1")
@@ -105,9 +106,7 @@ def noisy_start(
         velocity_command = torch.where(given, starts.velocity_command[pick], velocity_command)
 
     def noise(columns: int, size: float) -> Tensor:
-        return size * (
-            2.0 * torch.rand(num, columns, generator=generator, device=device) - 1.0
-        )
+        return size * (2.0 * torch.rand(num, columns, generator=generator, device=device) - 1.0)
 
     joints = qpos[:, robot.joint_qpos_adr] + noise(robot.num_joints, config.joint_noise)
     qpos[:, robot.joint_qpos_adr] = torch.clamp(

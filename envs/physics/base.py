@@ -20,7 +20,7 @@ class PhysicsState:
     qpos: Tensor
     """(num_envs, nq): root position [m] and orientation (wxyz), then joints [rad]."""
     qvel: Tensor
-    """(num_envs, nv): root linear velocity in world [m/s], angular in body [rad/s], joints [rad/s]."""
+    """(num_envs, nv): root velocity in world [m/s], its rates in body, joints [rad/s]."""
     sensordata: Tensor
     """(num_envs, nsensordata): all MJCF sensors; slices by name are in `RobotSpec.sensors`."""
 

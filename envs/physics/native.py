@@ -47,8 +47,8 @@ class NativePhysics:
             raise ValueError(f"num_threads is {num_threads}; allowed: 1 or more, or null for all")
         if not model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_AUTORESET:
             raise ValueError(
-                "the model resets bad states by itself; set <flag autoreset='disable'/> in <option> "
-                "so that they are seen"
+                "the model resets bad states by itself; set <flag autoreset='disable'/> in "
+                "<option> so that they are seen"
             )
         self.model = model
         self.num_envs = num_envs
@@ -121,8 +121,9 @@ class NativePhysics:
         for name, rows in self._fields.items():
             if snapshot[name].shape != rows.shape:
                 raise ValueError(
-                    f"the saved simulation state has {name} of shape {tuple(snapshot[name].shape)}, "
-                    f"this environment {rows.shape}; resume with the same num_envs"
+                    f"the saved simulation state has {name} of shape "
+                    f"{tuple(snapshot[name].shape)}, this environment {rows.shape}; "
+                    "resume with the same num_envs"
                 )
             rows[:] = snapshot[name].numpy()
 

@@ -74,5 +74,5 @@ def test_quaternion_sign_means_nothing() -> None:
 
 
 def test_refuses_negative_gains() -> None:
-    with pytest.raises(ValueError, match="harness.force_cap"):
+    with pytest.raises(ValueError, match="force_cap"):
         HarnessConfig(force_cap=-1.0)

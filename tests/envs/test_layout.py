@@ -27,7 +27,9 @@ def test_packed_vector_does_not_alias_its_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    "blocks", [{"a": 2}, {"a": 2, "b": 1, "c": 1}, {"a": 3, "b": 1}], ids=["missing", "more", "size"]
+    "blocks",
+    [{"a": 2}, {"a": 2, "b": 1, "c": 1}, {"a": 3, "b": 1}],
+    ids=["missing", "more", "size"],
 )
 def test_pack_refuses_other_blocks(blocks: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="layout 'x'"):

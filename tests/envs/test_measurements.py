@@ -55,7 +55,9 @@ def test_velocities_and_positions_are_those_of_the_bodies(robot_model: RobotMode
     data.qpos[:], data.qvel[:] = qpos, qvel
     mujoco.mj_forward(model, data)
     assert m.height.item() == pytest.approx(0.55, abs=1e-6)
-    assert [m.roll.item(), m.pitch.item(), m.yaw.item()] == pytest.approx([0.2, -0.3, 2.0], abs=1e-5)
+    assert [m.roll.item(), m.pitch.item(), m.yaw.item()] == pytest.approx(
+        [0.2, -0.3, 2.0], abs=1e-5
+    )
     assert np.allclose(m.joint_pos[0], qpos[7:], atol=1e-6)
     assert np.allclose(m.joint_vel[0], qvel[6:], atol=1e-6)
     for foot, name in enumerate(("left_sole", "right_sole")):

@@ -77,9 +77,7 @@ def test_joints_are_scaled_to_their_range(standing: Measurements, robot: RobotSp
     assert got["joint_vel"][:4] == pytest.approx([0.5, -0.25, 1.0, -1.0])
 
 
-def test_command_action_and_heading_are_passed_on(
-    standing: Measurements, robot: RobotSpec
-) -> None:
+def test_command_action_and_heading_are_passed_on(standing: Measurements, robot: RobotSpec) -> None:
     got = unpacked(standing, robot)
     assert got["prev_action"] == [0.25] * 8
     assert got["velocity_command"] == pytest.approx([0.4])

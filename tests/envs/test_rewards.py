@@ -44,9 +44,7 @@ def left_foot_up(m: Measurements, robot: RobotSpec) -> Measurements:
     joint_pos[0, 2] += 0.3
     sole = m.sole_pos_w.clone()
     sole[0, 0, 2] = 0.02
-    return replace(
-        m, foot_force=torch.tensor([[0.0, 32.4]]), sole_pos_w=sole, joint_pos=joint_pos
-    )
+    return replace(m, foot_force=torch.tensor([[0.0, 32.4]]), sole_pos_w=sole, joint_pos=joint_pos)
 
 
 def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[str, float]:
@@ -55,6 +53,7 @@ def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[st
         "prev_action": torch.zeros(1, 8),
         "velocity_command": torch.tensor([0.3]),
         "heading_error": torch.zeros(1),
+        "air_time": torch.zeros(1, 2),
         "terminated": torch.zeros(1, dtype=torch.bool),
     } | changes
     return {k: v.item() for k, v in reward_terms(m, robot, RewardConfig(), **inputs).items()}
@@ -137,9 +136,7 @@ def test_squares_by_hand(standing: Measurements, robot: RobotSpec) -> None:
         sole_pos_h=torch.tensor([[[0.0, 0.145, -0.4], [0.0, -0.145, -0.4]]]),
         height=torch.tensor([0.41]),
     )
-    got = terms(
-        m, robot, action=torch.full((1, 8), 0.1), heading_error=torch.tensor([0.5])
-    )
+    got = terms(m, robot, action=torch.full((1, 8), 0.1), heading_error=torch.tensor([0.5]))
     assert got["lateral"] == pytest.approx(0.04)
     assert got["angular"] == pytest.approx(0.25)  # yaw rate alone
     assert got["orientation"] == pytest.approx(0.05)
@@ -149,6 +146,17 @@ def test_squares_by_hand(standing: Measurements, robot: RobotSpec) -> None:
     assert got["action_rate"] == pytest.approx(0.08)
     assert got["stance_width"] == pytest.approx(4.0)  # 0.29 - 0.19 = two sigmas
     assert got["height_target"] == pytest.approx(math.exp(-1))
+
+
+def test_short_swings_cost_at_their_touchdown(standing: Measurements, robot: RobotSpec) -> None:
+    def cost(left: float, right: float, m: Measurements = standing) -> float:
+        return terms(m, robot, air_time=torch.tensor([[left, right]]))["short_swing"]
+
+    assert cost(0.0, 0.0) == 0.0  # both feet stayed down
+    assert cost(0.05, 0.0) == pytest.approx(0.8)  # 50 of 250 ms
+    assert cost(0.25, 0.4) == 0.0
+    in_the_air = replace(standing, foot_force=torch.tensor([[0.0, 32.4]]))
+    assert cost(0.05, 0.0, in_the_air) == 0.0
 
 
 def test_only_loaded_feet_slip(standing: Measurements, robot: RobotSpec) -> None:

@@ -11,7 +11,9 @@ from envs.starts import ResetConfig, StartStates, noisy_start
 NUM = 512
 
 
-def start(robot: RobotSpec, config: ResetConfig, starts: StartStates | None = None):  # noqa: ANN201
+def start(
+    robot: RobotSpec, config: ResetConfig, starts: StartStates | None = None
+) -> tuple[torch.Tensor, ...]:
     command = torch.full((NUM,), 0.3)
     return noisy_start(NUM, robot, config, starts, command, torch.Generator().manual_seed(0))
 
