@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from envs.layout import Field, Layout
-from envs.measurements import measure
+from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.robot import RobotSpec
 
@@ -33,7 +33,11 @@ def amp_features(state: PhysicsState, robot: RobotSpec) -> Tensor:
     contacts nor root height: both differ between engines and terrains. Peng et al. 2021 (AMP,
     arXiv:2104.02180), section 5.2, with projected gravity in place of the root's orientation.
     """
-    m = measure(state, robot)
+    return style_features(measure(state, robot), robot)
+
+
+def style_features(m: Measurements, robot: RobotSpec) -> Tensor:
+    """`amp_features` of a state that is measured already."""
     return amp_layout(robot).pack(
         gravity=m.gravity_b,
         linvel=m.linvel_h,

@@ -13,7 +13,7 @@ from torchrl.envs import EnvBase
 from envs.actions import action_to_ctrl, ctrl_to_action, filter_action
 from envs.commands import sample_velocity
 from envs.disturbances import push_force
-from envs.features import amp_features, amp_layout
+from envs.features import amp_layout, style_features
 from envs.frames import wrap_angle, yaw
 from envs.harness import harness_wrench
 from envs.layout import Layout
@@ -219,10 +219,10 @@ class LocomotionEnv(EnvBase):
         mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
         if tensordict is not None and "_reset" in tensordict:
             mask = tensordict.get("_reset").reshape(self.num_envs).clone()
-        state = self._begin_drawn(mask)
-        return self._root(self._observe(state))
+        return self._root(self._begin_drawn(mask))
 
-    def _root(self, observed: dict[str, Tensor]) -> TensorDict:
+    def _root(self, state: PhysicsState) -> TensorDict:
+        observed = self._observe(measure(state, self.robot))
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
         observed |= {"done": off, "terminated": off.clone(), "truncated": off.clone()}
         if self.config.harness is not None:
@@ -232,8 +232,7 @@ class LocomotionEnv(EnvBase):
     def _heading_error(self, m: Measurements) -> Tensor:
         return wrap_angle(m.yaw - self._heading)
 
-    def _observe(self, state: PhysicsState, m: Measurements | None = None) -> dict[str, Tensor]:
-        m = measure(state, self.robot) if m is None else m
+    def _observe(self, m: Measurements) -> dict[str, Tensor]:
         observation = observe(
             m,
             self.robot,
@@ -245,7 +244,7 @@ class LocomotionEnv(EnvBase):
         return {
             "observation": observation,
             "critic_observation": observe_privileged(m, self.robot, observation),
-            "amp": amp_features(state, self.robot),
+            "amp": style_features(m, self.robot),
         }
 
     # Steps
@@ -314,8 +313,7 @@ class LocomotionEnv(EnvBase):
         reward = torch.stack(list(terms.values())).sum(0)
         self._return = self._return + reward
         observed = {
-            key: value.masked_fill(failed[:, None], 0.0)
-            for key, value in self._observe(state, m).items()
+            key: value.masked_fill(failed[:, None], 0.0) for key, value in self._observe(m).items()
         }
         metrics = {
             "episode_return": self._return,
@@ -359,8 +357,7 @@ class LocomotionEnv(EnvBase):
         """
         following = self._advance(tensordict)
         tensordict.set("next", following)
-        state = self._begin_drawn(following.get("done")[:, 0])
-        return tensordict, self._root(self._observe(state))
+        return tensordict, self._root(self._begin_drawn(following.get("done")[:, 0]))
 
     # Resume
 

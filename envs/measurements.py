@@ -12,9 +12,7 @@ from torch import Tensor
 
 from envs.frames import projected_gravity, roll_pitch, world_to_heading, yaw
 from envs.physics.base import PhysicsState
-from envs.robot import RobotSpec
-
-FEET = ("left_foot", "right_foot")
+from envs.robot import FEET, RobotSpec
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,16 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
     """Named quantities of the physics state; fresh tensors that outlive it."""
     root_pos, quat = state.qpos[:, :3], state.qpos[:, 3:7]
     roll, pitch = roll_pitch(quat)
-    sensors = robot.sensors
 
-    def per_foot(quantity: str) -> Tensor:
-        slices = [sensors[f"{foot}_{quantity}"] for foot in FEET]
-        return torch.stack([state.sensordata[:, where] for where in slices], dim=1)
+    def sensed(quantity: str) -> Tensor:
+        return state.sensordata[:, robot.sensor_columns[quantity]]
 
-    # A netforce contact sensor reads found, then the world force on its second geom. The plates are
-    # measured along world z; its sign depends on the geom order, the support never does.
-    plates = [sensors[f"{plate}_contact"] for plate in robot.plate_names]
-    plate_force = torch.stack([state.sensordata[:, where.start + 3] for where in plates], dim=1)
-    plate_force = plate_force.abs()
+    # The sign of a contact sensor's force depends on the order of its geoms; a floor only pushes.
+    plate_force = sensed("plate_support").abs()
     foot_force = torch.zeros_like(plate_force[:, : len(FEET)]).index_add(
         1, robot.plate_foot, plate_force
     )
-    torque = torch.cat(
-        [state.sensordata[:, sensors[f"{joint}_torque"]] for joint in robot.joint_names], dim=1
-    )
-    sole_pos_w = per_foot("pos")
+    sole_pos_w = sensed("sole_pos").unflatten(1, (len(FEET), 3))
     relative = sole_pos_w - root_pos[:, None]
     return Measurements(
         height=root_pos[:, 2].clone(),
@@ -86,10 +76,10 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
         angvel_b=state.qvel[:, 3:6].clone(),
         joint_pos=state.qpos[:, robot.joint_qpos_adr],
         joint_vel=state.qvel[:, robot.joint_qvel_adr],
-        torque=torque,
+        torque=sensed("torque"),
         plate_force=plate_force,
         foot_force=foot_force,
         sole_pos_w=sole_pos_w,
-        sole_linvel_w=per_foot("linvel"),
-        sole_pos_h=world_to_heading(relative, quat[:, None].expand(-1, len(FEET), -1)),
+        sole_linvel_w=sensed("sole_linvel").unflatten(1, (len(FEET), 3)),
+        sole_pos_h=world_to_heading(relative, quat[:, None]),
     )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+FEET = ("left_foot", "right_foot")
+"""Feet in the order of every (..., 2) quantity."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,41 @@ class RobotSpec:
         """m g [N]."""
         return self.mass * self.gravity
 
-    @property
+    @cached_property
     def joint_home(self) -> Tensor:
         """(J,) [rad]: joints of keyframe `home`."""
         return self.home_qpos[self.joint_qpos_adr]
 
-    @property
+    @cached_property
     def joint_center(self) -> Tensor:
         """(J,) [rad]: middle of each joint's range."""
         return self.joint_range.mean(-1)
 
-    @property
+    @cached_property
     def joint_half_span(self) -> Tensor:
         """(J,) [rad]: half of each joint's range."""
         return (self.joint_range[:, 1] - self.joint_range[:, 0]) / 2
+
+    @cached_property
+    def sensor_columns(self) -> dict[str, Tensor]:
+        """Columns of sensordata that hold a quantity, long, by its name.
+
+        plate_support (4,): vertical force on each plate; torque (J,); sole_pos (6,) and
+        sole_linvel (6,): left foot, then right foot.
+        """
+
+        def columns(names: list[str], first: int, last: int) -> Tensor:
+            starts = [self.sensors[name].start for name in names]
+            picked = [start + i for start in starts for i in range(first, last)]
+            return torch.tensor(picked, device=self.home_qpos.device)
+
+        return {
+            # A contact sensor reads found, then the force in the world frame.
+            "plate_support": columns([f"{plate}_contact" for plate in self.plate_names], 3, 4),
+            "torque": columns([f"{joint}_torque" for joint in self.joint_names], 0, 1),
+            "sole_pos": columns([f"{foot}_pos" for foot in FEET], 0, 3),
+            "sole_linvel": columns([f"{foot}_linvel" for foot in FEET], 0, 3),
+        }
 
     def mirror_joints(self, joints: Tensor) -> Tensor:
         """Joint positions, velocities or torques (..., J) of the mirrored robot."""

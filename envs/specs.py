@@ -24,7 +24,7 @@ def observation_spec(
 
 def action_spec(size: int, num_envs: int, device: torch.device) -> Bounded:
     """Actions (num_envs, size) in [-1, 1]."""
-    return Bounded(low=-1.0, high=1.0, shape=(num_envs, size), device=device)
+    return Bounded(low=-1.0, high=1.0, shape=torch.Size([num_envs, size]), device=device)
 
 
 def reward_spec(
@@ -54,8 +54,8 @@ def done_spec(num_envs: int, device: torch.device) -> Composite:
 
 
 def _values(size: int, num_envs: int, device: torch.device) -> Unbounded:
-    return Unbounded(shape=(num_envs, size), device=device, dtype=torch.float32)
+    return Unbounded(shape=torch.Size([num_envs, size]), device=device, dtype=torch.float32)
 
 
 def _flag(num_envs: int, device: torch.device) -> Binary:
-    return Binary(n=1, shape=(num_envs, 1), device=device, dtype=torch.bool)
+    return Binary(n=1, shape=torch.Size([num_envs, 1]), device=device, dtype=torch.bool)
