@@ -66,20 +66,21 @@ def roll_pitch(quat: Tensor) -> tuple[Tensor, Tensor]:
     return roll, pitch
 
 
+def turn(vec: Tensor, angle: Tensor) -> Tensor:
+    """`vec` (..., 3) turned by `angle` (...) [rad] about the vertical, counter-clockwise."""
+    c, s = torch.cos(angle), torch.sin(angle)
+    x, y, z = vec.unbind(-1)
+    return torch.stack([c * x - s * y, s * x + c * y, z], dim=-1)
+
+
 def world_to_heading(vec_w: Tensor, quat: Tensor) -> Tensor:
     """`vec_w` (..., 3) in the heading frame of the orientation `quat` (..., 4)."""
-    angle = yaw(quat)
-    c, s = torch.cos(angle), torch.sin(angle)
-    x, y, z = vec_w.unbind(-1)
-    return torch.stack([c * x + s * y, -s * x + c * y, z], dim=-1)
+    return turn(vec_w, -yaw(quat))
 
 
 def heading_to_world(vec_h: Tensor, quat: Tensor) -> Tensor:
     """Inverse of `world_to_heading`."""
-    angle = yaw(quat)
-    c, s = torch.cos(angle), torch.sin(angle)
-    x, y, z = vec_h.unbind(-1)
-    return torch.stack([c * x - s * y, s * x + c * y, z], dim=-1)
+    return turn(vec_h, yaw(quat))
 
 
 def projected_gravity(quat: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -306,11 +307,8 @@ class LocomotionEnv(EnvBase):
         swing = ~loaded_feet(m, config.reward)
         self._air_time = (self._air_time + config.ctrl_dt) * swing
         # A simulation that failed ends here; its values are cut off so that no NaN gets further.
-        terms = {
-            name: term.masked_fill(failed, 0.0)
-            for name, term in weighted_terms(terms, config.reward).items()
-        }
-        reward = torch.stack(list(terms.values())).sum(0)
+        weighted = weighted_terms(terms, config.reward).masked_fill(failed[:, None], 0.0)
+        reward = weighted.sum(-1)
         self._return = self._return + reward
         observed = {
             key: value.masked_fill(failed[:, None], 0.0) for key, value in self._observe(m).items()
@@ -324,8 +322,8 @@ class LocomotionEnv(EnvBase):
         values: dict[str, Any] = {
             **observed,
             "reward": reward[:, None],
-            "terms": _columns(terms, self.batch_size),
-            "metrics": _columns(metrics, self.batch_size),
+            "terms": _named(terms, weighted),
+            "metrics": _named(metrics, torch.stack(list(metrics.values()), dim=-1)),
             "terminated": terminated[:, None],
             "truncated": truncated[:, None],
             "done": (terminated | truncated)[:, None],
@@ -384,7 +382,7 @@ class LocomotionEnv(EnvBase):
         self._generator.set_state(state["generator"])
 
 
-def _columns(values: dict[str, Tensor], batch_size: torch.Size) -> TensorDict:
-    return TensorDict(
-        {name: value[:, None] for name, value in values.items()}, batch_size=batch_size
-    )
+def _named(names: Iterable[str], values: Tensor) -> TensorDict:
+    """Columns (E, 1) of `values` (E, K) by name."""
+    columns = zip(names, values.split(1, dim=-1), strict=True)
+    return TensorDict(dict(columns), batch_size=values.shape[:1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.frames import projected_gravity, roll_pitch, world_to_heading, yaw
+from envs.frames import projected_gravity, roll_pitch, turn, yaw
 from envs.physics.base import PhysicsState
 from envs.robot import FEET, RobotSpec
 
@@ -55,6 +55,7 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
     """Named quantities of the physics state; fresh tensors that outlive it."""
     root_pos, quat = state.qpos[:, :3], state.qpos[:, 3:7]
     roll, pitch = roll_pitch(quat)
+    heading = yaw(quat)
 
     def sensed(quantity: str) -> Tensor:
         return state.sensordata[:, robot.sensor_columns[quantity]]
@@ -70,9 +71,9 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
         height=root_pos[:, 2].clone(),
         roll=roll,
         pitch=pitch,
-        yaw=yaw(quat),
+        yaw=heading,
         gravity_b=projected_gravity(quat),
-        linvel_h=world_to_heading(state.qvel[:, :3], quat),
+        linvel_h=turn(state.qvel[:, :3], -heading),
         angvel_b=state.qvel[:, 3:6].clone(),
         joint_pos=state.qpos[:, robot.joint_qpos_adr],
         joint_vel=state.qvel[:, robot.joint_qvel_adr],
@@ -81,5 +82,5 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
         foot_force=foot_force,
         sole_pos_w=sole_pos_w,
         sole_linvel_w=sensed("sole_linvel").unflatten(1, (len(FEET), 3)),
-        sole_pos_h=world_to_heading(relative, quat[:, None]),
+        sole_pos_h=turn(relative, -heading[:, None]),
     )

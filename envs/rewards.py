@@ -35,21 +35,21 @@ class RewardWeights:
     """Sum of squared torques over their limits, all joints."""
     saturation: float = -0.08
     """Number of joints at more than 95 % of their torque limit."""
-    action_rate: float = -0.02
+    action_rate: float = -0.05
     """Sum of squared changes of the filtered action."""
     joint_velocity: float = -0.0003
     """Sum of squared joint velocities over their nominal limits."""
     slip: float = -0.3
     """Squared horizontal sole velocity of loaded feet [m^2/s^2]."""
-    clearance: float = 0.3
+    clearance: float = 0.5
     """Height of the swinging sole up to `clearance_height`, 0 to 1, while asked to walk."""
-    gait_periodicity: float = 0.3
+    gait_periodicity: float = 0.2
     """1 while exactly one foot is loaded, while asked to walk."""
     hip_swing: float = 0.0
     """Flexion of the swinging hip up to `hip_swing_angle`, 0 to 1, while asked to walk."""
     knee_swing: float = 0.0
     """Flexion of the swinging knee up to `knee_swing_angle`, 0 to 1, while asked to walk."""
-    short_swing: float = -2.0
+    short_swing: float = -3.0
     """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
@@ -213,7 +213,11 @@ def reward_terms(
     }
 
 
-def weighted_terms(terms: dict[str, Tensor], config: RewardConfig) -> dict[str, Tensor]:
-    """Each term times its weight and the common scale; their sum is the reward."""
+def weighted_terms(terms: dict[str, Tensor], config: RewardConfig) -> Tensor:
+    """(E, K): each of the K terms (E,) times its weight and the common scale, in their order.
+
+    The reward is the sum over a row.
+    """
     weights = asdict(config.weights)
-    return {name: value * (weights[name] * config.scale) for name, value in terms.items()}
+    values = torch.stack(list(terms.values()), dim=-1)
+    return values * values.new_tensor([config.scale * weights[name] for name in terms])
