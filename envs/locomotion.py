@@ -228,7 +228,7 @@ class LocomotionEnv(EnvBase):
         observed |= {"done": off, "terminated": off.clone(), "truncated": off.clone()}
         if self.config.harness is not None:
             observed["fallen"] = off.clone()
-        return TensorDict(observed, batch_size=self.batch_size, device=self.device)
+        return TensorDict(observed, batch_size=self.batch_size)
 
     def _heading_error(self, m: Measurements) -> Tensor:
         return wrap_angle(m.yaw - self._heading)
@@ -331,7 +331,8 @@ class LocomotionEnv(EnvBase):
         if config.harness is not None:
             values["fallen"] = fell[:, None]
         self._resample_commands()
-        return TensorDict(values, batch_size=self.batch_size, device=self.device)
+        # Without `device`: naming it would cast each of the tensors, which are there already.
+        return TensorDict(values, batch_size=self.batch_size)
 
     def _resample_commands(self) -> None:
         """Draw new commands where their time is up; they are seen from the next step's root on."""

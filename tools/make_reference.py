@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """0 when a dataset was written; 2, and nothing written, otherwise."""
     options = parser().parse_args(arguments)
     try:
-        config = parser().instantiate_classes(options).reference
+        config = parser().instantiate(options).reference
         out = Path(options.out)
         if out.suffix != ".npz":
             raise ValueError(f"--out is {out}; references are saved as .npz")

@@ -27,9 +27,9 @@ class AMPConfig:
     batch_size: int = 1024
     """Pairs of reference, and as many of the policy, per update."""
     grad_penalty: float = 10.0
-    """Weight lambda of the gradient penalty on reference pairs, relative to the sum of the two squared
-    errors: loss = 1/2 [(D_real - 1)^2 + (D_fake + 1)^2 + lambda |grad D_real|^2]. The paper's w_gp of
-    10 is lambda 5 here."""
+    """Weight lambda of the gradient penalty on reference pairs, relative to the sum of both squared
+    errors: loss = 1/2 [(D_real - 1)^2 + (D_fake + 1)^2 + lambda |grad D_real|^2]. The paper's w_gp
+    of 10 is lambda 5 here."""
     logit_penalty: float = 0.01
     """Weight of the squared norm of the output layer's weights."""
     replay_size: int = 50_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,12 +14,10 @@ class Replay:
     Not a module: its content differs between processes and must not be broadcast between them.
     """
 
-    def __init__(
-        self, capacity: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
-    ) -> None:
-        """Empty; windows have the given shape."""
+    def __init__(self, capacity: int) -> None:
+        """Empty; the first windows put in decide on shape and device."""
         self.capacity = capacity
-        self._windows = torch.zeros(capacity, *shape, device=device)
+        self._windows = torch.empty(0)
         self._next = 0
         self._size = 0
 
@@ -33,7 +33,9 @@ class Replay:
         num = windows.shape[0]
         if num > self.capacity:
             raise ValueError(f"{num} windows do not fit a replay of {self.capacity}")
-        where = (self._next + torch.arange(num, device=self._windows.device)) % self.capacity
+        if self._size == 0:
+            self._windows = windows.new_zeros(self.capacity, *windows.shape[1:])
+        where = (self._next + torch.arange(num, device=windows.device)) % self.capacity
         self._windows[where] = windows
         self._next = (self._next + num) % self.capacity
         self._size = min(self._size + num, self.capacity)
@@ -48,24 +50,24 @@ class Replay:
             raise ValueError("an empty replay cannot be sampled")
         return self._windows[torch.randint(self._size, (num,), device=self._windows.device)]
 
-    def state_dict(self) -> dict[str, Tensor | int]:
+    def state_dict(self) -> dict[str, Any]:
         """Content, for an exact resume."""
         return {"windows": self._windows[: self._size].clone(), "next": self._next}
 
-    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
         """Put back what `state_dict` returned.
 
         Raises:
-            ValueError: it is of another capacity or of other windows.
+            ValueError: it is of another capacity.
         """
-        windows, after = state["windows"], state["next"]
-        assert isinstance(windows, Tensor) and isinstance(after, int)
+        windows, after = state["windows"].to(device), state["next"]
         size = windows.shape[0]
-        fits = windows.shape[1:] == self._windows.shape[1:] and size <= self.capacity
-        if not fits or (size < self.capacity and after != size):
+        if size > self.capacity or (size < self.capacity and after != size):
             raise ValueError(
-                f"a saved replay of {size} windows {tuple(windows.shape[1:])} does not fit one of "
-                f"{self.capacity} windows {tuple(self._windows.shape[1:])}; keep amp.replay_size"
+                f"a saved replay of {size} windows does not fit amp.replay_size {self.capacity}; "
+                "keep the size it was trained with"
             )
-        self._windows[:size] = windows
-        self._size, self._next = size, after % self.capacity
+        self._size = 0
+        if size:
+            self.insert(windows)
+        self._next = after

@@ -189,8 +189,8 @@ class Clip:
 def clip_states(clip: Clip, robot: RobotSpec) -> tuple[Tensor, Tensor]:
     """State of every frame in MuJoCo's convention, qpos (N, nq) and qvel (N, nv), float32.
 
-    qpos: root position [m] and orientation (wxyz), joints [rad]. qvel: root linear velocity in the
-    world [m/s], angular velocity in the body [rad/s], joint velocities [rad/s]; by `Clip.velocities`.
+    qpos: root position [m] and orientation (wxyz), joints [rad]. qvel, by `Clip.velocities`: root
+    linear velocity in the world [m/s] and angular in the body [rad/s], joint velocities [rad/s].
 
     Raises:
         ClipError: the clip has another number of joints than the robot.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import zipfile
@@ -22,9 +23,7 @@ _NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source
 _PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
 
 
-def load_clip(
-    path: Path | str, robot: RobotSpec, retarget: RetargetConfig | None = None
-) -> Clip:
+def load_clip(path: Path | str, robot: RobotSpec, retarget: RetargetConfig | None = None) -> Clip:
     """The motion in one file, for `robot`.
 
     Args:
@@ -134,7 +133,8 @@ def _number(value: Any) -> float:
 
 def _read_npz(path: Path, robot: RobotSpec) -> Clip:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Read whole: numpy leaves a file open when it turns out to be damaged.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ClipError("not an npz archive")
             _require_keys(file.files, _NPZ_KEYS)

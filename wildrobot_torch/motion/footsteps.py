@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wildrobot_torch.motion.posing import FootPath
 from wildrobot_torch.motion.rotations import Array
 
 
@@ -58,10 +59,6 @@ class FootstepPlan:
         """Ankle position where the swing foot of step `step` lands [m]."""
         return self.stance_x(min(step + 1, self.num_steps - 1))
 
-    def side_y(self, side: int) -> float:
-        """Lateral position of a foot [m]."""
-        return self.half_width if side == 0 else -self.half_width
-
     def zmp(self, zmp_back: float, zmp_front: float, zmp_half_width: float) -> tuple[Array, Array]:
         """Knots (K,) [s] and zero-moment points (K, 2) [m] of the plan.
 
@@ -81,19 +78,23 @@ class FootstepPlan:
         points += [(end, 0.0), (end, 0.0)]
         return np.array(knots), np.array(points)
 
-    def foot_path(self, side: int, times: Array, clearance: float) -> Array:
-        """Sole position (N, 3) [m] under the ankle of one foot: still, but for its swings.
+    def feet(self, times: Array, clearance: float) -> tuple[FootPath, FootPath]:
+        """Left and right sole over time (N,), level, lifted by `clearance` [m] at mid-swing.
 
         A swing is a cycloid along x and a raised cosine in z: at lift-off and touch-down velocity
         is zero along both, so a stance foot never slips.
         """
-        path = np.zeros((len(times), 3))
-        path[:, 1] = self.side_y(side)
-        x = 0.0
-        for step in range(side, self.num_steps, 2):
-            share = np.clip((times - self.lift_time(step)) / self.single_s, 0.0, 1.0)
-            landing = self.landing_x(step)
-            path[:, 0] += (landing - x) * (share - np.sin(2.0 * np.pi * share) / (2.0 * np.pi))
-            path[:, 2] += clearance * (1.0 - np.cos(2.0 * np.pi * share)) / 2.0
-            x = landing
-        return path
+        paths = []
+        for side in (0, 1):
+            sole = np.zeros((len(times), 3))
+            sole[:, 1] = self.half_width if side == 0 else -self.half_width
+            x = 0.0
+            for step in range(side, self.num_steps, 2):
+                share = np.clip((times - self.lift_time(step)) / self.single_s, 0.0, 1.0)
+                turn = 2.0 * np.pi * share
+                landing = self.landing_x(step)
+                sole[:, 0] += (landing - x) * (turn - np.sin(turn)) / (2.0 * np.pi)
+                sole[:, 2] += clearance * (1.0 - np.cos(turn)) / 2.0
+                x = landing
+            paths.append(FootPath(sole, np.zeros(len(times))))
+        return paths[0], paths[1]

@@ -14,11 +14,11 @@ import numpy as np
 from envs.robot import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.rotations import Array
+from wildrobot_torch.motion.rotations import Array, Flags
 
 SIDES = ("left", "right")
 _JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
-# A straight knee is a singularity: targets are pulled in to this share of the straight leg's square.
+# A straight knee is a singularity: targets are pulled in to this share of the leg's square.
 _MAX_REACH = 1.0 - 1e-9
 
 
@@ -94,7 +94,7 @@ class Legs:
 
     def inverse(
         self, side: int, ankle: Array, foot_pitch: Array, up: Array | None = None
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Flags]:
         """Joint angles that put one ankle somewhere and give the foot a pitch.
 
         Args:
@@ -120,6 +120,7 @@ class Legs:
         # the roll axis in the pitched leg's plane, its own argument; each round gains a factor
         # of about reach / dz, so six are exact in double precision.
         depth = -np.sqrt(np.maximum(x * x + z * z, 1e-12))
+        cos_knee = along = np.zeros_like(depth)
         for _ in range(6):
             bent = np.clip(square - 2.0 * dz * depth, low, high)
             cos_knee = (bent - thigh**2 - shank**2) / (2.0 * thigh * shank)
@@ -138,7 +139,7 @@ class Legs:
         frame = _matrix_y(-hip) @ _matrix_x(phi)
         rise_x = np.einsum("...i,...i->...", up, frame[..., :, 0])
         rise_z = np.einsum("...i,...i->...", up, frame[..., :, 2])
-        # The sole's slope along x is rise_x cos b - rise_z sin b = -sin(foot_pitch), b = knee+ankle.
+        # With b = knee + ankle, the sole rises by rise_x cos b - rise_z sin b = -sin(foot_pitch).
         slope = np.sin(foot_pitch) / np.hypot(rise_x, rise_z)
         bend = np.arctan2(rise_x, rise_z) + np.arcsin(np.clip(slope, -1.0, 1.0))
         return self.joints(side, np.stack([hip, -phi, knee, bend - knee], -1)), unreachable

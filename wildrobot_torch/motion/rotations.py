@@ -1,4 +1,4 @@
-"""Quaternions (wxyz) of motion clips, as numpy float64; the conventions are those of `envs.frames`."""
+"""Quaternions (wxyz) of clips, as numpy float64; the conventions are those of `envs.frames`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from envs import frames
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 def _numpy(function: Callable[..., Tensor], *arrays: Array) -> Array:

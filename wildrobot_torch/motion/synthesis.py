@@ -1,4 +1,4 @@
-"""Built-in motion: a walking-pattern generator and standing, for a robot with two four-joint legs."""
+"""Built-in motion: a walking-pattern generator, and standing; for two legs of four joints each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.footsteps import FootstepPlan
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.motion.pendulum import com_over_zmp
+from wildrobot_torch.motion.posing import pose
 from wildrobot_torch.motion.rotations import Array
 
-MIN_SPEED, MAX_SPEED = 0.05, 0.7
+MIN_SPEED, MAX_SPEED = 0.05, 0.6
 """Speeds [m/s] the generator is made for."""
+
+_COM_HEIGHT = 0.66
+"""Height of the centre of mass over the floor, as a share of the straight leg."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,24 +29,27 @@ class WalkConfig:
 
     step_s: float | None = None
     """Duration of a step [s]; None takes `natural_step_s`."""
-    double_share: float = 0.2
+    double_share: float = 0.16
     """Share of a step in double support."""
-    clearance: float = 0.035
+    clearance: float = 0.032
     """Highest point of the swinging sole above the floor [m]."""
-    lean: float = 0.10
+    lean: float = 0.1
     """Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
-    crouch: float = 0.012
+    crouch: float = 0.02
     """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
-    com_offset: float = 0.005
+    com_offset: float = 0.02
     """Centre of mass ahead of the root origin [m]."""
-    zmp_back: float = 0.01
+    zmp_back: float = -0.02
     """Zero-moment point ahead of the ankle at the start of single support [m]."""
-    zmp_front: float = 0.03
+    zmp_front: float = 0.0
     """The same at its end [m]."""
-    zmp_half_width: float = 0.05
+    zmp_half_width: float = 0.08
     """Zero-moment point from the centre line in single support [m]."""
     sway: float = 1.0
     """Share of the pendulum's lateral motion that the trunk makes by tilting both legs."""
+    heel_lift: float = 0.2
+    """Slope up to which a standing sole may roll over its toes where its ankle is at its stop [rad];
+    fast walks need some at the end of a step, slow ones never."""
     hike: float = 0.0
     """Roll of the trunk that lifts the swinging leg's hip, at mid-swing [rad]."""
     margin: float = 0.02
@@ -56,6 +63,7 @@ class WalkConfig:
             "lean": (abs(self.lean) <= 0.5, "-0.5 to 0.5 rad"),
             "crouch": (0.0 < self.crouch <= 0.1, "more than 0, up to 0.1 m"),
             "sway": (0.0 <= self.sway <= 2.0, "0 to 2"),
+            "heel_lift": (0.0 <= self.heel_lift <= 0.5, "0 to 0.5 rad"),
             "hike": (abs(self.hike) <= 0.3, "-0.3 to 0.3 rad"),
             "margin": (0.0 <= self.margin <= 0.2, "0 to 0.2 rad"),
         }
@@ -65,17 +73,17 @@ class WalkConfig:
 
 
 def natural_step_s(robot: RobotSpec, speed: float) -> float:
-    """Duration of a step [s] at a speed [m/s], scaled from human walking to the robot's legs.
+    """Duration of a step [s] at a speed [m/s].
 
-    Legs of length L swing like pendula, so periods go with sqrt(L / g) and speeds with sqrt(g L)
-    (Froude number v^2 / (g L)). People take a stride in about 1.25 s at 0.4 m/s and 1.05 s at 1.4 m/s
-    on 0.93 m legs: 4.1 and 3.4 units, at Froude speeds 0.13 and 0.46. In between, and not beyond,
-    the same holds here: 0.43 s a step at 0.27 m/s and below, 0.37 s at 0.7 m/s.
+    Legs of length L swing like pendula: periods go with sqrt(L / g), speeds with sqrt(g L).
+    People's strides scale to 0.86 s at 0.27 m/s and 0.72 s at 0.7 m/s here, 0.43 to 0.36 s a step.
+    But this robot has no ankle roll and stands wide, so each step is a sideways tip from foot to
+    foot and back, and playback in physics stays up longest near 0.31 s, 1.5 sqrt(L / g), at low
+    speed; faster, steps also get quicker instead of longer than the hip's extension allows.
     """
-    length = robot.leg.leg_length
-    froude_speed = speed / math.sqrt(robot.gravity * length)
-    stride = float(np.interp(froude_speed, [0.13, 0.46], [4.1, 3.4]))
-    return stride * math.sqrt(length / robot.gravity) / 2.0
+    unit = math.sqrt(robot.leg.leg_length / robot.gravity)
+    froude_speed = speed / (robot.gravity * unit)
+    return float(np.interp(froude_speed, [0.1, 0.3], [1.5, 1.3])) * unit
 
 
 def walking_clip(
@@ -158,12 +166,12 @@ def standing_clip(
     if not 0.0 < crouch <= 0.1:
         raise ClipError(f"crouch is {crouch} m; allowed: more than 0, up to 0.1")
     legs = Legs(robot)
-    times = np.arange(round(duration_s * fps) + 1)
+    times = np.arange(round(duration_s * fps) + 1) / fps
     plan = FootstepPlan(0, 0.4, 0.2, 0.0, robot.leg.leg_y, 0.4)
     root_pos = np.zeros((len(times), 3))
     root_pos[:, 2] = robot.leg.ankle_height + legs.reach - crouch - legs.hip[2]
     upright = rotations.yaw_quat(np.zeros(len(times)))
-    clip, _ = _pose(legs, root_pos, upright, [plan.foot_path(s, times, 0.0) for s in (0, 1)], fps)
+    clip = pose(legs, root_pos, upright, plan.feet(times, 0.0), fps).clip
     return replace(clip, name="stand", source="standing pose")
 
 
@@ -179,62 +187,33 @@ def _highest_hip(
 ) -> Clip:
     """The walk with the highest hip that the joints allow: the straighter, the less torque."""
     legs = Legs(robot)
-    cos_lean, sin_lean = math.cos(config.lean), math.sin(config.lean)
-    # Root origin relative to the hip-pitch axis, in the world, leaning.
-    back, above = -sin_lean * legs.hip[2], -cos_lean * legs.hip[2]
-    # Roll is the tilt towards the stance side about the feet: y = height * angle.
+    above = -math.cos(config.lean) * legs.hip[2]  # root origin over the hip-pitch axis
     knots, zmp = plan.zmp(config.zmp_back, config.zmp_front, config.zmp_half_width)
-    com_height = 0.66 * robot.leg.leg_length
-    omega = math.sqrt(robot.gravity / (com_height + 0.0))
+    omega = math.sqrt(robot.gravity / (_COM_HEIGHT * robot.leg.leg_length))
     com = com_over_zmp(knots, zmp, omega, times)
-    feet = [plan.foot_path(side, times, config.clearance) for side in (0, 1)]
-    lifted = (feet[1][:, 2] - feet[0][:, 2]) / config.clearance
-    quat = rotations.quat_from_euler(-config.hike * lifted, np.full(len(times), config.lean), 0.0)
+    feet = plan.feet(times, config.clearance)
+    standing = np.stack([foot.sole[:, 2] < 1e-9 for foot in feet])
+    lifted = (feet[1].sole[:, 2] - feet[0].sole[:, 2]) / config.clearance
+    lean, heading = np.full(len(times), config.lean), np.zeros(len(times))
+    quat = rotations.quat_from_euler(-config.hike * lifted, lean, heading)
     worst = ""
     for lowering in np.arange(config.crouch, 0.15, 0.002):
         root_pos = np.empty((len(times), 3))
         root_pos[:, 0] = com[:, 0] - config.com_offset
         root_pos[:, 1] = config.sway * com[:, 1]
         root_pos[:, 2] = robot.leg.ankle_height + legs.reach - lowering + above
-        clip, unreachable = _pose(legs, root_pos, quat, feet, fps)
-        worst = _trouble(legs, clip, config.margin) or ("reach" if unreachable else "")
+        posing = pose(legs, root_pos, quat, feet, fps, config.margin + 0.002)
+        worst = _trouble(legs, posing.clip, config.margin)
+        if posing.pitch_given_up[standing].max() > config.heel_lift + 1e-9:
+            worst = "ankle_pitch at its stop"
+        if posing.out_of_reach.any():
+            worst = "legs too short"
         if not worst:
-            return clip
+            return posing.clip
     raise ClipError(
         f"no hip height lets the legs walk steps of {plan.step_length:.3f} m: {worst}; "
         "walk slower, step faster or lean more"
     )
-
-
-def _pose(
-    legs: Legs, root_pos: Array, root_quat: Array, feet: list[Array], fps: float
-) -> tuple[Clip, int]:
-    """Clip with the trunk and the soles where they are wanted, and how often that was too far.
-
-    A leg that is not upright across tilts its sole, as no ankle roll can level it: the sole then
-    stands on its lower edge, which stays where it was when the sole was flat.
-    """
-    inverse = rotations.quat_conjugate(root_quat)
-    up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))
-    level = np.zeros(len(root_pos))
-    half = legs.robot.leg.sole_width / 2.0
-    joints, unreachable = [], 0
-    for side in (0, 1):
-        across = np.tile([0.0, 1.0, 0.0], (len(root_pos), 1))
-        normal = np.tile([0.0, 0.0, 1.0], (len(root_pos), 1))
-        for _ in range(6):  # the tilt follows from the joints: each round gains two digits
-            edge = np.where(across[:, 2:] < 0.0, half, -half)
-            sole = feet[side] + edge * (np.array([0.0, 1.0, 0.0]) - across)
-            ankle = sole + legs.robot.leg.ankle_height * normal - root_pos
-            solved, bad = legs.inverse(side, rotations.quat_rotate(inverse, ankle), level, up)
-            whole = legs.assemble(*((solved, solved) if side == 0 else (solved, solved)))
-            rotation = legs.forward(whole, side).rotation
-            across = rotations.quat_rotate(root_quat, rotation[:, :, 1])
-            normal = rotations.quat_rotate(root_quat, rotation[:, :, 2])
-        joints.append(solved)
-        unreachable += int(bad.sum())
-    clip = Clip("", fps, root_pos, root_quat, legs.assemble(*joints), "")
-    return clip, unreachable
 
 
 def _trouble(legs: Legs, clip: Clip, margin: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347) with a learning rate led by the KL."""
+    """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347); the KL sets the learning rate."""
 
     gamma: float = 0.99
     """Discount per control step."""

@@ -21,15 +21,11 @@ def gaussian_entropy(log_std: Tensor) -> Tensor:
     return (log_std + _LOG_SQRT_2PI + 0.5).sum()
 
 
-def gaussian_kl(
-    old_mean: Tensor, old_log_std: Tensor, mean: Tensor, log_std: Tensor
-) -> Tensor:
+def gaussian_kl(old_mean: Tensor, old_log_std: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """KL divergence (...) [nat] of the old from the new normals; means (..., A), log_std (A,)."""
     scaled = (old_mean - mean) * torch.exp(-log_std)
     spread = torch.exp(2.0 * (old_log_std - log_std))
-    return 0.5 * scaled.square().sum(-1) + (
-        log_std - old_log_std + 0.5 * (spread - 1.0)
-    ).sum()
+    return 0.5 * scaled.square().sum(-1) + (log_std - old_log_std + 0.5 * (spread - 1.0)).sum()
 
 
 def gae(
@@ -43,8 +39,8 @@ def gae(
 ) -> tuple[Tensor, Tensor]:
     """Advantages and value targets, each (E, T).
 
-    Schulman et al. 2016 (arXiv:1506.02438), eq. 16. A fall has no future; a time-out does, and it is
-    worth the value of the state it ended in. Neither lets later advantages through.
+    Schulman et al. 2016 (arXiv:1506.02438), eq. 16. A fall has no future; a time-out does, and it
+    is worth the value of the state it ended in. Neither lets later advantages through.
 
     Args:
         reward: (E, T).
@@ -79,8 +75,8 @@ def value_loss(
 ) -> Tensor:
     """Mean squared error of values (B,) to their targets.
 
-    With `clip`, the greater of it and the error of the value held within `clip` of the old one, so a
-    value cannot gain by going further.
+    With `clip`, the greater of it and the error of the value held within `clip` of the old one, so
+    a value cannot gain by going further.
     """
     error = (value - target).square()
     if clip is not None:
@@ -100,8 +96,8 @@ def adaptive_learning_rate(
 ) -> float:
     """Learning rate after a step that moved the policy by `kl` [nat].
 
-    It shrinks by `factor` when `kl` is above `high`, grows by it when `kl` is below `low`, and stays
-    in [lowest, highest].
+    It shrinks by `factor` when `kl` is above `high`, grows by it when `kl` is below `low`, and
+    stays in [lowest, highest].
     """
     if kl > high:
         return max(learning_rate / factor, lowest)

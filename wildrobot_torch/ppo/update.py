@@ -52,7 +52,7 @@ class Samples:
 def next_values(
     critic: Critic, value: Tensor, next_critic_observation: Tensor, terminated: Tensor, done: Tensor
 ) -> Tensor:
-    """Values (E, T) of the states after each step; those of falls are never read and stay as they come.
+    """Values (E, T) of the states after each step; what stands at falls is never read.
 
     A state that was not reset is the next step's state, whose value is known, so the critic runs on
     the last column and on time-outs alone.

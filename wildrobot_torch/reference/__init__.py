@@ -1,1 +1,1 @@
-"""Reference motion: what the robot did under gates, frame by frame, for the discriminator to learn."""
+"""Reference motion: what the robot did in simulation, kept where it passes the gates."""

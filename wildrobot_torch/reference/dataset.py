@@ -134,7 +134,7 @@ class ReferenceDataset:
         return frame[frame < torch.repeat_interleave(end - tail, self.segment_length)]
 
     def start_states(self) -> tuple[Tensor, Tensor, Tensor]:
-        """States an episode may start from: qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s].
+        """Start states of episodes: qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s].
 
         The frames are those of `start_indices`, moved to the origin in x and y; the command is
         the mean forward speed of the frame's segment.
@@ -186,7 +186,7 @@ class ReferenceDataset:
                 f"reference {path}: no such file; make it with tools/make_reference.py"
             )
         try:
-            with np.load(path, allow_pickle=False) as content:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in _TENSORS}
                 header, digest = str(content[_HEADER]), str(content[_DIGEST])
             if _digest(arrays, header) != digest:

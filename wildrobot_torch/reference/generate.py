@@ -18,8 +18,10 @@ from envs.actions import ActionConfig
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.robot import RobotSpec
+from wildrobot_torch.motion.augment import mirror
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import Gate, judge
 from wildrobot_torch.reference.metrics import Frames, force_share, load, measure, torque_share
@@ -53,6 +55,8 @@ class ReferenceConfig:
     """Lead of the joint targets over the clip, for the servos' lag [s]."""
     harness: HarnessConfig = field(default_factory=HarnessConfig)
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """Feedback that keeps the robot upright by its own joints."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """How rollouts are cut into segments."""
 
@@ -135,10 +139,10 @@ def generate(
     env_config = reference_env_config(config.harness)
     variants = [clip.resample(1.0 / env_config.ctrl_dt) for clip in clips]
     if config.mirror:
-        variants = [v for clip in variants for v in (clip, mirror_clip(clip, robot))]
+        variants = [v for clip in variants for v in (clip, mirror(clip, robot))]
     tasks = [task for clip in variants for task in _tasks(clip, config, env_config.ctrl_dt)]
     env = LocomotionEnv(env_config, len(tasks))
-    rollouts = follow(env, tasks, config.lead_s)
+    rollouts = follow(env, tasks, config.lead_s, config.balance)
 
     reports, kept = [], []
     rejections: Counter[str] = Counter()
@@ -159,7 +163,7 @@ def generate(
 
 
 def _tasks(clip: Clip, config: ReferenceConfig, ctrl_dt: float) -> list[Task]:
-    """Rollouts of a clip: from its first frame, then every `start_interval_s` while it is long enough."""
+    """Rollouts of a clip: from its first frame, then every `start_interval_s`."""
     last = clip.num_frames - 1 - config.segments.min_frames
     if last < 0:
         raise ValueError(

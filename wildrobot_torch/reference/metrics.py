@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ SLIPPING = 0.10
 """A loaded foot whose sole moves faster over the floor is slipping [m/s]."""
 JOINT_STOP = 0.02
 """A joint closer to its range's end is on its stop [rad]."""
+SWING_S = 0.1
+"""A foot that is unloaded for shorter has not swung [s]."""
 
 
 @dataclass(frozen=True)
@@ -152,22 +155,30 @@ def travel_ratio(frames: Frames) -> float:
     return ahead / net
 
 
-def alternation(frames: Frames, robot: RobotSpec) -> float:
-    """Share of single-support phases followed by single support on the other foot.
+def touchdowns(frames: Frames, robot: RobotSpec) -> list[tuple[int, int]]:
+    """(frame, foot) of every landing after a swing, in order; foot 0 is left.
 
-    Phases on the same foot are separate when the other foot touched down, or both left the floor,
-    between them. NaN with fewer than two phases.
+    A swing is at least `SWING_S` unloaded: a foot that rocks as the weight shifts, or is tapped by
+    the floor, takes no step.
     """
-    contact = loaded_feet(frames, robot)
-    single = contact[:, 0] != contact[:, 1]
-    phase = torch.where(single, contact[:, 1].long(), -1)
-    changes = torch.ones_like(single)
-    changes[1:] = phase[1:] != phase[:-1]
-    order = phase[changes]
-    order = order[order >= 0]
-    if order.numel() < 2:
+    loaded = loaded_feet(frames, robot).tolist()
+    shortest = SWING_S / frames.ctrl_dt - 1e-6
+    landings, since = [], [0, 0]
+    for frame, feet in enumerate(loaded):
+        for foot in (0, 1):
+            if feet[foot]:
+                if frame - since[foot] >= shortest:
+                    landings.append((frame, foot))
+                since[foot] = frame + 1
+    return landings
+
+
+def alternation(frames: Frames, robot: RobotSpec) -> float:
+    """Share of landings that follow one of the other foot; NaN with fewer than two landings."""
+    feet = [foot for _, foot in touchdowns(frames, robot)]
+    if len(feet) < 2:
         return math.nan
-    return float((order[1:] != order[:-1]).double().mean())
+    return sum(a != b for a, b in pairwise(feet)) / (len(feet) - 1)
 
 
 def _percentile(x: Tensor, percent: float) -> Tensor:
@@ -236,7 +247,9 @@ METRICS: dict[str, Metric] = {
         "1", "distance ahead over net displacement", lambda f, r: travel_ratio(f)
     ),
     "contact_left": Metric(
-        "1", "share of frames, left foot loaded", lambda f, r: loaded_feet(f, r)[:, 0].double().mean()
+        "1",
+        "share of frames, left foot loaded",
+        lambda f, r: loaded_feet(f, r)[:, 0].double().mean(),
     ),
     "contact_right": Metric(
         "1",
@@ -246,7 +259,7 @@ METRICS: dict[str, Metric] = {
     "single_share": Metric("1", "frames on one foot", _support(1)),
     "double_share": Metric("1", "frames on both feet", _support(2)),
     "flight_share": Metric("1", "frames on no foot", _support(0)),
-    "alternation": Metric("1", "single supports followed by the other foot's", alternation),
+    "alternation": Metric("1", "landings that follow one of the other foot", alternation),
     "yaw_rate_std": Metric(
         "rad/s", "standard deviation of the yaw rate", lambda f, r: f.yaw_rate.std(correction=0)
     ),
@@ -254,7 +267,9 @@ METRICS: dict[str, Metric] = {
         "1", f"frames within {JOINT_STOP} rad of a stop, worst joint", _joint_stop_share
     ),
     "joint_speed_p99": Metric(
-        "rad/s", "|joint velocity|, 99th percentile", lambda f, r: _percentile(f.joint_vel.abs(), 99)
+        "rad/s",
+        "|joint velocity|, 99th percentile",
+        lambda f, r: _percentile(f.joint_vel.abs(), 99),
     ),
     "foot_separation_p05": Metric(
         "m",

@@ -34,8 +34,8 @@ def summary(generation: Generation) -> str:
     segments = sum(clip.num_segments for clip in generation.clips)
     used = sum(clip.num_segments > 0 for clip in generation.clips)
     return (
-        f"accepted {generation.seconds_accepted:.1f} s of {total:.1f} s in {segments} segments from "
-        f"{used} of {len(generation.clips)} clips; {generation.windows} windows judged"
+        f"accepted {generation.seconds_accepted:.1f} s of {total:.1f} s in {segments} segments "
+        f"from {used} of {len(generation.clips)} clips; {generation.windows} windows judged"
     )
 
 

@@ -14,6 +14,7 @@ from envs.measurements import FEET
 from envs.physics.base import PhysicsState
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.reference.balance import BalanceConfig, balance_offsets
 from wildrobot_torch.reference.metrics import Frames
 
 
@@ -71,16 +72,19 @@ class _Targets:
         return _Targets(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def follow(env: LocomotionEnv, tasks: list[Task], lead_s: float) -> list[Rollout]:
+def follow(
+    env: LocomotionEnv, tasks: list[Task], lead_s: float, balance: BalanceConfig
+) -> list[Rollout]:
     """Rollouts of all tasks at once, one simulation each.
 
     Every joint is commanded to its next clip position plus `lead_s` times the clip's joint
-    velocity: a position servo with velocity feedback lags behind a moving target by about that time.
+    velocity: a position servo with velocity feedback lags a moving target by about that time.
 
     Args:
         env: in harness mode, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         lead_s: lead over the clip [s].
+        balance: gains of the correction to stay upright.
 
     Raises:
         ValueError: number of simulations and tasks differ, or the environment has no harness.
@@ -99,7 +103,9 @@ def follow(env: LocomotionEnv, tasks: list[Task], lead_s: float) -> list[Rollout
     for step in range(1, targets.qpos.shape[1]):
         qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
         env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
-        action = env.joint_targets_to_action(qpos[:, joints] + lead_s * qvel[:, speeds])
+        goal = qpos[:, joints] + lead_s * qvel[:, speeds]
+        goal = goal + balance_offsets(env.measure(), qpos[:, 3:7], qvel[:, :3], env.robot, balance)
+        action = env.joint_targets_to_action(goal)
         result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
         recorded.append(_record(env, qpos[:, joints], result["next"]))
     series = {name: torch.stack([r[name] for r in recorded], dim=1) for name in recorded[0]}
@@ -151,6 +157,4 @@ def _rollout(task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float) 
     length = int(fallen.int().argmax()) if bool(fallen.any()) else task.num_steps
     mine = {name: values[index, :length] for name, values in series.items()}
     outside = {name: mine.pop(name) for name in ("amp", "qpos", "qvel", "fallen")}
-    return Rollout(
-        task, Frames(ctrl_dt, **mine), outside["amp"], outside["qpos"], outside["qvel"]
-    )
+    return Rollout(task, Frames(ctrl_dt, **mine), outside["amp"], outside["qpos"], outside["qvel"])

@@ -131,7 +131,7 @@ def quality_weight(verdict: Verdict, gates: Sequence[Gate], ratio: float) -> flo
     """Sampling weight in [1, ratio]: grows with the mean distance from the upper bounds.
 
     The distance from an upper bound is 1 - value / bound, within [0, 1]; so the least assisted,
-    least slipping, most upright segments weigh most, and none outweighs another by more than `ratio`.
+    least slipping, most upright segments weigh most, none more than `ratio` times another.
     """
     margins = []
     for gate in gates:

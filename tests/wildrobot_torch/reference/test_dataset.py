@@ -71,7 +71,7 @@ def test_another_layout_is_refused_field_by_field(dataset, tmp_path):
     path = tmp_path / "walking.npz"
     dataset.save(path)
     other = Layout("amp", (LAYOUT.fields[0], replace(LAYOUT.fields[1], unit="rad")))
-    with pytest.raises(DatasetError, match="frame: .*'rad'"):
+    with pytest.raises(DatasetError, match=r"frame: .*'rad'"):
         ReferenceDataset.load(path, other, ROBOT)
 
 
@@ -89,9 +89,7 @@ def test_no_altered_byte_changes_what_is_loaded(dataset, tmp_path):
     refused = 0
     positions = torch.randint(len(whole), (150,), generator=torch.Generator().manual_seed(0))
     for position in positions.tolist():
-        path.write_bytes(
-            whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :]
-        )
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
         try:
             loaded = ReferenceDataset.load(path, LAYOUT, ROBOT)
         except DatasetError as error:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from wildrobot_torch.reference.metrics import METRICS, measure
+from wildrobot_torch.reference.metrics import METRICS, measure, touchdowns
 
 
 def test_a_perfect_walk_measures_as_one(walking, toy_robot):
@@ -78,15 +78,25 @@ def test_a_robot_dragged_sideways_does_not_travel_ahead(walking, toy_robot):
     assert m["travel_ratio"] == pytest.approx(0.0)
 
 
-def test_alternation_counts_phases_not_frames(walking, toy_robot):
-    # left 3 frames, both 2, left 3, none 1, right 4: phases L L R, one of two pairs alternates.
-    pattern = [(1, 0)] * 3 + [(1, 1)] * 2 + [(1, 0)] * 3 + [(0, 0)] + [(0, 1)] * 4
+def test_alternation_counts_landings_after_swings(walking, toy_robot):
+    # Swings last 5 frames (0.1 s) or more. Right lands, left lands, left lands again: one of two
+    # landings follows one of the other foot. The left foot's lift of 4 frames is no swing.
+    left, right, both, none = (1, 0), (0, 1), (1, 1), (0, 0)
+    pattern = [left] * 8 + [both] * 2 + [right] * 4 + [both] * 2 + [right] * 6 + [left] + [none]
+    pattern += [right] * 6 + [both] * 3
     foot_force = 30.0 * torch.tensor(pattern, dtype=torch.float32)
-    m = measure(walking(13, foot_force=foot_force), toy_robot)
-    assert m["alternation"] == 0.5
-    assert m["single_share"] == pytest.approx(10 / 13)
-    assert m["double_share"] == pytest.approx(2 / 13)
-    assert m["flight_share"] == pytest.approx(1 / 13)
+    frames = walking(len(pattern), foot_force=foot_force)
+    assert touchdowns(frames, toy_robot) == [(8, 1), (22, 0), (30, 0)]
+    assert measure(frames, toy_robot)["alternation"] == 0.5
+
+
+def test_support_counts_feet(walking, toy_robot):
+    pattern = [(1, 0)] * 4 + [(1, 1)] * 3 + [(0, 1)] * 2 + [(0, 0)]
+    foot_force = 30.0 * torch.tensor(pattern, dtype=torch.float32)
+    m = measure(walking(10, foot_force=foot_force), toy_robot)
+    assert m["single_share"] == pytest.approx(0.6)
+    assert m["double_share"] == pytest.approx(0.3)
+    assert m["flight_share"] == pytest.approx(0.1)
 
 
 def test_alternation_of_one_step_is_undefined(walking, toy_robot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_segment_as_a_whole_passes_its_gates(walking, toy_robot):
         degrees = torch.rad2deg(pitch[segment.start : segment.stop].double())
         assert float(torch.quantile(degrees, 0.95)) <= 25
     spans = [(s.start, s.stop) for s in search.segments]
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
 def test_segment_gates_judge_segments_only(walking, toy_robot):
