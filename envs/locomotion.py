@@ -223,7 +223,7 @@ class LocomotionEnv(EnvBase):
         return self._root(self._begin_drawn(mask))
 
     def _root(self, state: PhysicsState) -> TensorDict:
-        observed = self._observe(measure(state, self.robot))
+        observed = self.observe(measure(state, self.robot))
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
         observed |= {"done": off, "terminated": off.clone(), "truncated": off.clone()}
         if self.config.harness is not None:
@@ -233,7 +233,8 @@ class LocomotionEnv(EnvBase):
     def _heading_error(self, m: Measurements) -> Tensor:
         return wrap_angle(m.yaw - self._heading)
 
-    def _observe(self, m: Measurements) -> dict[str, Tensor]:
+    def observe(self, m: Measurements) -> dict[str, Tensor]:
+        """Entries of `layouts` (E, ...) for measurements of the present state."""
         observation = observe(
             m,
             self.robot,
@@ -311,7 +312,7 @@ class LocomotionEnv(EnvBase):
         reward = weighted.sum(-1)
         self._return = self._return + reward
         observed = {
-            key: value.masked_fill(failed[:, None], 0.0) for key, value in self._observe(m).items()
+            key: value.masked_fill(failed[:, None], 0.0) for key, value in self.observe(m).items()
         }
         metrics = {
             "episode_return": self._return,

@@ -165,6 +165,13 @@ def sole_corners(legs: Legs, clip: Clip) -> Array:
     )
 
 
+def foot_yaw(legs: Legs, clip: Clip) -> Array:
+    """Direction (N, 2) [rad] the toes of each foot point in, in the world, as a heading."""
+    toes = _on_feet(legs, clip, np.array([[1.0, 0.0, 0.0]]))[:, :, 0]
+    way = toes - _on_feet(legs, clip, np.zeros((1, 3)))[:, :, 0]
+    return np.arctan2(way[..., 1], way[..., 0])
+
+
 def _on_feet(legs: Legs, clip: Clip, points: Array) -> Array:
     sides = []
     for side in (0, 1):

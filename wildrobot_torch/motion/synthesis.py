@@ -11,7 +11,7 @@ from envs.robot import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.footsteps import FootstepPlan
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import Legs, foot_yaw
 from wildrobot_torch.motion.pendulum import com_over_zmp
 from wildrobot_torch.motion.posing import pose
 from wildrobot_torch.motion.rotations import Array
@@ -37,19 +37,23 @@ class WalkConfig:
     """Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
     crouch: float = 0.02
     """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
-    com_offset: float = 0.02
+    com_offset: float = 0.025
     """Centre of mass ahead of the root origin [m]."""
-    zmp_back: float = -0.02
+    zmp_back: float = 0.02
     """Zero-moment point ahead of the ankle at the start of single support [m]."""
-    zmp_front: float = 0.0
+    zmp_front: float = 0.02
     """The same at its end [m]."""
-    zmp_half_width: float = 0.08
+    zmp_half_width: float = 0.05
     """Zero-moment point from the centre line in single support [m]."""
-    sway: float = 1.0
-    """Share of the pendulum's lateral motion that the trunk makes by tilting both legs."""
+    sway: float = 1.75
+    """Lateral motion of the trunk per motion of the centre of mass: the feet stay, and with them
+    part of the legs, which are 60 % of the mass."""
+    swing_share: float = 0.06
+    """How far the pendulum goes with each foot along x, as a share of the foot's way. A leg's mass
+    alone would say 0.2; its swinging, seen from the hips, takes most of that back."""
     heel_lift: float = 0.2
-    """Slope up to which a standing sole may roll over its toes where its ankle is at its stop [rad];
-    fast walks need some at the end of a step, slow ones never."""
+    """Slope up to which a standing sole may roll over its toes, its ankle at its stop [rad]; fast
+    walks need some at the end of a step, slow ones never."""
     hike: float = 0.0
     """Roll of the trunk that lifts the swinging leg's hip, at mid-swing [rad]."""
     margin: float = 0.02
@@ -62,7 +66,8 @@ class WalkConfig:
             "clearance": (0.005 <= self.clearance <= 0.1, "0.005 to 0.1 m"),
             "lean": (abs(self.lean) <= 0.5, "-0.5 to 0.5 rad"),
             "crouch": (0.0 < self.crouch <= 0.1, "more than 0, up to 0.1 m"),
-            "sway": (0.0 <= self.sway <= 2.0, "0 to 2"),
+            "sway": (0.0 <= self.sway <= 3.0, "0 to 3"),
+            "swing_share": (0.0 <= self.swing_share <= 0.4, "0 to 0.4"),
             "heel_lift": (0.0 <= self.heel_lift <= 0.5, "0 to 0.5 rad"),
             "hike": (abs(self.hike) <= 0.3, "-0.3 to 0.3 rad"),
             "margin": (0.0 <= self.margin <= 0.2, "0 to 0.2 rad"),
@@ -122,7 +127,7 @@ def walking_clip(
         )
     _check_time(duration_s, fps)
     step_s = config.step_s or natural_step_s(robot, speed)
-    stand_s, lead_steps = 0.4, 4
+    stand_s, lead_steps = 0.6, 4
     start_s = 0.0 if start_standing else stand_s + (lead_steps + 0.5) * step_s
     rest_s = 0.0 if end_standing else stand_s + lead_steps * step_s
     steps = (start_s + duration_s + rest_s - 2.0 * stand_s) / step_s - config.double_share
@@ -192,17 +197,25 @@ def _highest_hip(
     omega = math.sqrt(robot.gravity / (_COM_HEIGHT * robot.leg.leg_length))
     com = com_over_zmp(knots, zmp, omega, times)
     feet = plan.feet(times, config.clearance)
+    # com = root + offset + share * (both feet - 2 root), along x
+    share, both = config.swing_share, feet[0].sole[:, 0] + feet[1].sole[:, 0]
+    ahead = (com[:, 0] - config.com_offset - share * both) / (1.0 - 2.0 * share)
     standing = np.stack([foot.sole[:, 2] < 1e-9 for foot in feet])
+    weight = plan.weight(times)
     lifted = (feet[1].sole[:, 2] - feet[0].sole[:, 2]) / config.clearance
-    lean, heading = np.full(len(times), config.lean), np.zeros(len(times))
-    quat = rotations.quat_from_euler(-config.hike * lifted, lean, heading)
+    roll, lean = -config.hike * lifted, np.full(len(times), config.lean)
     worst = ""
     for lowering in np.arange(config.crouch, 0.15, 0.002):
         root_pos = np.empty((len(times), 3))
-        root_pos[:, 0] = com[:, 0] - config.com_offset
-        root_pos[:, 1] = config.sway * com[:, 1]
+        root_pos[:, 0], root_pos[:, 1] = ahead, config.sway * com[:, 1]
         root_pos[:, 2] = robot.leg.ankle_height + legs.reach - lowering + above
-        posing = pose(legs, root_pos, quat, feet, fps, config.margin + 0.002)
+        yaw = np.zeros(len(times))
+        for _ in range(3):
+            quat = rotations.quat_from_euler(roll, lean, yaw)
+            posing = pose(legs, root_pos, quat, feet, fps, config.margin + 0.002)
+            # Tilted sideways, a bent leg turns its foot; the trunk turns back, so that the foot
+            # that carries does not swivel.
+            yaw = yaw - (foot_yaw(legs, posing.clip) * weight).sum(1)
         worst = _trouble(legs, posing.clip, config.margin)
         if posing.pitch_given_up[standing].max() > config.heel_lift + 1e-9:
             worst = "ankle_pitch at its stop"

@@ -20,7 +20,7 @@ from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import mirror
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import Gate, judge
@@ -39,16 +39,34 @@ MOVING = 0.02
 """A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
 
 
+def _walk_in_harness() -> WalkConfig:
+    """The walk whose rollouts the gates accept at most speeds."""
+    return WalkConfig(
+        step_s=0.45,
+        double_share=0.11,
+        clearance=0.035,
+        lean=0.21,
+        crouch=0.02,
+        com_offset=0.014,
+        zmp_back=-0.011,
+        zmp_front=0.017,
+        zmp_half_width=0.066,
+        sway=1.08,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReferenceConfig:
     """How reference is made from clips."""
 
-    speeds: tuple[float, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32, 0.34)
     """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
     duration_s: float = 10.0
     """Length of each built-in clip [s]."""
+    walk: WalkConfig = field(default_factory=_walk_in_harness)
+    """Shape of the built-in clips' walk."""
     mirror: bool = True
-    """Follow every clip's mirror image, too."""
+    """Follow the mirror image of every clip that goes somewhere, too."""
     start_interval_s: float = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
     lead_s: float = 0.02
@@ -114,7 +132,7 @@ class Generation:
 def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
     """Clips of the walking-pattern generator at the configured speeds."""
     return [
-        walking_clip(robot, speed, config.duration_s)
+        walking_clip(robot, speed, config.duration_s, config=config.walk)
         if speed >= MOVING
         else standing_clip(robot, config.duration_s)
         for speed in config.speeds
@@ -139,7 +157,7 @@ def generate(
     env_config = reference_env_config(config.harness)
     variants = [clip.resample(1.0 / env_config.ctrl_dt) for clip in clips]
     if config.mirror:
-        variants = [v for clip in variants for v in (clip, mirror(clip, robot))]
+        variants = [v for clip in variants for v in _with_mirror_image(clip, robot)]
     tasks = [task for clip in variants for task in _tasks(clip, config, env_config.ctrl_dt)]
     env = LocomotionEnv(env_config, len(tasks))
     rollouts = follow(env, tasks, config.lead_s, config.balance)
@@ -176,8 +194,16 @@ def _tasks(clip: Clip, config: ReferenceConfig, ctrl_dt: float) -> list[Task]:
 
 def gates_for(clip: Clip, gates: Sequence[Gate]) -> list[Gate]:
     """The gates that judge a clip: those on walking only if it goes somewhere."""
-    moving = clip.mean_speed >= MOVING
-    return [gate for gate in gates if moving or gate.motion == "any"]
+    return [gate for gate in gates if _moving(clip) or gate.motion == "any"]
+
+
+def _moving(clip: Clip) -> bool:
+    return clip.mean_speed >= MOVING
+
+
+def _with_mirror_image(clip: Clip, robot: RobotSpec) -> list[Clip]:
+    # Standing is its own mirror image.
+    return [clip, mirror(clip, robot)] if _moving(clip) else [clip]
 
 
 def resolve(

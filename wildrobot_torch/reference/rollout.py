@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from envs.frames import quat_rotate
 from envs.locomotion import LocomotionEnv
-from envs.measurements import FEET
+from envs.measurements import Measurements
 from envs.physics.base import PhysicsState
-from envs.robot import RobotSpec
+from envs.robot import FEET, RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.reference.balance import BalanceConfig, balance_offsets
 from wildrobot_torch.reference.metrics import Frames
@@ -29,6 +30,22 @@ class Task:
     def num_steps(self) -> int:
         """Control steps to the clip's last frame."""
         return self.clip.num_frames - 1 - self.start
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What all rollouts are to reach in one step: the next state of their clips."""
+
+    step: int
+    """Steps taken before."""
+    qpos: Tensor
+    """(E, nq)."""
+    qvel: Tensor
+    """(E, nv)."""
+
+
+Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
+"""What is added to the clips' joints (E, J) [rad] so that the robot does the motion."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +92,34 @@ class _Targets:
 def follow(
     env: LocomotionEnv, tasks: list[Task], lead_s: float, balance: BalanceConfig
 ) -> list[Rollout]:
-    """Rollouts of all tasks at once, one simulation each.
+    """Rollouts of all tasks, open loop but for the feedback that keeps the robot upright.
 
-    Every joint is commanded to its next clip position plus `lead_s` times the clip's joint
-    velocity: a position servo with velocity feedback lags a moving target by about that time.
+    Joints lead the clip by `lead_s` times the clip's joint velocity: a position servo with velocity
+    feedback lags a moving target by about that time. Otherwise as `perform`.
 
     Args:
         env: in harness mode, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         lead_s: lead over the clip [s].
         balance: gains of the correction to stay upright.
+    """
+
+    def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
+        lead = lead_s * goal.qvel[:, env.robot.joint_qvel_adr]
+        return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
+
+    return perform(env, tasks, correct)
+
+
+def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[Rollout]:
+    """Rollouts of all tasks at once, one simulation each.
+
+    Every joint is commanded to its next clip position plus a correction.
+
+    Args:
+        env: in harness mode, with as many simulations as tasks.
+        tasks: clips sampled at the environment's control rate.
+        correct: called once per step.
 
     Raises:
         ValueError: number of simulations and tasks differ, or the environment has no harness.
@@ -95,7 +130,7 @@ def follow(
             f"mode; this one has {env.num_envs}, harness {env.config.harness}"
         )
     targets = _Targets.of(tasks, env.robot)
-    joints, speeds = env.robot.joint_qpos_adr, env.robot.joint_qvel_adr
+    joints = env.robot.joint_qpos_adr
     env.reset()
     everyone = torch.ones(env.num_envs, dtype=torch.bool)
     env.set_state(everyone, targets.qpos[:, 0], targets.qvel[:, 0])
@@ -103,9 +138,8 @@ def follow(
     for step in range(1, targets.qpos.shape[1]):
         qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
         env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
-        goal = qpos[:, joints] + lead_s * qvel[:, speeds]
-        goal = goal + balance_offsets(env.measure(), qpos[:, 3:7], qvel[:, :3], env.robot, balance)
-        action = env.joint_targets_to_action(goal)
+        offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
+        action = env.joint_targets_to_action(qpos[:, joints] + offset)
         result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
         recorded.append(_record(env, qpos[:, joints], result["next"]))
     series = {name: torch.stack([r[name] for r in recorded], dim=1) for name in recorded[0]}

@@ -1,0 +1,82 @@
+# Everything runs in .venv, which the first target makes and installs.
+#
+#   make demo    reference motion, training, evaluation, export, film
+#   make test    the default tests
+#   make help    all targets
+#
+# Variables, as in `make train ARGS="--model.ppo.gamma 0.97"`:
+PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
+VENV ?= .venv#      folder of the environment
+ARGS ?=#            more arguments for demo, reference, train, evaluate, play, export, benchmark, test
+RECIPE ?= walking_amp laptop#  overlays in configs/ that `make train` uses, later ones win
+POLICY ?=#          checkpoint or ONNX file for evaluate, play and export
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo reference train evaluate play export benchmark \
+	test check format format-check lint types imports clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(INSTALLED)  ## make .venv and install into it; done once, and again when pins change
+
+# A plain venv: nothing but Python and make has to be there.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1 || :); Python 3.11 or newer is needed:" \
+			"make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+		echo "error: $(PYTHON) cannot make environments; install your system's python3-venv" >&2; \
+		exit 2; }
+	@echo "installing into $(VENV): some minutes, once"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+demo: $(INSTALLED)  ## a walking policy from nothing, in about twelve minutes on two cores
+	@$(RUN) tools/demo.py $(ARGS)
+
+reference: $(INSTALLED)  ## reference motion from the built-in clips
+	@$(RUN) tools/make_reference.py $(ARGS)
+
+train: $(INSTALLED)  ## train with the overlays in RECIPE; make the reference first
+	@$(RUN) -m wildrobot_torch fit $(foreach name,$(RECIPE),--config configs/$(name).yaml) $(ARGS)
+
+evaluate: $(INSTALLED)  ## measure POLICY and write a report
+	@$(RUN) tools/evaluate.py $(POLICY) $(ARGS)
+
+play: $(INSTALLED)  ## watch POLICY, or film it where there is no display
+	@$(RUN) tools/play.py $(POLICY) $(ARGS)
+
+export: $(INSTALLED)  ## write POLICY as ONNX
+	@$(RUN) tools/export_onnx.py $(POLICY) $(ARGS)
+
+benchmark: $(INSTALLED)  ## how fast physics, environment, collection and training are here
+	@$(RUN) tools/benchmark.py $(ARGS)
+
+test: $(INSTALLED)  ## the default tests
+	@$(RUN) -m pytest $(ARGS)
+
+check: format-check lint types imports test  ## all that has to hold
+
+format: $(INSTALLED)  ## lay the code out
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+format-check: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	@$(BIN)/basedpyright --pythonpath $(RUN)
+
+imports: $(INSTALLED)
+	@$(BIN)/lint-imports
+
+clean:  ## remove the environment and caches; runs stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache

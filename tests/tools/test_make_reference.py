@@ -1,0 +1,91 @@
+"""The command line: what it writes, and that it writes nothing when it fails."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from envs.features import amp_layout
+from wildrobot_torch.motion.clips import save_clip
+from wildrobot_torch.motion.synthesis import standing_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+
+TOOL = Path(__file__).parents[2] / "tools" / "make_reference.py"
+
+
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("make_reference", TOOL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def standing(out: Path) -> list[str]:
+    return ["--reference.speeds=[0.0]", "--reference.duration_s=1.5", f"--out={out}"]
+
+
+def test_it_writes_a_dataset_and_a_report(main, robot, tmp_path, capsys):
+    out = tmp_path / "made" / "standing.npz"
+    assert main(standing(out)) == 0
+    dataset = ReferenceDataset.load(out, amp_layout(robot), robot.digest)
+    assert dataset.duration_s == pytest.approx(1.5)
+    assert "| stand | 1.50 | 1.50 |" in out.with_suffix(".md").read_text()
+    printed = capsys.readouterr()
+    assert "accepted 1.5 s of 1.5 s" in printed.out
+    assert not printed.err
+
+
+def test_it_reads_clips_from_a_folder(main, robot, tmp_path):
+    save_clip(standing_clip(robot, 1.0), tmp_path / "clips" / "quiet.npz", robot)
+    out = tmp_path / "quiet.npz"
+    assert main([f"--clips={tmp_path / 'clips'}", f"--out={out}", "--reference.mirror=false"]) == 0
+    assert ReferenceDataset.load(out, amp_layout(robot), robot.digest).segment_clip == ("quiet",)
+
+
+def test_nothing_accepted_is_an_error_with_the_reasons(main, tmp_path, capsys):
+    gates = tmp_path / "gates.yaml"
+    gates.write_text(
+        "- {name: fly, metric: flight_share, min: 0.9, unit: '1', meaning: feet off the floor}"
+    )
+    out = tmp_path / "none.npz"
+    assert main([*standing(out), f"--gates={gates}"]) == 2
+    printed = capsys.readouterr()
+    assert "| fly |" in printed.out
+    assert printed.err.startswith("error: nothing was accepted of ")
+    assert "'fly'" in printed.err
+    assert printed.err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["gates.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--clips=nowhere"], "nowhere"),
+        (["--gates=nowhere.yaml"], "nowhere.yaml"),
+        (["--out=walking.pt"], "saved as .npz"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2(
+    main, tmp_path, monkeypatch, capsys, arguments, complaint
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--reference.speeds=[0.0]", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and complaint in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--reference.sped=[0.1]", "--reference.harness.torque_cap=much", "--reference.lead_s=-1"],
+)
+def test_an_option_that_does_not_exist_or_fit_is_refused(main, tmp_path, capsys, argument):
+    with pytest.raises(SystemExit) as stopped:
+        main([argument, f"--out={tmp_path / 'a.npz'}"])
+    assert stopped.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,100 @@
+"""Tests of wildrobot_torch/evaluation/scenarios.py."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from envs.disturbances import PushConfig
+from envs.harness import HarnessConfig
+from envs.task import LocomotionConfig
+from wildrobot_torch.evaluation.scenarios import (
+    Limit,
+    Scenario,
+    ScenarioError,
+    load_scenario,
+    scenario_names,
+)
+
+PLAIN = "commands: [0.1, 0.3]\nepisodes: 4\nseconds: 5\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_walking_is_what_acceptance_says() -> None:
+    walking = load_scenario("walking")
+    assert walking.commands == (0.1, 0.2, 0.3, 0.4, 0.5)
+    assert (walking.episodes, walking.seconds, walking.settle_s) == (256, 20.0, 2.0)
+    assert walking.limits == {
+        "fall_rate": Limit("max", 0.03),
+        "velocity_error": Limit("max", 0.06),
+        "alternation": Limit("min", 0.90),
+    }
+
+
+def test_every_scenario_loads() -> None:
+    assert {"walking", "quick", "standing"} <= set(scenario_names())
+    for name in scenario_names():
+        assert load_scenario(name).name == name
+
+
+def test_a_file_of_ones_own_loads(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, PLAIN + "limits: {foot_slip: {max: 0.1}}\n"))
+    assert scenario.name == "mine"
+    assert scenario.commands == (0.1, 0.3)
+    assert scenario.limits["foot_slip"].value == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PLAIN + "sceonds: 3\n", "unknown key(s) sceonds"),
+        ("commands: [0.1]\nseconds: 5\n", "episodes missing"),
+        (PLAIN + "limits: {elegance: {max: 1}}\n", "limits.elegance: no such metric"),
+        (PLAIN + "limits: {fall_rate: 0.1}\n", "limits.fall_rate is 0.1"),
+        (PLAIN + "limits: {fall_rate: {most: 0.1}}\n", "{max: value} or {min: value}"),
+        (PLAIN + "settle_s: 5\n", "it must end within an episode"),
+        (PLAIN + "push_force: -1\n", "must not be negative"),
+        ("commands: [fast]\nepisodes: 4\nseconds: 5\n", "commands is 'fast'"),
+        ("commands: []\nepisodes: 4\nseconds: 5\n", "at least one"),
+        ("commands: [0.1, 0.2]\nepisodes: 1\nseconds: 5\n", "each command needs an episode"),
+        ("commands: [0.1]\nepisodes: 1.5\nseconds: 5\n", "whole number"),
+        ("commands: [0.1]\nepisodes: 1\nseconds: .nan\n", "finite number"),
+        ("- 1\n", "must hold the keys"),
+        ("a: [\n", "not readable"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        load_scenario(write(tmp_path, text))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ScenarioError, match="quick, standing, walking"):
+        load_scenario("wlaking")
+
+
+def test_an_undefined_value_holds_no_limit() -> None:
+    assert not Limit("max", 1.0).holds(math.nan)
+    assert not Limit("min", 1.0).holds(math.nan)
+    assert Limit("max", 1.0).holds(1.0)
+    assert not Limit("max", 1.0).holds(1.1)
+    assert Limit("min", 1.0).holds(1.0)
+    assert not Limit("min", 1.0).holds(0.9)
+
+
+def test_the_task_gets_the_scenarios_time_and_pushes() -> None:
+    config = LocomotionConfig(push=PushConfig(force_max=7.0), harness=HarnessConfig())
+    scenario = Scenario(name="s", commands=(0.1,), episodes=1, seconds=5.0, push_force=3.0)
+    task = scenario.task(config)
+    assert (task.episode_length_s, task.push.force_max, task.harness) == (5.0, 3.0, None)
+    assert replace(scenario, push_force=None).task(config).push.force_max == 7.0

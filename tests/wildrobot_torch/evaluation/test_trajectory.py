@@ -1,0 +1,131 @@
+"""Tests of wildrobot_torch/evaluation/trajectory.py, on the simulation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from envs.disturbances import PushConfig
+from envs.harness import HarnessConfig
+from envs.locomotion import LocomotionEnv
+from envs.task import LocomotionConfig
+from wildrobot_torch.evaluation.policies import random_policy, zero_policy
+from wildrobot_torch.evaluation.trajectory import Trajectory, record
+
+STEPS = 60
+
+
+def make_env(
+    num_envs: int = 3, push: float = 0.0, harness: HarnessConfig | None = None
+) -> LocomotionEnv:
+    config = LocomotionConfig(
+        push=PushConfig(force_max=push, interval_s=0.3),
+        episode_length_s=STEPS * 0.02,
+        harness=harness,
+    )
+    return LocomotionEnv(config, num_envs, num_threads=1)
+
+
+def topple_first(observation: Tensor) -> Tensor:
+    """Actions that throw the first robot over, from its toes; the others stand."""
+    action = observation.new_zeros(len(observation), 8)
+    action[0, [3, 7]] = 1.0
+    action[0, [0, 4]] = -1.0
+    return action
+
+
+@pytest.fixture(scope="module")
+def fallen() -> tuple[LocomotionEnv, Trajectory]:
+    """Three robots under pushes, of which the first is thrown over."""
+    env = make_env(push=2.0)
+    command = torch.tensor([0.1, 0.2, 0.3])
+    return env, record(topple_first, env, command, STEPS)
+
+
+def test_standing_robots_are_valid_to_the_end() -> None:
+    env = make_env()
+    command = torch.tensor([0.1, 0.2, 0.3])
+    trajectory = record(zero_policy(8), env, command, STEPS)
+    assert (trajectory.num_steps, trajectory.num_episodes) == (STEPS, 3)
+    assert trajectory.valid.all()
+    assert not trajectory.terminated.any()
+    assert torch.equal(trajectory.command, command)
+    # Once the start has settled, the floor carries the weight.
+    load = trajectory.foot_force[-10:].sum(-1).mean()
+    assert float(load) == pytest.approx(env.robot.weight, rel=0.05)
+    assert float(trajectory.velocity[-10:].abs().max()) < 0.05
+
+
+def test_an_episode_ends_with_the_fall_and_shows_it(
+    fallen: tuple[LocomotionEnv, Trajectory],
+) -> None:
+    env, trajectory = fallen
+    assert trajectory.terminated.tolist() == [True, False, False]
+    length = int(trajectory.valid[:, 0].sum())
+    assert 0 < length < STEPS
+    assert trajectory.valid[:length, 0].all()
+    # The last step is the state that ended it, not the home pose of what came after.
+    limit = env.config.termination
+    quat = trajectory.qpos[length - 1, 0, 3:7]
+    upright = 1.0 - 2.0 * float(quat[1] ** 2 + quat[2] ** 2)
+    low = float(trajectory.qpos[length - 1, 0, 2]) < limit.min_height
+    assert low or upright < 0.8
+
+
+def test_one_robots_fall_leaves_the_others_as_they_were(
+    fallen: tuple[LocomotionEnv, Trajectory],
+) -> None:
+    env, trajectory = fallen
+    env.set_seed(0)
+    again = record(zero_policy(8), env, trajectory.command, STEPS)
+    assert again.valid.all()
+    assert torch.equal(again.qpos[:, 1:], trajectory.qpos[:, 1:])
+
+
+def test_the_same_seed_gives_the_same_episodes() -> None:
+    runs = []
+    for _ in range(2):
+        env = make_env(push=2.0)
+        runs.append(record(random_policy(8, seed=1), env, torch.full((3,), 0.2), 20))
+    assert torch.equal(runs[0].qpos, runs[1].qpos)
+    assert not torch.equal(runs[0].qpos[:, 0], runs[0].qpos[:, 1])
+
+
+def test_episodes_start_at_home_whatever_starts_the_environment_had() -> None:
+    env = make_env()
+    qpos = env.robot.home_qpos[None].clone()
+    qpos[:, 2] += 0.1
+    env.set_start_states(qpos, torch.zeros(1, 14), torch.tensor([0.9]), probability=1.0)
+    trajectory = record(zero_policy(8), env, torch.full((3,), 0.2), 2)
+    assert float(trajectory.qpos[0, :, 2].max()) < float(env.robot.home_qpos[2]) + 0.01
+
+
+def test_commands_are_drawn_again_afterwards() -> None:
+    env = make_env(num_envs=8)
+    record(zero_policy(8), env, torch.full((8,), 0.2), 2)
+    env.reset()
+    assert len(set(env.velocity_command.tolist())) == 8
+
+
+def test_select_and_concatenate_are_inverse(fallen: tuple[LocomotionEnv, Trajectory]) -> None:
+    trajectory = fallen[1]
+    first = torch.tensor([True, False, False])
+    parts = [trajectory.select(first), trajectory.select(~first)]
+    joined = Trajectory.concatenate(parts)
+    assert [part.num_episodes for part in parts] == [1, 2]
+    assert torch.equal(joined.qpos, trajectory.qpos)
+    assert torch.equal(joined.command, trajectory.command)
+
+
+def test_what_cannot_be_recorded_is_refused() -> None:
+    env = make_env()
+    command = torch.full((3,), 0.2)
+    with pytest.raises(ValueError, match="ends episodes after 60"):
+        record(zero_policy(8), env, command, STEPS + 1)
+    with pytest.raises(ValueError, match=r"shape \(3, 7\)"):
+        record(zero_policy(7), env, command, 2)
+    with pytest.raises(ValueError, match="not finite"):
+        record(lambda o: o.new_full((3, 8), torch.nan), env, command, 2)
+    with pytest.raises(ValueError, match="harness"):
+        record(zero_policy(8), make_env(harness=HarnessConfig()), command, 2)

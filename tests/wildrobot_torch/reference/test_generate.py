@@ -1,0 +1,189 @@
+"""Generation with the real environment: what is kept is what the simulation did, and honest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from envs.frames import projected_gravity, world_to_heading
+from envs.harness import HarnessConfig
+from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.gates import Verdict, load_gates
+from wildrobot_torch.reference.generate import ReferenceConfig, generate, resolve
+from wildrobot_torch.reference.metrics import force_share, torque_share
+from wildrobot_torch.reference.report import clip_table, markdown, summary
+from wildrobot_torch.reference.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.segments import Search, SegmentConfig, Stretch
+
+GATES = load_gates(Path(__file__).parents[3] / "configs" / "gates.yaml")
+SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
+
+
+@pytest.fixture(scope="module")
+def walk(robot):
+    return walking_clip(robot, 0.2, 3.0)
+
+
+@pytest.fixture(scope="module")
+def generation(robot, walk):
+    """Standing and walking with the shipped settings."""
+    clips = [standing_clip(robot, 1.5), walk]
+    return generate(clips, robot, GATES, ReferenceConfig(mirror=False))
+
+
+def test_standing_without_support_is_accepted_whole(robot):
+    config = ReferenceConfig(mirror=False, harness=SLACK)
+    stood = generate([standing_clip(robot, 2.0)], robot, GATES, config)
+    assert stood.seconds_accepted == pytest.approx(2.0)
+    assert stood.dataset is not None
+    assert stood.dataset.segment_tier == ("unassisted",)
+    assert abs(float(stood.dataset.segment_velocity[0])) < 0.01
+
+
+def test_the_built_in_walk_is_accepted_within_the_gates(generation):
+    dataset = generation.dataset
+    assert dataset is not None
+    assert generation.clips[1].seconds_accepted > 2.0
+    assert dataset.segment_tier[1] == "assisted"
+    assert float(dataset.segment_velocity[1]) > 0.1
+    metrics = dataset.manifest["segments"][1]["metrics"]
+    assert metrics["torque_share_p95"] <= 0.25
+    assert metrics["force_share_p95"] <= 0.25
+    assert 0.85 <= metrics["load_mean"] <= 1.15
+
+
+def test_features_are_those_of_the_recorded_states(generation, robot):
+    dataset = generation.dataset
+    features = dataset.amp_layout.unpack(dataset.amp)
+    quat, joints = dataset.qpos[:, 3:7], dataset.qpos[:, robot.joint_qpos_adr]
+    assert torch.equal(features["joint_pos"], joints)
+    assert torch.equal(features["joint_vel"], dataset.qvel[:, robot.joint_qvel_adr])
+    assert torch.allclose(features["gravity"], projected_gravity(quat), atol=1e-6)
+    linvel_h = world_to_heading(dataset.qvel[:, :3], quat)
+    assert torch.allclose(features["linvel"], linvel_h, atol=1e-6)
+
+
+def test_states_of_a_segment_follow_from_each_other(generation):
+    # Root positions integrate the root velocities: one trajectory, no splice.
+    dataset = generation.dataset
+    for start, length in zip(dataset.segment_start, dataset.segment_length, strict=True):
+        span = slice(int(start), int(start + length))
+        moved = dataset.qpos[span, :3].diff(dim=0)
+        expected = (dataset.qvel[span, :3][1:] + dataset.qvel[span, :3][:-1]) / 2 * dataset.ctrl_dt
+        assert float((moved - expected).abs().max()) < 0.006
+
+
+def test_the_same_inputs_make_the_same_bytes(generation, robot, walk, tmp_path):
+    clips = [standing_clip(robot, 1.5), walk]
+    again = generate(clips, robot, GATES, ReferenceConfig(mirror=False))
+    generation.dataset.save(tmp_path / "a.npz")
+    again.dataset.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    loaded = ReferenceDataset.load(tmp_path / "a.npz", generation.dataset.amp_layout, robot.digest)
+    assert loaded.manifest["clips"][1]["name"] == walk.name
+    assert len(loaded.manifest["clips"][1]["sha256"]) == 64
+
+
+def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
+    # The clip floats 10 cm up, and a harness strong enough to hold it there.
+    floating = replace(walk, root_pos=walk.root_pos + np.array([0.0, 0.0, 0.1]))
+    strong = HarnessConfig(height_kp=2000.0, height_kd=100.0, force_cap=100.0, torque_cap=10.0)
+    hung = generate([floating], robot, GATES, ReferenceConfig(mirror=False, harness=strong))
+    assert hung.dataset is None
+    assert hung.seconds_accepted == 0.0
+    assert {"load", "load_low", "unloaded", "harness_force"} <= hung.rejections.keys()
+    assert hung.clips[0].load_mean < 0.2
+    assert hung.clips[0].force_share > 0.8
+
+
+def test_a_robot_led_backwards_is_not_reference(robot, walk):
+    backwards = replace(
+        walk,
+        root_pos=walk.root_pos[::-1] * [-1, 1, 1],
+        root_quat=walk.root_quat[::-1],
+        joint_pos=walk.joint_pos[::-1],
+    )
+    backwards = replace(backwards, root_pos=backwards.root_pos * [-1, 1, 1])
+    held = HarnessConfig(torque_cap=10.0)
+    led = generate([backwards], robot, GATES, ReferenceConfig(mirror=False, harness=held))
+    assert led.clips[0].speed < 0.0
+    assert led.seconds_accepted == 0.0
+    assert "forward" in led.rejections
+
+
+def test_recording_ends_before_a_fall(robot):
+    stand = standing_clip(robot, 2.0)
+    tilt = np.array([np.cos(0.25), 0.0, np.sin(0.25), 0.0])  # 0.5 rad nose down: nothing holds it
+    leaning = replace(stand, root_quat=np.tile(tilt, (stand.num_frames, 1)))
+    config = ReferenceConfig(mirror=False, harness=SLACK)
+    fell = generate([leaning, stand], robot, GATES, config)
+    assert fell.clips[0].survival < 0.5
+    assert fell.clips[1].survival == 1.0
+    assert fell.clips[0].seconds_accepted == 0.0
+
+
+def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot, walk):
+    from envs.locomotion import LocomotionEnv
+    from wildrobot_torch.reference.generate import reference_env_config
+
+    config = ReferenceConfig()
+    env = LocomotionEnv(reference_env_config(config.harness), 1)
+    frames = follow(env, [Task(walk, 0)], config.lead_s, config.balance)[0].frames
+    force = force_share(frames, robot) * robot.weight
+    torque = torque_share(frames, robot) * robot.weight * frames.com_height
+    assert float(force.max()) <= config.harness.force_cap + 1e-4
+    assert 0.0 < float(torque.max()) <= config.harness.torque_cap + 1e-4
+
+
+def test_starting_late_follows_the_clip_from_there(robot, walk):
+    config = ReferenceConfig(mirror=False, start_interval_s=1.0, harness=SLACK)
+    late = generate([walk], robot, GATES, config)
+    once = generate([walk], robot, GATES, replace(config, start_interval_s=0.0))
+    assert late.windows > once.windows
+
+
+def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
+    def rollout(start: int) -> Rollout:
+        frames = walking(150 - start)
+        empty = torch.zeros(150 - start, 1)
+        return Rollout(Task(walk, start), frames, empty, empty, empty)
+
+    def found(*spans: tuple[int, int]) -> Search:
+        return Search((), tuple(Stretch(a, b, Verdict({}, (), ())) for a, b in spans))
+
+    gates = [gate for gate in GATES if gate.name == "pitch"]
+    rollouts = [rollout(0), rollout(50), rollout(100)]
+    # Clip frames: 0..59; 50..139 (the longest, first); 100..149, of which 140..149 is too short.
+    searches = [found((0, 60)), found((0, 90)), found((0, 50))]
+    kept = resolve(rollouts, searches, toy_robot, gates, SegmentConfig())
+    spans = [(r.task.start + s.start, r.task.start + s.stop) for r, s in kept]
+    assert spans == [(50, 140), (0, 50)]
+    assert all(segment.verdict.accepted for _, segment in kept)
+
+
+def test_the_report_names_every_clip_and_reason(generation):
+    table = clip_table(generation)
+    for clip in generation.clips:
+        assert f"| {clip.name} | {clip.seconds_in:.2f} | {clip.seconds_accepted:.2f} |" in table
+    assert f"accepted {generation.seconds_accepted:.1f} s of 4.5 s" in summary(generation)
+    assert generation.dataset.content_hash[:16] in markdown(generation)
+
+
+def test_clips_that_cannot_be_judged_are_refused(robot, walk):
+    with pytest.raises(ValueError, match="no clips"):
+        generate([], robot, GATES, ReferenceConfig())
+    with pytest.raises(ValueError, match="has 15 frames at the control rate; at least 21"):
+        generate([walk.frames(0, 15)], robot, GATES, ReferenceConfig(mirror=False))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"speeds": ()}, {"speeds": (-0.1,)}, {"duration_s": 0.0}, {"lead_s": -0.1}]
+)
+def test_settings_without_meaning_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        ReferenceConfig(**settings)

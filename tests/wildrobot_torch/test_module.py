@@ -1,0 +1,225 @@
+"""wildrobot_torch.module: short trainings on the real environment, through the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from envs.layout import Layout
+from envs.locomotion import LocomotionEnv
+from envs.task import LocomotionConfig
+from wildrobot_torch.cli import main
+from wildrobot_torch.ppo.networks import actor_from_hparams
+from wildrobot_torch.reference.dataset import ReferenceDataset
+
+SCENARIO = "commands: [0.2]\nepisodes: 2\nseconds: 0.3\nsettle_s: 0.1\n"
+ENVS, STEPS = 8, 6
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    """Sums of floats depend on the number of threads; one is also the fastest at this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scenario, and a reference made of robots that do nothing in particular."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "short.yaml").write_text(SCENARIO)
+    env = LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
+    td, rows = env.reset(), []
+    for _ in range(60):
+        td.set("action", torch.zeros(1, 8))
+        _, td = env.step_and_maybe_reset(td)
+        state = env.backend.state()
+        rows.append((td["amp"][0].clone(), state.qpos[0].clone(), state.qvel[0].clone()))
+    amp, qpos, qvel = (torch.stack(column) for column in zip(*rows, strict=True))
+    ReferenceDataset(
+        amp=amp,
+        qpos=qpos,
+        qvel=qvel,
+        segment_start=torch.tensor([0]),
+        segment_length=torch.tensor([60]),
+        segment_weight=torch.ones(1),
+        segment_velocity=torch.tensor([0.2]),
+        segment_clip=("still",),
+        segment_tier=("assisted",),
+        ctrl_dt=0.02,
+        amp_layout=env.layouts["amp"],
+        robot_digest=env.robot.digest,
+        manifest={},
+    ).save(folder / "reference.npz")
+    return folder
+
+
+def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True) -> Path:
+    """Run folder of a training of some iterations, two per epoch."""
+    arguments = [
+        "fit", "--run.folder", str(runs), "--run.name", "test",
+        "--run.env_steps", str(iterations * ENVS * STEPS), "--data.num_envs", str(ENVS),
+        "--data.num_steps", str(STEPS), "--data.num_threads", "1",
+        "--data.iterations_per_epoch", "2", "--data.evaluation", str(files / "short.yaml"),
+        "--model.network.hidden", "[16]", "--model.ppo.num_epochs", "2",
+        "--model.ppo.num_minibatches", "2",
+    ]  # fmt: skip
+    if amp:
+        arguments += [
+            "--data.reference", str(files / "reference.npz"), "--model.amp.hidden", "[16]",
+            "--model.amp.num_updates", "2", "--model.amp.batch_size", "8",
+            "--model.amp.replay_insert", "4",
+        ]  # fmt: skip
+    before = set(runs.glob("test/*"))
+    assert main([*arguments, *more]) == 0
+    (folder,) = set(runs.glob("test/*")) - before
+    return folder
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Leaves of nested containers by path."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return {name: value}
+    return {k: v for key, inner in items for k, v in _flat(inner, f"{name}/{key}").items()}
+
+
+def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
+    folder = _fit(files, tmp_path, 3)
+    checkpoint = _load(folder)
+    # Three iterations of 2 x 2 optimiser steps with two optimisers: Lightning counts iterations.
+    assert checkpoint["global_step"] == 3
+    about = checkpoint["wildrobot"]
+    assert about["env_steps"] == 3 * ENVS * STEPS
+    assert about["env_config"]["ctrl_dt"] == 0.02
+    assert Layout.from_dict(about["observation_layout"]).size == 39
+    assert {"fall_rate", "velocity_error", "score"} <= about["metrics"].keys()
+
+    policy = actor_from_hparams(checkpoint["actor"])
+    policy.load_state_dict(
+        {
+            key.removeprefix("policy."): value
+            for key, value in checkpoint["state_dict"].items()
+            if key.startswith("policy.")
+        }
+    )
+    assert float(policy.normalizer.count) == 3 * ENVS * STEPS
+    assert policy.act(torch.zeros(1, 39)).shape == (1, 8)
+
+    written = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "command.txt", "environment.json", "metrics.csv"} <= written
+    assert len(list(folder.glob("checkpoints/best-*.ckpt"))) == 1
+    assert list(folder.glob("tensorboard/events*"))
+    table = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)
+    heading = (folder / "metrics.csv").read_text().splitlines()[0]
+    for name in (
+        "Episode_Reward/forward", "Metrics/velocity_error", "Loss/surrogate", "AMP/style_reward",
+        "AMP/grad_penalty", "Perf/env_steps_per_s", "Evaluation/fall_rate",
+    ):  # fmt: skip
+        assert name in heading
+    assert set(table["step"]) == {ENVS * STEPS * n for n in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["ppo", "amp"])
+@pytest.mark.parametrize("first", [2, 3], ids=["epoch_end", "amid_epoch"])
+def test_a_resumed_training_equals_one_that_never_stopped(
+    files: Path, tmp_path: Path, amp: bool, first: int
+):
+    whole = _load(_fit(files, tmp_path / "whole", 4, amp=amp))
+    part = _fit(files, tmp_path / "part", first, amp=amp)
+    last = str(part / "checkpoints" / "last.ckpt")
+    resumed = _load(_fit(files, tmp_path / "part", 4, "--ckpt_path", last, amp=amp))
+    for key in ("state_dict", "optimizer_states", "RolloutData", "training", "global_step"):
+        expected, found = _flat(whole[key]), _flat(resumed[key])
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            same = (
+                torch.equal(value, found[name])
+                if isinstance(value, torch.Tensor)
+                else value == found[name]
+            )
+            assert same, f"{key}{name} differs"
+
+
+def test_training_moves_every_network(files: Path, tmp_path: Path):
+    first, last = (_load(_fit(files, tmp_path / str(n), n))["state_dict"] for n in (1, 3))
+    assert all(not torch.equal(first[key], last[key]) for key in first if "weight" in key)
+
+
+@pytest.fixture(scope="module")
+def trained(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a training of two iterations."""
+    return _fit(files, tmp_path_factory.mktemp("runs"), 2)
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_checkpoint_is_evaluated_again(
+    files: Path, trained: Path, command: str, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["--config", str(trained / "config.yaml"), "--data.test", str(files / "short.yaml")]
+    last = trained / "checkpoints" / "last.ckpt"
+    assert main([command, *arguments, "--ckpt_path", str(last)]) == 0
+    metrics = _load(trained)["wildrobot"]["metrics"]
+    assert f"score {metrics['score']:.3f}" in capsys.readouterr().out
+
+
+def _altered(source: Path, target: Path, change: Any) -> str:
+    checkpoint = torch.load(source / "checkpoints" / "last.ckpt", weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, target)
+    return str(target)
+
+
+def test_a_checkpoint_of_another_layout_is_refused_field_by_field(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def change(checkpoint: dict[str, Any]) -> None:
+        checkpoint["wildrobot"]["observation_layout"]["fields"][0]["frame"] = "world"
+
+    path = _altered(trained, tmp_path / "other.ckpt", change)
+    runs = tmp_path / "runs"
+    arguments = ["fit", "--config", str(trained / "config.yaml"), "--run.folder", str(runs)]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--ckpt_path", path])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: the checkpoint's observation")
+    assert "gravity" in error and "world" in error and "\n" not in error
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("actor", {"hidden": [9]}, "set model.network as it was"),
+        ("training", {"amp": None}, "without a motion prior"),
+        ("wildrobot", {"robot_digest": "0"}, "is for robot 0"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    value: dict[str, Any],
+    message: str,
+):
+    path = _altered(trained, tmp_path / "other.ckpt", lambda saved: saved[key].update(value))
+    with pytest.raises(SystemExit) as stop:
+        main(["validate", "--config", str(trained / "config.yaml"), "--ckpt_path", path])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ") and message in error and "\n" not in error

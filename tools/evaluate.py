@@ -1,0 +1,101 @@
+"""Evaluate a policy: `python tools/evaluate.py runs/walking/checkpoints/best.ckpt`.
+
+Exit code 0; with --gate 1 when a limit of the scenario does not hold; 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from envs.locomotion import LocomotionEnv
+from wildrobot_torch.deploy.policy import load_policy
+from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
+from wildrobot_torch.evaluation.metrics import METRICS
+from wildrobot_torch.evaluation.report import number, write_report
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of this tool."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate", description="Run a policy in a scenario, measure it, write a report."
+    )
+    parser.add_argument("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
+    parser.add_argument(
+        "--scenario",
+        default="walking",
+        help="name in configs/evaluation or a .yaml file (default: walking)",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the report (default: evaluation/SCENARIO by the policy)"
+    )
+    parser.add_argument(
+        "--num-envs", type=int, help="robots side by side (default: one for each episode)"
+    )
+    parser.add_argument("--seed", type=int, help="of start noise and pushes (default: scenario's)")
+    parser.add_argument(
+        "--gate", action="store_true", help="exit with 1 when a limit of the scenario does not hold"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the tool; nothing is written when it is 2."""
+    options = parser().parse_args(arguments)
+    try:
+        scenario = load_scenario(options.scenario)
+        if options.seed is not None:
+            scenario = replace(scenario, seed=options.seed)
+        policy = load_policy(options.policy)
+        num_envs = scenario.episodes if options.num_envs is None else options.num_envs
+        if num_envs < 1 or scenario.episodes % num_envs:
+            raise ValueError(
+                f"--num-envs {num_envs} does not divide the {scenario.episodes} episodes of "
+                f"scenario {scenario.name!r}"
+            )
+        env = LocomotionEnv(scenario.task(policy.task), num_envs)
+        policy.require(env.layouts["observation"], env.robot.digest)
+        about = {
+            "file": str(options.policy),
+            "sha256": hashlib.sha256(options.policy.read_bytes()).hexdigest(),
+            "env_steps": policy.env_steps,
+        }
+        result = evaluate(policy, env, scenario)
+        folder = options.out or options.policy.parent / "evaluation" / scenario.name
+        written = write_report(result, env.robot.to("cpu"), folder, about)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print("\n".join(summary(result)))
+    print(f"wrote {written[1]}")
+    return 1 if options.gate and not result.passed else 0
+
+
+def summary(result: EvaluationResult) -> list[str]:
+    """Lines for the console: verdicts, then a row per command."""
+    lines = [f"{'metric':<18}{'value':>9} {'unit':<5}{'limit':>10}  verdict"]
+    lines += [
+        f"{verdict.metric:<18}{number(verdict.value):>9} {METRICS[verdict.metric].unit:<5}"
+        f"{verdict.limit!s:>10}  {'pass' if verdict.passed else 'FAIL'}"
+        for verdict in result.verdicts
+    ]
+    lines += ["", f"{'m/s':>5}{'falls':>8}{'v':>8}{'error':>8}{'alternation':>13}{'duty':>8}"]
+    lines += [
+        f"{row['command']:>5g}{row['fall_rate']:>8.0%}{number(row['velocity']):>8}"
+        f"{number(row['velocity_error']):>8}{number(row['alternation']):>13}"
+        f"{number(row['duty_factor']):>8}"
+        for row in result.per_command
+    ]
+    lines.append(f"score {result.score:.3f}: {'passed' if result.passed else 'failed'}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

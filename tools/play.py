@@ -1,0 +1,148 @@
+"""Watch a policy or a motion clip: `python tools/play.py runs/walking/checkpoints/best.ckpt`.
+
+With a display the policy walks in MuJoCo's viewer, its velocity set by keyboard. Without one, or
+with --out, a film is written: .mp4, .gif, or .png for a film strip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+
+from envs.disturbances import PushConfig
+from envs.locomotion import LocomotionEnv
+from envs.model import load_robot
+from envs.task import LocomotionConfig
+from wildrobot_torch.deploy.policy import load_policy
+from wildrobot_torch.evaluation.policies import random_policy, zero_policy
+from wildrobot_torch.evaluation.render import RenderConfig, check_output, write_film
+from wildrobot_torch.evaluation.trajectory import PolicyFunction, record
+from wildrobot_torch.evaluation.viewer import KEYS, Controls, drive, show
+from wildrobot_torch.motion.clips import clip_states, load_clip
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of this tool."""
+    parser = argparse.ArgumentParser(prog="play", description="Watch a policy or a motion clip.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "policy_file", nargs="?", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)"
+    )
+    what.add_argument("--policy", choices=("zero", "random"), help="a trivial policy instead")
+    what.add_argument("--clip", type=Path, help="motion clip to play without physics instead")
+    parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s] (default: 0.3)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the film [s]")
+    parser.add_argument("--seed", type=int, default=0, help="of start noise and random actions")
+    parser.add_argument("--out", type=Path, help=".mp4, .gif or .png (default: runs/play.mp4)")
+    parser.add_argument("--viewer", action="store_true", help="open a window though --out is given")
+    parser.add_argument(
+        "--renderer",
+        choices=("auto", "gl", "software"),
+        default="auto",
+        help="how films are drawn: OpenGL where there is one (auto), or numpy alone (software)",
+    )
+    parser.add_argument("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the tool: 0, or 2 for bad input."""
+    options = parser().parse_args(arguments)
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    try:
+        if not 0.0 < options.seconds <= 600.0:
+            raise ValueError(f"--seconds is {options.seconds}; allowed: above 0, up to 600")
+        if not abs(options.velocity) <= 5.0:
+            raise ValueError(f"--velocity is {options.velocity}; allowed: -5 to 5 m/s")
+        if options.viewer and not display:
+            raise ValueError("--viewer needs a display and DISPLAY is not set; use --out film.mp4")
+        if options.viewer or (display and options.out is None):
+            _view(options)
+        else:
+            print(_film(options))
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, LocomotionEnv]:
+    """The policy asked for, and one robot in its task, unpushed, in episodes of `seconds`."""
+    loaded = None if options.policy else load_policy(options.policy_file)
+    task = LocomotionConfig() if loaded is None else loaded.task
+    task = replace(task, episode_length_s=seconds, push=PushConfig(), harness=None)
+    env = LocomotionEnv(task, 1, num_threads=1, seed=options.seed)
+    if loaded is not None:
+        loaded.require(env.layouts["observation"], env.robot.digest)
+        return loaded, env
+    if options.policy == "zero":
+        return zero_policy(env.robot.num_joints), env
+    return random_policy(env.robot.num_joints, options.seed), env
+
+
+def _view(options: argparse.Namespace) -> None:
+    """Until the window is closed."""
+    if options.clip is not None:
+        loaded = load_robot()
+        clip = load_clip(options.clip, loaded.robot)
+        positions = iter(clip_states(clip, loaded.robot)[0].double().numpy())
+        show(loaded.model, loaded.robot.root_body, positions, 1.0 / clip.fps, lambda key: None)
+        return
+    policy, env = _open(options, 3600.0)
+    controls = Controls(options.velocity)
+    print(KEYS, flush=True)
+    positions = drive(policy, env, controls)
+    show(env.backend.model, env.robot.root_body, positions, env.config.ctrl_dt, controls.press)
+
+
+def _film(options: argparse.Namespace) -> str:
+    """Write the film; returns what to say about it."""
+    path = check_output(options.out or Path("runs/play.mp4"))
+    width, _, height = options.size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size is {options.size!r}; wanted WIDTHxHEIGHT, for example 640x480")
+    config = RenderConfig(width=int(width), height=int(height), renderer=options.renderer)
+    if options.clip is not None:
+        loaded = load_robot()
+        clip = load_clip(options.clip, loaded.robot)
+        qpos = clip_states(clip, loaded.robot)[0].numpy()[: round(options.seconds * clip.fps) + 1]
+        captions = [f"{clip.name}\n{row / clip.fps:5.2f} s" for row in range(len(qpos))]
+        write_film(path, loaded.model, qpos, 1.0 / clip.fps, config, captions)
+        return f"wrote {path}: {(len(qpos) - 1) / clip.fps:.1f} s of {clip.name}"
+    policy, env = _open(options, options.seconds)
+    dt = env.config.ctrl_dt
+    episode = record(policy, env, torch.tensor([options.velocity]), env.config.episode_steps)
+    length = int(episode.valid.sum())
+    qpos, velocity = episode.qpos[:length, 0].cpu().numpy(), episode.velocity[:length, 0].cpu()
+    captions = [
+        f"command {options.velocity:.2f} m/s\nspeed {speed:.2f} m/s"
+        for speed in _average(velocity.double().numpy(), round(1.0 / dt))
+    ]
+    write_film(path, env.backend.model, qpos, dt, config, captions)
+    end = "fell" if bool(episode.terminated[0]) else "upright"
+    return (
+        f"wrote {path}: {length * dt:.1f} s, {end}, mean speed {float(velocity.mean()):.3f} m/s at "
+        f"command {options.velocity:g} m/s"
+    )
+
+
+def _average(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of each value and those up to `window` - 1 before it."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    high = np.arange(1, len(values) + 1)
+    low = np.maximum(high - window, 0)
+    return (total[high] - total[low]) / (high - low)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""ONNX export of a checkpoint's policy, checked against torch before the file appears."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from envs.actions import action_map
+from envs.model import load_robot
+from envs.observations import observation_layout
+from envs.robot import RobotSpec
+from envs.task import LocomotionConfig
+from wildrobot_torch.deploy.policy import (
+    SPEC_KEY,
+    ActorCheckpoint,
+    load_policy,
+    read_checkpoint,
+)
+from wildrobot_torch.ppo.networks import Policy
+
+TOLERANCE = 1e-5
+"""Largest difference allowed between the actions of ONNX and torch."""
+BATCHES = (1, 2, 7, 512)
+"""Batch sizes the two are compared at."""
+
+
+class ExportError(ValueError):
+    """A policy that cannot be exported faithfully; no file was written."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported policy and how well it agrees with its checkpoint."""
+
+    path: Path
+    max_difference: float
+    """Largest difference of any action between ONNX and torch."""
+    num_observations: int
+    """Observations compared."""
+    size: int
+    """Bytes of the file."""
+
+
+class DeployNet(nn.Module):
+    """Observations to actions, normaliser and clip inside, and nothing else in the graph."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Actions (E, A) in [-1, 1] of observations (E, O)."""
+        return self.policy.act(obs)
+
+
+def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None = None) -> Export:
+    """Write a checkpoint's policy as an ONNX file of one input `obs` and one output `actions`.
+
+    The file appears only after onnxruntime and torch agree on it to `TOLERANCE`.
+
+    Args:
+        checkpoint: Lightning checkpoint of this project.
+        out: file to write; replaced if it is there.
+        robot: the robot it is for; None for the packaged one.
+
+    Raises:
+        PolicyFileError: no such checkpoint, or one for another robot.
+        LayoutMismatch: a checkpoint of another observation layout, field by field.
+        ExportError: the exported graph disagrees with torch, or `out` is no .onnx file.
+    """
+    out = Path(out)
+    if out.suffix != ".onnx":
+        raise ExportError(f"policies are exported as .onnx files; got {str(out)!r}")
+    found = read_checkpoint(checkpoint)
+    robot = load_robot().robot if robot is None else robot
+    task = found.policy.task
+    found.policy.require(observation_layout(robot, task.observation), robot.digest)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.stem}.{os.getpid()}.onnx")
+    try:
+        _write_graph(found.actor, policy_metadata(found, robot, task), partial)
+        onnx.checker.check_model(str(partial), full_check=True)
+        observations = probe_observations(found.actor)
+        difference = parity(found.actor, partial, observations)
+        if not difference <= TOLERANCE:  # also refuses NaN
+            raise ExportError(
+                f"onnxruntime and torch differ by {difference:.2e} on the policy of {checkpoint}, "
+                f"allowed is {TOLERANCE:.0e}; nothing was written"
+            )
+        size = partial.stat().st_size
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Export(out, difference, sum(len(batch) for batch in observations), size)
+
+
+def policy_metadata(
+    found: ActorCheckpoint, robot: RobotSpec, task: LocomotionConfig
+) -> dict[str, str]:
+    """Metadata of the ONNX file, all of it text.
+
+    `policy_spec` has everything as JSON in full precision. The other entries are named and
+    written as rsl_rl-based exporters do, lists separated by commas, for tools that read those.
+    """
+    offset, gain = action_map(robot, task.action)
+    spec = {
+        "robot": robot.name,
+        "robot_digest": robot.digest,
+        "env_steps": found.policy.env_steps,
+        "checkpoint": found.policy.path.name,
+        "ctrl_dt": task.ctrl_dt,
+        "joint_names": list(robot.joint_names),
+        "kp": robot.kp.tolist(),
+        "kv": robot.kv.tolist(),
+        "default_joint_pos": robot.joint_home.tolist(),
+        "joint_range": robot.joint_range.tolist(),
+        "joint_max_velocity": robot.joint_max_velocity.tolist(),
+        "torque_limit": robot.torque_limit.tolist(),
+        # filtered = filter * previous + (1 - filter) * action; target = offset + gain * filtered
+        "action": {
+            "mapping": task.action.mapping,
+            "scale": task.action.scale,
+            "filter": task.action.filter,
+            "offset": offset.tolist(),
+            "gain": gain.tolist(),
+        },
+        "foot_switch_threshold": task.observation.foot_switch_threshold,
+        "observation_layout": found.policy.layout.to_dict(),
+        "env_config": found.policy.env_config,
+        "metrics": found.metrics,
+    }
+    return {
+        SPEC_KEY: json.dumps(spec),
+        "run_path": found.policy.path.name,
+        "joint_names": ",".join(robot.joint_names),
+        "joint_stiffness": _csv(robot.kp.tolist()),
+        "joint_damping": _csv(robot.kv.tolist()),
+        "default_joint_pos": _csv(robot.joint_home.tolist()),
+        "action_offset": _csv(offset.tolist()),
+        "action_scale": _csv(gain.tolist()),
+        "command_names": "velocity_command",
+        "observation_names": ",".join(field.name for field in found.policy.layout.fields),
+    }
+
+
+def probe_observations(policy: Policy, seed: int = 0) -> list[Tensor]:
+    """Batches (n, O) of typical and of extreme observations, n in `BATCHES`.
+
+    Typical ones are drawn as the normaliser saw them; extreme ones are 0, and multiples of that
+    far beyond the normaliser's clip.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    norm = policy.normalizer
+    mean, std = norm.mean.cpu(), norm.var.cpu().sqrt()
+    batches = []
+    for num in BATCHES:
+        drawn = torch.randn(num, len(mean), generator=generator)
+        batches += [mean + factor * std * drawn for factor in (1.0, 30.0)]
+        batches += [1e4 * drawn, torch.zeros(num, len(mean))]
+    return batches
+
+
+def parity(policy: Policy, path: Path, observations: Sequence[Tensor]) -> float:
+    """Largest difference of any action between the ONNX file and the policy."""
+    exported = load_policy(path)
+    with torch.no_grad():
+        differences = [(exported(obs) - policy.act(obs)).abs().max() for obs in observations]
+    return float(torch.stack(differences).max())  # NaN if any is
+
+
+def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it notes that torchvision, which nothing here uses, is absent
+    # Two rows: a batch of one would be taken for a constant.
+    example = torch.zeros(2, policy.hparams["obs_size"])
+    arguments: dict[str, Any] = {
+        "dynamo": True,
+        "dynamic_shapes": ({0: torch.export.Dim("batch")},),
+        "input_names": ["obs"],
+        "output_names": ["actions"],
+        "verbose": False,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter about itself
+            program = torch.onnx.export(DeployNet(policy).eval(), (example,), **arguments)
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    program.optimize()
+    program.model.metadata_props.update(metadata)
+    program.save(str(path))
+
+
+def _csv(values: Sequence[float]) -> str:
+    return ",".join(f"{value:.3f}" for value in values)

@@ -1,0 +1,115 @@
+"""Pictures of the robot by MuJoCo's own renderer, through EGL or OSMesa, without a display."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import mujoco
+import numpy as np
+
+from wildrobot_torch.evaluation.camera import View
+
+Array = np.ndarray
+
+PLATFORMS = ("egl", "osmesa")
+"""Ways to a picture without a display, the faster first."""
+
+_PROBE = """
+import os
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='.1'/></worldbody></mujoco>")
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 16, 16)
+renderer.update_scene(data)
+os._exit(0 if renderer.render().any() else 1)  # at once: tearing OpenGL down may fail noisily
+"""
+
+
+@functools.cache
+def available_platform() -> str | None:
+    """The first of `PLATFORMS` that draws here, or None.
+
+    Each is tried in a process of its own: a library that fails may take the process with it, and
+    one once loaded keeps the other from loading. MUJOCO_GL, if set to one, is tried alone.
+    """
+    wanted = os.environ.get("MUJOCO_GL", "").lower().strip()
+    for platform in PLATFORMS:
+        if wanted in PLATFORMS and wanted != platform:
+            continue
+        environment = {**os.environ, "MUJOCO_GL": platform}
+        environment.pop("PYOPENGL_PLATFORM", None)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _PROBE],
+                env=environment,
+                capture_output=True,
+                timeout=60,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return platform
+    return None
+
+
+def _context_module(platform: str) -> ModuleType:
+    # Imported by name, so that MUJOCO_GL need not have been set before mujoco was first imported.
+    if platform == "egl":
+        from mujoco import egl as module
+    else:
+        from mujoco import osmesa as module
+    return module
+
+
+class GlRenderer:
+    """Draws one model off screen; made by the process that uses it, and closed by it."""
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, platform: str) -> None:
+        """Opens a context of `platform` (one of `PLATFORMS`) of `width` times `height` pixels."""
+        self._model, self._data = model, mujoco.MjData(model)
+        model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
+        model.vis.global_.offheight = max(height, model.vis.global_.offheight)
+        self._context = _context_module(platform).GLContext(width, height)
+        self._context.make_current()
+        self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._mjr)
+        self._scene = mujoco.MjvScene(model, maxgeom=2000)
+        self._option = mujoco.MjvOption()
+        self._viewport = mujoco.MjrRect(0, 0, width, height)
+
+    def render(self, qpos: Array, target: Array, view: View) -> Array:
+        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8."""
+        self._data.qpos[:] = qpos
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)  # lights follow the centre of mass
+        mujoco.mj_camlight(self._model, self._data)
+        camera = mujoco.MjvCamera()
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        camera.lookat[:] = target
+        camera.azimuth, camera.elevation = view.azimuth, view.elevation
+        camera.distance = view.distance
+        self._context.make_current()
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._option,
+            None,
+            camera,
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        mujoco.mjr_render(self._viewport, self._scene, self._mjr)
+        image = np.empty((self._viewport.height, self._viewport.width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(image, None, self._viewport, self._mjr)
+        return image[::-1].copy()
+
+    def close(self) -> None:
+        """Free the context; nothing can be drawn after that."""
+        self._context.make_current()
+        self._mjr.free()
+        self._context.free()

@@ -1,0 +1,170 @@
+"""What an evaluation asks of a policy: commands, episodes, time, disturbance, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from envs.task import LocomotionConfig
+from wildrobot_torch.evaluation.metrics import METRICS
+
+DIRECTORY = Path(__file__).parents[2] / "configs" / "evaluation"
+"""Where the scenarios of this project lie, one YAML file each."""
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Largest or smallest value a metric may have for the scenario to pass."""
+
+    comparison: str
+    """`max` or `min`."""
+    value: float
+
+    def holds(self, measured: float) -> bool:
+        """Whether a measured value is within; one that is undefined (NaN) never is."""
+        return measured <= self.value if self.comparison == "max" else measured >= self.value
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.comparison == 'max' else '>='} {self.value:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One evaluation.
+
+    Raises:
+        ScenarioError: a value no evaluation can have.
+    """
+
+    name: str
+    commands: tuple[float, ...]
+    """Forward velocities [m/s]; episode i is given commands[i % len] from start to end."""
+    episodes: int
+    """Number of episodes in all."""
+    seconds: float
+    """Duration of an episode [s]."""
+    settle_s: float = 2.0
+    """Time at the start of an episode that tracking and gait are not measured in [s]."""
+    push_force: float | None = None
+    """Largest random push on the root [N], at the task's times; None for the task's own pushes."""
+    seed: int = 0
+    """Of start noise and pushes."""
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    """Metric name -> what it may be."""
+
+    def __post_init__(self) -> None:
+        def refuse(what: str, allowed: str) -> None:
+            raise ScenarioError(f"scenario {self.name!r}: {what}; {allowed}")
+
+        if not self.commands or not all(math.isfinite(c) for c in self.commands):
+            refuse(f"commands are {list(self.commands)}", "at least one finite velocity is needed")
+        if self.episodes < len(self.commands):
+            refuse(
+                f"{self.episodes} episodes for {len(self.commands)} commands",
+                "each command needs an episode",
+            )
+        if not 0.0 <= self.settle_s < self.seconds:
+            refuse(
+                f"settle_s is {self.settle_s} s of {self.seconds} s",
+                "it must end within an episode",
+            )
+        if self.push_force is not None and self.push_force < 0.0:
+            refuse(f"push_force is {self.push_force} N", "it must not be negative")
+
+    def task(self, config: LocomotionConfig) -> LocomotionConfig:
+        """The task `config` with this scenario's duration and pushes, and without harness."""
+        push = config.push
+        if self.push_force is not None:
+            push = replace(push, force_max=self.push_force)
+        return replace(config, episode_length_s=self.seconds, push=push, harness=None)
+
+
+def scenario_names(directory: Path = DIRECTORY) -> tuple[str, ...]:
+    """Names of the scenarios in `directory`, sorted."""
+    return tuple(sorted(path.stem for path in directory.glob("*.yaml")))
+
+
+def load_scenario(name_or_path: str | Path, directory: Path = DIRECTORY) -> Scenario:
+    """The scenario of that name in `directory`, or in the YAML file of that path.
+
+    Raises:
+        ScenarioError: there is none, or the file says something no scenario can.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = directory / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise ScenarioError(
+                f"scenario {str(name_or_path)!r} is unknown; allowed: "
+                f"{', '.join(scenario_names(directory))}, or the path of a .yaml file"
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ScenarioError(f"{path}: not readable ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise ScenarioError(f"{path}: it must hold the keys of a scenario")
+    return _scenario(path, content)
+
+
+def _scenario(path: Path, content: dict[str, Any]) -> Scenario:
+    known = [f.name for f in fields(Scenario) if f.name != "name"]
+    unknown = [str(key) for key in content if key not in known]
+    if unknown:
+        raise ScenarioError(
+            f"{path}: unknown key(s) {', '.join(unknown)}; allowed: {', '.join(known)}"
+        )
+    missing = [key for key in ("commands", "episodes", "seconds") if key not in content]
+    if missing:
+        raise ScenarioError(f"{path}: key(s) {', '.join(missing)} missing")
+    values: dict[str, Any] = {"name": path.stem}
+    for key, value in content.items():
+        if key == "limits":
+            values[key] = _limits(path, value)
+        elif key == "commands":
+            entries = value if isinstance(value, list) else [value]
+            values[key] = tuple(_number(path, key, entry) for entry in entries)
+        elif key in ("episodes", "seed"):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ScenarioError(f"{path}: {key} is {value!r}; it must be a whole number")
+            values[key] = value
+        else:
+            values[key] = _number(path, key, value)
+    return Scenario(**values)
+
+
+def _limits(path: Path, content: Any) -> dict[str, Limit]:
+    if not isinstance(content, dict):
+        raise ScenarioError(f"{path}: limits must map metrics to {{max: value}} or {{min: value}}")
+    limits: dict[str, Limit] = {}
+    for name, limit in content.items():
+        if name not in METRICS:
+            raise ScenarioError(
+                f"{path}: limits.{name}: no such metric; allowed: {', '.join(METRICS)}"
+            )
+        if (
+            not isinstance(limit, dict)
+            or len(limit) != 1
+            or next(iter(limit)) not in ("max", "min")
+        ):
+            raise ScenarioError(
+                f"{path}: limits.{name} is {limit!r}; it must be {{max: value}} or {{min: value}}"
+            )
+        comparison, value = next(iter(limit.items()))
+        limits[name] = Limit(comparison, _number(path, f"limits.{name}", value))
+    return limits
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ScenarioError(f"{path}: {key} is {value!r}; it must be a finite number")
+    return float(value)

@@ -1,0 +1,103 @@
+"""Driving a policy by keyboard in MuJoCo's interactive viewer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from envs.locomotion import LocomotionEnv
+from wildrobot_torch.evaluation.trajectory import PolicyFunction
+
+Array = np.ndarray
+
+KEYS = "arrow up / down: faster / slower by 0.05 m/s; End: 0 m/s; Home: start over"
+_UP, _DOWN, _HOME, _END = 265, 264, 268, 269  # GLFW key codes, which the viewer reports
+STEP = 0.05
+"""What a key press adds to the command [m/s]."""
+
+
+@dataclass
+class Controls:
+    """What the keyboard asks for."""
+
+    velocity: float
+    """Commanded forward velocity [m/s]."""
+    start_over: bool = False
+    """Put the robot back at home before the next step."""
+
+    def press(self, key: int) -> None:
+        """Take in a key of `KEYS`; others are left to the viewer."""
+        if key in (_UP, _DOWN):
+            self.velocity = round(self.velocity + (STEP if key == _UP else -STEP), 3)
+        elif key == _END:
+            self.velocity = 0.0
+        elif key == _HOME:
+            self.start_over = True
+        else:
+            return
+        print(f"command {self.velocity:.2f} m/s", flush=True)
+
+
+def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Iterator[Array]:
+    """Positions (nq,) of one robot under `policy`, step by step, for ever; home after a fall.
+
+    Args:
+        policy: from observations (1, O) to actions (1, J).
+        env: with one robot.
+        controls: read before each step.
+    """
+    everyone = torch.ones(1, dtype=torch.bool, device=env.robot.home_qpos.device)
+    observation = env.reset().get("observation")
+    while True:
+        env.set_commands(torch.tensor([controls.velocity]))
+        with torch.no_grad():
+            action = policy(observation)
+        following = env.step(TensorDict({"action": action}, batch_size=[1])).get("next")
+        observation = following.get("observation")
+        yield env.backend.state().qpos[0].cpu().numpy().astype(float)
+        if controls.start_over or bool(following.get("done").any()):
+            controls.start_over = False
+            home = env.robot.home_qpos[None]
+            env.set_state(everyone, home, torch.zeros_like(home[:, 1:]))
+
+
+def show(
+    model: mujoco.MjModel,
+    root_body: int,
+    positions: Iterator[Array],
+    step_dt: float,
+    press: Callable[[int], None],
+) -> None:
+    """Show positions (nq,), one every `step_dt` [s], in a window, until they end or it is closed.
+
+    Args:
+        model: the robot in its scene.
+        root_body: the body the camera follows.
+        positions: drawn from as time goes by.
+        step_dt: [s].
+        press: called with the code of each key pressed.
+    """
+    import mujoco.viewer  # needs a display already on import on some systems
+
+    data = mujoco.MjData(model)
+    with mujoco.viewer.launch_passive(
+        model, data, key_callback=press, show_left_ui=False, show_right_ui=False
+    ) as window:
+        window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+        window.cam.trackbodyid = root_body
+        window.cam.distance, window.cam.azimuth, window.cam.elevation = 1.6, 125.0, -14.0
+        due = time.monotonic()
+        for qpos in positions:
+            if not window.is_running():
+                return
+            data.qpos[:] = qpos
+            mujoco.mj_forward(model, data)
+            window.sync()
+            due = max(due + step_dt, time.monotonic() - step_dt)
+            time.sleep(max(0.0, due - time.monotonic()))

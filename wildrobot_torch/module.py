@@ -1,0 +1,351 @@
+"""The LightningModule: connects rollouts, motion prior and PPO; the arithmetic is elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from envs.layout import Layout
+from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.discriminator import windows
+from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.amp.schedule import style_weight
+from wildrobot_torch.evaluation import Scenario, evaluate
+from wildrobot_torch.monitoring import (
+    EpisodeMeans,
+    TrainingDiverged,
+    require_finite,
+    step_metrics,
+)
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.losses import adaptive_learning_rate
+from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
+from wildrobot_torch.ppo.normalizer import Reduce
+from wildrobot_torch.ppo.update import Samples, make_samples, ppo_loss
+from wildrobot_torch.reference.dataset import ReferenceDataset
+
+_PPO, _NETWORK = PPOConfig(), NetworkConfig()
+
+
+class CheckpointMismatch(ValueError):
+    """A checkpoint does not fit the run; the message says in what."""
+
+
+class TrainingData(Protocol):
+    """What the module asks of its LightningDataModule."""
+
+    layouts: dict[str, Layout]
+    robot_digest: str
+    env_config: dict[str, Any]
+    num_actions: int
+    reference: ReferenceDataset | None
+    evaluation_env: Any
+    collect_s: float
+
+
+class WalkingModule(pl.LightningModule):
+    """PPO, with or without a motion prior, on whole rollouts.
+
+    One training step is one iteration: style reward, advantages, epochs over minibatches. Policy
+    and discriminator learn in one backward pass, so plain data parallelism works, and the last
+    optimiser step of an iteration alone goes through Lightning, so `global_step` counts iterations.
+    """
+
+    def __init__(
+        self,
+        ppo: PPOConfig = _PPO,
+        network: NetworkConfig = _NETWORK,
+        amp: AMPConfig | None = None,
+    ) -> None:
+        """Settings; networks are made in `setup`, when the layouts are known.
+
+        Args:
+            ppo: settings of PPO.
+            network: shape of actor and critic.
+            amp: settings of the motion prior; null trains on the task reward alone.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.ppo = ppo
+        self.network = network
+        self.amp = amp
+        if amp is not None and amp.num_updates > self.ppo.num_updates:
+            raise ValueError(
+                f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
+                "steps of an iteration (ppo.num_epochs x ppo.num_minibatches)"
+            )
+        self.env_steps = 0
+        self.metrics: dict[str, float] = {}
+        self.evaluation: dict[str, float] = {}
+        self.evaluation_passed = False
+        self._episodes = EpisodeMeans()
+
+    # Networks
+
+    @property
+    def data(self) -> Any:
+        """The data module of the run; it satisfies `TrainingData`."""
+        return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+
+    def setup(self, stage: str) -> None:
+        """Make the networks for the layouts of the data module."""
+        if hasattr(self, "policy"):
+            return
+        data: TrainingData = self.data
+        sizes = {name: layout.size for name, layout in data.layouts.items()}
+        self.policy = Policy(
+            sizes["observation"],
+            data.num_actions,
+            self.network.hidden,
+            self.network.activation,
+            self.network.init_std,
+        )
+        self.critic = Critic(
+            sizes["critic_observation"], self.network.hidden, self.network.activation
+        )
+        self.prior: MotionPrior | None = None
+        if self.amp is not None:
+            if stage == "fit" and data.reference is None:
+                raise ValueError(
+                    "the motion prior (model.amp) needs reference motion; give --data.reference "
+                    "FILE made by tools/make_reference.py, or --model.amp null"
+                )
+            self.prior = MotionPrior(sizes["amp"], self.amp)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for actor and critic, and another for the discriminator."""
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(self._ppo_parameters(), lr=self.ppo.learning_rate, fused=True)
+        ]
+        if self.prior is not None and self.amp is not None:
+            optimizers.append(
+                torch.optim.Adam(self.prior.parameters(), lr=self.amp.learning_rate, fused=True)
+            )
+        return optimizers
+
+    def _ppo_parameters(self) -> list[nn.Parameter]:
+        return [*self.policy.parameters(), *self.critic.parameters()]
+
+    @property
+    def _reduce(self) -> Reduce | None:
+        if self.trainer.world_size == 1:
+            return None
+        return lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore
+
+    # One iteration
+
+    def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
+        """One PPO iteration on a rollout [E, T]."""
+        begin = time.perf_counter()
+        iteration = self.global_step + 1
+        require_finite(batch, iteration)
+        self.env_steps += batch.numel() * self.trainer.world_size
+        following = batch.get("next")
+        reward = following.get("reward").squeeze(-1)
+        self.metrics = step_metrics(batch) | self._episodes.update(batch)
+        if self.prior is not None and self.amp is not None:
+            pairs = windows(batch.get("amp"), following.get("amp"))
+            style = self.prior.style_reward(pairs)
+            weight = style_weight(
+                self.env_steps, self.amp.weight, self.amp.ramp_start, self.amp.ramp_end
+            )
+            reward = reward + weight * style
+            self.metrics |= {
+                "AMP/style_reward": float(style.mean()),
+                "AMP/style_reward_std": float(style.std()),
+                "AMP/style_reward_zero": float((style == 0.0).float().mean()),
+                "AMP/weight": weight,
+            }
+            self.prior.begin(pairs, self._sample_reference, self.global_step, self._reduce)
+        samples = make_samples(
+            self.policy,
+            self.critic,
+            self.ppo,
+            observation=batch.get("observation"),
+            critic_observation=batch.get("critic_observation"),
+            next_critic_observation=following.get("critic_observation"),
+            action=batch.get("action"),
+            mean=batch.get("loc"),
+            log_prob=batch.get("action_log_prob"),
+            reward=reward,
+            terminated=following.get("terminated").squeeze(-1),
+            done=following.get("done").squeeze(-1),
+            reduce=self._reduce,
+        )
+        self.metrics |= self._optimise(samples, iteration)
+        # After the update: rollout and update saw the same normalisation, so ratios start at 1.
+        self.policy.normalizer.update(batch.get("observation"), self._reduce)
+        self.critic.normalizer.update(batch.get("critic_observation"), self._reduce)
+        learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
+        self.metrics |= {
+            "Perf/collect_s": collect_s,
+            "Perf/learn_s": learn_s,
+            "Perf/env_steps_per_s": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
+        }
+        self._log(self.metrics)
+
+    def _sample_reference(self, num: int, frames: int) -> Tensor:
+        return self.data.reference.sample_windows(num, frames)
+
+    def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
+        """All epochs of an iteration; mean of each loss over its updates."""
+        lightning = self.optimizers()
+        wrapped = lightning if isinstance(lightning, list) else [lightning]
+        optimizers = [opt.optimizer for opt in wrapped]
+        parameters = self._ppo_parameters()
+        old_log_std = self.policy.log_std.detach().clone()
+        num_updates = self.ppo.num_updates
+        disc_updates = self.amp.num_updates if self.prior is not None and self.amp else 0
+        stride = num_updates // disc_updates if disc_updates else 1
+        parts: dict[str, list[Tensor]] = {}
+        update = 0
+        for _ in range(self.ppo.num_epochs):
+            # One permutation per epoch: its minibatches are a partition of the rollout.
+            order = torch.randperm(len(samples), device=self.device)
+            for index in order.chunk(self.ppo.num_minibatches):
+                loss, stats = ppo_loss(
+                    self.policy, self.critic, samples[index], old_log_std, self.ppo
+                )
+                disc = update // stride if update % stride == 0 else disc_updates
+                if disc < disc_updates and self.prior is not None:
+                    disc_loss, disc_stats = self.prior.loss(disc)
+                    loss = loss + disc_loss
+                    stats |= disc_stats
+                elif disc_updates and self.prior is not None and self.trainer.world_size > 1:
+                    # Data parallelism wants a gradient for every parameter in every backward pass.
+                    loss = loss + 0.0 * sum(p.sum() for p in self.prior.parameters())
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                self.manual_backward(loss)
+                nn.utils.clip_grad_norm_(parameters, self.ppo.max_grad_norm)
+                if disc < disc_updates:
+                    optimizers[1].step()
+                update += 1
+                (wrapped[0] if update == num_updates else optimizers[0]).step()
+                self._adapt_learning_rate(optimizers[0], stats["kl"], iteration)
+                for name, value in stats.items():
+                    parts.setdefault(name, []).append(value)
+        means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
+        result = {_metric_name(name): value for name, value in zip(parts, means, strict=True)}
+        for name, value in result.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"{name} is {value} in iteration {iteration}")
+        return result | {
+            "Loss/learning_rate": optimizers[0].param_groups[0]["lr"],
+            "Policy/std": float(old_log_std.exp().mean()),
+        }
+
+    def _adapt_learning_rate(
+        self, optimizer: torch.optim.Optimizer, kl: Tensor, iteration: int
+    ) -> None:
+        if self.trainer.world_size > 1:
+            kl = self.trainer.strategy.reduce(kl, reduce_op="mean")  # type: ignore
+        divergence = float(kl)
+        if not math.isfinite(divergence):
+            raise TrainingDiverged(
+                f"the KL divergence of the policy is {divergence} in iteration {iteration}; lower "
+                "ppo.learning_rate_max or ppo.max_grad_norm"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = adaptive_learning_rate(
+                group["lr"],
+                divergence,
+                self.ppo.kl_low,
+                self.ppo.kl_high,
+                self.ppo.learning_rate_factor,
+                self.ppo.learning_rate_min,
+                self.ppo.learning_rate_max,
+            )
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Hand metrics to the loggers; their x-axis is environment steps."""
+        if self.trainer.is_global_zero:
+            for logger in self.loggers:
+                logger.log_metrics(metrics, step=self.env_steps)
+
+    # Evaluation
+
+    def validation_step(self, batch: Scenario, batch_idx: int) -> None:
+        """Deterministic evaluation of a scenario; `score` decides which checkpoint is best."""
+        data: TrainingData = self.data
+        with torch.no_grad():
+            result = evaluate(self.policy.act, data.evaluation_env, batch)
+        self.evaluation = {"score": result.score, **result.metrics}
+        self.evaluation_passed = result.passed
+        self.log_dict(
+            {"score": result.score, "env_steps": float(self.env_steps)}, logger=False, batch_size=1
+        )
+        self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
+
+    test_step = validation_step
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a reader without Lightning or an environment needs, and what a resume needs."""
+        data: TrainingData = self.data
+        checkpoint["actor"] = dict(self.policy.hparams)
+        checkpoint["wildrobot"] = {
+            **{f"{_short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
+            "robot_digest": data.robot_digest,
+            "env_config": data.env_config,
+            "env_steps": self.env_steps,
+            "metrics": dict(self.evaluation),
+        }
+        checkpoint["training"] = {
+            "amp": None if self.amp is None else asdict(self.amp),
+            "episodes": list(self._episodes.sums),
+            "replay": None if self.prior is None else self.prior.replay.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other layouts, robot or networks; take over its counters.
+
+        Raises:
+            CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
+            LayoutMismatch: with a field-by-field difference.
+        """
+        if "wildrobot" not in checkpoint or "actor" not in checkpoint:
+            raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
+        data: TrainingData = self.data
+        about, training = checkpoint["wildrobot"], checkpoint["training"]
+        for name, layout in data.layouts.items():
+            found = Layout.from_dict(about[f"{_short(name)}_layout"])
+            layout.require(found, f"the checkpoint's {name}")
+        if about["robot_digest"] != data.robot_digest:
+            raise CheckpointMismatch(
+                f"the checkpoint is for robot {about['robot_digest']}, this one is "
+                f"{data.robot_digest}"
+            )
+        if checkpoint["actor"] != self.policy.hparams:
+            raise CheckpointMismatch(
+                f"the checkpoint's actor is {checkpoint['actor']}, this run's "
+                f"{self.policy.hparams}; set model.network as it was"
+            )
+        if (training["amp"] is None) != (self.amp is None):
+            trained = "without" if training["amp"] is None else "with"
+            raise CheckpointMismatch(
+                f"the checkpoint was trained {trained} a motion prior; set model.amp as it was"
+            )
+        self.env_steps = about["env_steps"]
+        self.evaluation = dict(about["metrics"])
+        self._episodes.sums = list(training["episodes"])
+        if self.prior is not None and training["replay"] is not None:
+            self.prior.replay.load_state_dict(training["replay"], self.device)
+
+
+def _short(name: str) -> str:
+    """Layout name as in the checkpoint's keys."""
+    return {"critic_observation": "critic"}.get(name, name)
+
+
+def _metric_name(name: str) -> str:
+    disc = {"disc_loss", "lsgan_loss", "grad_penalty", "accuracy", "real_logit", "fake_logit"}
+    return f"AMP/{name}" if name in disc else f"Loss/{name}"

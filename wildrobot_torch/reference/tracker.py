@@ -1,0 +1,239 @@
+"""A policy that tracks clips: its environment, its training, its corrections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from envs.actions import ActionConfig
+from envs.disturbances import PushConfig
+from envs.harness import HarnessConfig
+from envs.locomotion import LocomotionEnv
+from envs.measurements import Measurements
+from envs.task import LocomotionConfig
+from envs.terminations import fallen
+from wildrobot_torch.motion.clip import clip_states
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.losses import adaptive_learning_rate, gaussian_log_prob
+from wildrobot_torch.ppo.networks import Critic, Policy
+from wildrobot_torch.ppo.update import make_samples, ppo_loss
+from wildrobot_torch.reference.rollout import Goal, Rollout, Task, perform
+from wildrobot_torch.reference.tracking import (
+    ClipStates,
+    TrackingConfig,
+    tracking_layout,
+    tracking_observation,
+    tracking_reward,
+)
+
+NO_HARNESS = HarnessConfig(force_cap=0.0, torque_cap=0.0, updates_per_step=1)
+"""Harness mode, in which the environment enforces no ends, without any support."""
+NUM_STEPS = 24
+"""Control steps per rollout."""
+PPO = PPOConfig(gamma=0.98, learning_rate=5e-4, entropy_coef=0.001)
+Progress = Callable[[str], None]
+
+
+class TrackingTask:
+    """E robots that each follow a clip in `LocomotionEnv`; ends and restarts are handled here."""
+
+    def __init__(self, env: LocomotionEnv, clips: ClipStates, config: TrackingConfig) -> None:
+        """Uses `env`, in harness mode and full-range actions without filter."""
+        self.env, self.clips, self.config = env, clips, config
+        num = env.num_envs
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self.clip = torch.zeros(num, dtype=torch.long)
+        self.frame = torch.zeros(num, dtype=torch.long)
+        self._residual = torch.zeros(num, env.robot.num_joints)
+        self._root = env.reset()
+        self._restart(torch.ones(num, dtype=torch.bool))
+
+    def _restart(self, mask: Tensor) -> None:
+        """Put the masked robots on random frames of random clips."""
+        num, clips = self.env.num_envs, self.clips
+        clip = torch.randint(clips.length.shape[0], (num,), generator=self._generator)
+        # The last second of a clip is for arriving in, not for starting.
+        last = (clips.length[clip] - 50).clamp(min=1)
+        frame = (torch.rand(num, generator=self._generator) * last).long()
+        self.clip = torch.where(mask, clip, self.clip)
+        self.frame = torch.where(mask, frame, self.frame)
+        self._residual = self._residual.masked_fill(mask[:, None], 0.0)
+        start = clips.index(self.clip, self.frame)
+        self.env.set_state(mask, clips.qpos[start], clips.qvel[start])
+
+    def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
+        """Observations of tracker (E, O) and critic (E, C) in the present state."""
+        env = self.env
+        seen = env.observe(m)
+        root = env.backend.state().qpos[:, :3]
+        return tuple(  # type: ignore[return-value]
+            tracking_observation(seen[key], m, root, self.clips, self.clip, self.frame, env.robot)
+            for key in ("observation", "critic_observation")
+        )
+
+    def step(self, residual: Tensor) -> dict[str, Tensor]:
+        """Advance all robots by one control step and restart those that are through.
+
+        Args:
+            residual: (E, J) action in [-1, 1].
+
+        Returns:
+            reward, terminated, done (E,) and next_critic_observation (E, C), before any restart.
+        """
+        env, clips, config = self.env, self.clips, self.config
+        residual = residual.clamp(-1.0, 1.0)
+        target = clips.qpos[clips.index(self.clip, self.frame + 1)][:, env.robot.joint_qpos_adr]
+        target = target + config.residual_scale * residual
+        action = env.joint_targets_to_action(target)
+        env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
+        self.frame = self.frame + 1
+        m = env.measure()
+        now = clips.index(self.clip, self.frame)
+        qpos, qvel = clips.qpos[now], clips.qvel[now]
+        root = env.backend.state().qpos[:, :3]
+        reward = tracking_reward(m, root, qpos, qvel, residual, self._residual, env.robot, config)
+        error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
+        failed = env.backend.health() != 0
+        terminated = fallen(m, config.termination) | (error > config.max_joint_error) | failed
+        done = terminated | (self.frame >= clips.length[self.clip] - 1)
+        self._residual = residual
+        result = {
+            "reward": reward.masked_fill(failed, 0.0),
+            "terminated": terminated,
+            "done": done,
+            "next_critic_observation": self.observe(m)[1].masked_fill(failed[:, None], 0.0),
+        }
+        self._restart(done)
+        return result
+
+
+def tracking_env(num_envs: int, push_force: float, seed: int = 0) -> LocomotionEnv:
+    """The environment trackers live in: no support, any joint target, random pushes."""
+    config = LocomotionConfig(
+        action=ActionConfig(mapping="full_range", filter=0.0),
+        harness=NO_HARNESS,
+        push=PushConfig(force_max=push_force),
+    )
+    return LocomotionEnv(config, num_envs, seed=seed)
+
+
+def train_tracker(
+    clips: ClipStates, config: TrackingConfig, progress: Progress = lambda line: None
+) -> Policy:
+    """A policy that follows all clips at once, trained by PPO.
+
+    Args:
+        clips: what to follow, at the control rate.
+        config: task and length of training.
+        progress: called with a line now and then.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _train(clips, config, progress)
+
+
+def _train(clips: ClipStates, config: TrackingConfig, progress: Progress) -> Policy:
+    env = tracking_env(config.num_envs, config.push_force, config.seed)
+    task = TrackingTask(env, clips, config)
+    sizes = [
+        tracking_layout(env.layouts[key], env.robot).size
+        for key in ("observation", "critic_observation")
+    ]
+    policy = Policy(sizes[0], env.robot.num_joints, init_std=0.3)
+    critic = Critic(sizes[1], (128, 128), "elu")
+    parameters = [*policy.parameters(), *critic.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
+    iterations = -(-config.env_steps // (config.num_envs * NUM_STEPS))
+    begin = time.perf_counter()
+    for iteration in range(1, iterations + 1):
+        rollout = _collect(task, policy)
+        _update(policy, critic, optimizer, rollout)
+        policy.normalizer.update(rollout["observation"])
+        critic.normalizer.update(rollout["critic_observation"])
+        if iteration % 10 == 0 or iteration == iterations:
+            ends = rollout["done"].sum().clamp(min=1)
+            progress(
+                f"tracker {iteration}/{iterations}  {time.perf_counter() - begin:.0f} s  "
+                f"reward {10 * rollout['reward'].mean():.3f}  "
+                f"falls {rollout['terminated'].sum() / ends:.0%} of {int(ends)} ends"
+            )
+    return policy
+
+
+@torch.no_grad()
+def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
+    """A rollout (E, T, ...) of the sampling policy."""
+    steps = []
+    for _ in range(NUM_STEPS):
+        observation, critic_observation = task.observe(task.env.measure())
+        mean = policy(observation)
+        action = mean + policy.log_std.exp() * torch.randn_like(mean)
+        steps.append(
+            {
+                "observation": observation,
+                "critic_observation": critic_observation,
+                "action": action,
+                "mean": mean,
+                "log_prob": gaussian_log_prob(action, mean, policy.log_std),
+                **task.step(action),
+            }
+        )
+    return {key: torch.stack([step[key] for step in steps], dim=1) for key in steps[0]}
+
+
+def _update(
+    policy: Policy, critic: Critic, optimizer: torch.optim.Optimizer, rollout: dict[str, Tensor]
+) -> None:
+    samples = make_samples(policy, critic, PPO, **rollout)
+    old_log_std = policy.log_std.detach().clone()
+    for _ in range(PPO.num_epochs):
+        for index in torch.randperm(len(samples)).chunk(PPO.num_minibatches):
+            loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, PPO)
+            optimizer.zero_grad()
+            loss.backward()
+            parameters = optimizer.param_groups[0]["params"]
+            torch.nn.utils.clip_grad_norm_(parameters, PPO.max_grad_norm)
+            optimizer.step()
+            for group in optimizer.param_groups:
+                group["lr"] = adaptive_learning_rate(
+                    group["lr"],
+                    float(stats["kl"]),
+                    PPO.kl_low,
+                    PPO.kl_high,
+                    PPO.learning_rate_factor,
+                    PPO.learning_rate_min,
+                    PPO.learning_rate_max,
+                )
+
+
+def track(env: LocomotionEnv, tasks: list[Task], tracker: Policy, scale: float) -> list[Rollout]:
+    """Rollouts of all tasks by a tracking policy, deterministic, in an environment of `NO_HARNESS`.
+
+    Args:
+        env: with as many simulations as tasks.
+        tasks: clips sampled at the environment's control rate.
+        tracker: trained on such clips.
+        scale: joint angle one unit of its action adds to the clip [rad].
+    """
+    clips = ClipStates.join([clip_states(task.clip, env.robot) for task in tasks])
+    each = torch.arange(len(tasks))
+    start = torch.tensor([task.start for task in tasks])
+
+    def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
+        seen = tracking_observation(
+            env.observe(m)["observation"],
+            m,
+            env.backend.state().qpos[:, :3],
+            clips,
+            each,
+            start + goal.step,
+            env.robot,
+        )
+        with torch.no_grad():
+            return scale * tracker.act(seen)
+
+    return perform(env, tasks, correct)

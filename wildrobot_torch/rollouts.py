@@ -1,0 +1,355 @@
+"""The LightningDataModule: environment, collector and reference; it hands out whole rollouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.collectors import Collector
+
+from envs.commands import CommandConfig
+from envs.layout import Layout
+from envs.locomotion import LocomotionEnv
+from envs.task import LocomotionConfig
+from wildrobot_torch.evaluation import Scenario, load_scenario
+from wildrobot_torch.ppo.losses import gaussian_log_prob
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+
+_ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
+
+
+_TASK = LocomotionConfig()
+
+
+class SamplingActor(TensorDictModuleBase):
+    """The policy as a collector calls it: draws an action, writes it with its mean and log density.
+
+    Written by hand: the general-purpose module costs three times as much per step.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        """Acts with `policy`, whose weights stay shared."""
+        super().__init__()
+        self.in_keys = ["observation"]
+        self.out_keys = ["loc", "action", "action_log_prob"]
+        self.policy = policy
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Add loc (E, A), action (E, A; the environment clips it) and action_log_prob (E,)."""
+        mean = self.policy(tensordict.get("observation"))
+        log_std = self.policy.log_std
+        action = mean + torch.exp(log_std) * torch.randn_like(mean)
+        tensordict.set("loc", mean)
+        tensordict.set("action", action)
+        tensordict.set("action_log_prob", gaussian_log_prob(action, mean, log_std))
+        return tensordict
+
+
+class Rollouts:
+    """Sized iterable of rollouts [E, T]; one pass is one epoch.
+
+    Sized, or Lightning would fetch one rollout ahead and train each policy on the data of the one
+    before. A rollout is valid until the next is asked for. It knows its place in the epoch, so a
+    run stopped amid one goes on there.
+    """
+
+    def __init__(self, data: RolloutData, length: int) -> None:
+        """`length` rollouts per pass, collected by `data`."""
+        self._data, self._length = data, length
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[TensorDictBase]:
+        start, self._position = self._position, 0
+        for index in range(start, self._length):
+            rollout = self._data.collect()
+            self._position = (index + 1) % self._length
+            yield rollout
+
+    def state_dict(self) -> dict[str, int]:
+        """Place in the epoch."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on at a saved place."""
+        self._position = state["position"]
+
+
+class Scenarios:
+    """Sized iterable of one scenario; of a list Lightning would make one loader per entry."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """Hands out `scenario`."""
+        self._scenario = scenario
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Scenario]:
+        yield self._scenario
+
+
+class RolloutData(pl.LightningDataModule):
+    """Owns environment, collector and reference, and their state for an exact resume."""
+
+    def __init__(
+        self,
+        env: LocomotionConfig = _TASK,
+        num_envs: int = 1024,
+        num_steps: int = 24,
+        physics: str = "native",
+        num_threads: int | None = None,
+        reference: str | None = None,
+        reference_start_probability: float = 0.7,
+        iterations_per_epoch: int = 40,
+        evaluation: str = "quick",
+        test: str = "walking",
+        seed: int = 0,
+    ) -> None:
+        """Settings; nothing is allocated before `setup`.
+
+        Args:
+            env: the task.
+            num_envs: robots simulated together.
+            num_steps: control steps per rollout.
+            physics: engine: native.
+            num_threads: CPU threads of the native engine; null for all physical cores.
+            reference: file of reference motion (tools/make_reference.py); null for none.
+            reference_start_probability: share of the episodes that start in a reference state; read
+                only when there is a reference.
+            iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
+            evaluation: scenario of the evaluations during training and of `validate`: a name in
+                configs/evaluation, or a file.
+            test: scenario of `test`.
+            seed: of commands, starts and pushes; the run's seed.
+        """
+        super().__init__()
+        for name, value in (
+            ("num_envs", num_envs),
+            ("num_steps", num_steps),
+            ("iterations_per_epoch", iterations_per_epoch),
+        ):
+            if value < 1:
+                raise ValueError(f"data.{name} is {value}; it must be positive")
+        if not 0.0 <= reference_start_probability <= 1.0:
+            raise ValueError(
+                f"data.reference_start_probability is {reference_start_probability}; "
+                "allowed: 0 to 1"
+            )
+        self.config = env
+        self.num_envs, self.num_steps = num_envs, num_steps
+        self.physics, self.num_threads = physics, num_threads
+        self.reference_path = reference
+        self.reference_start_probability = reference_start_probability
+        self.iterations_per_epoch = iterations_per_epoch
+        self.scenario_names = {"fit": evaluation, "validate": evaluation, "test": test}
+        self.seed = seed
+        self.collect_s = 0.0
+        self.reference: ReferenceDataset | None = None
+        self.collector: Collector | None = None
+        self._iterator: Iterator[TensorDictBase] | None = None
+        self._saved: dict[str, Any] | None = None
+        self.scenario: Scenario | None = None
+        self._evaluation_env: LocomotionEnv | None = None
+        self.env: LocomotionEnv | None = None
+
+    # Set-up
+
+    def setup(self, stage: str) -> None:
+        """Make the environments and load the reference."""
+        scenario = load_scenario(self.scenario_names[stage])
+        if scenario != self.scenario:
+            self.scenario = scenario
+            self._evaluation_env = self._make_env(
+                scenario.task(self.config), scenario.episodes, scenario.seed
+            )
+        if stage != "fit" or self.env is not None:
+            return
+        self._require_one_device()
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        self.env = self._make_env(self.config, self.num_envs, self.seed + 1000 * rank)
+        if self.reference_path is not None:
+            dataset = ReferenceDataset.load(
+                Path(self.reference_path), self.env.layouts["amp"], self.robot_digest
+            )
+            if abs(dataset.ctrl_dt - self.config.ctrl_dt) > 1e-9:
+                raise DatasetError(
+                    f"reference {self.reference_path} has frames {dataset.ctrl_dt} s apart, "
+                    f"data.env.ctrl_dt is {self.config.ctrl_dt} s; make the reference again"
+                )
+            self.reference = dataset.to(self.env.backend.device)
+            if self.reference_start_probability > 0.0:
+                self.env.set_start_states(
+                    *commanded_starts(self.reference, self.config.command),
+                    self.reference_start_probability,
+                )
+
+    def _require_one_device(self) -> None:
+        """Refuse networks on another device than the engine: every step would copy to and fro."""
+        assert self.trainer is not None
+        engine, networks = self.evaluation_env.backend.device, self.trainer.strategy.root_device
+        if engine.type != networks.type:
+            raise ValueError(
+                f"physics {self.physics!r} computes on {engine.type}, the trainer on "
+                f"{networks.type}; set --trainer.accelerator {engine.type}"
+            )
+
+    def _make_env(self, config: LocomotionConfig, num_envs: int, seed: int) -> LocomotionEnv:
+        return LocomotionEnv(
+            config, num_envs, physics=self.physics, num_threads=self.num_threads, seed=seed
+        )
+
+    @property
+    def evaluation_env(self) -> LocomotionEnv:
+        """Environment of the evaluations: one robot per episode of the scenario."""
+        assert self._evaluation_env is not None, "setup comes first"
+        return self._evaluation_env
+
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """Layouts of observation, critic_observation and amp."""
+        return self.evaluation_env.layouts
+
+    @property
+    def robot_digest(self) -> str:
+        """Version of the robot description."""
+        return self.evaluation_env.robot.digest
+
+    @property
+    def num_actions(self) -> int:
+        """Length of an action."""
+        return self.evaluation_env.robot.num_joints
+
+    @property
+    def env_config(self) -> dict[str, Any]:
+        """The task as plain containers."""
+        return asdict(self.config)
+
+    # Rollouts
+
+    def train_dataloader(self) -> Rollouts:
+        """Rollouts of the present policy."""
+        return Rollouts(self, self.iterations_per_epoch)
+
+    def collect(self) -> TensorDictBase:
+        """One rollout [E, T] of the module's present policy; valid until the next call."""
+        if self._iterator is None:
+            self._start_collector()
+        assert self._iterator is not None
+        begin = time.perf_counter()
+        rollout = next(self._iterator)
+        self.collect_s = time.perf_counter() - begin
+        return rollout
+
+    def _start_collector(self) -> None:
+        assert self.env is not None and self.trainer is not None, "setup comes first"
+        module: Any = self.trainer.lightning_module
+        collector = Collector(
+            self.env,
+            SamplingActor(module.policy),
+            frames_per_batch=self.num_envs * self.num_steps,
+            total_frames=-1,
+            # Each of the next three costs host synchronisations or copies in every step.
+            track_traj_ids=False,
+            return_same_td=True,
+            no_cuda_sync=True,
+            trust_policy=True,
+            auto_register_policy_transforms=False,
+        )
+        self.collector, self._iterator = collector, iter(collector)
+        if self._saved is not None:
+            # Last of all, because making networks and collectors draws random numbers.
+            self.env.set_sim_state(self._saved["simulation"])
+            # The collector holds the root of its next step and offers no way to set it.
+            collector._carrier.update(
+                TensorDict(self._saved["carrier"], batch_size=[self.num_envs])
+            )
+            torch.set_rng_state(self._saved["rng"])
+            self._saved = None
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """The batch as it is: rollouts are made on the training's device."""
+        return batch
+
+    def val_dataloader(self) -> Scenarios:
+        """The scenario of the evaluations."""
+        assert self.scenario is not None, "setup comes first"
+        return Scenarios(self.scenario)
+
+    test_dataloader = val_dataloader
+
+    def teardown(self, stage: str) -> None:
+        """Release the collector."""
+        if stage == "fit" and self.collector is not None:
+            self.collector.shutdown(close_env=False)
+            self.collector = self._iterator = None
+
+    # Resume
+
+    def state_dict(self) -> dict[str, Any]:
+        """Simulations, the next step's root and torch's random state; empty outside a fit."""
+        if self.collector is None or self.env is None:
+            return {}
+        carrier = self.collector._carrier
+        return {
+            "num_envs": self.num_envs,
+            "simulation": self.env.get_sim_state(),
+            "carrier": {key: carrier.get(key).clone() for key in _ROOT_KEYS},
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a saved state until the collector starts.
+
+        Other processes than the first start afresh: one process's state is saved.
+
+        Raises:
+            ValueError: it is of another number of environments.
+        """
+        if self.trainer is None or not self.trainer.is_global_zero or self.env is None:
+            return
+        if state_dict["num_envs"] != self.num_envs:
+            raise ValueError(
+                f"the checkpoint holds {state_dict['num_envs']} environments, data.num_envs is "
+                f"{self.num_envs}; resume with the number it was trained with"
+            )
+        self._saved = state_dict
+
+
+def commanded_starts(
+    reference: ReferenceDataset, command: CommandConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Reference start states whose velocity the task asks for: qpos, qvel, velocity command [m/s].
+
+    A state is left out where its segment's speed lies outside the commanded range, since no policy
+    is rewarded for it; those within 0.05 m/s of the range keep the nearest command.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    qpos, qvel, velocity = reference.start_states()
+    low, high = command.velocity_min, command.velocity_max
+    nearest = velocity.clamp(low, high)
+    if command.standing_probability > 0.0:
+        nearest = torch.where(velocity.abs() <= (velocity - nearest).abs(), 0.0 * nearest, nearest)
+    keep = (velocity - nearest).abs() <= 0.05
+    if not bool(keep.any()):
+        raise DatasetError(
+            f"no reference segment walks at a commanded speed: data.env.command asks for {low} to "
+            f"{high} m/s, the reference has {float(velocity.min()):.2f} to "
+            f"{float(velocity.max()):.2f} m/s"
+        )
+    return qpos[keep], qvel[keep], nearest[keep]
