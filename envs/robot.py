@@ -91,7 +91,7 @@ class RobotSpec:
 
     @property
     def weight(self) -> float:
-        """m g [N]."""
+        """Weight m g [N]."""
         return self.mass * self.gravity
 
     @cached_property

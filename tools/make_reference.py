@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
         seconds = sum(clip.duration_s for clip in clips)
         print(f"following {len(clips)} clips, {seconds:.1f} s", flush=True)
-        generation = generate(clips, robot, gates, config)
+        generation = generate(clips, robot, gates, config, partial(print, flush=True))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -67,6 +67,7 @@ def test_nothing_accepted_is_an_error_with_the_reasons(main, tmp_path, capsys):
         (["--clips=nowhere"], "nowhere"),
         (["--gates=nowhere.yaml"], "nowhere.yaml"),
         (["--out=walking.pt"], "saved as .npz"),
+        (["--reference.segments.stride=0"], "segments.stride is 0"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(
@@ -81,7 +82,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     "argument",
-    ["--reference.sped=[0.1]", "--reference.harness.torque_cap=much", "--reference.lead_s=-1"],
+    ["--reference.sped=[0.1]", "--reference.harness.torque_cap=much"],
 )
 def test_an_option_that_does_not_exist_or_fit_is_refused(main, tmp_path, capsys, argument):
     with pytest.raises(SystemExit) as stopped:

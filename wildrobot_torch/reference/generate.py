@@ -17,9 +17,10 @@ from torch import Tensor
 from envs.actions import ActionConfig
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.model import load_robot
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import mirror
-from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -34,6 +35,8 @@ from wildrobot_torch.reference.segments import (
     free_span,
     quality_weight,
 )
+from wildrobot_torch.reference.tracker import track, tracking_env, train_tracker
+from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
 
 MOVING = 0.02
 """A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
@@ -69,12 +72,13 @@ class ReferenceConfig:
     """Follow the mirror image of every clip that goes somewhere, too."""
     start_interval_s: float = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
-    lead_s: float = 0.02
-    """Lead of the joint targets over the clip, for the servos' lag [s]."""
     harness: HarnessConfig = field(default_factory=HarnessConfig)
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """Feedback that keeps the robot upright by its own joints."""
+    tracking: TrackingConfig | None = None
+    """Train a policy that follows the clips without any support, and take its rollouts; null for
+    rollouts in the harness. Clips that the harness cannot bring through need it."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """How rollouts are cut into segments."""
 
@@ -83,10 +87,9 @@ class ReferenceConfig:
             raise ValueError(f"speeds is {self.speeds}; allowed: one or more, none negative")
         if self.duration_s <= 0.0:
             raise ValueError(f"duration_s is {self.duration_s}; it must be positive")
-        if self.start_interval_s < 0.0 or self.lead_s < 0.0:
+        if self.start_interval_s < 0.0:
             raise ValueError(
-                f"start_interval_s {self.start_interval_s} and lead_s {self.lead_s} must not be "
-                "negative"
+                f"start_interval_s is {self.start_interval_s}; it must not be negative"
             )
 
 
@@ -145,22 +148,39 @@ def reference_env_config(harness: HarnessConfig) -> LocomotionConfig:
 
 
 def generate(
-    clips: Sequence[Clip], robot: RobotSpec, gates: Sequence[Gate], config: ReferenceConfig
+    clips: Sequence[Clip],
+    robot: RobotSpec,
+    gates: Sequence[Gate],
+    config: ReferenceConfig,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Generation:
     """Reference motion from clips; the same inputs give the same dataset.
+
+    Args:
+        clips: what to follow.
+        robot: the robot.
+        gates: what its motion must keep to.
+        config: how it follows.
+        progress: called with a line now and then while a tracking policy is trained.
 
     Raises:
         ValueError: there are no clips, or one is too short to be judged.
     """
     if not clips:
         raise ValueError("no clips to make reference from")
-    env_config = reference_env_config(config.harness)
-    variants = [clip.resample(1.0 / env_config.ctrl_dt) for clip in clips]
+    ctrl_dt = LocomotionConfig().ctrl_dt
+    variants = [clip.resample(1.0 / ctrl_dt) for clip in clips]
     if config.mirror:
         variants = [v for clip in variants for v in _with_mirror_image(clip, robot)]
-    tasks = [task for clip in variants for task in _tasks(clip, config, env_config.ctrl_dt)]
-    env = LocomotionEnv(env_config, len(tasks))
-    rollouts = follow(env, tasks, config.lead_s, config.balance)
+    tasks = [task for clip in variants for task in _tasks(clip, config, ctrl_dt)]
+    if config.tracking is None:
+        env = LocomotionEnv(reference_env_config(config.harness), len(tasks))
+        rollouts = follow(env, tasks, load_robot(), config.balance)
+    else:
+        states = ClipStates.join([clip_states(clip, robot) for clip in variants])
+        tracker = train_tracker(states, config.tracking, progress)
+        env = tracking_env(len(tasks), push_force=0.0)
+        rollouts = track(env, tasks, tracker, config.tracking.residual_scale)
 
     reports, kept = [], []
     rejections: Counter[str] = Counter()

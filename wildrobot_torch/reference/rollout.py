@@ -12,9 +12,11 @@ from torch import Tensor
 from envs.frames import quat_rotate
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
+from envs.model import RobotModel
 from envs.physics.base import PhysicsState
 from envs.robot import FEET, RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.balance import BalanceConfig, balance_offsets
 from wildrobot_torch.reference.metrics import Frames
 
@@ -90,22 +92,29 @@ class _Targets:
 
 
 def follow(
-    env: LocomotionEnv, tasks: list[Task], lead_s: float, balance: BalanceConfig
+    env: LocomotionEnv, tasks: list[Task], robot_model: RobotModel, balance: BalanceConfig
 ) -> list[Rollout]:
     """Rollouts of all tasks, open loop but for the feedback that keeps the robot upright.
 
-    Joints lead the clip by `lead_s` times the clip's joint velocity: a position servo with velocity
-    feedback lags a moving target by about that time. Otherwise as `perform`.
+    Joints are commanded what their servos need to make the clip, by `position_targets`. Otherwise
+    as `perform`.
 
     Args:
         env: in harness mode, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
-        lead_s: lead over the clip [s].
+        robot_model: with the masses that the servos' needs are computed from.
         balance: gains of the correction to stay upright.
     """
+    joints = env.robot.joint_qpos_adr
+    targets = {
+        id(clip): torch.from_numpy(position_targets(clip, robot_model)).float()
+        for clip in (task.clip for task in tasks)
+    }
 
     def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
-        lead = lead_s * goal.qvel[:, env.robot.joint_qvel_adr]
+        step = goal.step + 1
+        servo = [targets[id(t.clip)][t.start + min(step, t.num_steps)] for t in tasks]
+        lead = torch.stack(servo) - goal.qpos[:, joints]
         return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
 
     return perform(env, tasks, correct)

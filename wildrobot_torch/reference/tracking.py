@@ -1,7 +1,7 @@
 """The tracking task: follow a clip frame by frame, without support, by corrections of its joints.
 
-Peng et al. 2018 (DeepMimic, arXiv:1804.02717), section 5, with residual actions: the joint targets are
-the clip's next frame plus what the policy adds, so an untrained policy plays the clip open loop.
+Peng et al. 2018 (DeepMimic, arXiv:1804.02717), section 5, with residual actions: the joint targets
+are the clip's next frame plus what the policy adds; an untrained policy plays the clip open loop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TrackingConfig:
     residual_scale: float = 0.3
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
-    """Largest random push during training [N]; a reference that stands pushes is no knife's edge."""
+    """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
     slip_weight: float = 1.0
     """Cost of each loaded foot's squared speed over the floor [s^2/m^2]."""
     smoothness_weight: float = 0.02
@@ -87,7 +87,7 @@ class ClipStates:
 
 
 def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
-    """Layout of the tracker's observation: the environment's, then the clip relative to the robot."""
+    """Layout of the tracker's observation: the environment's, then the clip seen from the robot."""
     joints = robot.num_joints
     return Layout(
         "tracking_" + observation.name,

@@ -127,13 +127,13 @@ def test_recording_ends_before_a_fall(robot):
     assert fell.clips[0].seconds_accepted == 0.0
 
 
-def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot, walk):
+def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot_model, robot, walk):
     from envs.locomotion import LocomotionEnv
     from wildrobot_torch.reference.generate import reference_env_config
 
     config = ReferenceConfig()
     env = LocomotionEnv(reference_env_config(config.harness), 1)
-    frames = follow(env, [Task(walk, 0)], config.lead_s, config.balance)[0].frames
+    frames = follow(env, [Task(walk, 0)], robot_model, config.balance)[0].frames
     force = force_share(frames, robot) * robot.weight
     torque = torque_share(frames, robot) * robot.weight * frames.com_height
     assert float(force.max()) <= config.harness.force_cap + 1e-4
@@ -182,7 +182,8 @@ def test_clips_that_cannot_be_judged_are_refused(robot, walk):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"speeds": ()}, {"speeds": (-0.1,)}, {"duration_s": 0.0}, {"lead_s": -0.1}]
+    "settings",
+    [{"speeds": ()}, {"speeds": (-0.1,)}, {"duration_s": 0.0}, {"start_interval_s": -0.1}],
 )
 def test_settings_without_meaning_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

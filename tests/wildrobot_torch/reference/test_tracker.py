@@ -1,0 +1,72 @@
+"""Tests of wildrobot_torch.reference.tracker: restarts, ends, training, unassisted rollouts."""
+
+from __future__ import annotations
+
+import torch
+
+from envs.robot import RobotSpec
+from wildrobot_torch.motion.clip import clip_states
+from wildrobot_torch.motion.synthesis import standing_clip
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference.rollout import Task
+from wildrobot_torch.reference.tracker import (
+    TrackingTask,
+    track,
+    tracking_env,
+    train_tracker,
+)
+from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig, tracking_layout
+
+SMALL = TrackingConfig(num_envs=8, env_steps=400, push_force=0.0)
+
+
+def standing(robot: RobotSpec, seconds: float = 1.5) -> ClipStates:
+    return ClipStates.join([clip_states(standing_clip(robot, seconds), robot)])
+
+
+def test_robots_start_on_clip_frames_and_end_with_the_clip(robot: RobotSpec) -> None:
+    clips = standing(robot)
+    task = TrackingTask(tracking_env(8, push_force=0.0), clips, SMALL)
+    assert (task.frame <= clips.length[0] - 50).all() and task.frame.unique().numel() > 1
+    left = clips.length[0] - 1 - task.frame
+    ends = torch.zeros(8, dtype=torch.long)
+    for step in range(int(left.max())):
+        result = task.step(torch.zeros(8, 8))
+        assert not result["terminated"].any()
+        ends = torch.where(result["done"] & (ends == 0), step + 1, ends)
+    assert torch.equal(ends, left)
+
+
+def test_a_fallen_robot_is_put_back(robot: RobotSpec) -> None:
+    task = TrackingTask(tracking_env(8, push_force=0.0), standing(robot), SMALL)
+    tipped = robot.home_qpos.repeat(8, 1)
+    tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])
+    mask = torch.arange(8) == 3
+    task.env.set_state(mask, tipped, torch.zeros(8, 14))
+    result = task.step(torch.zeros(8, 8))
+    assert result["terminated"].tolist() == mask.tolist()
+    assert task.env.measure().pitch.abs().max() < 0.1
+
+
+def test_training_repeats_itself_and_leaves_the_random_state_alone(robot: RobotSpec) -> None:
+    before = torch.get_rng_state()
+    lines: list[str] = []
+    first, second = (train_tracker(standing(robot), SMALL, lines.append) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert lines and "tracker" in lines[0]
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    untouched = Policy(first.hparams["obs_size"], 8, init_std=0.3)
+    assert not torch.equal(first.net[0].weight, untouched.net[0].weight)  # type: ignore[union-attr]
+
+
+def test_rollouts_have_no_support(robot: RobotSpec) -> None:
+    """An untrained tracker adds nothing: the standing clip, played open loop, stands by itself."""
+    clip = standing_clip(robot, 1.5)
+    env = tracking_env(1, push_force=0.0)
+    size = tracking_layout(env.layouts["observation"], env.robot).size
+    rollout = track(env, [Task(clip, 0)], Policy(size, 8), scale=0.3)[0]
+    assert rollout.survival == 1.0
+    assert not rollout.frames.harness_force.any() and not rollout.frames.harness_torque.any()
+    error = rollout.frames.joint_pos - rollout.frames.joint_target
+    assert error.square().mean().sqrt() < 0.05
