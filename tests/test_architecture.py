@@ -70,12 +70,6 @@ def test_modules_are_named_by_what_they_hold() -> None:
     assert [str(path) for path in SOURCES if set(path.stem.split("_")) & empty] == []
 
 
-def test_test_files_have_names_of_their_own() -> None:
-    # pytest imports them by file name.
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    assert sorted(name for name in set(names) if names.count(name) > 1) == []
-
-
 def test_nothing_is_unfinished_or_bound_to_a_machine() -> None:
     # In pieces, so that this file passes too.
     words = [rf"\b{word}\b" for word in ("TO" + "DO", "FIX" + "ME", "X" + "XX")]

@@ -19,7 +19,7 @@ from envs.robot import RobotSpec
 from wildrobot_torch.motion.clips import Clip, load_clips, save_clip
 from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
 
-SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

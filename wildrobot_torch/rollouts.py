@@ -248,7 +248,14 @@ class RolloutData(pl.LightningDataModule):
             self._start_collector()
         assert self._iterator is not None
         begin = time.perf_counter()
-        rollout = next(self._iterator)
+        # Tensors of a step are small: a second thread of torch gains nothing on them, and while it
+        # waits for work it takes a core from the physics.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            rollout = next(self._iterator)
+        finally:
+            torch.set_num_threads(threads)
         self.collect_s = time.perf_counter() - begin
         return rollout
 

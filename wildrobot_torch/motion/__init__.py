@@ -1,1 +1,1 @@
-"""Motion clips: reading, synthesis, retargeting and augmentation, all without a physics engine."""
+"""Motion clips: reading, synthesis, retargeting, augmentation, and servo targets that make them."""

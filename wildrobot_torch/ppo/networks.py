@@ -26,7 +26,7 @@ class NetworkConfig:
 
     hidden: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers."""
-    activation: Literal["elu", "relu", "silu", "tanh"] = "elu"
+    activation: Literal["elu", "relu", "silu", "tanh"] = "silu"
     """Nonlinearity after each hidden layer."""
     init_std: float = 0.37
     """Standard deviation of the actions at the start."""
@@ -62,7 +62,7 @@ class Policy(nn.Module):
         obs_size: int,
         action_size: int,
         hidden: Sequence[int] = (128, 128),
-        activation: str = "elu",
+        activation: str = "silu",
         init_std: float = 0.37,
     ) -> None:
         """An untrained policy: its mean action is near 0 for every observation.

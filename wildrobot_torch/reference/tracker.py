@@ -144,7 +144,7 @@ def _train(clips: ClipStates, config: TrackingConfig, progress: Progress) -> Pol
         for key in ("observation", "critic_observation")
     ]
     policy = Policy(sizes[0], env.robot.num_joints, init_std=0.3)
-    critic = Critic(sizes[1], (128, 128), "elu")
+    critic = Critic(sizes[1], (128, 128), "silu")
     parameters = [*policy.parameters(), *critic.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
     iterations = -(-config.env_steps // (config.num_envs * NUM_STEPS))

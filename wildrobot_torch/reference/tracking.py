@@ -33,8 +33,12 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 1.0
+    slip_weight: float = 3.0
     """Cost of each loaded foot's squared speed over the floor [s^2/m^2]."""
+    turning_weight: float = 0.1
+    """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
+    load_weight: float = 0.1
+    """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
     smoothness_weight: float = 0.02
     """Cost of the summed squared change of the action."""
     min_height: float = 0.36
@@ -179,6 +183,8 @@ def tracking_reward(
     way_error = (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1)
     loaded = (m.foot_force > 0.1 * robot.weight).to(action.dtype)
     slip = (m.sole_linvel_w[..., :2].square().sum(-1) * loaded).sum(-1)
+    turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
+    load = m.foot_force.sum(-1) / robot.weight
     reward = (
         0.30 * torch.exp(-6.0 * joint_error)
         + 0.05 * torch.exp(-0.02 * vel_error)
@@ -187,7 +193,9 @@ def tracking_reward(
         + 0.15 * torch.exp(-8.0 * tilt_error)
         + 0.05 * torch.exp(-4.0 * yaw_error)
         + 0.10 * torch.exp(-10.0 * way_error)
-        - config.slip_weight * slip
+        - config.slip_weight * slip.clamp(max=0.25)
+        - config.turning_weight * turning.clamp(max=4.0)
+        - config.load_weight * (load - 1.0).square().clamp(max=1.0)
         - config.smoothness_weight * (action - prev_action).square().sum(-1)
     )
     return 0.1 * reward

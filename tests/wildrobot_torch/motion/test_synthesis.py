@@ -14,7 +14,7 @@ from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_
 MODEL = load_robot()
 ROBOT = MODEL.robot
 LEGS = Legs(ROBOT)
-SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 def lowest(clip: Clip) -> np.ndarray:
