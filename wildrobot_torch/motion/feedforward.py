@@ -1,0 +1,109 @@
+"""Position targets with which the robot's servos make a motion instead of lagging and sagging.
+
+A position servo holds a load only by being off its target: torque = kp (target - q) - kv qd. So the
+target that makes a motion is the motion plus (torque + kv qd) / kp, with the torque the motion
+needs. That torque is inverse dynamics with a floating base (R. Featherstone, "Rigid Body Dynamics
+Algorithms", 2008, ch. 9): what the root would need in thin air, the standing feet supply.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import mujoco
+import numpy as np
+
+from envs.model import RobotModel
+from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners
+from wildrobot_torch.motion.rotations import Array
+
+STANDS = 5e-4
+"""A sole whose lowest corner is lower than this carries weight [m]."""
+
+_ROOT = 6
+# What the floor, the stops and the servos would do is what is asked for, so all three are left out.
+_OFF = (
+    mujoco.mjtDisableBit.mjDSBL_CONTACT
+    | mujoco.mjtDisableBit.mjDSBL_LIMIT
+    | mujoco.mjtDisableBit.mjDSBL_ACTUATION
+)
+
+
+def position_targets(clip: Clip, robot_model: RobotModel) -> Array:
+    """Servo targets (N, J) [rad] for a clip; not limited to the joints' ranges.
+
+    Target i belongs to the control step that ends in frame i. Without support and feedback, the
+    robot walks the built-in slow walks with them from the first frame on.
+
+    Args:
+        clip: at the control rate; its second differences are accelerations, so it must be smooth.
+        robot_model: the robot with its masses.
+
+    Raises:
+        ClipError: the clip has another number of joints than the robot.
+    """
+    robot = robot_model.robot
+    torque, _ = inverse_dynamics(clip, robot_model)
+    velocity = clip.velocities(robot)[2]
+    kp, kv = robot.kp.double().numpy(), robot.kv.double().numpy()
+    return clip.joint_pos + (torque + kv * velocity) / kp
+
+
+def inverse_dynamics(clip: Clip, robot_model: RobotModel) -> tuple[Array, Array]:
+    """Joint torques (N, J) [N m] a clip needs, and where its zero-moment point is (N, 2) [m].
+
+    The zero-moment point is the point on the floor the reaction would have to act through; where
+    it leaves the soles that carry, the motion is out of balance.
+
+    Raises:
+        ClipError: the clip has another number of joints than the robot.
+    """
+    robot = robot_model.robot
+    model = _in_thin_air(robot_model.model)
+    data = mujoco.MjData(model)
+    qpos, qvel = (state.double().numpy() for state in clip_states(clip, robot))
+    qacc = np.gradient(qvel, 1.0 / clip.fps, axis=0)
+    weight = carried(Legs(robot), clip)
+    sites = [model.site(f"{side}_sole").id for side in SIDES]
+    joint_dofs = robot.joint_qvel_adr.numpy()
+    jac_pos, jac_rot = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    torque, zmp = np.empty((clip.num_frames, robot.num_joints)), np.empty((clip.num_frames, 2))
+    for i in range(clip.num_frames):
+        data.qpos[:], data.qvel[:], data.qacc[:] = qpos[i], qvel[i], qacc[i]
+        mujoco.mj_inverse(model, data)
+        needed = data.qfrc_inverse
+        force = needed[:3].copy()
+        moment = data.body(robot.root_body).xmat.reshape(3, 3) @ needed[3:_ROOT]
+        moment = moment + np.cross(qpos[i, :3], force)  # about the world's origin
+        zmp[i] = np.array([-moment[1], moment[0]]) / force[2]
+        feet = data.site_xpos[sites]
+        rest = moment - np.cross(weight[i] @ feet, force)
+        total = needed.copy()
+        for share, site in zip(weight[i], sites, strict=True):
+            mujoco.mj_jacSite(model, data, jac_pos, jac_rot, site)
+            total -= share * (jac_pos.T @ force + jac_rot.T @ rest)
+        torque[i] = total[joint_dofs]
+    return torque, zmp
+
+
+def carried(legs: Legs, clip: Clip) -> Array:
+    """Share (N, 2) of the weight each foot carries, by which soles are on the floor.
+
+    One sole: all of it. Both (or none): it passes evenly in time from the foot that carried before
+    to the one that carries after.
+    """
+    stands = sole_corners(legs, clip)[..., 2].min(-1) < STANDS
+    known = stands[:, 0] != stands[:, 1]
+    if not known.any():
+        return np.full((clip.num_frames, 2), 0.5)
+    frames = np.arange(clip.num_frames)
+    left = np.interp(frames, frames[known], stands[known, 0].astype(np.float64))
+    return np.stack([left, 1.0 - left], -1)
+
+
+def _in_thin_air(model: mujoco.MjModel) -> mujoco.MjModel:
+    """A copy of the model without contacts, joint stops and servos."""
+    copied = copy.copy(model)
+    copied.opt.disableflags |= int(_OFF)
+    return copied
