@@ -66,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def stages(out: Path, training: Sequence[str]) -> list[Stage]:
     """The five commands, writing below `out`; `training` is added to the second."""
     reference, policy = out / "reference.npz", out / "policy.onnx"
-    clips = ["builtin", *([str(CMU.resolve())] if CMU.is_dir() else [])]
+    tracked = ["--track", str(CMU.resolve())] if CMU.is_dir() else []
     overlays = [f"configs/{name}.yaml" for name in ("walking_amp", "laptop", "demo")]
     return [
         Stage(
             "reference motion",
-            lambda: ["tools/make_reference.py", "--clips", *clips, "--out", str(reference)],
+            lambda: ["tools/make_reference.py", *tracked, "--out", str(reference)],
         ),
         Stage(
             "training",

@@ -12,6 +12,8 @@ sys.path.insert(0, str(ROOT))
 from jsonargparse import ArgumentParser
 
 from envs.model import load_robot
+from envs.robot import RobotSpec
+from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.clips import load_clips
 from wildrobot_torch.reference.gates import load_gates
 from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
@@ -30,7 +32,14 @@ def parser() -> ArgumentParser:
         "--clips",
         nargs="+",
         default=["builtin"],
-        help="folders or files of motion clips, or 'builtin' for the walking-pattern generator",
+        help="clips to follow in the harness: folders or files of motion clips, 'builtin' for the "
+        "walking-pattern generator, 'none'",
+    )
+    parser.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        help="clips to follow by a tracking policy trained on them, without the harness",
     )
     parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
@@ -48,13 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--out is {out}; references are saved as .npz")
         gates = load_gates(options.gates)
         robot = load_robot().robot
-        clips = []
-        for source in options.clips:
-            builtin = source == "builtin"
-            clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
-        seconds = sum(clip.duration_s for clip in clips)
-        print(f"following {len(clips)} clips, {seconds:.1f} s", flush=True)
-        generation = generate(clips, robot, gates, config, partial(print, flush=True))
+        clips = _clips([] if options.clips == ["none"] else options.clips, robot, config)
+        tracked = _clips(options.track, robot, config)
+        seconds = sum(clip.duration_s for clip in clips + tracked)
+        print(f"following {len(clips) + len(tracked)} clips, {seconds:.1f} s", flush=True)
+        generation = generate(
+            clips, robot, gates, config, tracked=tracked, progress=partial(print, flush=True)
+        )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,6 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
     print(summary(generation))
     print(f"wrote {out} and {out.with_suffix('.md')}")
     return 0
+
+
+def _clips(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
+    clips = []
+    for source in sources:
+        builtin = source == "builtin"
+        clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
+    return clips
 
 
 if __name__ == "__main__":

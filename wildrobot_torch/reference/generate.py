@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from envs.actions import ActionConfig
+from envs.features import amp_layout
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.model import load_robot
@@ -38,6 +39,8 @@ from wildrobot_torch.reference.segments import (
 from wildrobot_torch.reference.tracker import track, tracking_env, train_tracker
 from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
 
+CTRL_DT = LocomotionConfig().ctrl_dt
+"""Time between the frames of a reference [s]."""
 MOVING = 0.02
 """A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
 
@@ -45,16 +48,18 @@ MOVING = 0.02
 def _walk_in_harness() -> WalkConfig:
     """The walk whose rollouts the gates accept at most speeds."""
     return WalkConfig(
-        step_s=0.45,
-        double_share=0.11,
-        clearance=0.035,
-        lean=0.21,
-        crouch=0.02,
+        step_s=0.38,
+        double_share=0.08,
+        clearance=0.034,
+        lean=0.136,
+        crouch=0.022,
         com_offset=0.014,
-        zmp_back=-0.011,
+        zmp_back=-0.003,
         zmp_front=0.017,
-        zmp_half_width=0.066,
-        sway=1.08,
+        zmp_half_width=0.06,
+        sway=0.8,
+        swing_share=0.0,
+        heel_lift=0.4,
     )
 
 
@@ -62,7 +67,7 @@ def _walk_in_harness() -> WalkConfig:
 class ReferenceConfig:
     """How reference is made from clips."""
 
-    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32, 0.34)
+    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
     """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
     duration_s: float = 10.0
     """Length of each built-in clip [s]."""
@@ -76,9 +81,8 @@ class ReferenceConfig:
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """Feedback that keeps the robot upright by its own joints."""
-    tracking: TrackingConfig | None = None
-    """Train a policy that follows the clips without any support, and take its rollouts; null for
-    rollouts in the harness. Clips that the harness cannot bring through need it."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """The policy that follows tracked clips without any support."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """How rollouts are cut into segments."""
 
@@ -152,35 +156,37 @@ def generate(
     robot: RobotSpec,
     gates: Sequence[Gate],
     config: ReferenceConfig,
+    *,
+    tracked: Sequence[Clip] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> Generation:
     """Reference motion from clips; the same inputs give the same dataset.
 
     Args:
-        clips: what to follow.
+        clips: what to follow in the harness.
         robot: the robot.
         gates: what its motion must keep to.
         config: how it follows.
-        progress: called with a line now and then while a tracking policy is trained.
+        tracked: what to follow by a tracking policy, trained on all of them, without support.
+        progress: called with a line now and then while the tracking policy is trained.
 
     Raises:
         ValueError: there are no clips, or one is too short to be judged.
     """
-    if not clips:
+    if not clips and not tracked:
         raise ValueError("no clips to make reference from")
-    ctrl_dt = LocomotionConfig().ctrl_dt
-    variants = [clip.resample(1.0 / ctrl_dt) for clip in clips]
-    if config.mirror:
-        variants = [v for clip in variants for v in _with_mirror_image(clip, robot)]
-    tasks = [task for clip in variants for task in _tasks(clip, config, ctrl_dt)]
-    if config.tracking is None:
-        env = LocomotionEnv(reference_env_config(config.harness), len(tasks))
-        rollouts = follow(env, tasks, load_robot(), config.balance)
-    else:
+    assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
+    rollouts = []
+    if assisted:
+        env = LocomotionEnv(reference_env_config(config.harness), len(assisted))
+        rollouts += follow(env, assisted, load_robot(), config.balance)
+    if unassisted:
+        variants = list({id(task.clip): task.clip for task in unassisted}.values())
         states = ClipStates.join([clip_states(clip, robot) for clip in variants])
         tracker = train_tracker(states, config.tracking, progress)
-        env = tracking_env(len(tasks), push_force=0.0)
-        rollouts = track(env, tasks, tracker, config.tracking.residual_scale)
+        env = tracking_env(len(unassisted), push_force=0.0)
+        rollouts += track(env, unassisted, tracker, config.tracking.residual_scale)
+    variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
     rejections: Counter[str] = Counter()
@@ -196,19 +202,26 @@ def generate(
         taken = resolve(mine, searches, robot, judged, config.segments)
         kept += taken
         reports.append(_report(variant, mine, searches, [s for _, s in taken], robot))
-    dataset = _assemble(kept, reports, variants, env, gates, config) if kept else None
+    dataset = _assemble(kept, reports, variants, robot, gates, config) if kept else None
     return Generation(dataset, tuple(reports), windows, dict(rejections.most_common()))
 
 
-def _tasks(clip: Clip, config: ReferenceConfig, ctrl_dt: float) -> list[Task]:
-    """Rollouts of a clip: from its first frame, then every `start_interval_s`."""
+def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> list[Task]:
+    """Rollouts of clips and mirror images: from the first frame, then every `start_interval_s`."""
+    variants = [clip.resample(1.0 / CTRL_DT) for clip in clips]
+    if config.mirror:
+        variants = [v for clip in variants for v in _with_mirror_image(clip, robot)]
+    interval = round(config.start_interval_s / CTRL_DT)
+    return [task for clip in variants for task in _starts(clip, interval, config)]
+
+
+def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
     last = clip.num_frames - 1 - config.segments.min_frames
     if last < 0:
         raise ValueError(
             f"clip {clip.name} has {clip.num_frames} frames at the control rate; at least "
             f"{config.segments.min_frames + 1} are needed"
         )
-    interval = round(config.start_interval_s / ctrl_dt)
     return [Task(clip, start) for start in (range(0, last + 1, interval) if interval else [0])]
 
 
@@ -295,7 +308,7 @@ def _assemble(
     kept: Sequence[tuple[Rollout, Stretch]],
     reports: Sequence[ClipReport],
     clips: Sequence[Clip],
-    env: LocomotionEnv,
+    robot: RobotSpec,
     gates: Sequence[Gate],
     config: ReferenceConfig,
 ) -> ReferenceDataset:
@@ -330,9 +343,9 @@ def _assemble(
         ),
         segment_clip=tuple(r.task.clip.name for r, _ in kept),
         segment_tier=tuple(_tier(r.frames.cut(s.start, s.stop)) for r, s in kept),
-        ctrl_dt=env.config.ctrl_dt,
-        amp_layout=env.layouts["amp"],
-        robot_digest=env.robot.digest,
+        ctrl_dt=CTRL_DT,
+        amp_layout=amp_layout(robot),
+        robot_digest=robot.digest,
         manifest=json.loads(json.dumps(manifest)),
     )
 

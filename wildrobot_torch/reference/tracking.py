@@ -25,7 +25,7 @@ PREVIEW = (1, 5, 12)
 class TrackingConfig:
     """The tracking task and its training."""
 
-    env_steps: int = 2_000_000
+    env_steps: int = 2_500_000
     """Environment steps of training."""
     num_envs: int = 1024
     """Robots simulated together."""
@@ -33,11 +33,11 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 3.0
+    slip_weight: float = 1.5
     """Cost of each loaded foot's squared speed over the floor [s^2/m^2]."""
-    turning_weight: float = 0.1
+    turning_weight: float = 0.04
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
-    load_weight: float = 0.1
+    load_weight: float = 0.05
     """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
     smoothness_weight: float = 0.02
     """Cost of the summed squared change of the action."""
@@ -186,9 +186,9 @@ def tracking_reward(
     turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
     load = m.foot_force.sum(-1) / robot.weight
     reward = (
-        0.30 * torch.exp(-6.0 * joint_error)
+        0.25 * torch.exp(-6.0 * joint_error)
         + 0.05 * torch.exp(-0.02 * vel_error)
-        + 0.25 * torch.exp(-4.0 * linvel_error.sqrt())
+        + 0.30 * torch.exp(-5.0 * linvel_error.sqrt())
         + 0.10 * torch.exp(-60.0 * height_error)
         + 0.15 * torch.exp(-8.0 * tilt_error)
         + 0.05 * torch.exp(-4.0 * yaw_error)

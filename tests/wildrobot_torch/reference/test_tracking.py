@@ -33,7 +33,13 @@ def env() -> LocomotionEnv:
 def home(env: LocomotionEnv) -> tuple[Measurements, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Measurements, root position, qpos and qvel of the robot as it is."""
     state = env.backend.state()
-    return env.measure(), state.qpos[:, :3], state.qpos.clone(), state.qvel.clone()
+    balanced = torch.full((1, 2), env.robot.weight / 2)
+    return (
+        replace(env.measure(), foot_force=balanced),
+        state.qpos[:, :3],
+        state.qpos.clone(),
+        state.qvel.clone(),
+    )
 
 
 def two_clips() -> ClipStates:
