@@ -46,27 +46,18 @@ MEASURED = {
     "training": "collection and update",
 }
 """What is timed, from the inside out."""
-WARM_UP = 100
-"""Steps before the first round [control steps]; by then robots stand, fall and are reset."""
 
 
 class Stepping:
     """Physics alone, and the environment around it, from the same states with the same actions."""
 
     def __init__(self, num_envs: int, num_steps: int, num_threads: int) -> None:
-        config = LocomotionConfig()
-        self.env = LocomotionEnv(config, num_envs, num_threads=num_threads)
+        self.env = LocomotionEnv(LocomotionConfig(), num_envs, num_threads=num_threads)
         self.batch = Batch(self.env.backend.model, num_envs, num_threads)
         # As an untrained policy acts.
         std = NetworkConfig().init_std
         self.actions = std * torch.randn(num_steps, num_envs, self.env.robot.num_joints)
         self.root = self.env.reset()
-        for step in range(WARM_UP):
-            self._step(self.actions[step % num_steps])
-
-    def _step(self, action: Tensor) -> None:
-        self.root.set("action", action)
-        _, self.root = self.env.step_and_maybe_reset(self.root)
 
     def physics(self) -> float:
         """Time [s] of bare physics over the next steps of the environment, which stays."""
@@ -88,7 +79,8 @@ class Stepping:
         """Time [s] of the environment's next steps."""
         begin = time.perf_counter()
         for action in self.actions:
-            self._step(action)
+            self.root.set("action", action)
+            _, self.root = self.env.step_and_maybe_reset(self.root)
         return time.perf_counter() - begin
 
 
@@ -107,6 +99,8 @@ class Rounds(Callback):
         if batch_idx > 0:
             self.seconds["training"].append(time.perf_counter() - self._begin)
             self.seconds["collection"].append(trainer.datamodule.collect_s)
+            # Where the training's robots are: upright and fallen ones differ in cost.
+            self.stepping.env.set_sim_state(trainer.datamodule.env.get_sim_state())
             self.seconds["physics"].append(self.stepping.physics())
             self.seconds["environment"].append(self.stepping.environment())
             print(f"round {batch_idx} of {self.number}", file=sys.stderr, flush=True)

@@ -34,12 +34,8 @@ class BalanceConfig:
     """Stance hip pitch per pitch rate [s]."""
     ankle: float = 0.55
     """Stance ankle pitch per excess of forward speed [rad s/m]."""
-    step_x: float = 0.13
+    step: float = 0.13
     """Swing hip pitch per excess of forward speed [rad s/m]."""
-    step_y: float = 0.36
-    """Swing hip roll per excess of lateral speed [rad s/m]."""
-    line: float = 1.0
-    """Lateral speed wanted per distance from the clip's path [1/s]."""
 
 
 def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
@@ -57,7 +53,6 @@ def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
 
 def balance_offsets(
     m: Measurements,
-    way_w: Tensor,
     clip_quat: Tensor,
     clip_linvel_w: Tensor,
     robot: RobotSpec,
@@ -67,7 +62,6 @@ def balance_offsets(
 
     Args:
         m: the robot as it is.
-        way_w: (E, 3) [m] from the robot's root to the clip's, world.
         clip_quat: (E, 4) root orientation of the clip.
         clip_linvel_w: (E, 3) [m/s] root velocity of the clip, world.
         robot: with hip pitch, hip roll and ankle pitch on each side. A positive hip roll moves
@@ -77,23 +71,19 @@ def balance_offsets(
     """
     clip_roll, clip_pitch = roll_pitch(clip_quat)
     roll, pitch = wrap_angle(m.roll - clip_roll), wrap_angle(m.pitch - clip_pitch)
-    excess = m.linvel_h - world_to_heading(clip_linvel_w, clip_quat)
-    lateral = excess[:, 1] - config.line * world_to_heading(way_w, clip_quat)[:, 1]
+    excess = (m.linvel_h - world_to_heading(clip_linvel_w, clip_quat))[:, 0]
     share = m.foot_force / m.foot_force.sum(-1, keepdim=True).clamp(min=0.1 * robot.weight)
     stance, swing = share, 1.0 - share
 
     trunk_roll = -(config.roll_kp * roll + config.roll_kd * m.angvel_b[:, 0])
     trunk_pitch = -(config.pitch_kp * pitch + config.pitch_kd * m.angvel_b[:, 1])
-    step_x, step_y = config.step_x * excess[:, 0], -config.step_y * lateral
-    ankle = config.ankle * excess[:, 0]
+    step, ankle = config.step * excess, config.ankle * excess
 
     offsets = torch.zeros_like(m.joint_pos)
     hip_pitch = leg_joints(robot, "hip_pitch")
-    flexion = stance * trunk_pitch[:, None] + swing * step_x[:, None]
+    flexion = stance * trunk_pitch[:, None] + swing * step[:, None]
     offsets[:, hip_pitch] = robot.action_sign[hip_pitch] * flexion
-    offsets[:, leg_joints(robot, "hip_roll")] = (
-        stance * trunk_roll[:, None] + swing * step_y[:, None]
-    )
+    offsets[:, leg_joints(robot, "hip_roll")] = stance * trunk_roll[:, None]
     # A swing foot stays level when its ankle gives what its hip takes.
-    offsets[:, leg_joints(robot, "ankle_pitch")] = stance * ankle[:, None] + swing * step_x[:, None]
+    offsets[:, leg_joints(robot, "ankle_pitch")] = stance * ankle[:, None] + swing * step[:, None]
     return offsets

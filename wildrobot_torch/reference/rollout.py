@@ -115,9 +115,7 @@ def follow(
         step = goal.step + 1
         servo = [targets[id(t.clip)][t.start + min(step, t.num_steps)] for t in tasks]
         lead = torch.stack(servo) - goal.qpos[:, joints]
-        way = goal.qpos[:, :3] - env.backend.state().qpos[:, :3]
-        quat, linvel = goal.qpos[:, 3:7], goal.qvel[:, :3]
-        return lead + balance_offsets(m, way, quat, linvel, env.robot, balance)
+        return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
 
     return perform(env, tasks, correct)
 
