@@ -28,7 +28,6 @@ import mujoco
 import torch
 from lightning.pytorch.callbacks import Callback
 from mujoco.batch import Batch
-from torch import Tensor
 
 from envs.actions import action_to_ctrl, filter_action
 from envs.locomotion import LocomotionEnv

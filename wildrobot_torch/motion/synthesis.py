@@ -156,9 +156,8 @@ def walking_clip(
     )
     frames = round(duration_s * fps) + 1
     times = np.minimum(start_s + np.arange(frames) / fps, plan.duration_s)
-    if config.com_offset is None:
-        config = replace(config, com_offset=natural_com_offset(speed))
-    clip = _highest_hip(robot, plan, times, fps, config)
+    offset = natural_com_offset(speed) if config.com_offset is None else config.com_offset
+    clip = _highest_hip(robot, plan, times, fps, config, offset)
     root_pos = clip.root_pos - np.array([clip.root_pos[0, 0], 0.0, 0.0])
     return replace(
         clip,
@@ -199,7 +198,12 @@ def _check_time(duration_s: float, fps: float) -> None:
 
 
 def _highest_hip(
-    robot: RobotSpec, plan: FootstepPlan, times: Array, fps: float, config: WalkConfig
+    robot: RobotSpec,
+    plan: FootstepPlan,
+    times: Array,
+    fps: float,
+    config: WalkConfig,
+    com_offset: float,
 ) -> Clip:
     """The walk with the highest hip that the joints allow: the straighter, the less torque."""
     legs = Legs(robot)
@@ -210,7 +214,7 @@ def _highest_hip(
     feet = plan.feet(times, config.clearance)
     # com = root + offset + share * (both feet - 2 root), along x
     share, both = config.swing_share, feet[0].sole[:, 0] + feet[1].sole[:, 0]
-    ahead = (com[:, 0] - config.com_offset - share * both) / (1.0 - 2.0 * share)
+    ahead = (com[:, 0] - com_offset - share * both) / (1.0 - 2.0 * share)
     standing = np.stack([foot.sole[:, 2] < 1e-9 for foot in feet])
     weight = plan.weight(times)
     lifted = (feet[1].sole[:, 2] - feet[0].sole[:, 2]) / config.clearance
