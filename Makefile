@@ -36,7 +36,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
-demo: $(INSTALLED)  ## a walking policy from nothing, in about twelve minutes on two cores
+demo: $(INSTALLED)  ## a walking policy from nothing, in about ten minutes on two cores
 	@$(RUN) tools/demo.py $(ARGS)
 
 reference: $(INSTALLED)  ## reference motion from the built-in clips

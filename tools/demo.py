@@ -1,4 +1,4 @@
-"""From nothing to a walking policy: `python tools/demo.py`, twelve minutes on two cores.
+"""From nothing to a walking policy: `python tools/demo.py`.
 
 What it does not know goes to the training, for example `--trainer.max_time 00:00:02:00`.
 """

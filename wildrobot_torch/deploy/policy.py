@@ -129,8 +129,11 @@ def read_checkpoint(path: Path | str) -> ActorCheckpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise PolicyFileError(f"{path} is no readable checkpoint: {reason[0]}") from error
+        # torch explains at length how to switch its safe loader off, which is no remedy here.
+        raise PolicyFileError(
+            f"{path} is no readable checkpoint ({type(error).__name__}); give a .ckpt that "
+            "`wildrobot fit` wrote"
+        ) from error
     try:
         about = content["wildrobot"]
         actor = actor_from_hparams(content["actor"])

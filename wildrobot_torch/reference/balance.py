@@ -26,13 +26,13 @@ class BalanceConfig:
 
     roll_kp: float = 2.5
     """Stance hip roll per trunk roll [rad/rad]."""
-    roll_kd: float = 0.3
+    roll_kd: float = 0.25
     """Stance hip roll per roll rate [s]."""
     pitch_kp: float = 2.2
     """Stance hip pitch per trunk pitch [rad/rad]."""
     pitch_kd: float = 0.08
     """Stance hip pitch per pitch rate [s]."""
-    ankle: float = 0.55
+    ankle: float = 0.45
     """Stance ankle pitch per excess of forward speed [rad s/m]."""
     step: float = 0.13
     """Swing hip pitch per excess of forward speed [rad s/m]."""

@@ -50,8 +50,8 @@ def _walk_in_harness() -> WalkConfig:
     return WalkConfig(
         step_s=0.38,
         double_share=0.08,
-        clearance=0.034,
-        lean=0.136,
+        clearance=0.045,
+        lean=0.14,
         crouch=0.022,
         com_offset=0.014,
         zmp_back=-0.003,
@@ -59,7 +59,8 @@ def _walk_in_harness() -> WalkConfig:
         zmp_half_width=0.06,
         sway=0.8,
         swing_share=0.0,
-        heel_lift=0.4,
+        heel_lift=0.45,
+        margin=0.04,
     )
 
 
@@ -67,7 +68,7 @@ def _walk_in_harness() -> WalkConfig:
 class ReferenceConfig:
     """How reference is made from clips."""
 
-    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46)
     """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
     duration_s: float = 10.0
     """Length of each built-in clip [s]."""

@@ -33,7 +33,7 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 1.5
+    slip_weight: float = 2.0
     """Cost of each loaded foot's squared speed over the floor [s^2/m^2]."""
     turning_weight: float = 0.04
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""

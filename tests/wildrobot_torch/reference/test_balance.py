@@ -82,7 +82,9 @@ def test_balance_takes_load_off_the_harness(robot_model, robot):
     clip, config = walking_clip(robot, 0.2, 4.0), ReferenceConfig()
     shares = {}
     for name, balance in (("none", BalanceConfig(**NONE)), ("shipped", config.balance)):
-        env = LocomotionEnv(reference_env_config(replace(config.harness, torque_cap=4.0)), 1)
+        env = LocomotionEnv(
+            reference_env_config(replace(config.harness, torque_cap=4.0)), 1, num_threads=1
+        )
         rollout = follow(env, [Task(clip, 0)], robot_model, balance)[0]
         assert rollout.survival == 1.0
         shares[name] = measure(rollout.frames, robot)["torque_share_p95"]
