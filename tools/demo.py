@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def stages(out: Path, training: Sequence[str]) -> list[Stage]:
     """The five commands, writing below `out`; `training` is added to the second."""
     reference, policy = out / "reference.npz", out / "policy.onnx"
-    tracked = ["--track", str(CMU.resolve())] if CMU.is_dir() else []
+    # Fewer steps than usual: enough to complete the clips, and the demo is not to take long.
+    steps = "--reference.tracking.env_steps=2000000"
+    tracked = ["--track", str(CMU.resolve()), steps] if CMU.is_dir() else []
     overlays = [f"configs/{name}.yaml" for name in ("walking_amp", "laptop", "demo")]
     return [
         Stage(

@@ -22,6 +22,7 @@ from envs.task import LocomotionConfig
 from wildrobot_torch.evaluation import Scenario, load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.process import tune_process
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 _ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
@@ -261,6 +262,7 @@ class RolloutData(pl.LightningDataModule):
 
     def _start_collector(self) -> None:
         assert self.env is not None and self.trainer is not None, "setup comes first"
+        tune_process()
         module: Any = self.trainer.lightning_module
         collector = Collector(
             self.env,

@@ -11,6 +11,7 @@ import torch
 
 from envs.frames import projected_gravity, world_to_heading
 from envs.harness import HarnessConfig
+from wildrobot_torch.motion.clips import load_clip
 from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import Verdict, load_gates
@@ -145,6 +146,14 @@ def test_starting_late_follows_the_clip_from_there(robot, walk):
     late = generate([walk], robot, GATES, config)
     once = generate([walk], robot, GATES, replace(config, start_interval_s=0.0))
     assert late.windows > once.windows
+
+
+def test_a_captured_walk_passes_the_gates(robot, cmu_folder):
+    clip = load_clip(cmu_folder / "69_walk_forward_02.amc", robot)
+    walked = generate([clip], robot, GATES, ReferenceConfig(mirror=False))
+    assert walked.clips[0].survival == 1.0
+    assert walked.seconds_accepted > 1.0
+    assert walked.clips[0].torque_share <= 0.25
 
 
 def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
