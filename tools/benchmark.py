@@ -36,6 +36,7 @@ from envs.task import LocomotionConfig
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.module import WalkingModule
 from wildrobot_torch.ppo.networks import NetworkConfig
+from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.rollouts import RolloutData
 
 MEASURED = {
@@ -77,9 +78,10 @@ class Stepping:
     def environment(self) -> float:
         """Time [s] of the environment's next steps."""
         begin = time.perf_counter()
-        for action in self.actions:
-            self.root.set("action", action)
-            _, self.root = self.env.step_and_maybe_reset(self.root)
+        with one_torch_thread():
+            for action in self.actions:
+                self.root.set("action", action)
+                _, self.root = self.env.step_and_maybe_reset(self.root)
         return time.perf_counter() - begin
 
 

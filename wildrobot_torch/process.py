@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt, malloc.h
 _KEPT_BYTES = 32 << 20  # glibc takes no larger threshold on 64 bits
@@ -23,3 +27,18 @@ def tune_process() -> None:
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Within it torch computes on one thread, afterwards on as many as before.
+
+    Tensors of a control step are small: a second thread gains nothing on them, and while it waits
+    for work it takes a core from the physics.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

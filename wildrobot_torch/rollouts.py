@@ -22,7 +22,7 @@ from envs.task import LocomotionConfig
 from wildrobot_torch.evaluation import Scenario, load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
-from wildrobot_torch.process import tune_process
+from wildrobot_torch.process import one_torch_thread, tune_process
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 _ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
@@ -249,14 +249,8 @@ class RolloutData(pl.LightningDataModule):
             self._start_collector()
         assert self._iterator is not None
         begin = time.perf_counter()
-        # Tensors of a step are small: a second thread of torch gains nothing on them, and while it
-        # waits for work it takes a core from the physics.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_torch_thread():
             rollout = next(self._iterator)
-        finally:
-            torch.set_num_threads(threads)
         self.collect_s = time.perf_counter() - begin
         return rollout
 

@@ -63,7 +63,7 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         "--model.ppo.gamma", "0.97",
     )  # fmt: skip
     assert merged["run"]["env_steps"] == 3_000_000
-    assert merged["trainer"]["max_time"] == "00:00:08:00"
+    assert merged["trainer"]["max_time"] == "00:00:07:00"
     assert merged["model"]["ppo"]["gamma"] == 0.97
 
 

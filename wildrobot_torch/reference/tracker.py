@@ -21,6 +21,7 @@ from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.losses import adaptive_learning_rate, gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.ppo.update import make_samples, ppo_loss
+from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.rollout import Goal, Rollout, Task, perform
 from wildrobot_torch.reference.tracking import (
     ClipStates,
@@ -165,6 +166,7 @@ def _train(clips: ClipStates, config: TrackingConfig, progress: Progress) -> Pol
 
 
 @torch.no_grad()
+@one_torch_thread()
 def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
     """A rollout (E, T, ...) of the sampling policy."""
     steps = []
