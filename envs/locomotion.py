@@ -312,7 +312,7 @@ class LocomotionEnv(EnvBase):
         reward = weighted.sum(-1)
         self._return = self._return + reward
         observed = {
-            key: value.masked_fill(failed[:, None], 0.0) for key, value in self.observe(m).items()
+            key: value.masked_fill_(failed[:, None], 0.0) for key, value in self.observe(m).items()
         }
         metrics = {
             "episode_return": self._return,
