@@ -39,6 +39,8 @@ class RobotModel:
     robot: RobotSpec
     directory: Path
     """Folder it was loaded from."""
+    scene: str
+    """Name of the scene in it."""
 
 
 def load_robot(directory: Path | str = ROBOT_DIRECTORY, scene: str = "flat") -> RobotModel:
@@ -67,7 +69,7 @@ def load_robot(directory: Path | str = ROBOT_DIRECTORY, scene: str = "flat") -> 
         raise RobotDescriptionError(
             f"{path} does not compile: {' '.join(str(error).split())}"
         ) from error
-    return RobotModel(spec, model, build_robot(description, model), directory)
+    return RobotModel(spec, model, build_robot(description, model), directory, scene)
 
 
 def scene_names(directory: Path | str = ROBOT_DIRECTORY) -> tuple[str, ...]:

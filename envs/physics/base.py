@@ -8,6 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+MEASURE_CAPACITIES = "python tools/measure_capacities.py"
+"""The command that measures the room contacts need and writes it beside the robot."""
+
 
 @dataclass(frozen=True)
 class PhysicsState:
@@ -88,6 +91,14 @@ class PhysicsBackend(Protocol):
         """(num_envs,) int32 bit mask of what went wrong in the last step; see `HEALTH_BITS`."""
         ...
 
+    def capacity_overflow(self) -> tuple[str, ...]:
+        """Names of the capacities that were too small at any time since construction.
+
+        What did not fit was dropped, so nothing computed since can be trusted. Waits for the
+        device: ask once per rollout, not per step. Empty for engines that allocate as they go.
+        """
+        ...
+
     def snapshot(self) -> dict[str, Tensor]:
         """Everything a later step depends on, in memory of its own, for an exact resume."""
         ...
@@ -95,6 +106,40 @@ class PhysicsBackend(Protocol):
     def restore(self, snapshot: dict[str, Tensor]) -> None:
         """Put back what `snapshot` returned; the next step is the one that would have followed."""
         ...
+
+
+def require_capacities(backend: PhysicsBackend) -> None:
+    """Refuse to go on with physics in which contacts were dropped.
+
+    Raises:
+        PhysicsError: a capacity was too small; names it and the remedy.
+    """
+    names = backend.capacity_overflow()
+    if names:
+        raise PhysicsError(
+            f"the physics engine had too little room ({', '.join(names)}) and dropped what did not "
+            f"fit; measure again: {MEASURE_CAPACITIES}"
+        )
+
+
+SNAPSHOT_FIELDS = ("time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "xfrc_applied")
+"""Entries of a snapshot, (num_envs, ...) each: the same for all engines, so that one engine's state
+can be put into another."""
+
+
+def check_snapshot(snapshot: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a snapshot of other simulations.
+
+    Raises:
+        ValueError: an entry is missing or of another shape.
+    """
+    for name, shape in shapes.items():
+        saved = tuple(snapshot[name].shape) if name in snapshot else None
+        if saved != tuple(shape):
+            raise ValueError(
+                f"the saved simulation state has {name} of shape {saved}, this environment "
+                f"{tuple(shape)}; resume with the same num_envs and robot"
+            )
 
 
 HEALTH_BITS = {"nonfinite": 1, "engine": 2, "overflow": 4}

@@ -11,9 +11,7 @@ import torch
 from mujoco.batch import Batch, SimulationError
 from torch import Tensor
 
-from envs.physics.base import HEALTH_BITS, PhysicsState
-
-_STATE_FIELDS = ("time", "qpos", "qvel", "qacc_warmstart", "ctrl", "xfrc_applied")
+from envs.physics.base import HEALTH_BITS, SNAPSHOT_FIELDS, PhysicsState, check_snapshot
 
 
 def physical_cores() -> int:
@@ -55,7 +53,7 @@ class NativePhysics:
         self.device = torch.device("cpu")
         self.num_threads = min(num_threads or physical_cores(), num_envs)
         self._batch = Batch(model, num_envs, self.num_threads)
-        self._fields = {name: self._batch.bind(name) for name in _STATE_FIELDS}
+        self._fields = {name: self._batch.bind(name) for name in SNAPSHOT_FIELDS}
         self._sensordata = self._batch.bind("sensordata")
         self._failed = np.zeros(num_envs, dtype=bool)
         self._batch.forward()
@@ -112,20 +110,19 @@ class NativePhysics:
         bits |= np.where(self._failed, HEALTH_BITS["engine"], 0)
         return torch.from_numpy(bits.astype(np.int32))
 
+    def capacity_overflow(self) -> tuple[str, ...]:
+        """See `PhysicsBackend.capacity_overflow`; MuJoCo allocates as it goes."""
+        return ()
+
     def snapshot(self) -> dict[str, Tensor]:
         """See `PhysicsBackend.snapshot`; float64, so that a resume is exact."""
         return {name: torch.from_numpy(rows.copy()) for name, rows in self._fields.items()}
 
     def restore(self, snapshot: dict[str, Tensor]) -> None:
         """See `PhysicsBackend.restore`."""
+        check_snapshot(snapshot, {name: rows.shape for name, rows in self._fields.items()})
         for name, rows in self._fields.items():
-            if snapshot[name].shape != rows.shape:
-                raise ValueError(
-                    f"the saved simulation state has {name} of shape "
-                    f"{tuple(snapshot[name].shape)}, this environment {rows.shape}; "
-                    "resume with the same num_envs"
-                )
-            rows[:] = snapshot[name].numpy()
+            rows[:] = snapshot[name].cpu().numpy()
 
 
 def _float32(rows: np.ndarray) -> Tensor:

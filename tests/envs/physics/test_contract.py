@@ -11,10 +11,13 @@ import torch
 
 from envs.model import RobotModel
 from envs.physics.base import HEALTH_BITS, PhysicsBackend
+from envs.physics.capacities import Capacities
 from envs.physics.native import NativePhysics
+from envs.physics.warp import WarpPhysics
 
 ENGINES: dict[str, Callable[[mujoco.MjModel, int], PhysicsBackend]] = {
     "native": NativePhysics,
+    "warp-cpu": lambda model, num: WarpPhysics(model, num, Capacities(128, 64, 32), "cpu"),
 }
 NUM = 4
 
