@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -35,10 +34,13 @@ class CommandConfig:
             raise ValueError(f"command.resample_s is {self.resample_s} s; it must be positive")
 
 
-def sample_velocity(num: int, config: CommandConfig, generator: torch.Generator) -> Tensor:
-    """Forward velocities (num,) [m/s], drawn uniformly, some of them 0."""
-    device = generator.device
-    uniform = torch.rand(num, generator=generator, device=device)
-    velocity = config.velocity_min + uniform * (config.velocity_max - config.velocity_min)
-    standing = torch.rand(num, generator=generator, device=device) < config.standing_probability
-    return torch.where(standing, torch.zeros_like(velocity), velocity)
+def drawn_velocity(draws: Tensor, config: CommandConfig) -> Tensor:
+    """Forward velocities (E,) [m/s], uniform in their range, some of them 0.
+
+    Args:
+        draws: (2, E) random numbers in [0, 1): for the velocity, for standing.
+        config: range and share.
+    """
+    velocity = config.velocity_min + draws[0] * (config.velocity_max - config.velocity_min)
+    standing = draws[1] < config.standing_probability
+    return velocity.masked_fill(standing, 0.0)

@@ -30,7 +30,7 @@ class PushConfig:
 
 
 def push_force(
-    force: Tensor, remaining: Tensor, config: PushConfig, ctrl_dt: float, generator: torch.Generator
+    force: Tensor, remaining: Tensor, draws: Tensor, config: PushConfig, ctrl_dt: float
 ) -> tuple[Tensor, Tensor]:
     """Horizontal force of this step and the steps it goes on for.
 
@@ -40,16 +40,15 @@ def push_force(
     Args:
         force: (E, 2) force of the last step, world [N].
         remaining: (E,) steps the last push still acts, 0 for none.
+        draws: (3, E) random numbers in [0, 1): for the start, the direction, the size.
         config: size and timing.
         ctrl_dt: control step [s].
-        generator: source of randomness.
 
     Returns:
         force (E, 2) world [N], zero where no push acts, and remaining (E,).
     """
-    draw = torch.rand(3, force.shape[0], generator=generator, device=force.device)
-    starts = (remaining <= 0) & (draw[0] < ctrl_dt / config.interval_s)
-    angle, size = 2.0 * torch.pi * draw[1], config.force_max * draw[2]
+    starts = (remaining <= 0) & (draws[0] < ctrl_dt / config.interval_s)
+    angle, size = 2.0 * torch.pi * draws[1], config.force_max * draws[2]
     fresh = torch.stack([size * torch.cos(angle), size * torch.sin(angle)], dim=-1)
     steps = max(1, round(config.duration_s / ctrl_dt))
     remaining = torch.where(starts, torch.full_like(remaining, steps), remaining)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,33 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
 
-from envs.actions import action_to_ctrl, ctrl_to_action, filter_action
-from envs.commands import sample_velocity
-from envs.disturbances import push_force
-from envs.features import amp_layout, style_features
-from envs.frames import wrap_angle, yaw
+from envs.actions import ctrl_to_action
+from envs.episode import (
+    METRICS,
+    Episode,
+    Start,
+    Verdict,
+    act,
+    begin,
+    begin_seen,
+    judge,
+    observations,
+    start_at,
+    start_drawn,
+)
+from envs.features import amp_layout
+from envs.graph import recorded
 from envs.harness import harness_wrench
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.model import load_robot
-from envs.observations import (
-    critic_layout,
-    observation_layout,
-    observe,
-    observe_privileged,
-)
+from envs.observations import critic_layout, observation_layout
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
-from envs.rewards import RewardWeights, loaded_feet, reward_terms, weighted_terms
+from envs.rewards import RewardWeights, term_weights
 from envs.specs import action_spec, done_spec, observation_spec, reward_spec
-from envs.starts import StartStates, noisy_start
+from envs.starts import StartDraws, StartStates
 from envs.task import LocomotionConfig
-from envs.terminations import fallen
 
 
 class LocomotionEnv(EnvBase):
@@ -54,18 +61,6 @@ class LocomotionEnv(EnvBase):
     | terminated, truncated, done | (E, 1) bool | fallen; time is up; either |
     | next fallen | (E, 1) bool | harness mode only: ends recorded, not enforced |
     """
-
-    METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
-    _EPISODE_BUFFERS = (
-        "action",
-        "command",
-        "heading",
-        "steps",
-        "return",
-        "air_time",
-        "push",
-        "push_steps",
-    )
 
     def __init__(
         self,
@@ -94,7 +89,7 @@ class LocomotionEnv(EnvBase):
         """
         loaded = load_robot(scene=scene) if robot_dir is None else load_robot(robot_dir, scene)
         loaded.model.opt.timestep = config.sim_dt
-        self.backend = make_physics(physics, loaded.model, num_envs, num_threads)
+        self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
         super().__init__(device=device, batch_size=torch.Size([num_envs]))
         self.config = config
@@ -110,7 +105,7 @@ class LocomotionEnv(EnvBase):
             self.layouts, num_envs, device, config.harness is not None
         )
         self.action_spec = action_spec(self.robot.num_joints, num_envs, device)
-        self.reward_spec = reward_spec(self.term_names, self.METRICS, num_envs, device)
+        self.reward_spec = reward_spec(self.term_names, METRICS, num_envs, device)
         self.done_spec = done_spec(num_envs, device)
         self._generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
@@ -118,18 +113,26 @@ class LocomotionEnv(EnvBase):
         self._harness_target: tuple[Tensor, Tensor] | None = None
         self.harness_wrench = torch.zeros(num_envs, 6, device=device)
         self._set_seed(seed)
-        self._allocate()
+        self._episode = Episode.blank(num_envs, self.robot.num_joints, device)
+        self._record()
 
-    def _allocate(self) -> None:
-        num, device = self.num_envs, self.backend.device
-        self._action = torch.zeros(num, self.robot.num_joints, device=device)
-        self._command = torch.zeros(num, device=device)
-        self._heading = torch.zeros(num, device=device)
-        self._steps = torch.zeros(num, dtype=torch.long, device=device)
-        self._return = torch.zeros(num, device=device)
-        self._air_time = torch.zeros(num, 2, device=device)
-        self._push = torch.zeros(num, 2, device=device)
-        self._push_steps = torch.zeros(num, dtype=torch.long, device=device)
+    def _record(self) -> None:
+        """The pure parts of a step as they are called: recorded where that pays."""
+        config, device = self.config, self.backend.device
+        # Made from lists, so before the first step: in one they would be copied from the host.
+        factors, _ = term_weights(config.reward).to(device), self.robot.sensor_columns
+        task: dict[str, Any] = {"robot": self.robot, "config": config}
+        self._act = recorded(partial(act, **task), device)
+        self._judge = recorded(partial(judge, factors=factors, **task), device)
+        self._begin_seen = recorded(partial(begin_seen, **task), device)
+        if config.harness is not None:
+            self._support = recorded(partial(harness_wrench, config=config.harness), device)
+        self._record_start()
+
+    def _record_start(self) -> None:
+        """Apart from the rest, because the start states are in what is recorded."""
+        start = partial(start_drawn, robot=self.robot, config=self.config, starts=self._starts)
+        self._start_drawn = recorded(start, self.backend.device)
 
     def _set_seed(self, seed: int | None) -> None:
         self._generator.manual_seed(0 if seed is None else seed)
@@ -151,6 +154,7 @@ class LocomotionEnv(EnvBase):
             ValueError: shapes do not fit the robot, or the probability is not in [0, 1].
         """
         self._starts = StartStates.checked(qpos, qvel, velocity_command, probability, self.robot)
+        self._record_start()
 
     def set_commands(self, velocity: Tensor | None) -> None:
         """Hold fixed velocity commands (E,) [m/s] from now on; None draws them again."""
@@ -158,13 +162,15 @@ class LocomotionEnv(EnvBase):
             raise ValueError(
                 f"velocity commands have shape {tuple(velocity.shape)}, expected ({self.num_envs},)"
             )
-        self._fixed_command = None if velocity is None else velocity.to(self._command)
+        command = self._episode.command
+        self._fixed_command = None if velocity is None else velocity.to(command, copy=True)
         if self._fixed_command is not None:
-            self._command = self._fixed_command.clone()
+            self._episode = replace(self._episode, command=self._fixed_command)
 
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
-        self._begin(mask, qpos, qvel, self._command)
+        start = start_at(qpos, qvel, self._episode.command, self.robot, self.config)
+        self._episode = begin(self._episode, mask, start, self._placed(mask, start))
 
     def set_harness_targets(self, height: Tensor, quat: Tensor) -> None:
         """Root height (E,) [m] and orientation (E, 4) the harness holds from now on.
@@ -183,93 +189,63 @@ class LocomotionEnv(EnvBase):
     @property
     def velocity_command(self) -> Tensor:
         """Present commands (E,) [m/s]; a copy."""
-        return self._command.clone()
+        return self._episode.command.clone()
 
     def measure(self) -> Measurements:
         """Measured quantities of the present state."""
         return measure(self.backend.state(), self.robot)
 
+    def observe(self, m: Measurements) -> dict[str, Tensor]:
+        """Entries of `layouts` (E, ...) for measurements of the present state."""
+        return observations(m, self._episode, self.robot, self.config)
+
     # Episodes
 
-    def _begin(self, mask: Tensor, qpos: Tensor, qvel: Tensor, command: Tensor) -> PhysicsState:
-        """Start episodes of the masked simulations; returns the state of all."""
-        joints = qpos[:, self.robot.joint_qpos_adr]
-        action = ctrl_to_action(joints, self.robot, self.config.action)
-        ctrl = action_to_ctrl(action, self.robot, self.config.action)
-        self.backend.reset(mask, qpos, qvel, ctrl)
-        state = self.backend.state()
-        self._action = torch.where(mask[:, None], action, self._action)
-        self._command = torch.where(mask, command, self._command)
-        self._heading = torch.where(mask, yaw(state.qpos[:, 3:7]), self._heading)
-        self._steps = self._steps.masked_fill(mask, 0)
-        self._return = self._return.masked_fill(mask, 0.0)
-        self._air_time = self._air_time.masked_fill(mask[:, None], 0.0)
-        self._push_steps = self._push_steps.masked_fill(mask, 0)
-        return state
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self._generator, device=self.backend.device)
 
-    def _begin_drawn(self, mask: Tensor) -> PhysicsState:
-        command = sample_velocity(self.num_envs, self.config.command, self._generator)
-        qpos, qvel, command = noisy_start(
-            self.num_envs, self.robot, self.config.reset, self._starts, command, self._generator
-        )
-        if self._fixed_command is not None:
-            command = self._fixed_command
-        return self._begin(mask, qpos, qvel, command)
+    def _placed(self, mask: Tensor, start: Start) -> PhysicsState:
+        """Physics of all simulations, the masked ones at their start."""
+        self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
+        return self.backend.state()
+
+    def _restart(self, mask: Tensor) -> TensorDict:
+        """Begin episodes of the masked simulations at random; root of the next step."""
+        velocity_draws = self._uniform(2, self.num_envs)
+        draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
+        start = self._start_drawn(velocity_draws, draws, self._fixed_command)
+        state = self._placed(mask, start)
+        self._episode, observed = self._begin_seen(self._episode, mask, start, state)
+        off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
+        flags = {"done": off, "terminated": off.clone(), "truncated": off.clone()}
+        if self.config.harness is not None:
+            flags["fallen"] = off.clone()
+        return TensorDict({**observed, **flags}, batch_size=self.batch_size)
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
         if tensordict is not None and "_reset" in tensordict:
             mask = tensordict.get("_reset").reshape(self.num_envs).clone()
-        return self._root(self._begin_drawn(mask))
-
-    def _root(self, state: PhysicsState) -> TensorDict:
-        observed = self.observe(measure(state, self.robot))
-        off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
-        observed |= {"done": off, "terminated": off.clone(), "truncated": off.clone()}
-        if self.config.harness is not None:
-            observed["fallen"] = off.clone()
-        return TensorDict(observed, batch_size=self.batch_size)
-
-    def _heading_error(self, m: Measurements) -> Tensor:
-        return wrap_angle(m.yaw - self._heading)
-
-    def observe(self, m: Measurements) -> dict[str, Tensor]:
-        """Entries of `layouts` (E, ...) for measurements of the present state."""
-        observation = observe(
-            m,
-            self.robot,
-            self.config.observation,
-            self._action,
-            self._command,
-            self._heading_error(m),
-        )
-        return {
-            "observation": observation,
-            "critic_observation": observe_privileged(m, self.robot, observation),
-            "amp": style_features(m, self.robot),
-        }
+        return self._restart(mask)
 
     # Steps
 
     def _simulate(self, ctrl: Tensor) -> None:
         """One control step of physics under pushes and harness."""
-        config = self.config
+        config, root = self.config, self.robot.root_body
         xfrc = None
         if config.push.force_max > 0.0:
-            self._push, self._push_steps = push_force(
-                self._push, self._push_steps, config.push, config.ctrl_dt, self._generator
-            )
             xfrc = self._no_wrench()
-            xfrc[:, self.robot.root_body, :2] = self._push
+            xfrc[:, root, :2] = self._episode.push
         if config.harness is None or self._harness_target is None:
             self.backend.step(ctrl, xfrc, config.decimation)
             return
         updates = config.harness.updates_per_step
         total = torch.zeros_like(self.harness_wrench)
         for _ in range(updates):
-            wrench = harness_wrench(self.backend.state(), *self._harness_target, config.harness)
+            wrench = self._support(self.backend.state(), *self._harness_target)
             applied = self._no_wrench() if xfrc is None else xfrc.clone()
-            applied[:, self.robot.root_body] += wrench
+            applied[:, root] += wrench
             self.backend.step(ctrl, applied, config.decimation // updates)
             total += wrench / updates
         self.harness_wrench = total
@@ -278,74 +254,35 @@ class LocomotionEnv(EnvBase):
         bodies = self.backend.model.nbody
         return torch.zeros(self.num_envs, bodies, 6, device=self.backend.device)
 
-    def _advance(self, tensordict: TensorDictBase) -> TensorDict:
+    def _advance(self, action: Tensor) -> TensorDict:
         """One control step; what is before any reset."""
-        config, prev_action = self.config, self._action
-        self._action = filter_action(tensordict.get("action"), prev_action, config.action)
-        self._simulate(action_to_ctrl(self._action, self.robot, config.action))
-        state = self.backend.state()
-        failed = self.backend.health() != 0
-        self._steps = self._steps + 1
-
-        m = measure(state, self.robot)
-        fell = fallen(m, config.termination) | failed
-        terminated = torch.zeros_like(fell) if config.harness is not None else fell
-        truncated = (self._steps >= config.episode_steps) & ~terminated
-        if config.harness is not None:
-            truncated = torch.zeros_like(truncated)
-        heading_error = self._heading_error(m)
-        terms = reward_terms(
-            m,
-            self.robot,
-            config.reward,
-            action=self._action,
-            prev_action=prev_action,
-            velocity_command=self._command,
-            heading_error=heading_error,
-            air_time=self._air_time,
-            terminated=terminated,
+        prev_action, pushes = self._episode.action, self.config.push.force_max > 0.0
+        push_draws = self._uniform(3, self.num_envs) if pushes else None
+        self._episode, ctrl = self._act(self._episode, action, push_draws)
+        self._simulate(ctrl)
+        velocity_draws = self._uniform(2, self.num_envs) if self._fixed_command is None else None
+        self._episode, verdict = self._judge(
+            self._episode, prev_action, self.backend.state(), self.backend.health(), velocity_draws
         )
-        swing = ~loaded_feet(m, config.reward)
-        self._air_time = (self._air_time + config.ctrl_dt) * swing
-        # A simulation that failed ends here; its values are cut off so that no NaN gets further.
-        weighted = weighted_terms(terms, config.reward).masked_fill(failed[:, None], 0.0)
-        reward = weighted.sum(-1)
-        self._return = self._return + reward
-        observed = {
-            key: value.masked_fill_(failed[:, None], 0.0) for key, value in self.observe(m).items()
-        }
-        metrics = {
-            "episode_return": self._return,
-            "episode_length": self._steps.to(reward.dtype),
-            "velocity_error": (m.linvel_h[:, 0] - self._command).abs().masked_fill(failed, 0.0),
-            "physics_failure": failed.to(reward.dtype),
-        }
+        return self._told(verdict)
+
+    def _told(self, verdict: Verdict) -> TensorDict:
         values: dict[str, Any] = {
-            **observed,
-            "reward": reward[:, None],
-            "terms": _named(terms, weighted),
-            "metrics": _named(metrics, torch.stack(list(metrics.values()), dim=-1)),
-            "terminated": terminated[:, None],
-            "truncated": truncated[:, None],
-            "done": (terminated | truncated)[:, None],
+            **verdict.observed,
+            "reward": verdict.reward[:, None],
+            "terms": _named(self.term_names, verdict.terms),
+            "metrics": _named(METRICS, verdict.metrics),
+            "terminated": verdict.terminated[:, None],
+            "truncated": verdict.truncated[:, None],
+            "done": verdict.done[:, None],
         }
-        if config.harness is not None:
-            values["fallen"] = fell[:, None]
-        self._resample_commands()
+        if self.config.harness is not None:
+            values["fallen"] = verdict.fell[:, None]
         # Without `device`: naming it would cast each of the tensors, which are there already.
         return TensorDict(values, batch_size=self.batch_size)
 
-    def _resample_commands(self) -> None:
-        """Draw new commands where their time is up; they are seen from the next step's root on."""
-        if self._fixed_command is not None:
-            return
-        interval = round(self.config.command.resample_s / self.config.ctrl_dt)
-        due = (self._steps % interval) == 0
-        drawn = sample_velocity(self.num_envs, self.config.command, self._generator)
-        self._command = torch.where(due, drawn, self._command)
-
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        return self._advance(tensordict)
+        return self._advance(tensordict.get("action"))
 
     def step_and_maybe_reset(
         self, tensordict: TensorDictBase
@@ -355,16 +292,16 @@ class LocomotionEnv(EnvBase):
         Returns:
             The given tensordict with ("next", ...) filled, and the root of the next step.
         """
-        following = self._advance(tensordict)
+        following = self._advance(tensordict.get("action"))
         tensordict.set("next", following)
-        return tensordict, self._root(self._begin_drawn(following.get("done")[:, 0]))
+        return tensordict, self._restart(following.get("done")[:, 0])
 
     # Resume
 
     def get_sim_state(self) -> dict[str, Tensor]:
         """Everything the environment's future depends on, for an exact resume."""
         return {
-            **{key: getattr(self, f"_{key}") for key in self._EPISODE_BUFFERS},
+            **{_saved_as(f.name): getattr(self._episode, f.name) for f in fields(Episode)},
             "generator": self._generator.get_state(),
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
         }
@@ -379,9 +316,15 @@ class LocomotionEnv(EnvBase):
         self.backend.restore(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-        for key in self._EPISODE_BUFFERS:
-            setattr(self, f"_{key}", state[key].clone())
+        self._episode = Episode(
+            **{f.name: state[_saved_as(f.name)].clone() for f in fields(Episode)}
+        )
         self._generator.set_state(state["generator"])
+
+
+def _saved_as(field: str) -> str:
+    """Key of an episode's field in a saved state."""
+    return {"total": "return"}.get(field, field)
 
 
 def _named(names: Iterable[str], values: Tensor) -> TensorDict:

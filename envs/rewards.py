@@ -6,7 +6,7 @@ the state after the step.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -130,8 +130,10 @@ def swing_flexion(
         full: flexion at which the term is full [rad].
         swing: (E, 2) bool, feet in swing.
     """
-    columns = [robot.joint_names.index(f"{side}_{joint}") for side in ("left", "right")]
-    flexion = (robot.action_sign * (m.joint_pos - robot.joint_home))[:, columns]
+    flexion = robot.action_sign * (m.joint_pos - robot.joint_home)
+    # Not by a list of columns: that would upload it in every step.
+    left, right = (robot.joint_names.index(f"{side}_{joint}") for side in ("left", "right"))
+    flexion = torch.stack([flexion[:, left], flexion[:, right]], dim=-1)
     return ((flexion / full).clamp(0.0, 1.0) * swing).mean(-1)
 
 
@@ -213,11 +215,11 @@ def reward_terms(
     }
 
 
-def weighted_terms(terms: dict[str, Tensor], config: RewardConfig) -> Tensor:
-    """(E, K): each of the K terms (E,) times its weight and the common scale, in their order.
+def term_weights(config: RewardConfig) -> Tensor:
+    """(K,): factor of each term, its weight times the common scale, in `RewardWeights` order."""
+    return torch.tensor([config.scale * weight for weight in vars(config.weights).values()])
 
-    The reward is the sum over a row.
-    """
-    weights = asdict(config.weights)
-    values = torch.stack(list(terms.values()), dim=-1)
-    return values * values.new_tensor([config.scale * weights[name] for name in terms])
+
+def weighted_terms(terms: dict[str, Tensor], factors: Tensor) -> Tensor:
+    """(E, K): each of the K terms (E,) times its factor (K,); the reward is the sum over a row."""
+    return torch.stack([terms[name] for name in vars(RewardWeights())], dim=-1) * factors

@@ -73,43 +73,71 @@ class StartStates:
         )
 
 
+@dataclass(frozen=True)
+class StartDraws:
+    """Random numbers one start of all E simulations takes, in [0, 1) unless said otherwise."""
+
+    pick: Tensor | None
+    """(E,) long: which of the given states; None where none are given."""
+    given: Tensor | None
+    """(E,): whether it is one of them."""
+    joint_pos: Tensor
+    """(E, J)."""
+    velocity: Tensor
+    """(E, nv)."""
+
+    @classmethod
+    def from_generator(
+        cls, num: int, robot: RobotSpec, starts: StartStates | None, generator: torch.Generator
+    ) -> StartDraws:
+        """Draws for `num` simulations, on the robot's device."""
+        device = robot.home_qpos.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device)
+
+        pick = given = None
+        if starts is not None:
+            pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
+            given = uniform(num)
+        return cls(
+            pick, given, uniform(num, robot.num_joints), uniform(num, robot.home_qpos.shape[0] - 1)
+        )
+
+
 def noisy_start(
-    num: int,
+    draws: StartDraws,
     robot: RobotSpec,
     config: ResetConfig,
     starts: StartStates | None,
     velocity_command: Tensor,
-    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """State and command to begin an episode with.
 
     Args:
-        num: number of simulations E.
+        draws: random numbers for E simulations.
         robot: the robot; its home pose is the start where no given state is drawn.
         config: noise.
         starts: states that may be drawn, or None.
         velocity_command: (E,) [m/s], kept where the start is the home pose.
-        generator: source of randomness.
 
     Returns:
         qpos (E, nq), qvel (E, nv), velocity command (E,).
     """
-    device = robot.home_qpos.device
-    nq = robot.home_qpos.shape[0]
-    qpos = robot.home_qpos.expand(num, -1).clone()
-    qvel = torch.zeros(num, nq - 1, device=device)
+    qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
+    qvel = torch.zeros_like(draws.velocity)
     if starts is not None:
-        pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
-        given = torch.rand(num, generator=generator, device=device) < starts.probability
-        qpos = torch.where(given[:, None], starts.qpos[pick], qpos)
-        qvel = torch.where(given[:, None], starts.qvel[pick], qvel)
-        velocity_command = torch.where(given, starts.velocity_command[pick], velocity_command)
+        assert draws.pick is not None and draws.given is not None
+        given = draws.given < starts.probability
+        qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
+        qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
+        velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
 
-    def noise(columns: int, size: float) -> Tensor:
-        return size * (2.0 * torch.rand(num, columns, generator=generator, device=device) - 1.0)
+    def noise(draw: Tensor, size: float) -> Tensor:
+        return size * (2.0 * draw - 1.0)
 
-    joints = qpos[:, robot.joint_qpos_adr] + noise(robot.num_joints, config.joint_noise)
+    joints = qpos[:, robot.joint_qpos_adr] + noise(draws.joint_pos, config.joint_noise)
     qpos[:, robot.joint_qpos_adr] = torch.clamp(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
-    return qpos, qvel + noise(nq - 1, config.velocity_noise), velocity_command
+    return qpos, qvel + noise(draws.velocity, config.velocity_noise), velocity_command

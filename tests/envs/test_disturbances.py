@@ -14,7 +14,8 @@ def simulate(config: PushConfig, num: int, steps: int) -> torch.Tensor:
     force, remaining = torch.zeros(num, 2), torch.zeros(num, dtype=torch.long)
     forces = []
     for _ in range(steps):
-        force, remaining = push_force(force, remaining, config, 0.02, generator)
+        draws = torch.rand(3, num, generator=generator)
+        force, remaining = push_force(force, remaining, draws, config, 0.02)
         forces.append(force)
     return torch.stack(forces)
 

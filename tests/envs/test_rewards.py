@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from envs.measurements import Measurements
-from envs.rewards import RewardConfig, RewardWeights, reward_terms, weighted_terms
+from envs.rewards import (
+    RewardConfig,
+    RewardWeights,
+    reward_terms,
+    term_weights,
+    weighted_terms,
+)
 from envs.robot import RobotSpec
 
 
@@ -173,9 +179,14 @@ def test_fall_is_paid_once(standing: Measurements, robot: RobotSpec) -> None:
 
 def test_weights_sign_and_scale_the_terms() -> None:
     config = RewardConfig(weights=RewardWeights(forward=2.0, slip=-0.5), scale=0.1)
-    got = weighted_terms({"forward": torch.tensor([3.0]), "slip": torch.tensor([4.0])}, config)
-    assert got.shape == (1, 2)
-    assert got[0].tolist() == pytest.approx([0.6, -0.2])
+    values = dict.fromkeys(vars(config.weights), torch.zeros(1))
+    values |= {"slip": torch.tensor([4.0]), "forward": torch.tensor([3.0])}
+    got = weighted_terms(values, term_weights(config))
+    names = list(vars(config.weights))
+    assert got.shape == (1, len(names))
+    assert got[0, names.index("forward")].item() == pytest.approx(0.6)
+    assert got[0, names.index("slip")].item() == pytest.approx(-0.2)
+    assert got.sum().item() == pytest.approx(0.4)
 
 
 def test_refuses_a_width_of_zero() -> None:

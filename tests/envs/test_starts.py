@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from envs.robot import RobotSpec
-from envs.starts import ResetConfig, StartStates, noisy_start
+from envs.starts import ResetConfig, StartDraws, StartStates, noisy_start
 
 NUM = 512
 
@@ -14,8 +14,8 @@ NUM = 512
 def start(
     robot: RobotSpec, config: ResetConfig, starts: StartStates | None = None
 ) -> tuple[torch.Tensor, ...]:
-    command = torch.full((NUM,), 0.3)
-    return noisy_start(NUM, robot, config, starts, command, torch.Generator().manual_seed(0))
+    draws = StartDraws.from_generator(NUM, robot, starts, torch.Generator().manual_seed(0))
+    return noisy_start(draws, robot, config, starts, torch.full((NUM,), 0.3))
 
 
 def test_noise_stays_in_its_bounds_and_in_range(robot: RobotSpec) -> None:

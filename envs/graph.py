@@ -1,0 +1,133 @@
+"""Functions of tensors recorded once as a CUDA graph and replayed: hundreds of launches become one.
+
+What a graph reads and writes has fixed addresses. So inputs are copied into memory of the graph's
+own at every call and outputs copied out of it: nothing handed in or out is shared with it. All
+that is not an input is frozen as it was at the recording; `recorded` says what may be.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+Recorder = Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]
+
+
+def recorded(function: F, device: torch.device) -> F:
+    """The function to call in place of `function`: itself, or on a CUDA device its `Replay`.
+
+    Args:
+        function: a pure function whose positional arguments and result are tensors, None, or
+            tuples, dicts and dataclasses of them. Everything it uses besides must never change.
+        device: of all its tensors.
+    """
+    return Replay(function) if device.type == "cuda" else function  # type: ignore[return-value]
+
+
+def cuda_graph(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    """Result of `run`, and what computes it anew into the same memory; waits for the device."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # whatever loads or compiles at a first call
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    # Memory another library frees amid a recording, because its owner is collected, would end it.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = run()
+    finally:
+        if enabled:
+            gc.enable()
+    return result, graph.replay
+
+
+class Replay:
+    """A function of tensors that is recorded at its first call and replayed after that.
+
+    It is recorded again when an input has another shape, type or device than before, or is None in
+    place of a tensor.
+    """
+
+    def __init__(self, function: Callable[..., Any], record: Recorder = cuda_graph) -> None:
+        """Nothing is recorded yet; `function` is as `recorded` asks for."""
+        self._function, self._record = function, record
+        self._signature: tuple[Any, ...] | None = None
+        self._inputs: list[Tensor] = []
+        self._result: Any = None
+        self._replay: Callable[[], None] = lambda: None
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Any) -> Any:
+        """What the function returns, in memory of its own."""
+        leaves = list(_leaves(inputs))
+        given = [leaf for leaf in leaves if leaf is not None]
+        signature = tuple(
+            None if leaf is None else (leaf.shape, leaf.dtype, leaf.device) for leaf in leaves
+        )
+        if signature != self._signature:
+            self._signature = None  # nothing of the last recording is left should this one fail
+            self._prepare(inputs, given)
+            self._signature = signature
+        _copy(self._inputs, given)
+        self._replay()
+        results = [leaf for leaf in _leaves(self._result) if leaf is not None]
+        fresh = [torch.empty_like(leaf) for leaf in results]
+        _copy(fresh, results)
+        return _rebuilt(self._result, iter(fresh))
+
+    def _prepare(self, inputs: tuple[Any, ...], given: list[Tensor]) -> None:
+        # Made under inference mode, the graph's own memory could not be written outside of it.
+        with torch.inference_mode(False), torch.no_grad():
+            self._inputs = [torch.empty_like(leaf) for leaf in given]
+            _copy(self._inputs, given)
+            own = _rebuilt(inputs, iter(self._inputs))
+            self._result, self._replay = self._record(lambda: self._function(*own))
+
+
+def _copy(into: Iterable[Tensor], given: Iterable[Tensor]) -> None:
+    """Copy each tensor, in one launch per type."""
+    by_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for own, other in zip(into, given, strict=True):
+        pair = by_type.setdefault(own.dtype, ([], []))
+        pair[0].append(own)
+        pair[1].append(other)
+    for own, other in by_type.values():
+        torch._foreach_copy_(own, other)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _leaves(value: Any) -> Iterator[Tensor | None]:
+    """Tensors, and Nones in place of them, in order."""
+    if value is None or isinstance(value, Tensor):
+        yield value
+        return
+    for part in _parts(value):
+        yield from _leaves(part)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, tuple):
+        return value
+    return (value if isinstance(value, dict) else vars(value)).values()
+
+
+def _rebuilt(value: Any, leaves: Iterator[Tensor]) -> Any:
+    """`value` with its tensors replaced by `leaves`, in order."""
+    if value is None:
+        return None
+    if isinstance(value, Tensor):
+        return next(leaves)
+    if isinstance(value, tuple):
+        return tuple(_rebuilt(part, leaves) for part in value)
+    named = value if isinstance(value, dict) else vars(value)
+    rebuilt = {name: _rebuilt(part, leaves) for name, part in named.items()}
+    return type(value)(**rebuilt) if is_dataclass(value) else rebuilt
