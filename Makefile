@@ -7,7 +7,7 @@
 # Variables, as in `make train ARGS="--model.ppo.gamma 0.97"`:
 PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
-ARGS ?=#            more arguments for demo, reference, train, evaluate, play, export, benchmark, test
+ARGS ?=#            more arguments for the program that a target runs
 RECIPE ?= walking_amp laptop#  overlays in configs/ that `make train` uses, later ones win
 POLICY ?=#          checkpoint or ONNX file for evaluate, play and export
 
@@ -16,7 +16,7 @@ RUN := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo reference train evaluate play export benchmark \
+.PHONY: help install doctor demo reference train evaluate play export benchmark \
 	test check format format-check lint types imports clean
 
 help:  ## list the targets
@@ -35,6 +35,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): some minutes, once"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
+
+# Installs nothing: it looks at what is there.
+doctor:  ## what is here, what is missing, and the command that mends it
+	@$$(command -v $(RUN) || echo $(PYTHON)) -m wildrobot_torch doctor $(ARGS)
 
 demo: $(INSTALLED)  ## a walking policy from nothing, in about ten minutes on two cores
 	@$(RUN) tools/demo.py $(ARGS)

@@ -1,8 +1,20 @@
-"""Entry point of `python -m wildrobot_torch`."""
+"""Entry point of `wildrobot` and of `python -m wildrobot_torch`."""
 
 from __future__ import annotations
 
-from wildrobot_torch.cli import main
+import sys
+
+
+def main() -> int:
+    """Run the command line; the doctor without cli.py, whose imports may be what is missing."""
+    if sys.argv[1:2] == ["doctor"]:
+        from wildrobot_torch.doctor import main as doctor
+
+        return doctor(sys.argv[2:])
+    from wildrobot_torch.cli import main as train
+
+    return train()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -18,7 +18,7 @@ Array = np.ndarray
 PLATFORMS = ("egl", "osmesa")
 """Ways to a picture without a display, the faster first."""
 
-_PROBE = """
+PROBE = """
 import os
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size='.1'/></worldbody></mujoco>")
@@ -28,6 +28,7 @@ renderer = mujoco.Renderer(model, 16, 16)
 renderer.update_scene(data)
 os._exit(0 if renderer.render().any() else 1)  # at once: tearing OpenGL down may fail noisily
 """
+"""Program that ends with 0 where MUJOCO_GL draws."""
 
 
 @functools.cache
@@ -45,7 +46,7 @@ def available_platform() -> str | None:
         environment.pop("PYOPENGL_PLATFORM", None)
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _PROBE],
+                [sys.executable, "-c", PROBE],
                 env=environment,
                 capture_output=True,
                 timeout=60,
