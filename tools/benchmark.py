@@ -1,205 +1,114 @@
 """Speed of physics, environment, collection and training: `python tools/benchmark.py`.
 
-All are measured in turn in one run: their ratios hold even on a machine that is busy otherwise.
+Each number of robots is measured in a process of its own, so that its memory is its own. Exit code
+0; 1 when there is no result to trust, because a capacity of the engine overflowed or memory ran
+out; 2 for bad input.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
-import math
-import os
-import platform
-import statistics
+import multiprocessing
 import sys
-import time
-import warnings
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+# Behind the root comes this folder, for the processes that run the measurements.
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-import lightning.pytorch as pl
-import mujoco
-import torch
-from lightning.pytorch.callbacks import Callback
-from mujoco.batch import Batch
+from benchmark_report import markdown, surroundings
+from benchmark_speed import DoesNotFit, measure, start_up
 
-from envs.actions import action_to_ctrl, filter_action
-from envs.locomotion import LocomotionEnv
-from envs.physics.native import physical_cores
-from envs.task import LocomotionConfig
-from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.module import WalkingModule
-from wildrobot_torch.ppo.networks import NetworkConfig
-from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.rollouts import RolloutData
+from envs.physics.base import PhysicsError
+from envs.physics.engines import ENGINE_NAMES, resolve_engine
 
-MEASURED = {
-    "physics": "`mujoco.batch.Batch.step`, decimation and sensors included",
-    "environment": "`LocomotionEnv.step_and_maybe_reset` with random actions",
-    "collection": "TorchRL collector with the policy",
-    "training": "collection and update",
-}
-"""What is timed, from the inside out."""
+SWEEP = (1, 4, 16, 64, 256, 1024, 4096, 16384, 32768)
+"""Numbers of robots of `--envs sweep`; it ends early where memory does."""
+
+Result = TypeVar("Result")
 
 
-class Stepping:
-    """Physics alone, and the environment around it, from the same states with the same actions."""
-
-    def __init__(self, num_envs: int, num_steps: int, num_threads: int) -> None:
-        self.env = LocomotionEnv(LocomotionConfig(), num_envs, num_threads=num_threads)
-        self.batch = Batch(self.env.backend.model, num_envs, num_threads)
-        # As an untrained policy acts.
-        std = NetworkConfig().init_std
-        self.actions = std * torch.randn(num_steps, num_envs, self.env.robot.num_joints)
-        self.root = self.env.reset()
-
-    def physics(self) -> float:
-        """Time [s] of bare physics over the next steps of the environment, which stays."""
-        env = self.env
-        for name, rows in env.backend.snapshot().items():
-            self.batch.bind(name)[:] = rows.numpy()
-        filtered, targets = torch.zeros_like(self.actions[0]), []
-        for action in self.actions:
-            filtered = filter_action(action, filtered, env.config.action)
-            targets.append(action_to_ctrl(filtered, env.robot, env.config.action).double().numpy())
-        ctrl = self.batch.bind("ctrl")
-        begin = time.perf_counter()
-        for target in targets:
-            ctrl[:] = target
-            self.batch.step(nstep=env.config.decimation, stage=mujoco.mjtStage.mjSTAGE_VEL)
-        return time.perf_counter() - begin
-
-    def environment(self) -> float:
-        """Time [s] of the environment's next steps."""
-        begin = time.perf_counter()
-        with one_torch_thread():
-            for action in self.actions:
-                self.root.set("action", action)
-                _, self.root = self.env.step_and_maybe_reset(self.root)
-        return time.perf_counter() - begin
-
-
-class Rounds(Callback):
-    """Times each training iteration and, between two of them, physics and environment."""
-
-    def __init__(self, stepping: Stepping, number: int) -> None:
-        self.stepping, self.number = stepping, number
-        self.seconds: dict[str, list[float]] = {name: [] for name in MEASURED}
-        self._begin = 0.0
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """One round; the first iteration only warms up."""
-        if batch_idx > 0:
-            self.seconds["training"].append(time.perf_counter() - self._begin)
-            self.seconds["collection"].append(trainer.datamodule.collect_s)
-            # Where the training's robots are: upright and fallen ones differ in cost.
-            self.stepping.env.set_sim_state(trainer.datamodule.env.get_sim_state())
-            self.seconds["physics"].append(self.stepping.physics())
-            self.seconds["environment"].append(self.stepping.environment())
-            print(f"round {batch_idx} of {self.number}", file=sys.stderr, flush=True)
-        self._begin = time.perf_counter()
-
-
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Median times, ratios, and what they were measured on.
+def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
+    """What the function returns or raises, run in a new process.
 
     Raises:
-        ValueError: a reference that does not fit, or a number that is not positive.
+        DoesNotFit: the process was killed, as systems do when memory runs out.
     """
-    torch.manual_seed(0)
-    threads = physical_cores()
-    data = RolloutData(
-        num_envs=options.envs,
-        num_steps=options.steps,
-        num_threads=threads,
-        reference=options.reference,
-        iterations_per_epoch=options.rounds + 1,
-    )
-    module = WalkingModule(amp=None if options.reference is None else AMPConfig())
-    rounds = Rounds(Stepping(options.envs, options.steps, threads), options.rounds)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[rounds],
-    )
-    begin, busy, own = time.perf_counter(), _busy_seconds(), time.process_time()
-    trainer.fit(module, data)
-    elapsed, cores = time.perf_counter() - begin, os.cpu_count() or 1
-    others = (_busy_seconds() - busy - (time.process_time() - own)) / elapsed
-    return {
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise DoesNotFit(
+                "a process of the measurement ended early; unless it says why above, memory ran "
+                "out: use fewer robots (--envs)"
+            ) from None
+
+
+def benchmark(options: argparse.Namespace) -> dict[str, Any]:
+    """Results for each number of robots, and what they were measured on.
+
+    Raises:
+        ValueError: bad input.
+        PhysicsError: a capacity of the engine was too small, or its driver is too old.
+        DoesNotFit: memory ran out, at other numbers than those of a sweep.
+    """
+    engine = resolve_engine(options.physics)
+    if options.compile and engine == "native":
+        raise ValueError("--compile times Warp's kernels; physics native has none")
+    counts = SWEEP if options.envs == "sweep" else numbers(options.envs)
+    report: dict[str, Any] = {
         "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "machine": f"{platform.machine()}, {cores} cores, {threads} physics threads, "
-        f"{torch.get_num_threads()} torch threads",
-        "cores_free": None if math.isnan(others) else round(cores - max(others, 0.0), 1),
-        "envs": options.envs,
+        "physics": engine,
         "steps": options.steps,
         "rounds": options.rounds,
         "motion_prior": options.reference is not None,
-        "results": results(rounds.seconds, options.envs, options.steps),
-        "seconds": rounds.seconds,
+        "start_up": None,
+        "does_not_fit": None,
+        "blocks": [],
     }
+    if options.compile:
+        report["start_up"] = start_ups(engine, counts[0])
+    for num_envs in counts:
+        try:
+            report["blocks"].append(in_own_process(measure, options, num_envs))
+        except DoesNotFit as error:
+            if options.envs != "sweep" or not report["blocks"]:
+                raise
+            report["does_not_fit"] = str(error)
+            break
+    return report | surroundings(engine)
 
 
-def results(
-    seconds: dict[str, list[float]], num_envs: int, num_steps: int
-) -> dict[str, dict[str, float]]:
-    """Of each measured thing, from the times [s] of its rounds: medians over the rounds.
+def start_ups(engine: str, num_envs: int) -> dict[str, float]:
+    """Times [s] to an environment's first step: with an empty kernel cache and a filled one."""
+    with tempfile.TemporaryDirectory() as folder:
+        cold, cached = (in_own_process(start_up, engine, num_envs, folder) for _ in range(2))
+    return {"envs": num_envs, "cold_s": cold, "cached_s": cached}
 
-    `ratio` compares a thing with physics in the same round.
+
+def numbers(text: str) -> list[int]:
+    """Numbers of robots, as in "64,1024".
+
+    Raises:
+        ValueError: not such a list, or a number that is not positive.
     """
-    return {
-        name: {
-            "ms_per_step": 1e3 * statistics.median(times) / num_steps,
-            "env_steps_per_s": num_envs * num_steps / statistics.median(times),
-            "ratio": statistics.median(
-                physics / time for physics, time in zip(seconds["physics"], times, strict=True)
-            ),
-        }
-        for name, times in seconds.items()
-    }
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """Table of the results, with what they were measured on above it."""
-    free = "unknown" if report["cores_free"] is None else report["cores_free"]
-    prior = "with" if report["motion_prior"] else "without"
-    lines = [
-        f"{report['envs']} robots, {report['steps']} steps, median of {report['rounds']} "
-        f"interleaved rounds; update {prior} motion prior.",
-        f"{report['date']}, {report['machine']}; {free} cores free of other work meanwhile.",
-        "",
-        "| | ms per step of all robots | env steps/s | of physics |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name}: {MEASURED[name]} | {row['ms_per_step']:.1f} | {row['env_steps_per_s']:,.0f} "
-        f"| {row['ratio']:.0%} |"
-        for name, row in report["results"].items()
-    ]
-    return "\n".join(lines)
-
-
-def _busy_seconds() -> float:
-    """CPU time all processes of the machine have used [s]; NaN where the kernel does not tell."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return math.nan
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, stat.read_text().split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    try:
+        counts = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--envs is {text!r}; give numbers of robots, as in 1024 or 64,1024, or sweep"
+        ) from None
+    if min(counts) < 1:
+        raise ValueError(f"--envs is {text}; numbers of robots must be positive")
+    return counts
 
 
 def parser() -> argparse.ArgumentParser:
@@ -207,37 +116,49 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmark", description="Time physics, environment, collection and training."
     )
-    parser.add_argument("--envs", type=int, default=1024, help="robots (default: 1024)")
+    parser.add_argument(
+        "--physics", default="native", help=f"engine: {', '.join(ENGINE_NAMES)} (default: native)"
+    )
+    parser.add_argument(
+        "--envs",
+        default="1024",
+        help=f"robots, several numbers as in 64,1024, or sweep: {SWEEP[0]} to {SWEEP[-1]}, as "
+        "many as memory holds (default: 1024)",
+    )
     parser.add_argument("--steps", type=int, default=24, help="steps per round (default: 24)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
     parser.add_argument("--reference", help="reference file, to train with the motion prior")
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="time the start of a Warp engine too, with an empty kernel cache (about half a "
+        "minute) and with a filled one",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs/benchmark.json"),
-        help="file to write; the table goes beside it (default: runs/benchmark.json)",
+        help="file to write; the tables go beside it (default: runs/benchmark.json)",
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 2 for bad input."""
+    """Exit code of the tool; nothing is written unless it is 0."""
     options = parser().parse_args(arguments)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(lightning|torchrl|torch)\b.*")
     try:
-        for name in ("envs", "steps", "rounds"):
+        for name in ("steps", "rounds"):
             if getattr(options, name) < 1:
                 raise ValueError(f"--{name} is {getattr(options, name)}; it must be positive")
         if options.out.suffix != ".json":
             raise ValueError(f"--out is {options.out}; results are written as .json")
-        report = measure(options)
+        report = benchmark(options)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report, indent=2) + "\n")
         options.out.with_suffix(".md").write_text(markdown(report) + "\n")
-    except (ValueError, OSError) as error:
+    except (DoesNotFit, PhysicsError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError | OSError) else 1
     print(markdown(report))
     print(f"\nwrote {options.out} and {options.out.with_suffix('.md')}")
     return 0
