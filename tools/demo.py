@@ -38,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)"
     )
+    parser.add_argument(
+        "--physics",
+        default="native",
+        help="engine: native, warp, warp-cpu or auto (default: native)",
+    )
     return parser
 
 
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {out} is there already; give a new folder with --out", file=sys.stderr)
         return 2
     timings: list[tuple[str, float]] = []
-    for number, stage in enumerate(stages(out, training), start=1):
+    for number, stage in enumerate(stages(out, options.physics, training), start=1):
         command = stage.arguments()
         print(f"\n[{number}/5] {stage.name}\n$ python {shlex.join(command)}", flush=True)
         begin = time.perf_counter()
@@ -63,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def stages(out: Path, training: Sequence[str]) -> list[Stage]:
-    """The five commands, writing below `out`; `training` is added to the second."""
+def stages(out: Path, physics: str, training: Sequence[str]) -> list[Stage]:
+    """The five commands, writing below `out`, on an engine; `training` is added to the second."""
+    engine = ["--physics", physics]
     reference, policy = out / "reference.npz", out / "policy.onnx"
     # Fewer steps than usual: enough to complete the clips, and the demo is not to take long.
     steps = "--reference.tracking.env_steps=2000000"
@@ -73,14 +79,14 @@ def stages(out: Path, training: Sequence[str]) -> list[Stage]:
     return [
         Stage(
             "reference motion",
-            lambda: ["tools/make_reference.py", *tracked, "--out", str(reference)],
+            lambda: ["tools/make_reference.py", *engine, *tracked, "--out", str(reference)],
         ),
         Stage(
             "training",
             lambda: [
                 *("-m", "wildrobot_torch", "fit"),
                 *(word for overlay in overlays for word in ("--config", overlay)),
-                *("--data.reference", str(reference)),
+                *("--data.physics", physics, "--data.reference", str(reference)),
                 *("--run.folder", str(out), "--run.name", "training"),
                 *training,
             ],
@@ -88,7 +94,7 @@ def stages(out: Path, training: Sequence[str]) -> list[Stage]:
         Stage(
             "evaluation",
             lambda: [
-                *("tools/evaluate.py", str(best_checkpoint(out))),
+                *("tools/evaluate.py", str(best_checkpoint(out)), *engine),
                 *("--out", str(out / "evaluation")),
             ],
         ),
@@ -98,7 +104,7 @@ def stages(out: Path, training: Sequence[str]) -> list[Stage]:
         ),
         Stage(
             "film",
-            lambda: ["tools/play.py", str(policy), "--out", str(out / "walking.gif")],
+            lambda: ["tools/play.py", str(policy), *engine, "--out", str(out / "walking.gif")],
         ),
     ]
 

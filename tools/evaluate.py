@@ -1,6 +1,7 @@
 """Evaluate a policy: `python tools/evaluate.py runs/walking/checkpoints/best.ckpt`.
 
-Exit code 0; with --gate 1 when a limit of the scenario does not hold; 2 for bad input.
+Exit code 0; with --gate 1 when a limit of the scenario does not hold; 2 for bad input; 1 also where
+the physics cannot be trusted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from envs.locomotion import LocomotionEnv
+from envs.physics.base import PhysicsError
+from envs.physics.engines import resolve_engine
 from wildrobot_torch.deploy.policy import load_policy
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
 from wildrobot_torch.evaluation.metrics import METRICS
@@ -39,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-envs", type=int, help="robots side by side (default: one for each episode)"
     )
+    parser.add_argument(
+        "--physics",
+        default="native",
+        help="engine: native, warp, warp-cpu or auto (default: native)",
+    )
     parser.add_argument("--seed", type=int, help="of start noise and pushes (default: scenario's)")
     parser.add_argument(
         "--gate", action="store_true", help="exit with 1 when a limit of the scenario does not hold"
@@ -50,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the tool; nothing is written when it is 2."""
     options = parser().parse_args(arguments)
     try:
+        physics = resolve_engine(options.physics)
         scenario = load_scenario(options.scenario)
         if options.seed is not None:
             scenario = replace(scenario, seed=options.seed)
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"--num-envs {num_envs} does not divide the {scenario.episodes} episodes of "
                 f"scenario {scenario.name!r}"
             )
-        env = LocomotionEnv(scenario.task(policy.task), num_envs)
+        env = LocomotionEnv(scenario.task(policy.task), num_envs, physics=physics)
         policy.require(env.layouts["observation"], env.robot.digest)
         about = {
             "file": str(options.policy),
@@ -69,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         result = evaluate(policy, env, scenario)
         folder = options.out or options.policy.parent / "evaluation" / scenario.name
-        written = write_report(result, env.robot.to("cpu"), folder, about)
-    except (ValueError, OSError) as error:
+        written = write_report(result, env.robot.to("cpu"), folder, about, physics)
+    except (ValueError, OSError, PhysicsError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, PhysicsError) else 2
     print("\n".join(summary(result)))
     print(f"wrote {written[1]}")
     return 1 if options.gate and not result.passed else 0

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 from jsonargparse import ArgumentParser
 
 from envs.model import load_robot
+from envs.physics.base import PhysicsError
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.clips import load_clips
@@ -43,12 +44,21 @@ def parser() -> ArgumentParser:
     )
     parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
+    parser.add_argument(
+        "--physics",
+        default="native",
+        help="engine: native, warp, warp-cpu or auto (default: native)",
+    )
     parser.add_class_arguments(ReferenceConfig, "reference")
+    parser.link_arguments("physics", "reference.physics")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when a dataset was written; 2, and nothing written, otherwise."""
+    """0 when a dataset was written; otherwise nothing is.
+
+    2 for bad input, or when nothing was accepted; 1 where the physics cannot be trusted.
+    """
     options = parser().parse_args(arguments)
     try:
         config = parser().instantiate(options).reference
@@ -64,9 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         generation = generate(
             clips, robot, gates, config, tracked=tracked, progress=partial(print, flush=True)
         )
-    except ValueError as error:
+    except (ValueError, PhysicsError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, PhysicsError) else 2
     print(clip_table(generation))
     print(rejection_table(generation))
     if generation.dataset is None:

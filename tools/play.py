@@ -22,6 +22,7 @@ import torch
 from envs.disturbances import PushConfig
 from envs.locomotion import LocomotionEnv
 from envs.model import load_robot
+from envs.physics.base import PhysicsError
 from envs.task import LocomotionConfig
 from wildrobot_torch.deploy.policy import load_policy
 from wildrobot_torch.evaluation.policies import random_policy, zero_policy
@@ -42,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--clip", type=Path, help="motion clip to play without physics instead")
     parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s] (default: 0.3)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the film [s]")
+    parser.add_argument(
+        "--physics",
+        default="native",
+        help="engine: native, warp, warp-cpu or auto (default: native)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of start noise and random actions")
     parser.add_argument("--out", type=Path, help=".mp4, .gif or .png (default: runs/play.mp4)")
     parser.add_argument("--viewer", action="store_true", help="open a window though --out is given")
@@ -56,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool: 0, or 2 for bad input."""
+    """Exit code of the tool: 0, 2 for bad input, or 1 where the physics cannot be trusted."""
     options = parser().parse_args(arguments)
     display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     try:
@@ -70,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _view(options)
         else:
             print(_film(options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, PhysicsError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, PhysicsError) else 2
     return 0
 
 
@@ -81,7 +87,7 @@ def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, 
     loaded = None if options.policy else load_policy(options.policy_file)
     task = LocomotionConfig() if loaded is None else loaded.task
     task = replace(task, episode_length_s=seconds, push=PushConfig(), harness=None)
-    env = LocomotionEnv(task, 1, num_threads=1, seed=options.seed)
+    env = LocomotionEnv(task, 1, physics=options.physics, num_threads=1, seed=options.seed)
     if loaded is not None:
         loaded.require(env.layouts["observation"], env.robot.digest)
         return loaded, env

@@ -17,7 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import Logger
 
-PACKAGES = ("torch", "torchrl", "tensordict", "lightning", "mujoco", "numpy")
+PACKAGES = (
+    *("torch", "torchrl", "tensordict", "lightning", "numpy"),
+    *("mujoco", "mujoco-warp", "warp-lang"),
+)
 
 
 class RunDirectory(Callback):
@@ -27,7 +30,7 @@ class RunDirectory(Callback):
         """`config` is the YAML text that repeats the run; `loggers` write into `folder`."""
         self.folder, self.config, self.loggers = folder, config, loggers
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Write config.yaml, command.txt, environment.json and, in a git checkout, git.diff."""
         # Not before: a logger the trainer knows leaves files behind even when the start fails.
         trainer.loggers = self.loggers
@@ -44,6 +47,7 @@ class RunDirectory(Callback):
             "cpus": os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "physics": pl_module.data.engine,
             "packages": {name: _version(name) for name in PACKAGES},
             "commit": commit.strip() if commit else None,
         }
@@ -120,8 +124,15 @@ class Progress(Callback):
         self._begin: tuple[float, int] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Begin the clock."""
+        """Begin the clock; say so where the engine is none to train on."""
         self._begin = (time.monotonic(), pl_module.env_steps)
+        if pl_module.data.engine == "warp-cpu" and trainer.is_global_zero:
+            print(
+                "warning: physics 'warp-cpu' is for tests; it is 5 to 6 times slower than native "
+                "on one core, and uses no second one",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

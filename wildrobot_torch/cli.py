@@ -1,4 +1,4 @@
-"""Command line of the training: `python -m wildrobot_torch fit|validate|test`."""
+"""Command line of the training: `python -m wildrobot_torch fit|validate|test|doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -24,6 +24,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from envs.physics.base import PhysicsError
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.callbacks import Budget, Progress, RunDirectory
+from wildrobot_torch.doctor import main as doctor
 from wildrobot_torch.module import WalkingModule
 from wildrobot_torch.monitoring import TrainingDiverged
 from wildrobot_torch.rollouts import RolloutData
@@ -46,8 +47,9 @@ commands:
   fit            train; writes runs/<name>/<date>/
   validate       the evaluation made during training, of one checkpoint
   test           the evaluation a policy is accepted by
+  doctor         what is here, what is missing, and the command that mends it; --json
 
-options of every command:
+options of every other command:
   --config FILE  settings; several are merged, later ones win; configs/base.yaml comes first
   --ckpt_path F  checkpoint to resume or to look at
   --wandb NAME   log to this Weights & Biases project as well
@@ -83,8 +85,8 @@ class RunConfig:
 class TrainerConfig:
     """Where the training computes, and its time limit."""
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
-    """Device of networks and updates."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Device of networks and updates: auto is that of `data.physics`, and others are refused."""
     devices: int = 1
     """Processes, one per device, each with its own environments."""
     strategy: str = "auto"
@@ -207,6 +209,9 @@ class WalkingCLI(LightningCLI):
         """Trainer with loggers, checkpoints and our callbacks; nothing is written yet."""
         run: RunConfig = self._get(self.config_init, "run")
         options: TrainerConfig = self._get(self.config_init, "trainer")
+        data: RolloutData = self._get(self.config_init, "data")
+        if options.accelerator != "auto":
+            data.require_accelerator(options.accelerator)
         callbacks: list[Callback] = [Progress(run.env_steps, run.print_every_s)]
         if self.subcommand == "fit":
             folder = self._run_folder(run)
@@ -216,7 +221,7 @@ class WalkingCLI(LightningCLI):
                 *_checkpoints(folder / "checkpoints"),
             ]
         return pl.Trainer(
-            **asdict(options),
+            **asdict(replace(options, accelerator=data.accelerator)),
             callbacks=callbacks,
             logger=False,
             max_epochs=-1,
@@ -282,7 +287,8 @@ def _checkpoints(folder: Path) -> list[Callback]:
 
 def _quiet() -> None:
     """Silence notices of the frameworks that no user of this program can act on."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric", "torchrl"):
+    lightning = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators")
+    for name in (*lightning, "lightning.fabric", "torchrl"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for module in ("lightning", "torch", "torchrl", "tensordict", "jsonargparse"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
@@ -298,6 +304,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP)
         return 0
+    if arguments[0] == "doctor":
+        return doctor(arguments[1:])
     _quiet()
     # Reading the settings' docstrings takes longer than all the rest of the parsing.
     documented = any(text in ("-h", "--help") or text.endswith(".help") for text in arguments)

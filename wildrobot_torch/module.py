@@ -13,6 +13,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from envs.layout import Layout
+from envs.physics.base import require_capacities
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.discriminator import windows
 from wildrobot_torch.amp.prior import MotionPrior
@@ -44,8 +45,10 @@ class TrainingData(Protocol):
     layouts: dict[str, Layout]
     robot_digest: str
     env_config: dict[str, Any]
+    engine: str
     num_actions: int
     reference: ReferenceDataset | None
+    env: Any
     evaluation_env: Any
     collect_s: float
 
@@ -145,6 +148,7 @@ class WalkingModule(pl.LightningModule):
         """One PPO iteration on a rollout [E, T]."""
         begin = time.perf_counter()
         iteration = self.global_step + 1
+        require_capacities(self.data.env.backend)
         require_finite(batch, iteration)
         self.env_steps += batch.numel() * self.trainer.world_size
         following = batch.get("next")
@@ -296,6 +300,7 @@ class WalkingModule(pl.LightningModule):
             **{f"{_short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
             "robot_digest": data.robot_digest,
             "env_config": data.env_config,
+            "physics": data.engine,
             "env_steps": self.env_steps,
             "metrics": dict(self.evaluation),
         }
@@ -338,7 +343,9 @@ class WalkingModule(pl.LightningModule):
         self.evaluation = dict(about["metrics"])
         self._episodes.sums = list(training["episodes"])
         if self.prior is not None and training["replay"] is not None:
-            self.prior.replay.load_state_dict(training["replay"], self.device)
+            # The module itself is moved there only after this.
+            device = self.trainer.strategy.root_device
+            self.prior.replay.load_state_dict(training["replay"], device)
 
 
 def _short(name: str) -> str:

@@ -21,31 +21,29 @@ def require_finite(batch: TensorDictBase, iteration: int) -> None:
     Raises:
         TrainingDiverged: names tensor, iteration, environment, step and column.
     """
-    for key in GUARDED:
-        finite = torch.isfinite(batch.get(key))
-        if not bool(finite.all()):
-            env, step, column = (~finite).nonzero()[0].tolist()
-            name = key if isinstance(key, str) else " ".join(key)
-            value = float(batch.get(key)[env, step, column])
-            raise TrainingDiverged(
-                f"{name} is {value} in iteration {iteration} (environment {env}, step {step}, "
-                f"column {column})"
-            )
+    # One answer for all of them: on a GPU each question waits.
+    fine = torch.stack([torch.isfinite(batch.get(key)).all() for key in GUARDED]).tolist()
+    for key in (key for key, all_finite in zip(GUARDED, fine, strict=True) if not all_finite):
+        env, step, column = (~torch.isfinite(batch.get(key))).nonzero()[0].tolist()
+        name = key if isinstance(key, str) else " ".join(key)
+        value = float(batch.get(key)[env, step, column])
+        raise TrainingDiverged(
+            f"{name} is {value} in iteration {iteration} (environment {env}, step {step}, "
+            f"column {column})"
+        )
 
 
 def step_metrics(batch: TensorDictBase) -> dict[str, float]:
     """Means over a rollout [E, T] of reward, its terms and velocity error [m/s]; failures."""
     following = batch.get("next")
     metrics = following.get("metrics")
-    result = {
-        f"Episode_Reward/{name}": float(value.mean())
-        for name, value in following.get("terms").items()
+    values = {
+        **{f"Episode_Reward/{name}": x.mean() for name, x in following.get("terms").items()},
+        "Episode_Reward/total": following.get("reward").mean(),
+        "Metrics/velocity_error": metrics.get("velocity_error").mean(),
+        "Metrics/physics_failures": metrics.get("physics_failure").sum(),
     }
-    return result | {
-        "Episode_Reward/total": float(following.get("reward").mean()),
-        "Metrics/velocity_error": float(metrics.get("velocity_error").mean()),
-        "Metrics/physics_failures": float(metrics.get("physics_failure").sum()),
-    }
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
 
 
 class EpisodeMeans:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -15,15 +16,16 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.collectors import Collector
 
-from envs.commands import CommandConfig
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
+from envs.physics.engines import resolve_engine
 from envs.task import LocomotionConfig
 from wildrobot_torch.evaluation import Scenario, load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread, tune_process
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+from wildrobot_torch.reference.starts import commanded_starts
 
 _ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
 
@@ -124,7 +126,9 @@ class RolloutData(pl.LightningDataModule):
             env: the task.
             num_envs: robots simulated together.
             num_steps: control steps per rollout.
-            physics: engine: native.
+            physics: engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU, where the
+                networks then are, too), warp-cpu (the same on one CPU core, slow: for tests), auto
+                (warp where there is a GPU, otherwise native).
             num_threads: CPU threads of the native engine; null for all physical cores.
             reference: file of reference motion (tools/make_reference.py); null for none.
             reference_start_probability: share of the episodes that start in a reference state; read
@@ -134,6 +138,10 @@ class RolloutData(pl.LightningDataModule):
                 configs/evaluation, or a file.
             test: scenario of `test`.
             seed: of commands, starts and pushes; the run's seed.
+
+        Raises:
+            ValueError: a value out of its range, an engine that is unknown, or one without its
+                device.
         """
         super().__init__()
         for name, value in (
@@ -150,7 +158,8 @@ class RolloutData(pl.LightningDataModule):
             )
         self.config = env
         self.num_envs, self.num_steps = num_envs, num_steps
-        self.physics, self.num_threads = physics, num_threads
+        self.engine = resolve_engine(physics)
+        self.num_threads = num_threads
         self.reference_path = reference
         self.reference_start_probability = reference_start_probability
         self.iterations_per_epoch = iterations_per_epoch
@@ -175,9 +184,9 @@ class RolloutData(pl.LightningDataModule):
             self._evaluation_env = self._make_env(
                 scenario.task(self.config), scenario.episodes, scenario.seed
             )
+        self._require_one_device()
         if stage != "fit" or self.env is not None:
             return
-        self._require_one_device()
         rank = self.trainer.global_rank if self.trainer is not None else 0
         self.env = self._make_env(self.config, self.num_envs, self.seed + 1000 * rank)
         if self.reference_path is not None:
@@ -196,19 +205,34 @@ class RolloutData(pl.LightningDataModule):
                     self.reference_start_probability,
                 )
 
+    @property
+    def accelerator(self) -> Literal["cpu", "gpu"]:
+        """Lightning's name for where the engine computes, and so for where the networks are."""
+        return "gpu" if self.engine == "warp" else "cpu"
+
+    def require_accelerator(self, found: str) -> None:
+        """Refuse networks elsewhere than the engine: every step would copy to and fro.
+
+        Raises:
+            ValueError: `found`, Lightning's name for where they are, is not `accelerator`.
+        """
+        if found != self.accelerator:
+            raise ValueError(
+                f"physics {self.engine!r} computes on {self.accelerator}, the trainer on {found}; "
+                "leave --trainer.accelerator at auto"
+            )
+
     def _require_one_device(self) -> None:
-        """Refuse networks on another device than the engine: every step would copy to and fro."""
+        """Refuse a trainer on another device than the engine's."""
         assert self.trainer is not None
         engine, networks = self.evaluation_env.backend.device, self.trainer.strategy.root_device
-        if engine.type != networks.type:
-            raise ValueError(
-                f"physics {self.physics!r} computes on {engine.type}, the trainer on "
-                f"{networks.type}; set --trainer.accelerator {engine.type}"
-            )
+        self.require_accelerator("gpu" if networks.type == "cuda" else networks.type)
+        if (engine.index or 0) != (networks.index or 0):
+            raise ValueError(f"physics computes on {engine}, the trainer on {networks}")
 
     def _make_env(self, config: LocomotionConfig, num_envs: int, seed: int) -> LocomotionEnv:
         return LocomotionEnv(
-            config, num_envs, physics=self.physics, num_threads=self.num_threads, seed=seed
+            config, num_envs, physics=self.engine, num_threads=self.num_threads, seed=seed
         )
 
     @property
@@ -251,6 +275,9 @@ class RolloutData(pl.LightningDataModule):
         begin = time.perf_counter()
         with one_torch_thread():
             rollout = next(self._iterator)
+        if rollout.get("action").is_cuda:
+            # The update would wait for it anyway, and be charged with it.
+            torch.cuda.synchronize(rollout.get("action").device)
         self.collect_s = time.perf_counter() - begin
         return rollout
 
@@ -273,12 +300,14 @@ class RolloutData(pl.LightningDataModule):
         self.collector, self._iterator = collector, iter(collector)
         if self._saved is not None:
             # Last of all, because making networks and collectors draws random numbers.
-            self.env.set_sim_state(self._saved["simulation"])
+            saved, device = self._saved, self.env.backend.device
+            self.env.set_sim_state(_on_device(saved["simulation"], device))
             # The collector holds the root of its next step and offers no way to set it.
-            collector._carrier.update(
-                TensorDict(self._saved["carrier"], batch_size=[self.num_envs])
-            )
-            torch.set_rng_state(self._saved["rng"])
+            carrier = _on_device(saved["carrier"], device)
+            collector._carrier.update(TensorDict(carrier, batch_size=[self.num_envs]))
+            torch.set_rng_state(saved["rng"])
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(saved["cuda_rng"], device)
             self._saved = None
 
     def transfer_batch_to_device(
@@ -303,26 +332,42 @@ class RolloutData(pl.LightningDataModule):
     # Resume
 
     def state_dict(self) -> dict[str, Any]:
-        """Simulations, the next step's root and torch's random state; empty outside a fit."""
+        """Simulations, the next step's root and torch's random state; empty outside a fit.
+
+        All of it is on the CPU, so that a machine without a GPU can read it.
+        """
         if self.collector is None or self.env is None:
             return {}
-        carrier = self.collector._carrier
-        return {
+        carrier, device = self.collector._carrier, self.env.backend.device
+        state = {
+            "physics": self.engine,
             "num_envs": self.num_envs,
-            "simulation": self.env.get_sim_state(),
-            "carrier": {key: carrier.get(key).clone() for key in _ROOT_KEYS},
+            "simulation": _on_device(self.env.get_sim_state(), "cpu"),
+            "carrier": _on_device({key: carrier.get(key).clone() for key in _ROOT_KEYS}, "cpu"),
             "rng": torch.get_rng_state(),
         }
+        if device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(device)
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a saved state until the collector starts.
 
-        Other processes than the first start afresh: one process's state is saved.
+        Other processes than the first start afresh: one process's state is saved. So do all where
+        the engine has changed, for no engine can go on with another's simulations; a line says so.
 
         Raises:
             ValueError: it is of another number of environments.
         """
         if self.trainer is None or not self.trainer.is_global_zero or self.env is None:
+            return
+        saved_on = state_dict.get("physics", "native")  # at first there was no other
+        if saved_on != self.engine:
+            print(
+                f"note: the checkpoint's simulations ran on {saved_on}; on {self.engine} they "
+                "start afresh",
+                file=sys.stderr,
+            )
             return
         if state_dict["num_envs"] != self.num_envs:
             raise ValueError(
@@ -332,27 +377,9 @@ class RolloutData(pl.LightningDataModule):
         self._saved = state_dict
 
 
-def commanded_starts(
-    reference: ReferenceDataset, command: CommandConfig
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Reference start states whose velocity the task asks for: qpos, qvel, velocity command [m/s].
-
-    A state is left out where its segment's speed lies outside the commanded range, since no policy
-    is rewarded for it; those within 0.05 m/s of the range keep the nearest command.
-
-    Raises:
-        DatasetError: none is left.
-    """
-    qpos, qvel, velocity = reference.start_states()
-    low, high = command.velocity_min, command.velocity_max
-    nearest = velocity.clamp(low, high)
-    if command.standing_probability > 0.0:
-        nearest = torch.where(velocity.abs() <= (velocity - nearest).abs(), 0.0 * nearest, nearest)
-    keep = (velocity - nearest).abs() <= 0.05
-    if not bool(keep.any()):
-        raise DatasetError(
-            f"no reference segment walks at a commanded speed: data.env.command asks for {low} to "
-            f"{high} m/s, the reference has {float(velocity.min()):.2f} to "
-            f"{float(velocity.max()):.2f} m/s"
-        )
-    return qpos[keep], qvel[keep], nearest[keep]
+def _on_device(state: dict[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:
+    """The state on a device, but for states of generators (bytes), which torch wants on the CPU."""
+    return {
+        key: value if value.dtype == torch.uint8 else value.to(device)
+        for key, value in state.items()
+    }

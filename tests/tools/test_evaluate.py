@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from envs.observations import observation_layout
+from envs.physics.capacities import Capacities, read_capacities
 from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
 from wildrobot_torch.ppo.networks import Policy
@@ -67,7 +69,11 @@ def scenario(tmp_path: Path) -> Callable[[float], str]:
     return make
 
 
+@pytest.mark.parametrize(
+    "physics", ["native", "warp-cpu", pytest.param("warp", marks=pytest.mark.gpu)]
+)
 def test_a_report_is_written_and_summed_up(
+    physics: str,
     tool: ModuleType,
     checkpoint: Path,
     scenario: Callable[[float], str],
@@ -75,8 +81,10 @@ def test_a_report_is_written_and_summed_up(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "report"
-    assert tool.main([str(checkpoint), "--scenario", scenario(0.2), "--out", str(out)]) == 0
+    arguments = ["--scenario", scenario(0.2), "--out", str(out), "--physics", physics]
+    assert tool.main([str(checkpoint), *arguments]) == 0
     report = json.loads((out / "report.json").read_text())
+    assert report["environment"]["physics"] == physics
     assert report["passed"] is True
     assert report["policy"]["env_steps"] == 7
     assert len(report["policy"]["sha256"]) == 64
@@ -108,6 +116,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ([str(checkpoint), "--scenario", "runing"], "'runing' is unknown; allowed: quick"),
         ([str(checkpoint), *fine, "--num-envs", "3"], "3 does not divide the 4 episodes"),
         ([str(checkpoint), *fine, "--num-envs", "0"], "0 does not divide"),
+        ([str(checkpoint), *fine, "--physics", "wrap"], "'wrap'; allowed: native, warp"),
     ):
         assert tool.main(arguments) == 2
         captured = capsys.readouterr()
@@ -115,6 +124,26 @@ def test_bad_input_is_one_line_and_exit_code_2(
         assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
         assert words in captured.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "mine.yaml"]
+
+
+def test_physics_without_room_for_its_contacts_is_no_result(
+    tool: ModuleType,
+    checkpoint: Path,
+    scenario: Callable[[float], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def cramped(*arguments: Any) -> Capacities:
+        return replace(read_capacities(*arguments), nconmax=1)
+
+    monkeypatch.setattr("envs.physics.engines.read_capacities", cramped)
+    arguments = [str(checkpoint), "--scenario", scenario(0.2), "--physics", "warp-cpu"]
+    assert tool.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert "BROADPHASE" in captured.err and "tools/measure_capacities.py" in captured.err
+    assert not (tmp_path / "evaluation").exists()
 
 
 def test_a_policy_of_another_robot_is_refused(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from envs.features import amp_layout
+from envs.physics.capacities import read_capacities
 from wildrobot_torch.motion.clips import save_clip
 from wildrobot_torch.motion.synthesis import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -46,6 +48,27 @@ def test_it_reads_clips_from_a_folder(main, robot, tmp_path):
     assert ReferenceDataset.load(out, amp_layout(robot), robot.digest).segment_clip == ("quiet",)
 
 
+def test_it_runs_on_the_engine_asked_for(main, robot, tmp_path):
+    out = tmp_path / "standing.npz"
+    assert main([*standing(out), "--physics=warp-cpu"]) == 0
+    dataset = ReferenceDataset.load(out, amp_layout(robot), robot.digest)
+    assert dataset.duration_s == pytest.approx(1.5)
+    assert dataset.manifest["config"]["physics"] == "warp-cpu"
+    assert "physics warp-cpu" in out.with_suffix(".md").read_text()
+
+
+def test_physics_without_room_for_its_contacts_makes_nothing(main, tmp_path, monkeypatch, capsys):
+    def cramped(*arguments):
+        return replace(read_capacities(*arguments), nconmax=1)
+
+    monkeypatch.setattr("envs.physics.engines.read_capacities", cramped)
+    assert main([*standing(tmp_path / "none.npz"), "--physics=warp-cpu"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert "BROADPHASE" in error and "tools/measure_capacities.py" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_accepted_is_an_error_with_the_reasons(main, tmp_path, capsys):
     gates = tmp_path / "gates.yaml"
     gates.write_text(
@@ -68,6 +91,7 @@ def test_nothing_accepted_is_an_error_with_the_reasons(main, tmp_path, capsys):
         (["--gates=nowhere.yaml"], "nowhere.yaml"),
         (["--out=walking.pt"], "saved as .npz"),
         (["--reference.segments.stride=0"], "segments.stride is 0"),
+        (["--physics=wrap"], "physics is 'wrap'; allowed: native, warp"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(

@@ -32,12 +32,13 @@ def _no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
 
 
+@pytest.mark.parametrize("physics", ["native", "warp-cpu"])
 def test_a_policy_becomes_a_film(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    physics: str, tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "stand.gif"
     arguments = ["--policy", "zero", "--seconds", "0.4", "--velocity", "0.2", "--out", str(out)]
-    assert tool.main([*arguments, *SMALL]) == 0
+    assert tool.main([*arguments, "--physics", physics, *SMALL]) == 0
     with Image.open(out) as film:
         assert film.size == (64, 64)
         assert len(list(ImageSequence.Iterator(film))) == 10
@@ -75,6 +76,7 @@ def test_a_clip_becomes_a_film(
         (["--policy", "zero", "--seconds", "0"], "--seconds is 0.0; allowed"),
         (["--policy", "zero", "--velocity", "nan"], "--velocity is nan; allowed"),
         (["--policy", "zero", "--viewer"], "--viewer needs a display"),
+        (["--policy", "zero", "--physics", "wrap"], "'wrap'; allowed: native, warp"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from wildrobot_torch.amp.config import AMPConfig
@@ -12,6 +14,9 @@ from wildrobot_torch.cli import main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OVERLAYS = ("walking", "standing", "walking_amp", "laptop", "gpu", "demo")
+
+
+WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
 
 def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -77,7 +82,17 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         (["--model.ppo.gamma", "1.5"], "ppo.gamma is 1.5; allowed: 0 to 1", None),
         (["--data.num_envs", "0"], "data.num_envs is 0", None),
         (["--data.env.sim_dt", "0.003"], "integer multiple", None),
-        (["--data.physics", "imaginary"], "physics is 'imaginary'; allowed: native", None),
+        (
+            ["--data.physics", "imaginary"],
+            "physics is 'imaginary'; allowed: native, warp, warp-cpu, auto",
+            None,
+        ),
+        pytest.param(["--data.physics", "warp"], "use native", None, marks=WITHOUT_GPU),
+        (
+            ["--data.physics", "native", "--trainer.accelerator", "gpu"],
+            "physics 'native' computes on cpu, the trainer on gpu",
+            None,
+        ),
         (["--data.evaluation", "nowhere"], "scenario 'nowhere' is unknown", None),
         (["--data.reference", "nowhere.npz"], "nowhere.npz: no such file", None),
         (["--model.amp", "{}"], "needs reference motion", None),
@@ -102,6 +117,21 @@ def test_requests_that_cannot_be_met_end_in_one_line_and_code_2(
     assert lines[0].startswith("error: ")
     assert message in lines[0]
     assert lines[1:] == ([hint] if hint else [])
+    assert not runs.exists()
+
+
+def test_an_engine_that_is_not_installed_is_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "mujoco_warp", None)
+    monkeypatch.delitem(sys.modules, "envs.physics.warp", raising=False)
+    runs = tmp_path / "runs"
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--data.physics", "warp-cpu", "--run.folder", str(runs)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: physics is 'warp-cpu'") and "\n" not in error
+    assert "pip install -e '.[warp]'" in error
     assert not runs.exists()
 
 

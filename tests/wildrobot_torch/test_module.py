@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
+from envs.physics.capacities import Capacities, read_capacities
 from envs.task import LocomotionConfig
 from wildrobot_torch.cli import main
 from wildrobot_torch.ppo.networks import actor_from_hparams
@@ -142,8 +145,12 @@ def test_a_resumed_training_equals_one_that_never_stopped(
     part = _fit(files, tmp_path / "part", first, amp=amp)
     last = str(part / "checkpoints" / "last.ckpt")
     resumed = _load(_fit(files, tmp_path / "part", 4, "--ckpt_path", last, amp=amp))
+    _require_same_training(whole, resumed)
+
+
+def _require_same_training(whole: dict[str, Any], other: dict[str, Any]) -> None:
     for key in ("state_dict", "optimizer_states", "RolloutData", "training", "global_step"):
-        expected, found = _flat(whole[key]), _flat(resumed[key])
+        expected, found = _flat(whole[key]), _flat(other[key])
         assert expected.keys() == found.keys()
         for name, value in expected.items():
             same = (
@@ -152,6 +159,99 @@ def test_a_resumed_training_equals_one_that_never_stopped(
                 else value == found[name]
             )
             assert same, f"{key}{name} differs"
+
+
+WARP = ("--data.physics", "warp-cpu")
+
+
+@pytest.fixture(scope="module")
+def warp_trained(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a training of two iterations on MuJoCo Warp."""
+    return _fit(files, tmp_path_factory.mktemp("warp"), 2, *WARP)
+
+
+def test_another_engine_is_one_setting(files: Path, warp_trained: Path):
+    checkpoint = _load(warp_trained)
+    assert checkpoint["wildrobot"]["physics"] == "warp-cpu"
+    assert checkpoint["global_step"] == 2
+    environment = json.loads((warp_trained / "environment.json").read_text())
+    assert environment["physics"] == "warp-cpu"
+    assert environment["packages"]["mujoco-warp"] is not None
+    table = np.genfromtxt(warp_trained / "metrics.csv", delimiter=",", names=True)
+    assert set(table["step"]) == {ENVS * STEPS, 2 * ENVS * STEPS}
+
+
+def test_a_training_resumed_on_warp_equals_one_that_never_stopped(
+    files: Path, warp_trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    whole = _load(_fit(files, tmp_path / "whole", 3, *WARP))
+    last = str(warp_trained / "checkpoints" / "last.ckpt")
+    capsys.readouterr()
+    resumed = _load(_fit(files, tmp_path / "part", 3, *WARP, "--ckpt_path", last))
+    _require_same_training(whole, resumed)
+    # Once: that this engine is none to train on.
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: physics 'warp-cpu' is for tests")
+
+
+def test_a_training_goes_on_with_another_engine_and_fresh_simulations(
+    files: Path, warp_trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    last = str(warp_trained / "checkpoints" / "last.ckpt")
+    more = ("--ckpt_path", last, "--data.num_envs", str(2 * ENVS))
+    resumed = _load(_fit(files, tmp_path, 4, *more))
+    assert "ran on warp-cpu; on native they start afresh" in capsys.readouterr().err
+    assert resumed["wildrobot"]["physics"] == "native"
+    assert resumed["wildrobot"]["env_steps"] == 4 * ENVS * STEPS
+    assert resumed["global_step"] == 3
+    assert resumed["RolloutData"]["num_envs"] == 2 * ENVS
+
+
+@pytest.fixture
+def cramped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for one contact per robot: standing takes more."""
+
+    def read(*arguments: Any) -> Capacities:
+        return replace(read_capacities(*arguments), nconmax=1)
+
+    monkeypatch.setattr("envs.physics.engines.read_capacities", read)
+
+
+@pytest.mark.usefixtures("cramped")
+def test_physics_without_room_for_its_contacts_ends_the_training(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        _fit(files, tmp_path, 2, *WARP, amp=False)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and "BROADPHASE" in error
+    assert "python tools/measure_capacities.py" in error
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+def test_auto_is_the_engine_of_this_machine(files: Path, tmp_path: Path):
+    checkpoint = _load(_fit(files, tmp_path, 1, "--data.physics", "auto", amp=False))
+    here = "warp" if torch.cuda.is_available() else "native"
+    assert checkpoint["wildrobot"]["physics"] == here
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_gpu_is_resumed_there_and_elsewhere(files: Path, tmp_path: Path):
+    gpu = ("--data.physics", "warp")
+    first = _fit(files, tmp_path, 2, *gpu)
+    last = str(first / "checkpoints" / "last.ckpt")
+    checkpoint = _load(first)
+    assert all(value.is_cuda for value in checkpoint["state_dict"].values())
+    assert not any(value.is_cuda for value in checkpoint["RolloutData"]["simulation"].values())
+    for physics in ("warp", "native"):
+        resumed = _load(
+            _fit(files, tmp_path / physics, 4, "--data.physics", physics, "--ckpt_path", last)
+        )
+        assert resumed["global_step"] == 4
+        assert resumed["wildrobot"]["physics"] == physics
+    config = ["--config", str(first / "config.yaml"), "--data.physics", "native"]
+    assert main(["validate", *config, "--ckpt_path", last]) == 0
 
 
 def test_training_moves_every_network(files: Path, tmp_path: Path):

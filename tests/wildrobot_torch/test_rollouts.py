@@ -1,4 +1,4 @@
-"""wildrobot_torch.rollouts: what a rollout holds, and which start states are asked for."""
+"""wildrobot_torch.rollouts: what a rollout holds, and how it goes on after a restart."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from envs.commands import CommandConfig
-from envs.layout import Field, Layout
 from wildrobot_torch.ppo.networks import Policy
-from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.rollouts import RolloutData, Rollouts, SamplingActor, commanded_starts
+from wildrobot_torch.rollouts import RolloutData, Rollouts, SamplingActor
 
 
 @pytest.fixture
@@ -94,44 +91,3 @@ def test_the_actor_writes_the_same_keys_always():
     actor = SamplingActor(Policy(4, 2, hidden=(8,)))
     td = actor(TensorDict({"observation": torch.zeros(3, 4)}, batch_size=[3]))
     assert set(td.keys()) == {"observation", *actor.out_keys}
-
-
-def _reference(*speeds: float) -> ReferenceDataset:
-    count, length = len(speeds), 30
-    return ReferenceDataset(
-        amp=torch.zeros(count * length, 1),
-        qpos=torch.arange(count).repeat_interleave(length)[:, None].expand(-1, 9).float(),
-        qvel=torch.zeros(count * length, 8),
-        segment_start=torch.arange(count) * length,
-        segment_length=torch.full((count,), length),
-        segment_weight=torch.ones(count),
-        segment_velocity=torch.tensor(speeds),
-        segment_clip=("clip",) * count,
-        segment_tier=("assisted",) * count,
-        ctrl_dt=0.02,
-        amp_layout=Layout("amp", (Field("value", 1, "1", "none", "a value"),)),
-        robot_digest="",
-        manifest={},
-    )
-
-
-def test_reference_starts_are_those_whose_speed_is_asked_for():
-    reference = _reference(0.0, 0.17, 0.3, 0.9)
-    command = CommandConfig(velocity_min=0.2, velocity_max=0.4)
-    qpos, qvel, velocity = commanded_starts(reference, command)
-    # 0.17 is near enough to be asked for 0.2; standing and 0.9 m/s are never asked for.
-    assert set(qpos[:, 5].tolist()) == {1.0, 2.0}
-    assert velocity.unique().tolist() == pytest.approx([0.2, 0.3])
-    assert len(qpos) == len(qvel) == len(velocity)
-
-
-def test_standing_starts_belong_where_standing_is_asked_for():
-    command = CommandConfig(velocity_min=0.2, velocity_max=0.4, standing_probability=0.1)
-    qpos, _, velocity = commanded_starts(_reference(0.01, 0.3), command)
-    assert set(qpos[:, 5].tolist()) == {0.0, 1.0}
-    assert velocity[qpos[:, 5] == 0.0].unique().tolist() == [0.0]
-
-
-def test_a_reference_with_no_commanded_speed_is_refused():
-    with pytest.raises(DatasetError, match=r"asks for 0\.2 to 0\.4 m/s.*0\.90 to 0\.90"):
-        commanded_starts(_reference(0.9), CommandConfig(velocity_min=0.2, velocity_max=0.4))

@@ -16,6 +16,7 @@ from wildrobot_torch.evaluation.plots import write_plots
 from wildrobot_torch.evaluation.result import EvaluationResult
 
 PACKAGES = ("torch", "torchrl", "tensordict", "mujoco", "numpy")
+WARP_PACKAGES = ("mujoco-warp", "warp-lang")
 PER_COMMAND = (
     "fall_rate",
     "velocity",
@@ -32,24 +33,29 @@ PER_COMMAND = (
 """Columns of the table per command; report.json holds all."""
 
 
-def environment(robot: RobotSpec) -> dict[str, Any]:
-    """What the numbers depend on besides policy and scenario: robot and versions."""
+def environment(robot: RobotSpec, physics: str) -> dict[str, Any]:
+    """What the numbers depend on besides policy and scenario: engine, robot and versions."""
+    packages = PACKAGES if physics == "native" else (*PACKAGES, *WARP_PACKAGES)
     return {
+        "physics": physics,
         "robot": robot.name,
         "robot_digest": robot.digest,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in packages},
     }
 
 
-def as_dict(result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any]) -> dict[str, Any]:
+def as_dict(
+    result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any], physics: str
+) -> dict[str, Any]:
     """The evaluation as JSON values; undefined metrics are null.
 
     Args:
         result: the evaluation.
         robot: the robot it ran on.
         about: what the policy is (file, checksum, training steps), in the caller's words.
+        physics: name of the engine that simulated it.
     """
     scenario = result.scenario
     return {
@@ -81,11 +87,13 @@ def as_dict(result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any]
         "per_command": [
             {name: _null(value) for name, value in row.items()} for row in result.per_command
         ],
-        "environment": environment(robot),
+        "environment": environment(robot, physics),
     }
 
 
-def markdown(result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any]) -> str:
+def markdown(
+    result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any], physics: str
+) -> str:
     """The evaluation as a page: verdict, metrics with units and limits, commands, environment."""
     scenario = result.scenario
     judged = {verdict.metric: verdict for verdict in result.verdicts}
@@ -114,17 +122,22 @@ def markdown(result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any
         cells = [number(row[name]) for name in PER_COMMAND]
         lines.append(f"| {row['command']:g} | {row['episodes']:.0f} | " + " | ".join(cells) + " |")
     lines += ["", "## Policy and environment", "", "| what | value |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in {**about, **environment(robot)}.items()]
+    dependencies = {**about, **environment(robot, physics)}
+    lines += [f"| {key} | {value} |" for key, value in dependencies.items()]
     return "\n".join(lines) + "\n"
 
 
 def write_report(
-    result: EvaluationResult, robot: RobotSpec, folder: Path, about: Mapping[str, Any]
+    result: EvaluationResult,
+    robot: RobotSpec,
+    folder: Path,
+    about: Mapping[str, Any],
+    physics: str,
 ) -> list[Path]:
     """Write report.json, report.md and plots/*.png into `folder`; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(as_dict(result, robot, about), indent=2, allow_nan=False)
-    page = markdown(result, robot, about)
+    content = json.dumps(as_dict(result, robot, about, physics), indent=2, allow_nan=False)
+    page = markdown(result, robot, about, physics)
     plots = write_plots(result, robot, folder / "plots")
     pictures = "".join(f"\n![{path.stem}](plots/{path.name})\n" for path in plots)
     (folder / "report.json").write_text(content + "\n", encoding="utf-8")

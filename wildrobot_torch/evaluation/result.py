@@ -69,6 +69,7 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
         ScenarioError: E does not divide the number of episodes, or the environment's pushes are not
             the scenario's.
         ValueError: see `record`.
+        PhysicsError: likewise.
     """
     num, episodes = env.num_envs, scenario.episodes
     if episodes % num:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.frames import world_to_heading, yaw
 from envs.locomotion import LocomotionEnv
+from envs.physics.base import require_capacities
 from envs.robot import RobotSpec
 
 PolicyFunction = Callable[[Tensor], Tensor]
@@ -133,6 +134,7 @@ def record(
     Raises:
         ValueError: the environment has a harness or shorter episodes, or the policy returns another
             shape or a number that is not finite.
+        PhysicsError: the engine dropped contacts for want of room.
     """
     config, robot, num = env.config, env.robot, env.num_envs
     if config.harness is not None:
@@ -147,9 +149,11 @@ def record(
     env.set_start_states(home[:1], still[:1], command[:1], probability=0.0)
     env.set_commands(command)
     try:
-        return _record(policy, env, command, num_steps, home, still)
+        recording = _record(policy, env, command, num_steps, home, still)
     finally:
         env.set_commands(None)
+    require_capacities(env.backend)
+    return recording
 
 
 def _record(

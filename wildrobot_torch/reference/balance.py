@@ -48,7 +48,8 @@ def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
     missing = [name for name in names if name not in robot.joint_names]
     if missing:
         raise ValueError(f"balance needs joints {missing}; robot {robot.name} lacks them")
-    return torch.tensor([robot.joint_names.index(name) for name in names])
+    index = [robot.joint_names.index(name) for name in names]
+    return torch.tensor(index, device=robot.home_qpos.device)
 
 
 def balance_offsets(

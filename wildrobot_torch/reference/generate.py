@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from envs.features import amp_layout
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.model import load_robot
+from envs.physics.engines import resolve_engine
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import mirror
 from wildrobot_torch.motion.clip import Clip, clip_states
@@ -68,6 +69,9 @@ def _walk_in_harness() -> WalkConfig:
 class ReferenceConfig:
     """How reference is made from clips."""
 
+    physics: str = "native"
+    """Engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU), warp-cpu (the same on
+    one CPU core, slow: for tests), auto (warp where there is a GPU, otherwise native)."""
     speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46)
     """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
     duration_s: float = 10.0
@@ -172,20 +176,24 @@ def generate(
         progress: called with a line now and then while the tracking policy is trained.
 
     Raises:
-        ValueError: there are no clips, or one is too short to be judged.
+        ValueError: there are no clips, one is too short to be judged, or the engine is unknown or
+            without its device.
+        PhysicsError: the engine dropped contacts for want of room.
     """
+    config = replace(config, physics=resolve_engine(config.physics))
     if not clips and not tracked:
         raise ValueError("no clips to make reference from")
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
     rollouts = []
     if assisted:
-        env = LocomotionEnv(reference_env_config(config.harness), len(assisted))
+        task = reference_env_config(config.harness)
+        env = LocomotionEnv(task, len(assisted), physics=config.physics)
         rollouts += follow(env, assisted, load_robot(), config.balance)
     if unassisted:
         variants = list({id(task.clip): task.clip for task in unassisted}.values())
         states = ClipStates.join([clip_states(clip, robot) for clip in variants])
-        tracker = train_tracker(states, config.tracking, progress)
-        env = tracking_env(len(unassisted), push_force=0.0)
+        tracker = train_tracker(states, config.tracking, physics=config.physics, progress=progress)
+        env = tracking_env(len(unassisted), push_force=0.0, physics=config.physics)
         rollouts += track(env, unassisted, tracker, config.tracking.residual_scale)
     variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 

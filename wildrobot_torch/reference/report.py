@@ -46,7 +46,8 @@ def markdown(generation: Generation) -> str:
     if dataset is not None:
         parts.append(
             f"Content {dataset.content_hash[:16]}, robot {dataset.robot_digest}, features "
-            f"{dataset.amp_layout.digest}, {dataset.num_frames} frames of {dataset.ctrl_dt:g} s."
+            f"{dataset.amp_layout.digest}, {dataset.num_frames} frames of {dataset.ctrl_dt:g} s, "
+            f"physics {dataset.manifest['config']['physics']}."
         )
     parts += ["## Clips", clip_table(generation)]
     parts += ["## Rejections", rejection_table(generation)]

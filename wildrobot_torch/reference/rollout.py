@@ -13,7 +13,7 @@ from envs.frames import quat_rotate
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.model import RobotModel
-from envs.physics.base import PhysicsState
+from envs.physics.base import PhysicsState, require_capacities
 from envs.robot import FEET, RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
@@ -52,7 +52,10 @@ Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
 
 @dataclass(frozen=True)
 class Rollout:
-    """What the robot did; T frames, ending before the first one in which it had fallen."""
+    """What the robot did; T frames, ending before the first one in which it had fallen.
+
+    On the CPU, whatever engine simulated it.
+    """
 
     task: Task
     frames: Frames
@@ -71,7 +74,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class _Targets:
-    """States of the clips, step by step; E tasks, T steps, short ones hold their last frame."""
+    """States of the clips, step by step; E tasks, T steps, short ones hold their last frame.
+
+    On the robot's device.
+    """
 
     qpos: Tensor
     """(E, T + 1, nq)."""
@@ -88,7 +94,8 @@ class _Targets:
                 states[id(task.clip)] = clip_states(task.clip, robot)
             index = torch.arange(steps + 1).clamp(max=task.num_steps) + task.start
             rows.append([values[index] for values in states[id(task.clip)]])
-        return _Targets(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        device = robot.home_qpos.device
+        return _Targets(*(torch.stack(column).to(device) for column in zip(*rows, strict=True)))
 
 
 def follow(
@@ -106,15 +113,18 @@ def follow(
         balance: gains of the correction to stay upright.
     """
     joints = env.robot.joint_qpos_adr
+    clips = {id(task.clip): task.clip for task in tasks}
     targets = {
-        id(clip): torch.from_numpy(position_targets(clip, robot_model)).float()
-        for clip in (task.clip for task in tasks)
+        key: torch.from_numpy(position_targets(clip, robot_model)).float()
+        for key, clip in clips.items()
     }
+    steps = torch.arange(max(task.num_steps for task in tasks) + 1)
+    servo = torch.stack(
+        [targets[id(t.clip)][t.start + steps.clamp(max=t.num_steps)] for t in tasks], dim=1
+    ).to(joints.device)
 
     def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
-        step = goal.step + 1
-        servo = [targets[id(t.clip)][t.start + min(step, t.num_steps)] for t in tasks]
-        lead = torch.stack(servo) - goal.qpos[:, joints]
+        lead = servo[goal.step + 1] - goal.qpos[:, joints]
         return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
 
     return perform(env, tasks, correct)
@@ -132,6 +142,7 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
 
     Raises:
         ValueError: number of simulations and tasks differ, or the environment has no harness.
+        PhysicsError: the engine dropped contacts for want of room.
     """
     if env.num_envs != len(tasks) or env.config.harness is None:
         raise ValueError(
@@ -141,7 +152,7 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
     targets = _Targets.of(tasks, env.robot)
     joints = env.robot.joint_qpos_adr
     env.reset()
-    everyone = torch.ones(env.num_envs, dtype=torch.bool)
+    everyone = torch.ones(env.num_envs, dtype=torch.bool, device=joints.device)
     env.set_state(everyone, targets.qpos[:, 0], targets.qvel[:, 0])
     recorded: list[dict[str, Tensor]] = []
     for step in range(1, targets.qpos.shape[1]):
@@ -151,7 +162,8 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
         action = env.joint_targets_to_action(qpos[:, joints] + offset)
         result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
         recorded.append(_record(env, qpos[:, joints], result["next"]))
-    series = {name: torch.stack([r[name] for r in recorded], dim=1) for name in recorded[0]}
+    require_capacities(env.backend)
+    series = {name: torch.stack([r[name] for r in recorded], dim=1).cpu() for name in recorded[0]}
     return [_rollout(task, i, series, env.config.ctrl_dt) for i, task in enumerate(tasks)]
 
 

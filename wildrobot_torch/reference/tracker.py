@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -14,6 +15,7 @@ from envs.disturbances import PushConfig
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
+from envs.physics.base import require_capacities
 from envs.task import LocomotionConfig
 from envs.terminations import fallen
 from wildrobot_torch.motion.clip import clip_states
@@ -44,22 +46,23 @@ class TrackingTask:
 
     def __init__(self, env: LocomotionEnv, clips: ClipStates, config: TrackingConfig) -> None:
         """Uses `env`, in harness mode and full-range actions without filter."""
-        self.env, self.clips, self.config = env, clips, config
-        num = env.num_envs
-        self._generator = torch.Generator().manual_seed(config.seed)
-        self.clip = torch.zeros(num, dtype=torch.long)
-        self.frame = torch.zeros(num, dtype=torch.long)
-        self._residual = torch.zeros(num, env.robot.num_joints)
-        self._root = env.reset()
-        self._restart(torch.ones(num, dtype=torch.bool))
+        num, device = env.num_envs, env.backend.device
+        self.env, self.clips, self.config = env, clips.to(device), config
+        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self.clip = torch.zeros(num, dtype=torch.long, device=device)
+        self.frame = torch.zeros(num, dtype=torch.long, device=device)
+        self._residual = torch.zeros(num, env.robot.num_joints, device=device)
+        env.reset()
+        self._restart(torch.ones(num, dtype=torch.bool, device=device))
 
     def _restart(self, mask: Tensor) -> None:
         """Put the masked robots on random frames of random clips."""
         num, clips = self.env.num_envs, self.clips
-        clip = torch.randint(clips.length.shape[0], (num,), generator=self._generator)
+        drawn: dict[str, Any] = {"generator": self._generator, "device": mask.device}
+        clip = torch.randint(clips.length.shape[0], (num,), **drawn)
         # The last second of a clip is for arriving in, not for starting.
         last = (clips.length[clip] - 50).clamp(min=1)
-        frame = (torch.rand(num, generator=self._generator) * last).long()
+        frame = (torch.rand(num, **drawn) * last).long()
         self.clip = torch.where(mask, clip, self.clip)
         self.frame = torch.where(mask, frame, self.frame)
         self._residual = self._residual.masked_fill(mask[:, None], 0.0)
@@ -112,46 +115,65 @@ class TrackingTask:
         return result
 
 
-def tracking_env(num_envs: int, push_force: float, seed: int = 0) -> LocomotionEnv:
-    """The environment trackers live in: no support, any joint target, random pushes."""
+def tracking_env(
+    num_envs: int, push_force: float, *, physics: str = "native", seed: int = 0
+) -> LocomotionEnv:
+    """The environment trackers live in: no support, any joint target, random pushes.
+
+    Args:
+        num_envs: number of robots.
+        push_force: largest push [N].
+        physics: name of the engine.
+        seed: of the pushes.
+    """
     config = LocomotionConfig(
         action=ActionConfig(mapping="full_range", filter=0.0),
         harness=NO_HARNESS,
         push=PushConfig(force_max=push_force),
     )
-    return LocomotionEnv(config, num_envs, seed=seed)
+    return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
 
 def train_tracker(
-    clips: ClipStates, config: TrackingConfig, progress: Progress = lambda line: None
+    clips: ClipStates,
+    config: TrackingConfig,
+    *,
+    physics: str = "native",
+    progress: Progress = lambda line: None,
 ) -> Policy:
     """A policy that follows all clips at once, trained by PPO.
 
     Args:
         clips: what to follow, at the control rate.
         config: task and length of training.
+        physics: name of the engine; the policy is trained, and left, on its device.
         progress: called with a line now and then.
+
+    Raises:
+        PhysicsError: the engine dropped contacts for want of room.
     """
-    with torch.random.fork_rng(devices=[]):
+    env = tracking_env(config.num_envs, config.push_force, physics=physics, seed=config.seed)
+    device = env.backend.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        return _train(clips, config, progress)
+        return _train(TrackingTask(env, clips, config), progress)
 
 
-def _train(clips: ClipStates, config: TrackingConfig, progress: Progress) -> Policy:
-    env = tracking_env(config.num_envs, config.push_force, config.seed)
-    task = TrackingTask(env, clips, config)
+def _train(task: TrackingTask, progress: Progress) -> Policy:
+    env, config, device = task.env, task.config, task.env.backend.device
     sizes = [
         tracking_layout(env.layouts[key], env.robot).size
         for key in ("observation", "critic_observation")
     ]
-    policy = Policy(sizes[0], env.robot.num_joints, init_std=0.3)
-    critic = Critic(sizes[1], (128, 128), "silu")
+    policy = Policy(sizes[0], env.robot.num_joints, init_std=0.3).to(device)
+    critic = Critic(sizes[1], (128, 128), "silu").to(device)
     parameters = [*policy.parameters(), *critic.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
     iterations = -(-config.env_steps // (config.num_envs * NUM_STEPS))
     begin = time.perf_counter()
     for iteration in range(1, iterations + 1):
         rollout = _collect(task, policy)
+        require_capacities(env.backend)
         _update(policy, critic, optimizer, rollout)
         policy.normalizer.update(rollout["observation"])
         critic.normalizer.update(rollout["critic_observation"])
@@ -193,7 +215,8 @@ def _update(
     samples = make_samples(policy, critic, PPO, reduce=None, **rollout)
     old_log_std = policy.log_std.detach().clone()
     for _ in range(PPO.num_epochs):
-        for index in torch.randperm(len(samples)).chunk(PPO.num_minibatches):
+        order = torch.randperm(len(samples), device=samples.advantage.device)
+        for index in order.chunk(PPO.num_minibatches):
             loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, PPO)
             optimizer.zero_grad()
             loss.backward()
@@ -218,12 +241,13 @@ def track(env: LocomotionEnv, tasks: list[Task], tracker: Policy, scale: float) 
     Args:
         env: with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
-        tracker: trained on such clips.
+        tracker: trained on such clips, on the environment's device.
         scale: joint angle one unit of its action adds to the clip [rad].
     """
-    clips = ClipStates.join([clip_states(task.clip, env.robot) for task in tasks])
-    each = torch.arange(len(tasks))
-    start = torch.tensor([task.start for task in tasks])
+    device = env.backend.device
+    clips = ClipStates.join([clip_states(task.clip, env.robot) for task in tasks]).to(device)
+    each = torch.arange(len(tasks), device=device)
+    start = torch.tensor([task.start for task in tasks], device=device)
 
     def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
         seen = tracking_observation(

@@ -6,7 +6,7 @@ are the clip's next frame plus what the policy adds; an untrained policy plays t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -84,6 +84,10 @@ class ClipStates:
             torch.cumsum(length, 0) - length,
             length,
         )
+
+    def to(self, device: torch.device | str) -> ClipStates:
+        """The same clips on another device."""
+        return ClipStates(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def index(self, clip: Tensor, frame: Tensor) -> Tensor:
         """(E,) index of `frame` (E,) of `clip` (E,); frames past the end are the last one."""

@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Any]:
 def test_a_report_holds_numbers_verdicts_and_environment(
     tmp_path: Path, robot: RobotSpec, make_result: Callable[..., EvaluationResult]
 ) -> None:
-    written = write_report(make_result(), robot, tmp_path / "new", ABOUT)
+    written = write_report(make_result(), robot, tmp_path / "new", ABOUT, "native")
     assert all(path.is_file() for path in written)
     report = read(tmp_path / "new" / "report.json")
     assert report["passed"] is True
@@ -78,11 +78,11 @@ def test_an_undefined_metric_is_null_and_fails(
     robot: RobotSpec, make_result: Callable[..., EvaluationResult]
 ) -> None:
     standing = make_result(foot_force=torch.full((500, 2, 2), robot.weight / 2))
-    report = as_dict(standing, robot, ABOUT)
+    report = as_dict(standing, robot, ABOUT, "native")
     assert report["passed"] is False
     assert report["metrics"]["alternation"]["value"] is None
     json.dumps(report, allow_nan=False)
-    page = markdown(standing, robot, ABOUT)
+    page = markdown(standing, robot, ABOUT, "native")
     assert "**Failed**" in page
     assert "| alternation | - | 1 | >= 0.9 | **FAIL** |" in page
 
@@ -90,7 +90,7 @@ def test_an_undefined_metric_is_null_and_fails(
 def test_every_table_row_of_the_page_has_its_tables_columns(
     robot: RobotSpec, make_result: Callable[..., EvaluationResult]
 ) -> None:
-    page = markdown(make_result(), robot, ABOUT).rstrip().replace("\\|", "")
+    page = markdown(make_result(), robot, ABOUT, "native").rstrip().replace("\\|", "")
     tables = [block for block in page.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
     for table in tables:
@@ -103,7 +103,7 @@ def test_plots_show_something_also_of_an_early_fall(
     valid = torch.ones(500, 2, dtype=torch.bool)
     valid[40:] = False
     fallen = make_result(valid=valid, terminated=torch.tensor([True, True]))
-    for path in write_report(fallen, robot, tmp_path, ABOUT)[2:]:
+    for path in write_report(fallen, robot, tmp_path, ABOUT, "native")[2:]:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
         assert pixels.shape[1] >= 800

@@ -20,6 +20,7 @@ from wildrobot_torch.reference.metrics import force_share, torque_share
 from wildrobot_torch.reference.report import clip_table, markdown, summary
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import Search, SegmentConfig, Stretch
+from wildrobot_torch.reference.tracking import TrackingConfig
 
 GATES = load_gates(Path(__file__).parents[3] / "configs" / "gates.yaml")
 SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
@@ -56,6 +57,29 @@ def test_the_built_in_walk_is_accepted_within_the_gates(generation):
     assert metrics["torque_share_p95"] <= 0.25
     assert metrics["force_share_p95"] <= 0.25
     assert 0.85 <= metrics["load_mean"] <= 1.15
+
+
+def test_another_engine_makes_the_same_reference(robot, walk):
+    short = walk.frames(0, 61)
+    native, other = (
+        generate([short], robot, GATES, ReferenceConfig(mirror=False, physics=physics)).clips[0]
+        for physics in ("native", "warp-cpu")
+    )
+    assert other.survival == native.survival == 1.0
+    assert other.seconds_accepted == pytest.approx(native.seconds_accepted, abs=0.05)
+    assert other.speed == pytest.approx(native.speed, abs=0.01)
+    assert other.load_mean == pytest.approx(native.load_mean, abs=0.02)
+    assert other.torque_share == pytest.approx(native.torque_share, abs=0.03)
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_and_tracks_reference(robot, walk):
+    tracking = TrackingConfig(num_envs=8, env_steps=400)
+    config = ReferenceConfig(mirror=False, physics="warp", tracking=tracking)
+    made = generate([walk], robot, GATES, config, tracked=[standing_clip(robot, 1.5)])
+    assert [clip.survival for clip in made.clips] == [1.0, 1.0]
+    assert made.dataset is not None
+    assert not made.dataset.amp.is_cuda
 
 
 def test_features_are_those_of_the_recorded_states(generation, robot):

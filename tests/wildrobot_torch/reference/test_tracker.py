@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from envs.robot import RobotSpec
@@ -51,13 +53,21 @@ def test_a_fallen_robot_is_put_back(robot: RobotSpec) -> None:
 def test_training_repeats_itself_and_leaves_the_random_state_alone(robot: RobotSpec) -> None:
     before = torch.get_rng_state()
     lines: list[str] = []
-    first, second = (train_tracker(standing(robot), SMALL, lines.append) for _ in range(2))
+    first, second = (train_tracker(standing(robot), SMALL, progress=lines.append) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert lines and "tracker" in lines[0]
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     untouched = Policy(first.hparams["obs_size"], 8, init_std=0.3)
     assert not torch.equal(first.net[0].weight, untouched.net[0].weight)  # type: ignore[union-attr]
+
+
+def test_a_tracker_is_trained_on_the_engine_asked_for(robot: RobotSpec) -> None:
+    trained = train_tracker(standing(robot), replace(SMALL, env_steps=192), physics="warp-cpu")
+    native = train_tracker(standing(robot), replace(SMALL, env_steps=192))
+    # One rollout: two engines' physics is nearly the same, and so is what is learnt from it.
+    assert torch.equal(trained.normalizer.count, native.normalizer.count)
+    torch.testing.assert_close(trained.normalizer.mean, native.normalizer.mean, atol=0.02, rtol=0)
 
 
 def test_rollouts_have_no_support(robot: RobotSpec) -> None:
