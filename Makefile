@@ -9,7 +9,7 @@ PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
 ARGS ?=#            more arguments for the program that a target runs
 RECIPE ?= walking_amp laptop#  overlays in configs/ that `make train` uses, later ones win
-POLICY ?=#          checkpoint or ONNX file for evaluate, play and export
+POLICY ?=#          checkpoint or ONNX file for evaluate, play, export, capacities
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install doctor demo reference train evaluate play export benchmark \
-	test check format format-check lint types imports clean
+	capacities test check format format-check lint types imports clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -60,6 +60,9 @@ export: $(INSTALLED)  ## write POLICY as ONNX
 
 benchmark: $(INSTALLED)  ## how fast physics, environment, collection and training are here
 	@$(RUN) tools/benchmark.py $(ARGS)
+
+capacities: $(INSTALLED)  ## measure the room MuJoCo Warp needs; after each change of the robot
+	@$(RUN) tools/measure_capacities.py $(if $(POLICY),--policy $(POLICY)) $(ARGS)
 
 test: $(INSTALLED)  ## the default tests
 	@$(RUN) -m pytest $(ARGS)

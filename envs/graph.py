@@ -61,6 +61,8 @@ class Replay:
     def __init__(self, function: Callable[..., Any], record: Recorder = cuda_graph) -> None:
         """Nothing is recorded yet; `function` is as `recorded` asks for."""
         self._function, self._record = function, record
+        self.recordings = 0
+        """Times it was recorded since it was made."""
         self._signature: tuple[Any, ...] | None = None
         self._inputs: list[Tensor] = []
         self._result: Any = None
@@ -92,6 +94,7 @@ class Replay:
             _copy(self._inputs, given)
             own = _rebuilt(inputs, iter(self._inputs))
             self._result, self._replay = self._record(lambda: self._function(*own))
+        self.recordings += 1
 
 
 def _copy(into: Iterable[Tensor], given: Iterable[Tensor]) -> None:

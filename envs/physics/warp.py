@@ -105,6 +105,8 @@ class WarpPhysics:
         self.device = torch.device(wp.device_to_torch(self._wp_device))
         _require_graphs(self._wp_device)
         self._graphs: dict[str, Any] = {}
+        self.recordings = 0
+        """Graphs recorded since construction."""
         self._expanded: dict[str, Tensor] = {}
         try:
             with wp.ScopedDevice(self._wp_device):
@@ -179,6 +181,7 @@ class WarpPhysics:
                 if enabled:
                     gc.enable()
             self._graphs[name] = capture.graph
+            self.recordings += 1
         # torch's stream: its kernels before and after this are then in order, without waiting.
         stream = wp.stream_from_torch(self.device) if self._wp_device.is_cuda else None
         wp.capture_launch(self._graphs[name], stream=stream)
