@@ -1,0 +1,232 @@
+"""The tool that measures room for contacts: what it counts is what is needed, and no more."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from dataclasses import astuple, replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from envs.model import ROBOT_DIRECTORY, RobotModel, load_robot
+from envs.physics.capacities import Capacities, CapacityError, read_capacities
+from envs.physics.engines import make_physics
+from envs.physics.warp import WarpPhysics
+from envs.task import LocomotionConfig
+from wildrobot_torch.deploy.policy import load_policy
+
+TOOL = Path(__file__).parents[2] / "tools" / "measure_capacities.py"
+POLICY = Path(__file__).parents[1] / "data" / "walking_policy.onnx"
+SAME = {
+    "rows": ("njmax", "NEFC"),
+    "contacts": ("nconmax", "NARROWPHASE"),
+    "matches": ("contact_sensor_maxmatch", "CONTACT_MATCH"),
+}
+"""What is counted, the capacity it becomes, and the bit that says it was too small."""
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("measure_capacities", TOOL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def flat_robot(folder: Path) -> Path:
+    """A copy of the robot, with its flat scene alone and without capacities."""
+    shutil.copytree(ROBOT_DIRECTORY, folder)
+    (folder / "capacities.yaml").unlink()
+    (folder / "scene_rough.xml").unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A robot whose capacities were measured, with two simulations."""
+    folder = flat_robot(tmp_path_factory.mktemp("measured") / "robot")
+    assert tool.main([f"--robot={folder}", f"--policy={POLICY}", "--envs=2"]) == 0
+    return folder
+
+
+def counts_in(folder: Path) -> dict[str, list[int]]:
+    """Numbers in the head of the file, by kind of state: states, rows, ..., matches."""
+    lines = (folder / "capacities.yaml").read_text().splitlines()
+    table = [line.split()[2:] for line in lines if line.startswith("# flat ")]
+    return {kind: [int(number) for number in numbers] for kind, *numbers in table}
+
+
+def test_it_writes_twice_what_it_saw(measured: Path) -> None:
+    robot = load_robot(measured).robot
+    written = read_capacities(measured, "flat", robot.digest)
+    counts = counts_in(measured)
+    assert list(counts) == ["random", "fallen", "pushed", "walking"]
+    # Two robots over 2 s and three times 1 s in steps of 2 ms.
+    assert [row[0] for row in counts.values()] == [2000, 1000, 1000, 1000]
+    _, rows, contacts, pairs, matches = (
+        max(column) for column in zip(*counts.values(), strict=True)
+    )
+    assert pairs <= contacts
+    for capacity, seen in zip(astuple(written), (rows, contacts, matches), strict=True):
+        assert capacity % 8 == 0 and 2 * seen <= capacity < 2 * seen + 8
+    assert not list(measured.glob("*.partial"))
+
+
+def test_standing_needs_what_the_floor_gives(measured: Path) -> None:
+    """Four corners of each of four plates with four rows each, and eight rows of joint friction."""
+    _, rows, contacts, pairs, matches = counts_in(measured)["pushed"]
+    assert rows >= 4 * 16 + 8 and contacts >= 16 and pairs >= 4 and matches == 4
+
+
+def test_little_room_to_begin_with_changes_nothing(
+    tool: ModuleType, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What did not fit is measured again in more room; and the same is measured every time."""
+    monkeypatch.setattr(tool, "ROOM", Capacities(128, 32, 2))
+    folder = flat_robot(tmp_path / "robot")
+    assert tool.main([f"--robot={folder}", f"--policy={POLICY}", "--envs=2"]) == 0
+    name = "capacities.yaml"
+    assert (folder / name).read_bytes() == (measured / name).read_bytes()
+
+
+def test_what_room_does_not_mend_is_an_error(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(tool, "ROOM", Capacities(32, 4, 1))
+    monkeypatch.setattr(tool, "MOST_ROOM", 32)
+    folder = flat_robot(tmp_path / "robot")
+    assert tool.main([f"--robot={folder}", "--envs=2"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: scene flat ") and error.count("\n") == 1
+    assert "NEFC" in error and "NARROWPHASE" in error
+    assert not (folder / "capacities.yaml").exists()
+
+
+def stand(loaded: RobotModel, given: Capacities) -> WarpPhysics:
+    """One robot that has stood for 20 ms."""
+    engine = WarpPhysics(loaded.model, 1, given, "cpu")
+    robot = loaded.robot
+    still = torch.zeros(1, loaded.model.nv)
+    home, ctrl = robot.home_qpos[None], robot.joint_home[None]
+    engine.reset(torch.ones(1, dtype=torch.bool), home, still, ctrl)
+    engine.step(ctrl, None, 10)
+    return engine
+
+
+@pytest.mark.parametrize("scene", ["flat", "rough"])
+def test_counts_are_exactly_what_is_needed(scene: str) -> None:
+    loaded = load_robot(scene=scene)
+    counts = stand(loaded, Capacities(256, 64, 64)).contact_counts()
+    exact = Capacities(int(counts.rows), int(counts.contacts), int(counts.matches))
+    assert stand(loaded, exact).capacity_overflow() == ()
+    for capacity, bit in SAME.values():
+        tight = replace(exact, **{capacity: getattr(exact, capacity) - 1})
+        assert bit in stand(loaded, tight).capacity_overflow()
+    tight = replace(exact, nconmax=int(counts.pairs) - 1)
+    assert "BROADPHASE" in stand(loaded, tight).capacity_overflow()
+
+
+def states_of(tool: ModuleType, loaded: RobotModel, num: int):
+    backend = WarpPhysics(loaded.model, num, Capacities(256, 64, 64), "cpu")
+    generator = torch.Generator().manual_seed(0)
+    return tool.States(loaded, backend, LocomotionConfig(), generator)
+
+
+def test_robots_begin_on_the_ground(tool: ModuleType, robot_model: RobotModel) -> None:
+    """Soles of a standing robot at height 0; of one in any posture, nothing lower than that."""
+    states = states_of(tool, robot_model, 8)
+    robot, state = robot_model.robot, states.backend.state()
+    next(states.pushed())
+    for foot in ("left_foot", "right_foot"):
+        # At home a robot's weight has pressed them in by some micrometres.
+        assert state.sensordata[:, robot.sensors[f"{foot}_pos"]][:, 2].abs().max() < 2e-4
+    assert state.qpos[:, :2].abs().max() > 1.0
+    next(states.random())
+    counts = states.backend.contact_counts()
+    assert int(counts.contacts.max()) <= 4 and int(counts.pairs.min()) >= 1
+    low, high = robot.joint_range.unbind(-1)
+    joints = state.qpos[:, robot.joint_qpos_adr]
+    assert (joints < low).any() and (joints > high).any()
+
+
+def test_walking_is_the_policys_walk(tool: ModuleType, robot_model: RobotModel) -> None:
+    """Each step done again here ends where the walk went on."""
+    states = states_of(tool, robot_model, 2)
+    backend = states.backend
+    walk = states.walking(load_policy(POLICY))
+    reached = None
+    for _, (ctrl, xfrc) in zip(range(10), walk, strict=False):
+        if reached is not None:
+            assert torch.allclose(backend.state().qpos, reached, atol=1e-4)
+        backend.step(ctrl, xfrc, states.task.decimation)
+        reached = backend.state().clone().qpos
+    # Asked for 0.05 m/s or more, and a second on its way.
+    assert backend.state().qvel[:, 0].mean() > 0.02
+
+
+def test_a_robot_that_was_changed_is_refused(measured: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "robot"
+    shutil.copytree(measured, folder)
+    make_physics("warp-cpu", load_robot(folder), 1, None)
+    text = (folder / "wildrobot.xml").read_text()
+    assert text.count('kp="21.1"') == 1
+    (folder / "wildrobot.xml").write_text(text.replace('kp="21.1"', 'kp="21.2"'))
+    changed = load_robot(folder)
+    with pytest.raises(CapacityError, match=r"measure_capacities\.py --robot") as refusal:
+        make_physics("warp-cpu", changed, 1, None)
+    assert changed.robot.digest in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--margin=0.9"], "--margin is 0.9; allowed: 1 to 100"),
+        (["--margin=nan"], "--margin is nan"),
+        (["--envs=0"], "--envs is 0"),
+        (["--physics=native"], "--physics is 'native'; allowed: warp-cpu, warp"),
+        (["--physics=warp"], "no CUDA device; use warp-cpu"),
+        (["--robot=nowhere"], "--robot is nowhere"),
+        (["--policy=nowhere.onnx"], "nowhere.onnx"),
+        (["--policy=walk.pt"], "walk.pt"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    arguments: list[str],
+    complaint: str,
+    tool: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = flat_robot(tmp_path / "robot")
+    files = sorted(path.name for path in folder.iterdir())
+    assert tool.main([f"--robot={folder}", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert complaint in error
+    assert sorted(path.name for path in folder.iterdir()) == files
+
+
+def test_a_policy_of_another_robot_is_refused(tool: ModuleType, tmp_path: Path, capsys) -> None:
+    folder = flat_robot(tmp_path / "robot")
+    text = (folder / "wildrobot.xml").read_text()
+    (folder / "wildrobot.xml").write_text(text.replace('kp="21.1"', 'kp="21.2"'))
+    assert tool.main([f"--robot={folder}", f"--policy={POLICY}"]) == 2
+    assert "was made for robot" in capsys.readouterr().err
+    assert not (folder / "capacities.yaml").exists()
+
+
+def test_scenes_of_different_robots_are_refused(tool: ModuleType, tmp_path: Path, capsys) -> None:
+    folder = flat_robot(tmp_path / "robot")
+    text = (folder / "scene_flat.xml").read_text()
+    faster = text.replace("<worldbody>", '<option timestep="0.004"/><worldbody>', 1)
+    (folder / "scene_fast.xml").write_text(faster)
+    assert tool.main([f"--robot={folder}"]) == 2
+    assert "fast and flat" in capsys.readouterr().err
