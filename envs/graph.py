@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def recorded(function: F, device: torch.device) -> F:
             tuples, dicts and dataclasses of them. Everything it uses besides must never change.
         device: of all its tensors.
     """
-    return Replay(function) if device.type == "cuda" else function  # type: ignore[return-value]
+    return cast(F, Replay(function)) if device.type == "cuda" else function
 
 
 def cuda_graph(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:

@@ -109,7 +109,7 @@ class WarpPhysics:
         """Graphs recorded since construction."""
         self._expanded: dict[str, Tensor] = {}
         try:
-            with wp.ScopedDevice(self._wp_device):
+            with self._on_stream():
                 self._allocate(model)
         except NotImplementedError as error:
             raise ValueError(f"MuJoCo Warp cannot simulate this model: {error}") from error
@@ -317,6 +317,7 @@ class WarpPhysics:
             field.copy_(snapshot[name])
         self._overflow.zero_()
 
+    # Kernels outside of recordings must be in order with torch's, too.
     def _on_stream(self) -> AbstractContextManager[Any]:
         if not self._wp_device.is_cuda:
             return wp.ScopedDevice(self._wp_device)
