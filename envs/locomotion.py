@@ -29,7 +29,7 @@ from envs.episode import (
 )
 from envs.features import amp_layout
 from envs.graph import recorded
-from envs.harness import harness_wrench
+from envs.harness import Support, supporting_wrench
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.model import load_robot
@@ -111,7 +111,7 @@ class LocomotionEnv(EnvBase):
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
         self._harness_target: tuple[Tensor, Tensor] | None = None
-        self.harness_wrench = torch.zeros(num_envs, 6, device=device)
+        self.support = Support.none(num_envs, device)
         self._set_seed(seed)
         self._episode = Episode.blank(num_envs, self.robot.num_joints, device)
         self._record()
@@ -126,7 +126,11 @@ class LocomotionEnv(EnvBase):
         self._judge = recorded(partial(judge, factors=factors, **task), device)
         self._begin_seen = recorded(partial(begin_seen, **task), device)
         if config.harness is not None:
-            self._support = recorded(partial(harness_wrench, config=config.harness), device)
+            held = {
+                "config": config.harness,
+                "dt": config.ctrl_dt / config.harness.updates_per_step,
+            }
+            self._supporting = recorded(partial(supporting_wrench, **held), device)
         self._record_start()
 
     def _record_start(self) -> None:
@@ -207,6 +211,8 @@ class LocomotionEnv(EnvBase):
     def _placed(self, mask: Tensor, start: Start) -> PhysicsState:
         """Physics of all simulations, the masked ones at their start."""
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
+        if self.config.harness is not None:
+            self.support = self.support.let_go(mask)
         return self.backend.state()
 
     def _restart(self, mask: Tensor) -> TensorDict:
@@ -240,15 +246,16 @@ class LocomotionEnv(EnvBase):
         if config.harness is None or self._harness_target is None:
             self.backend.step(ctrl, xfrc, config.decimation)
             return
-        updates = config.harness.updates_per_step
-        total = torch.zeros_like(self.harness_wrench)
+        updates, wrench = config.harness.updates_per_step, self.support.wrench
+        total, saturated = torch.zeros_like(wrench), torch.zeros_like(self.support.saturated)
         for _ in range(updates):
-            wrench = self._support(self.backend.state(), *self._harness_target)
+            wrench, capped = self._supporting(wrench, self.backend.state(), *self._harness_target)
             applied = self._no_wrench() if xfrc is None else xfrc.clone()
             applied[:, root] += wrench
             self.backend.step(ctrl, applied, config.decimation // updates)
             total += wrench / updates
-        self.harness_wrench = total
+            saturated |= capped
+        self.support = Support(wrench, total, saturated)
 
     def _no_wrench(self) -> Tensor:
         bodies = self.backend.model.nbody
@@ -303,6 +310,7 @@ class LocomotionEnv(EnvBase):
         return {
             **{_saved_as(f.name): getattr(self._episode, f.name) for f in fields(Episode)},
             "generator": self._generator.get_state(),
+            **({} if self.config.harness is None else {"support": self.support.wrench}),
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
         }
 
@@ -320,6 +328,9 @@ class LocomotionEnv(EnvBase):
             **{f.name: state[_saved_as(f.name)].clone() for f in fields(Episode)}
         )
         self._generator.set_state(state["generator"])
+        if self.config.harness is not None:
+            wrench = state["support"].to(self.backend.device, copy=True)
+            self.support = replace(self.support, wrench=wrench)
 
 
 def _saved_as(field: str) -> str:

@@ -57,8 +57,16 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/motion/legacy_pickle.py": "tests/wildrobot_torch/motion/test_clips.py",
     "wildrobot_torch/motion/posing.py": "tests/wildrobot_torch/motion/test_synthesis.py",
     "wildrobot_torch/motion/rotations.py": "tests/wildrobot_torch/motion/test_kinematics.py",
-    "wildrobot_torch/reference/report.py": "tests/wildrobot_torch/reference/test_generate.py",
-    "wildrobot_torch/reference/rollout.py": "tests/wildrobot_torch/reference/test_generate.py",
+    "wildrobot_torch/reference/analysis_report.py": "tests/tools/test_analyze_reference.py",
+    "wildrobot_torch/reference/comparison_tables.py": (
+        "tests/wildrobot_torch/reference/test_comparison.py"
+    ),
+    "wildrobot_torch/reference/plots.py": (
+        "tests/wildrobot_torch/reference/test_reference_report.py"
+    ),
+    "wildrobot_torch/reference/report_pictures.py": (
+        "tests/wildrobot_torch/reference/test_reference_report.py"
+    ),
 }
 """Modules without a test file of their own, and the one that tests them through their users."""
 

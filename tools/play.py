@@ -1,7 +1,8 @@
 """Watch a policy or a motion clip: `python tools/play.py runs/walking/checkpoints/best.ckpt`.
 
 With a display the policy walks in MuJoCo's viewer, its velocity set by keyboard. Without one, or
-with --out, a film is written: .mp4, .gif, or .png for a film strip.
+with --out, a film is written: .mp4, .gif, or .png for a film strip. With --clip and --reference the
+film shows what the simulated robot made of the clip, and the clip as a ghost beside it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,25 @@ import numpy as np
 import torch
 
 from envs.disturbances import PushConfig
+from envs.features import amp_layout
 from envs.locomotion import LocomotionEnv
 from envs.model import load_robot
 from envs.physics.base import PhysicsError
 from envs.task import LocomotionConfig
 from wildrobot_torch.deploy.policy import load_policy
 from wildrobot_torch.evaluation.policies import random_policy, zero_policy
-from wildrobot_torch.evaluation.render import RenderConfig, check_output, write_film
+from wildrobot_torch.evaluation.render import (
+    GHOST_BESIDE,
+    RenderConfig,
+    beside,
+    check_output,
+    write_film,
+)
 from wildrobot_torch.evaluation.trajectory import PolicyFunction, record
 from wildrobot_torch.evaluation.viewer import KEYS, Controls, drive, show
 from wildrobot_torch.motion.clips import clip_states, load_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.playback import playback
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,6 +51,19 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--policy", choices=("zero", "random"), help="a trivial policy instead")
     what.add_argument("--clip", type=Path, help="motion clip to play without physics instead")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        help="with --clip: dataset (.npz) whose accepted motion of the clip is shown, the clip as "
+        "a ghost beside it",
+    )
+    parser.add_argument(
+        "--ghost-beside",
+        type=float,
+        default=GHOST_BESIDE,
+        help="how far to the robot's left its ghost walks [m]; 0 lays it over the robot "
+        f"(default: {GHOST_BESIDE})",
+    )
     parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s] (default: 0.3)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the film [s]")
     parser.add_argument(
@@ -70,9 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--seconds is {options.seconds}; allowed: above 0, up to 600")
         if not abs(options.velocity) <= 5.0:
             raise ValueError(f"--velocity is {options.velocity}; allowed: -5 to 5 m/s")
+        if options.reference is not None and options.clip is None:
+            raise ValueError("--reference needs the clip to show: --clip FILE")
+        if not abs(options.ghost_beside) <= 10.0:
+            raise ValueError(f"--ghost-beside is {options.ghost_beside}; allowed: -10 to 10 m")
+        if options.viewer and options.reference is not None:
+            raise ValueError("--viewer shows no ghost; leave it out and use --out film.mp4")
         if options.viewer and not display:
             raise ValueError("--viewer needs a display and DISPLAY is not set; use --out film.mp4")
-        if options.viewer or (display and options.out is None):
+        film = options.out is not None or options.reference is not None
+        if options.viewer or (display and not film):
             _view(options)
         else:
             print(_film(options))
@@ -118,6 +148,8 @@ def _film(options: argparse.Namespace) -> str:
     if not (width.isdecimal() and height.isdecimal()):
         raise ValueError(f"--size is {options.size!r}; wanted WIDTHxHEIGHT, for example 640x480")
     config = RenderConfig(width=int(width), height=int(height), renderer=options.renderer)
+    if options.reference is not None:
+        return _ghost_film(options, path, config)
     if options.clip is not None:
         loaded = load_robot()
         clip = load_clip(options.clip, loaded.robot)
@@ -139,6 +171,23 @@ def _film(options: argparse.Namespace) -> str:
     return (
         f"wrote {path}: {length * dt:.1f} s, {end}, mean speed {float(velocity.mean()):.3f} m/s at "
         f"command {options.velocity:g} m/s"
+    )
+
+
+def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -> str:
+    """Write the film of a clip's accepted motion and the clip; returns what to say about it."""
+    loaded = load_robot()
+    clip = load_clip(options.clip, loaded.robot)
+    layout, digest = amp_layout(loaded.robot), loaded.robot.digest
+    dataset = ReferenceDataset.load(options.reference, layout, digest)
+    shown = playback(dataset, clip, loaded.robot)
+    number = min(len(shown.qpos), round(options.seconds / dataset.ctrl_dt) + 1)
+    qpos = shown.qpos[:number].double().numpy()
+    ghost = beside(shown.clip[:number].double().numpy(), options.ghost_beside)
+    write_film(path, loaded.model, qpos, dataset.ctrl_dt, config, shown.captions, ghost=ghost)
+    return (
+        f"wrote {path}: {number * dataset.ctrl_dt:.1f} s accepted of {clip.name}, "
+        "the clip itself as a ghost"
     )
 
 

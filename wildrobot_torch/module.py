@@ -196,7 +196,8 @@ class WalkingModule(pl.LightningModule):
         self._log(self.metrics)
 
     def _sample_reference(self, num: int, frames: int) -> Tensor:
-        return self.data.reference.sample_windows(num, frames)
+        assert self.amp is not None
+        return self.data.reference.sample_windows(num, frames, batches=self.amp.num_updates)
 
     def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
         """All epochs of an iteration; mean of each loss over its updates."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -24,13 +23,15 @@ from wildrobot_torch.evaluation import Scenario, load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread, tune_process
-from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+from wildrobot_torch.reference.curriculum import Curriculum, load_curriculum, require_schedule
+from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.starts import commanded_starts
 
 _ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
 
 
 _TASK = LocomotionConfig()
+_TIERS = {"0+": 0, "0": 0}
 
 
 class SamplingActor(TensorDictModuleBase):
@@ -114,6 +115,7 @@ class RolloutData(pl.LightningDataModule):
         physics: str = "native",
         num_threads: int | None = None,
         reference: str | None = None,
+        reference_tiers: Mapping[str, int] = _TIERS,
         reference_start_probability: float = 0.7,
         iterations_per_epoch: int = 40,
         evaluation: str = "quick",
@@ -131,6 +133,8 @@ class RolloutData(pl.LightningDataModule):
                 (warp where there is a GPU, otherwise native).
             num_threads: CPU threads of the native engine; null for all physical cores.
             reference: file of reference motion (tools/make_reference.py); null for none.
+            reference_tiers: environment steps from which motion of a tier is used, by discriminator
+                and start states; tiers that are not named never are.
             reference_start_probability: share of the episodes that start in a reference state; read
                 only when there is a reference.
             iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
@@ -156,17 +160,20 @@ class RolloutData(pl.LightningDataModule):
                 f"data.reference_start_probability is {reference_start_probability}; "
                 "allowed: 0 to 1"
             )
+        require_schedule(reference_tiers, "data.reference_tiers")
         self.config = env
         self.num_envs, self.num_steps = num_envs, num_steps
         self.engine = resolve_engine(physics)
         self.num_threads = num_threads
         self.reference_path = reference
+        self.reference_tiers = reference_tiers
         self.reference_start_probability = reference_start_probability
         self.iterations_per_epoch = iterations_per_epoch
         self.scenario_names = {"fit": evaluation, "validate": evaluation, "test": test}
         self.seed = seed
         self.collect_s = 0.0
         self.reference: ReferenceDataset | None = None
+        self.curriculum: Curriculum | None = None
         self.collector: Collector | None = None
         self._iterator: Iterator[TensorDictBase] | None = None
         self._saved: dict[str, Any] | None = None
@@ -190,20 +197,23 @@ class RolloutData(pl.LightningDataModule):
         rank = self.trainer.global_rank if self.trainer is not None else 0
         self.env = self._make_env(self.config, self.num_envs, self.seed + 1000 * rank)
         if self.reference_path is not None:
-            dataset = ReferenceDataset.load(
-                Path(self.reference_path), self.env.layouts["amp"], self.robot_digest
+            self.curriculum = load_curriculum(
+                self.reference_path, self.env.layouts["amp"], self.robot_digest,
+                self.config.ctrl_dt, self.env.backend.device, self.reference_tiers,
+            )  # fmt: skip
+            self._follow(self.curriculum, env_steps=0)
+
+    def _follow(self, curriculum: Curriculum, env_steps: int) -> None:
+        """Use the reference of so many steps, for discriminator and start states."""
+        assert self.env is not None
+        reference = curriculum.at(env_steps)
+        if reference is self.reference:
+            return
+        self.reference = reference
+        if self.reference_start_probability > 0.0:
+            self.env.set_start_states(
+                *commanded_starts(reference, self.config.command), self.reference_start_probability
             )
-            if abs(dataset.ctrl_dt - self.config.ctrl_dt) > 1e-9:
-                raise DatasetError(
-                    f"reference {self.reference_path} has frames {dataset.ctrl_dt} s apart, "
-                    f"data.env.ctrl_dt is {self.config.ctrl_dt} s; make the reference again"
-                )
-            self.reference = dataset.to(self.env.backend.device)
-            if self.reference_start_probability > 0.0:
-                self.env.set_start_states(
-                    *commanded_starts(self.reference, self.config.command),
-                    self.reference_start_probability,
-                )
 
     @property
     def accelerator(self) -> Literal["cpu", "gpu"]:
@@ -271,7 +281,10 @@ class RolloutData(pl.LightningDataModule):
         """One rollout [E, T] of the module's present policy; valid until the next call."""
         if self._iterator is None:
             self._start_collector()
-        assert self._iterator is not None
+        assert self._iterator is not None and self.trainer is not None
+        if self.curriculum is not None:
+            module: Any = self.trainer.lightning_module
+            self._follow(self.curriculum, module.env_steps)
         begin = time.perf_counter()
         with one_torch_thread():
             rollout = next(self._iterator)

@@ -22,7 +22,7 @@ import envs.episode
 from envs.commands import CommandConfig
 from envs.disturbances import PushConfig
 from envs.episode import METRICS, Episode, act, begin, judge, start_at, start_drawn
-from envs.harness import HarnessConfig
+from envs.harness import HarnessConfig, Support
 from envs.locomotion import LocomotionEnv
 from envs.model import RobotModel
 from envs.physics.base import PhysicsState
@@ -114,7 +114,7 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env = LocomotionEnv(config, NUM)
     env.backend = ShapesOnly(loaded)  # type: ignore[assignment]
     env.robot = env.robot.to(META)
-    env.harness_wrench = env.harness_wrench.to(META)
+    env.support = Support.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META)
     env._record()
     return env

@@ -199,7 +199,7 @@ def test_harness_holds_records_and_does_not_end() -> None:
     env.set_harness_targets(height, quat)
     for _ in range(5):
         taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
-    assert torch.allclose(env.harness_wrench[:, 2], torch.full((NUM,), 4.0), atol=1e-4)
+    assert torch.allclose(env.support.mean[:, 2], torch.full((NUM,), 4.0), atol=1e-4)
     support = env.measure().foot_force.sum(-1)
     assert torch.allclose(support, torch.full((NUM,), env.robot.weight - 4.0), rtol=0.1)
     tipped = env.robot.home_qpos.repeat(NUM, 1)
@@ -207,7 +207,7 @@ def test_harness_holds_records_and_does_not_end() -> None:
     env.set_state(torch.ones(NUM, dtype=torch.bool), tipped, torch.zeros(NUM, 14))
     taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
     assert taken["next", "fallen"].all() and not taken["next", "done"].any()
-    assert not env.harness_wrench.any()
+    assert not env.support.mean.any()
 
 
 def test_harness_targets_need_a_harness() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from PIL import Image, ImageSequence
 
+from envs.features import amp_layout
 from envs.robot import RobotSpec
-from wildrobot_torch.motion.clips import save_clip
+from wildrobot_torch.motion.clips import clip_states, save_clip
 from wildrobot_torch.motion.synthesis import standing_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.generate import clip_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--size", "64x64", "--renderer", "software"]
@@ -65,11 +70,50 @@ def test_a_clip_becomes_a_film(
     assert "0.4 s of" in capsys.readouterr().out
 
 
+def test_a_clip_and_what_became_of_it_become_one_film(
+    tool: ModuleType, tmp_path: Path, robot: RobotSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = replace(standing_clip(robot, 1.0), name="quiet")
+    save_clip(clip, tmp_path / "quiet.npz", robot)
+    states = clip_states(clip, robot)
+    layout = amp_layout(robot)
+    ReferenceDataset(
+        amp=torch.zeros(30, layout.size),
+        qpos=states[0][1:31],
+        qvel=states[1][1:31],
+        segment_start=torch.tensor([0]),
+        segment_length=torch.tensor([30]),
+        segment_weight=torch.ones(1),
+        segment_velocity=torch.zeros(1),
+        segment_clip=("quiet",),
+        segment_tier=("0+",),
+        segment_support=("none",),
+        ctrl_dt=0.02,
+        amp_layout=layout,
+        robot_digest=robot.digest,
+        manifest={
+            "clips": [{"name": "quiet", "sha256": clip_hash(clip.resample(50.0))}],
+            "segments": [{"clip_frame": 1}],
+        },
+    ).save(tmp_path / "reference.npz")
+    shown = ["--clip", str(tmp_path / "quiet.npz"), "--reference", str(tmp_path / "reference.npz")]
+    for beside, out in (("0.5", "a.png"), ("0", "b.png")):
+        arguments = [*shown, "--ghost-beside", beside, "--out", str(tmp_path / out), *SMALL]
+        assert tool.main(arguments) == 0
+    with Image.open(tmp_path / "a.png") as a, Image.open(tmp_path / "b.png") as b:
+        assert a.size == b.size == (4 * 64, 2 * 64)
+        assert a.tobytes() != b.tobytes()
+    assert "0.6 s accepted of quiet" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["none.ckpt"], "none.ckpt"),
         (["--clip", "none.npz"], "none.npz: no such file"),
+        (["--policy", "zero", "--reference", "a.npz"], "--reference needs the clip"),
+        (["--clip", "a.npz", "--ghost-beside", "nan"], "--ghost-beside is nan; allowed"),
+        (["--clip", "a.npz", "--reference", "a.npz", "--viewer"], "--viewer shows no ghost"),
         (["--policy", "zero", "--out", "film.avi"], "unknown kind '.avi'; allowed: .mp4"),
         (["--policy", "zero", "--size", "big"], "WIDTHxHEIGHT"),
         (["--policy", "zero", "--size", "100x100"], "multiples of 16"),

@@ -95,6 +95,8 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         ),
         (["--data.evaluation", "nowhere"], "scenario 'nowhere' is unknown", None),
         (["--data.reference", "nowhere.npz"], "nowhere.npz: no such file", None),
+        (["--data.reference_tiers.best", "0"], "reference_tiers names the tiers ['best']", None),
+        (["--data.reference_tiers", '{"0": 9}'], "0 for at least one tier", None),
         (["--model.amp", "{}"], "needs reference motion", None),
         (["--trainer.max_time", "8min"], "write DD:HH:MM:SS", None),
         (["--config", "nowhere.yaml"], "nowhere.yaml", None),
@@ -144,6 +146,17 @@ def test_a_misspelt_key_in_a_file_is_named(tmp_path: Path, capsys: pytest.Captur
     error = capsys.readouterr().err
     assert "data.env.command.velocity_maximum" in error
     assert "did you mean data.env.command.velocity_max?" in error
+
+
+def test_tiers_of_an_overlay_replace_those_of_the_base_and_an_option_adds_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    overlay = tmp_path / "strict.yaml"
+    overlay.write_text('data: {reference_tiers: {"0+": 0}}')
+    later = ("--data.reference_tiers.1", "5000")
+    assert _printed(capsys, *later)["data"]["reference_tiers"] == {"0+": 0, "0": 0, "1": 5000}
+    settings = _printed(capsys, "--config", str(overlay), *later)
+    assert settings["data"]["reference_tiers"] == {"0+": 0, "1": 5000}
 
 
 def test_help_fits_on_a_screen(capsys: pytest.CaptureFixture[str]):

@@ -49,12 +49,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         amp=amp,
         qpos=qpos,
         qvel=qvel,
-        segment_start=torch.tensor([0]),
-        segment_length=torch.tensor([60]),
-        segment_weight=torch.ones(1),
-        segment_velocity=torch.tensor([0.2]),
-        segment_clip=("still",),
-        segment_tier=("assisted",),
+        segment_start=torch.tensor([0, 30]),
+        segment_length=torch.tensor([30, 30]),
+        segment_weight=torch.ones(2),
+        segment_velocity=torch.tensor([0.2, 0.3]),
+        segment_clip=("still", "stiller"),
+        segment_tier=("0+", "1"),
+        segment_support=("none", "harness"),
         ctrl_dt=0.02,
         amp_layout=env.layouts["amp"],
         robot_digest=env.robot.digest,
@@ -76,6 +77,8 @@ def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True)
     if amp:
         arguments += [
             "--data.reference", str(files / "reference.npz"), "--model.amp.hidden", "[16]",
+            # The second segment joins in the second iteration.
+            "--data.reference_tiers.1", str(ENVS * STEPS),
             "--model.amp.num_updates", "2", "--model.amp.batch_size", "8",
             "--model.amp.replay_insert", "4",
         ]  # fmt: skip

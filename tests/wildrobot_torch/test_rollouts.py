@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from tensordict import TensorDict
 
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.rollouts import RolloutData, Rollouts, SamplingActor
 
 
@@ -85,6 +88,69 @@ def test_a_state_of_another_size_is_refused(data: RolloutData):
     state = data.state_dict() | {"num_envs": 7}
     with pytest.raises(ValueError, match=r"holds 7 environments, data\.num_envs is 6"):
         data.load_state_dict(state)
+
+
+def _reference(data: RolloutData, folder: Path, heights: dict[str, float]) -> str:
+    """File of a reference that stands at a height [m] in each tier; features are that height."""
+    assert data.env is not None
+    robot, layout, count = data.env.robot, data.layouts["amp"], len(heights)
+    qpos = robot.home_qpos.repeat(40 * count, 1)
+    qpos[:, 2] = torch.tensor(list(heights.values())).repeat_interleave(40)
+    ReferenceDataset(
+        amp=qpos[:, 2:3].expand(-1, layout.size),
+        qpos=qpos,
+        qvel=torch.zeros(40 * count, robot.num_joints + 6),
+        segment_start=torch.arange(count) * 40,
+        segment_length=torch.full((count,), 40),
+        segment_weight=torch.ones(count),
+        segment_velocity=torch.full((count,), 0.2),
+        segment_clip=("clip",) * count,
+        segment_tier=tuple(heights),
+        segment_support=("none",) * count,
+        ctrl_dt=0.02,
+        amp_layout=layout,
+        robot_digest=robot.digest,
+        manifest={},
+    ).save(folder / "r.npz")
+    return str(folder / "r.npz")
+
+
+def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_path: Path):
+    # Told apart by height: 0.5 m in tier 0+, 0.6 m in tier 1, which joins at 1000 steps.
+    path = _reference(data, tmp_path, {"0+": 0.5, "1": 0.6})
+    made = RolloutData(
+        num_envs=64,
+        num_steps=1,
+        num_threads=1,
+        reference=path,
+        reference_tiers={"0+": 0, "1": 1000},
+        reference_start_probability=1.0,
+    )
+    made.trainer = data.trainer
+    module: Any = data.trainer.lightning_module  # pyright: ignore
+    made.setup("fit")
+
+    def seen(env_steps: int) -> tuple[set[float], ...]:
+        """Heights the robots start at and the discriminator is shown, after so many steps."""
+        module.env_steps = env_steps
+        made.collect()
+        assert made.env is not None and made.reference is not None
+        made.env.reset()
+        heights = made.env.backend.state().qpos[:, 2]
+        windows = made.reference.sample_windows(64, 2)
+        return tuple({round(x, 1) for x in t.flatten().tolist()} for t in (heights, windows))
+
+    assert seen(0) == ({0.5}, {0.5})
+    assert seen(999) == ({0.5}, {0.5})
+    assert seen(1000) == ({0.5, 0.6}, {0.5, 0.6})
+
+
+def test_a_reference_without_the_tiers_in_use_is_refused(data: RolloutData, tmp_path: Path):
+    path = _reference(data, tmp_path, {"1": 0.5})
+    made = RolloutData(num_envs=2, num_threads=1, reference=path)
+    made.trainer = data.trainer
+    with pytest.raises(DatasetError, match=r"r.npz: no segment of tier 0\+ or 0, only 0.8 s of 1"):
+        made.setup("fit")
 
 
 def test_the_actor_writes_the_same_keys_always():

@@ -8,6 +8,9 @@ import numpy as np
 
 Array = np.ndarray
 
+GHOST = np.array([0.30, 0.47, 0.78, 0.55])
+"""Colour and opacity (4,) of a ghost: what the robot was to do, drawn beside what it does."""
+
 
 @dataclass(frozen=True)
 class View:

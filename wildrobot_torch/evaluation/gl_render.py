@@ -11,7 +11,7 @@ from types import ModuleType
 import mujoco
 import numpy as np
 
-from wildrobot_torch.evaluation.camera import View
+from wildrobot_torch.evaluation.camera import GHOST, View
 
 Array = np.ndarray
 
@@ -73,6 +73,7 @@ class GlRenderer:
     def __init__(self, model: mujoco.MjModel, width: int, height: int, platform: str) -> None:
         """Opens a context of `platform` (one of `PLATFORMS`) of `width` times `height` pixels."""
         self._model, self._data = model, mujoco.MjData(model)
+        self._ghost = mujoco.MjData(model)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         self._context = _context_module(platform).GLContext(width, height)
@@ -83,12 +84,12 @@ class GlRenderer:
         self._option = mujoco.MjvOption()
         self._viewport = mujoco.MjrRect(0, 0, width, height)
 
-    def render(self, qpos: Array, target: Array, view: View) -> Array:
-        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8."""
-        self._data.qpos[:] = qpos
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)  # lights follow the centre of mass
-        mujoco.mj_camlight(self._model, self._data)
+    def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
+        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
+
+        With `ghost` (nq,) a second, translucent one is drawn at those positions.
+        """
+        _place(self._model, self._data, qpos)
         camera = mujoco.MjvCamera()
         camera.type = mujoco.mjtCamera.mjCAMERA_FREE
         camera.lookat[:] = target
@@ -104,13 +105,39 @@ class GlRenderer:
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
+        if ghost is not None:
+            self._add(ghost)
         mujoco.mjr_render(self._viewport, self._scene, self._mjr)
         image = np.empty((self._viewport.height, self._viewport.width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._viewport, self._mjr)
         return image[::-1].copy()
+
+    def _add(self, ghost: Array) -> None:
+        """Put a ghost at `ghost` (nq,) into the scene."""
+        _place(self._model, self._ghost, ghost)
+        robot = self._scene.ngeom
+        mujoco.mjv_addGeoms(
+            self._model,
+            self._ghost,
+            self._option,
+            mujoco.MjvPerturb(),
+            mujoco.mjtCatBit.mjCAT_DYNAMIC.value,
+            self._scene,
+        )
+        for index in range(robot, self._scene.ngeom):
+            geom = self._scene.geoms[index]
+            geom.rgba[:] = GHOST
+            geom.matid = -1  # else its material's colour is drawn
 
     def close(self) -> None:
         """Free the context; nothing can be drawn after that."""
         self._context.make_current()
         self._mjr.free()
         self._context.free()
+
+
+def _place(model: mujoco.MjModel, data: mujoco.MjData, qpos: Array) -> None:
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)  # lights follow the centre of mass
+    mujoco.mj_camlight(model, data)

@@ -17,6 +17,8 @@ class Raster:
     """(H, W): index of the triangle, -1 for none."""
     weight: Array
     """(H, W, 3): where in the triangle, as shares of its corners."""
+    depth: Array
+    """(H, W): how far away along the view; infinite where there is no triangle."""
 
 
 def rasterise(corner: Array, depth: Array, width: int, height: int) -> Raster:
@@ -63,4 +65,5 @@ def rasterise(corner: Array, depth: Array, width: int, height: int) -> Raster:
         nearest[pixel[order]] = distance[order]
         triangle[pixel[order]] = members[which[order]]
         weight[pixel[order]] = shares[order]
-    return Raster(triangle.reshape(height, width), weight.reshape(height, width, 3))
+    shape = (height, width)
+    return Raster(triangle.reshape(shape), weight.reshape(*shape, 3), nearest.reshape(shape))

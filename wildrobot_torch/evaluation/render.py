@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,6 +26,14 @@ GIF_BYTES = 3_000_000
 """What a GIF may weigh; a longer one is thinned out."""
 STRIP_FRAMES = 8
 """Pictures on a film strip."""
+STRIP_COLUMNS = 4
+"""Of them in a row."""
+GHOST_BESIDE = 0.5
+"""How far to the robot's left its ghost walks, unless told otherwise [m]."""
+GHOST_VIEW = View(azimuth=130.0, distance=1.5)
+"""Where the camera is when there is a ghost, unless told otherwise."""
+GHOST_NEAR = 0.8
+"""Farther from its ghost than this [m] the robot is seen from farther away, so that both are."""
 RendererName = Literal["auto", "gl", "software"]
 
 
@@ -59,8 +67,11 @@ class RenderConfig:
 class Renderer(Protocol):
     """Draws one model; `GlRenderer` or `SoftwareRenderer`."""
 
-    def render(self, qpos: Array, target: Array, view: View) -> Array:
-        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8."""
+    def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
+        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
+
+        With `ghost` (nq,) a second, translucent one is drawn at those positions.
+        """
         ...
 
     def close(self) -> None:
@@ -104,6 +115,7 @@ def write_film(
     config: RenderConfig,
     captions: Sequence[str] | None = None,
     view: View | None = None,
+    ghost: Array | None = None,
 ) -> Path:
     """Write a motion as .mp4, .gif (at most `GIF_BYTES`) or .png (a film strip); returns `path`.
 
@@ -115,19 +127,21 @@ def write_film(
         config: size, rate and renderer.
         captions: a text for each row of `qpos`.
         view: where the camera is; None for ahead to the robot's right.
+        ghost: (T, nq): a second, translucent robot; see `beside`.
 
     Raises:
         RenderError: unknown kind of file, a motion of another robot, or no such renderer here.
     """
     check_output(path)
-    qpos = np.asarray(qpos, dtype=float)
-    if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
-        raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
-    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
     kind = path.suffix.lower()
     if kind == ".png":
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
-    pictures = _pictures(model, qpos, frame_dt, rows, config, captions, view or View())
+        strip = film_strip(model, qpos, ghost, frame_dt, config, captions, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(strip).save(path)
+        return path
+    _check_motion(model, qpos, ghost)
+    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
+    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
     with closing(pictures):
         first = next(pictures)  # a renderer that fails does so before there is a file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,11 +150,56 @@ def write_film(
             with closing(imageio.get_writer(path, fps=config.frames_per_second, quality=7)) as film:
                 for picture in chain([first], pictures):
                     film.append_data(picture)
-        elif kind == ".gif":
-            _write_gif([first, *pictures], path, config.frames_per_second)
         else:
-            Image.fromarray(film_strip([first, *pictures])).save(path)
+            _write_gif([first, *pictures], path, config.frames_per_second)
     return path
+
+
+def film_strip(
+    model: mujoco.MjModel,
+    qpos: Array,
+    ghost: Array | None,
+    frame_dt: float,
+    config: RenderConfig,
+    captions: Sequence[str] | None = None,
+    view: View | None = None,
+) -> Array:
+    """Up to `STRIP_FRAMES` instants of a motion from its start to its end, as one picture.
+
+    Args:
+        model: the robot in its scene.
+        qpos: (T, nq).
+        ghost: (T, nq): a second, translucent robot, see `beside`; None for none.
+        frame_dt: time between the rows of `qpos` [s].
+        config: size of each instant's picture, and renderer.
+        captions: a text for each row of `qpos`.
+        view: where the camera is; None for ahead to the robot's right.
+
+    Raises:
+        RenderError: a motion of another robot, or no such renderer here.
+    """
+    _check_motion(model, qpos, ghost)
+    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
+    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
+    with closing(pictures):
+        return tiled(list(pictures))
+
+
+def beside(qpos: Array, distance: float = GHOST_BESIDE) -> Array:
+    """A motion (T, nq) moved `distance` [m] to the left of where it heads in its first row."""
+    qpos = np.array(qpos, dtype=float)
+    w, x, y, z = qpos[0, 3:7]
+    yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    qpos[:, :2] += distance * np.array([-np.sin(yaw), np.cos(yaw)])
+    return qpos
+
+
+def _check_motion(model: mujoco.MjModel, qpos: Array, ghost: Array | None) -> None:
+    if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
+        raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
+    if ghost is not None and ghost.shape != qpos.shape:
+        raise RenderError(f"ghost has shape {ghost.shape}, qpos {qpos.shape}; they must be equal")
 
 
 def film_rows(number: int, frame_dt: float, frames_per_second: float) -> Array:
@@ -153,18 +212,26 @@ def film_rows(number: int, frame_dt: float, frames_per_second: float) -> Array:
 def _pictures(
     model: mujoco.MjModel,
     qpos: Array,
+    ghost: Array | None,
     frame_dt: float,
     rows: Array,
     config: RenderConfig,
     captions: Sequence[str] | None,
-    view: View,
+    view: View | None,
 ) -> Generator[Array, None, None]:
     """Pictures (H, W, 3) uint8 of some rows of a motion, the camera following the root."""
-    targets = follow(qpos, view, 1.0 / frame_dt)
+    view = view or (View() if ghost is None else GHOST_VIEW)
+    center = qpos if ghost is None else (qpos + ghost) / 2.0
+    targets = follow(center, view, 1.0 / frame_dt)
     renderer = make_renderer(model, config)
     try:
         for row in rows:
-            picture = renderer.render(qpos[row], targets[row], view)
+            if ghost is None:
+                picture = renderer.render(qpos[row], targets[row], view)
+            else:
+                apart = float(np.linalg.norm(ghost[row, :2] - qpos[row, :2]))
+                wider = replace(view, distance=view.distance * max(1.0, apart / GHOST_NEAR))
+                picture = renderer.render(qpos[row], targets[row], wider, ghost[row])
             yield picture if captions is None else caption(picture, captions[int(row)])
     finally:
         renderer.close()
@@ -181,9 +248,9 @@ def caption(picture: Array, text: str) -> Array:
     return np.asarray(image)
 
 
-def film_strip(pictures: Sequence[Array]) -> Array:
-    """Pictures of one size side by side, in rows of four."""
-    columns = min(4, len(pictures))
+def tiled(pictures: Sequence[Array]) -> Array:
+    """Pictures of one size side by side, in rows of `STRIP_COLUMNS`."""
+    columns = min(STRIP_COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
     height, width = pictures[0].shape[:2]
     strip = np.full((rows * height, columns * width, 3), 255, dtype=np.uint8)
@@ -196,7 +263,7 @@ def film_strip(pictures: Sequence[Array]) -> Array:
 def _write_gif(pictures: list[Array], path: Path, frames_per_second: float) -> None:
     """Every picture, or every n-th with n the least at which the file is light enough."""
     # One palette for all, or colours flicker from picture to picture.
-    sample = film_strip(pictures[:: -(-len(pictures) // STRIP_FRAMES)])
+    sample = tiled(pictures[:: -(-len(pictures) // STRIP_FRAMES)])
     palette = Image.fromarray(sample).quantize(64, dither=Image.Dither.NONE)
     indexed = [
         Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)

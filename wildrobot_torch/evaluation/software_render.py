@@ -5,8 +5,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from wildrobot_torch.evaluation.camera import View
-from wildrobot_torch.evaluation.raster import rasterise
+from wildrobot_torch.evaluation.camera import GHOST, View
+from wildrobot_torch.evaluation.raster import Raster, rasterise
 from wildrobot_torch.evaluation.shapes import geom_surface
 
 Array = np.ndarray
@@ -53,27 +53,46 @@ class SoftwareRenderer:
         self._corner, self._normal = np.concatenate(corners), np.concatenate(normals)
         self._owner, self._color = np.concatenate(owners), np.concatenate(colors)
 
-    def render(self, qpos: Array, target: Array, view: View) -> Array:
-        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8."""
+    def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
+        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
+
+        With `ghost` (nq,) a second, translucent one is drawn at those positions.
+        """
+        eye, axes = view.pose(target)
+        corner, normal = self._placed(qpos)
+        image = self._background(eye, axes, corner[normal[:, 0] @ LIGHT > 0.0])
+        raster, bright, color = self._draw(corner, normal, eye, axes)
+        hit = raster.triangle >= 0
+        image[hit] = color[hit] * bright[hit][:, None]
+        if ghost is not None:
+            behind = raster.depth
+            raster, bright, _ = self._draw(*self._placed(ghost), eye, axes)
+            hit = raster.depth < behind
+            shade = GHOST[:3] * bright[hit][:, None]
+            image[hit] += GHOST[3] * (shade - image[hit])
+        smaller = image.reshape(self._height, SUPERSAMPLE, self._width, SUPERSAMPLE, 3).mean((1, 3))
+        return (255.0 * smaller.clip(0.0, 1.0)).round().astype(np.uint8)
+
+    def _placed(self, qpos: Array) -> tuple[Array, Array]:
+        """Corners and normals (M, 3, 3) of all triangles in the world, the robot at `qpos`."""
         self._data.qpos[:] = qpos
         mujoco.mj_kinematics(self._model, self._data)
         turn = self._data.geom_xmat.reshape(-1, 3, 3)[self._owner]
         place = self._data.geom_xpos[self._owner]
         corner = np.einsum("mij,mkj->mki", turn, self._corner) + place[:, None]
-        normal = np.einsum("mij,mkj->mki", turn, self._normal)
+        return corner, np.einsum("mij,mkj->mki", turn, self._normal)
 
-        eye, axes = view.pose(target)
+    def _draw(
+        self, corner: Array, normal: Array, eye: Array, axes: Array
+    ) -> tuple[Raster, Array, Array]:
+        """What is seen of triangles, how bright (H, W) and in which colour (H, W, 3)."""
         shown = (((eye - corner[:, :1]) * normal).sum(-1) > 0.0).any(-1)  # the rest faces away
-        image = self._background(eye, axes, corner[normal[:, 0] @ LIGHT > 0.0])
         pixel, depth = self._project(corner[shown], eye, axes)
-        raster = rasterise(pixel, depth, image.shape[1], image.shape[0])
-        hit = raster.triangle >= 0
-        which = raster.triangle[hit]
-        bright = AMBIENT + DIFFUSE * np.clip(normal[shown] @ LIGHT, 0.0, None)
-        bright = (bright[which] * raster.weight[hit]).sum(-1)
-        image[hit] = self._color[shown][which] * bright[:, None]
-        smaller = image.reshape(self._height, SUPERSAMPLE, self._width, SUPERSAMPLE, 3).mean((1, 3))
-        return (255.0 * smaller.clip(0.0, 1.0)).round().astype(np.uint8)
+        width, height = self._width * SUPERSAMPLE, self._height * SUPERSAMPLE
+        raster = rasterise(pixel, depth, width, height)
+        lit = AMBIENT + DIFFUSE * np.clip(normal[shown] @ LIGHT, 0.0, None)
+        bright = (lit[raster.triangle] * raster.weight).sum(-1)
+        return raster, bright, self._color[shown][raster.triangle]
 
     def close(self) -> None:
         """Nothing to free; there for whoever closes any renderer."""

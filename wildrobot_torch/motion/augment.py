@@ -1,8 +1,12 @@
-"""More motion from a clip: mirrored, faster or slower, turned, and as long as wanted."""
+"""More motion from a clip: mirrored, faster or slower, turned, and as long as wanted.
+
+`variants` makes all of it by one configuration, to be simulated in one batch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +14,96 @@ import torch
 from envs.robot import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
+from wildrobot_torch.motion.kinematics import Legs, sole_corners
 from wildrobot_torch.motion.rotations import Array
+from wildrobot_torch.motion.stance_bridge import (
+    MAX_BLEND_S,
+    MIN_BLEND_S,
+    into_stance,
+    out_of_stance,
+)
+
+MIN_WARP, MAX_WARP = 0.8, 1.2
+"""How many times as fast a variant may be."""
+RETURNS = 0.05
+"""Largest difference between the two ends of a loop, as `loop_clip` measures it, at which a motion
+comes back to itself; a tenth of it is usual in captured walks. 0.08 rad in each of eight joints."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantConfig:
+    """Which variants of a clip to make: every combination."""
+
+    mirror: bool = True
+    """The mirror image, too; not of a motion that is its own mirror image."""
+    warps: tuple[float, ...] = (1.0,)
+    """How many times as fast; 1 is as it is. A clip that does not move has one speed only."""
+    headings: tuple[float, ...] = (0.0,)
+    """Directions to face at the start [rad], counter-clockwise from +x."""
+    loop_s: float = 0.0
+    """Repeat shorter clips until they last this long [s]; 0 repeats nothing."""
+    blend_s: float = 0.4
+    """Time from the end of a repetition into neutral stance, and again out of it [s], where a clip
+    does not come back to itself. Where it does, the time it fades into its own beginning."""
+
+    def __post_init__(self) -> None:
+        if not self.warps or not all(MIN_WARP <= w <= MAX_WARP for w in self.warps):
+            raise ClipError(
+                f"variants.warps is {self.warps}; allowed: one or more, {MIN_WARP} to {MAX_WARP}"
+            )
+        if not self.headings or not all(math.isfinite(h) for h in self.headings):
+            raise ClipError(f"variants.headings is {self.headings}; allowed: one or more angles")
+        for name, values in (("warps", self.warps), ("headings", self.headings)):
+            if len(set(values)) < len(values):
+                raise ClipError(f"variants.{name} is {values}; no value may come twice")
+        if not 0.0 <= self.loop_s <= 3600.0:
+            raise ClipError(f"variants.loop_s is {self.loop_s}; allowed: 0 to 3600 s")
+        if not MIN_BLEND_S <= self.blend_s <= MAX_BLEND_S:
+            raise ClipError(
+                f"variants.blend_s is {self.blend_s}; allowed: {MIN_BLEND_S} to {MAX_BLEND_S} s"
+            )
+
+
+def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
+    """Every combination of speed, mirror image and heading, aligned and as long as `loop_s`.
+
+    The first is the clip itself at the first speed and heading. Names tell them apart and begin
+    with the clip's own.
+
+    Raises:
+        ClipError: the clip has another number of joints, or does not bear what is asked for.
+    """
+    made: list[Clip] = []
+    for factor in config.warps if _moves(clip) else (1.0,):
+        motion = clip if factor == 1.0 else time_warp(clip, factor)
+        if motion.duration_s < config.loop_s:
+            motion = loop(motion, robot, config.loop_s, config.blend_s)
+        motion = align(motion, robot)
+        image = mirror(motion, robot)
+        images = [motion, image] if config.mirror and not _same(image, motion) else [motion]
+        made += [
+            image if heading == 0.0 else turn(image, heading)
+            for image in images
+            for heading in config.headings
+        ]
+    return made
+
+
+def align(clip: Clip, robot: RobotSpec) -> Clip:
+    """The clip moved to start over the world's origin, facing +x, on the floor.
+
+    The lowest corner of a sole in all of its frames is at height 0 then; no frame is moved against
+    another.
+
+    Raises:
+        ClipError: the clip has another number of joints than the robot.
+    """
+    clip.require(robot)
+    lowest = sole_corners(Legs(robot), clip)[..., 2].min()
+    place = np.array([clip.root_pos[0, 0], clip.root_pos[0, 1], lowest])
+    moved = replace(clip, root_pos=clip.root_pos - place)
+    moved = _turned(moved, -float(rotations.yaw(clip.root_quat[0])))
+    return replace(moved, source=f"{clip.source}; aligned")
 
 
 def mirror(clip: Clip, robot: RobotSpec) -> Clip:
@@ -48,6 +141,15 @@ def time_warp(clip: Clip, factor: float) -> Clip:
 
 def turn(clip: Clip, angle: float) -> Clip:
     """The clip turned by `angle` [rad] about the vertical through the world's origin."""
+    degrees = np.degrees(angle)
+    return replace(
+        _turned(clip, angle),
+        name=f"{clip.name}_turn{degrees:+.4g}",
+        source=f"{clip.source}; turned {degrees:.1f} deg",
+    )
+
+
+def _turned(clip: Clip, angle: float) -> Clip:
     quat = rotations.yaw_quat(float(angle))
     return replace(
         clip,
@@ -55,7 +157,51 @@ def turn(clip: Clip, angle: float) -> Clip:
         root_quat=rotations.quat_multiply(
             np.broadcast_to(quat, clip.root_quat.shape), clip.root_quat
         ),
-        source=f"{clip.source}; turned {np.degrees(angle):.1f} deg",
+    )
+
+
+def loop(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 0.4) -> Clip:
+    """The clip over and over for `duration_s`: into itself where it comes back, else by a stance.
+
+    By `loop_clip` if the clip is long enough to hold a stride and two of its frames differ by no
+    more than `RETURNS`; otherwise by `loop_through_stance`, which takes any clip.
+    """
+    try:
+        returns = _loop_points(clip, robot, max(round(blend_s * clip.fps), 1))[0] <= RETURNS
+    except ClipError:
+        returns = False
+    way = loop_clip if returns else loop_through_stance
+    return way(clip, robot, duration_s, blend_s)
+
+
+def loop_through_stance(
+    clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 0.4
+) -> Clip:
+    """The whole clip over and over for `duration_s`, coming to rest in neutral stance in between.
+
+    Heading and place carry on: every repetition begins where, and facing where, the last one came
+    to rest.
+
+    Args:
+        clip: the motion; it need not come back to itself.
+        robot: whose joints these are.
+        duration_s: of the result [s].
+        blend_s: into stance, and again out of it [s].
+
+    Raises:
+        ClipError: a value is out of range.
+    """
+    _check_duration(duration_s)
+    rest, rise = into_stance(clip, robot, blend_s), out_of_stance(clip, robot, blend_s)
+    once = _joined(_joined(clip, rest), rise)
+    frames = round(duration_s * clip.fps) + 1
+    whole = clip
+    if frames > clip.num_frames:
+        whole = _repeated(once, frames)
+    return replace(
+        whole.frames(0, frames),
+        name=f"{clip.name}_loop",
+        source=f"{clip.source}; looped through stance, {blend_s:g} s each way",
     )
 
 
@@ -76,16 +222,15 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     Raises:
         ClipError: the clip is too short for a stride and a blend, or a value is out of range.
     """
-    if not 0.1 <= duration_s <= 3600.0:
-        raise ClipError(f"loop duration is {duration_s} s; allowed: 0.1 to 3600")
+    _check_duration(duration_s)
     blend = round(blend_s * clip.fps)
     if blend < 1:
         raise ClipError(f"loop blend is {blend_s} s; allowed: a frame ({1.0 / clip.fps:g} s) up")
-    start, stop = _loop_points(clip, robot, blend)
+    _, start, stop = _loop_points(clip, robot, blend)
     period = stop - start
     # One period, its last `blend` frames fading into the frames before the start, moved on.
     once = clip.frames(start, stop + 1)
-    moved = _moved(clip.frames(start - blend, start + 1), clip, start, stop)
+    moved = _moved(clip.frames(start - blend, start + 1), clip, start, clip, stop)
     share = (np.arange(blend + 1) / blend)[:, None]
     share = share * share * (3.0 - 2.0 * share)
     tail = slice(period - blend, period + 1)
@@ -96,22 +241,46 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     joint_pos[tail] += share * (moved.joint_pos - joint_pos[tail])
     once = replace(once, root_pos=root_pos, root_quat=root_quat, joint_pos=joint_pos)
 
-    frames = round(duration_s * clip.fps) + 1
-    parts, current = [], once
-    for _ in range(-(-frames // period)):
-        parts.append(current)
-        current = _moved(current, current, 0, period)
     return replace(
-        clip,
+        _repeated(once, round(duration_s * clip.fps) + 1),
         name=f"{clip.name}_loop",
-        root_pos=np.concatenate([p.root_pos[:period] for p in parts])[:frames],
-        root_quat=np.concatenate([p.root_quat[:period] for p in parts])[:frames],
-        joint_pos=np.concatenate([p.joint_pos[:period] for p in parts])[:frames],
         source=f"{clip.source}; frames {start} to {stop} looped",
     )
 
 
-def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[int, int]:
+def _check_duration(duration_s: float) -> None:
+    if not 0.1 <= duration_s <= 3600.0:
+        raise ClipError(f"loop duration is {duration_s} s; allowed: 0.1 to 3600")
+
+
+def _repeated(once: Clip, frames: int) -> Clip:
+    """As many frames of a motion whose last frame is its first, moved along the floor."""
+    period = once.num_frames - 1
+    parts, current = [], once
+    for _ in range(-(-frames // period)):
+        parts.append(current)
+        current = _moved(current, current, 0, current, period)
+    return replace(
+        once,
+        root_pos=np.concatenate([p.root_pos[:period] for p in parts])[:frames],
+        root_quat=np.concatenate([p.root_quat[:period] for p in parts])[:frames],
+        joint_pos=np.concatenate([p.joint_pos[:period] for p in parts])[:frames],
+    )
+
+
+def _joined(first: Clip, second: Clip) -> Clip:
+    """One after the other; the second begins where the first ends, with the same frame."""
+    second = _moved(second, second, 0, first, -1)
+    return replace(
+        first,
+        root_pos=np.concatenate([first.root_pos[:-1], second.root_pos]),
+        root_quat=np.concatenate([first.root_quat[:-1], second.root_quat]),
+        joint_pos=np.concatenate([first.joint_pos[:-1], second.joint_pos]),
+    )
+
+
+def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[float, int, int]:
+    """How much the ends of the best loop differ, squared and summed, and its two frames."""
     linvel, _, joint_vel = clip.velocities(robot)
     tilt = rotations.quat_multiply(
         rotations.yaw_quat(-rotations.yaw(clip.root_quat)), clip.root_quat
@@ -144,19 +313,24 @@ def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[int, int]:
         best = min(best, (float(distance[place]), int(start), int(start + least + place)))
     if not np.isfinite(best[0]):
         raise ClipError(f"clip {clip.name!r} has no stretch near its mean speed to loop")
-    return best[1], best[2]
+    return best
 
 
-def _moved(part: Clip, clip: Clip, start: int, stop: int) -> Clip:
-    """`part` moved along the floor and turned as frame `start` of `clip` is to become `stop`."""
-    headings = rotations.yaw(clip.root_quat[[start, stop]])
-    quat = rotations.yaw_quat(headings[1] - headings[0])
+def _moved(part: Clip, from_: Clip, start: int, to: Clip, stop: int) -> Clip:
+    """`part` moved and turned on the floor as takes frame `start` of `from_` to `stop` of `to`."""
+    angle = rotations.yaw(to.root_quat[stop]) - rotations.yaw(from_.root_quat[start])
     floor: Array = np.array([1.0, 1.0, 0.0])
-    from_, to = clip.root_pos[start] * floor, clip.root_pos[stop] * floor
-    return replace(
-        part,
-        root_pos=rotations.quat_rotate(quat, part.root_pos - from_) + to,
-        root_quat=rotations.quat_multiply(
-            np.broadcast_to(quat, part.root_quat.shape), part.root_quat
-        ),
-    )
+    moved = replace(part, root_pos=part.root_pos - from_.root_pos[start] * floor)
+    moved = _turned(moved, float(angle))
+    return replace(moved, root_pos=moved.root_pos + to.root_pos[stop] * floor)
+
+
+def _moves(clip: Clip) -> bool:
+    return any(np.ptp(x, axis=0).max() > 1e-6 for x in (clip.root_pos, clip.joint_pos))
+
+
+def _same(one: Clip, other: Clip) -> bool:
+    """Whether two clips hold the same motion."""
+    named = ((getattr(one, n), getattr(other, n)) for n in ("root_pos", "joint_pos"))
+    turned = np.abs(np.sum(one.root_quat * other.root_quat, axis=1)).min()
+    return all(np.allclose(a, b, atol=1e-6) for a, b in named) and bool(turned > 1.0 - 1e-9)

@@ -7,7 +7,9 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ import torch
 from torch import Tensor
 
 from envs.layout import Layout, LayoutMismatch
+from wildrobot_torch.reference.gates import TIERS
+from wildrobot_torch.reference.sampling import WindowTable
 
+SUPPORTS = ("none", "harness")
+"""What held the robot up: nothing outside it in any frame, or a harness in some."""
 START_TAIL_S = 0.5
 """Motion that must follow a start state inside its segment [s]."""
 
@@ -60,7 +66,9 @@ class ReferenceDataset:
     segment_clip: tuple[str, ...]
     """S names of the clips the segments come from."""
     segment_tier: tuple[str, ...]
-    """S tiers: `assisted` (a harness helped, within the gates) or `unassisted`."""
+    """S tiers, of `TIERS`: how good the motion is by the gates."""
+    segment_support: tuple[str, ...]
+    """S supports, of `SUPPORTS`: who held the robot up."""
     ctrl_dt: float
     """Time between frames [s]."""
     amp_layout: Layout
@@ -98,33 +106,93 @@ class ReferenceDataset:
         """The same dataset with its tensors on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
-    def sample_windows(
-        self, num: int, frames: int, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Features (num, frames, F) of consecutive frames, each window inside one segment.
+    def seconds(self, tier: str, support: str | None = None) -> float:
+        """Motion in the segments of a tier, of one kind of support where it is given [s]."""
+        labels = zip(self.segment_tier, self.segment_support, self._host_lengths, strict=True)
+        frames = sum(n for t, by, n in labels if t == tier and support in (None, by))
+        return frames * self.ctrl_dt
 
-        A window is drawn with probability proportional to its segment's weight, so a long segment
-        counts for more than a short one of the same weight. `generator` must live on the
-        dataset's device; the same generator state gives the same windows.
+    def select(self, tiers: Collection[str]) -> ReferenceDataset:
+        """The segments of some tiers; statistics and manifest stay those of the whole.
 
         Raises:
-            ValueError: no segment is that long.
+            DatasetError: there is none.
         """
-        windows = (self.segment_length - frames + 1).clamp(min=0)
-        if frames < 1 or not bool((windows > 0).any()):
-            raise ValueError(
-                f"cannot sample windows of {frames} frames: segments have "
-                f"{int(self.segment_length.min())} to {int(self.segment_length.max())} frames"
+        chosen = [i for i, tier in enumerate(self.segment_tier) if tier in tiers]
+        if not chosen:
+            there = ", ".join(
+                f"{self.seconds(tier):.1f} s of {tier}"
+                for tier in TIERS
+                if tier in self.segment_tier
             )
-        device = self.amp.device
-        segment = torch.multinomial(
-            self.segment_weight * windows, num, replacement=True, generator=generator
+            raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {there}")
+        keep = torch.tensor(chosen, device=self.amp.device)
+        kept = torch.zeros(self.num_segments, dtype=torch.bool, device=self.amp.device)
+        frame = torch.repeat_interleave(kept.index_fill(0, keep, True), self.segment_length)
+        length = self.segment_length[keep]
+        return replace(
+            self,
+            **{name: getattr(self, name)[frame] for name in ("amp", "qpos", "qvel")},
+            segment_start=length.cumsum(0) - length,
+            segment_length=length,
+            segment_weight=self.segment_weight[keep],
+            segment_velocity=self.segment_velocity[keep],
+            segment_clip=tuple(self.segment_clip[i] for i in chosen),
+            segment_tier=tuple(self.segment_tier[i] for i in chosen),
+            segment_support=tuple(self.segment_support[i] for i in chosen),
         )
-        draw = torch.rand(num, generator=generator, device=device)
-        available = windows[segment]
-        offset = torch.minimum((draw * available).long(), available - 1)
-        first = self.segment_start[segment] + offset
-        return self.amp[first[:, None] + torch.arange(frames, device=device)]
+
+    def draw_windows(
+        self,
+        num: int,
+        frames: int,
+        generator: torch.Generator | None = None,
+        *,
+        batches: int = 1,
+    ) -> Tensor:
+        """First frames (num,) of windows of consecutive frames, each inside one segment.
+
+        A window is drawn with probability proportional to its segment's weight, so a long segment
+        counts for more than a short one of the same weight. Of each of the `batches` parts that
+        follow one another, the first windows are of 3 different clips (`WindowTable.draw`).
+        `generator` must live on the dataset's device; the same state gives the same windows.
+
+        Raises:
+            ValueError: no segment is that long, or `num` is not a multiple of `batches`.
+        """
+        if num % batches:
+            raise ValueError(f"{num} windows cannot be drawn in {batches} equal batches")
+        if frames not in self._tables:
+            self._tables[frames] = WindowTable.of(
+                self.segment_start, self.segment_length, self.segment_weight, self._clip, frames
+            )
+        return self._tables[frames].draw(batches, num // batches, generator).flatten()
+
+    def sample_windows(
+        self,
+        num: int,
+        frames: int,
+        generator: torch.Generator | None = None,
+        *,
+        batches: int = 1,
+    ) -> Tensor:
+        """Features (num, frames, F) of the windows that `draw_windows` draws."""
+        first = self.draw_windows(num, frames, generator, batches=batches)
+        return self.amp[first[:, None] + torch.arange(frames, device=self.amp.device)]
+
+    @cached_property
+    def _tables(self) -> dict[int, WindowTable]:
+        # Made once per window length: making one waits for the device, drawing from it does not.
+        return {}
+
+    @cached_property
+    def _clip(self) -> Tensor:
+        number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
+        return torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
+
+    @cached_property
+    def _host_lengths(self) -> list[int]:
+        return self.segment_length.tolist()
 
     def start_indices(self) -> Tensor:
         """(M,) long: frames with at least 0.5 s of motion after them in their segment."""
@@ -192,11 +260,17 @@ class ReferenceDataset:
             if _digest(arrays, header) != digest:
                 raise DatasetError(f"reference {path}: its content does not match its hash")
             about = json.loads(header)
+            if "segment_support" not in about:
+                raise DatasetError(
+                    f"reference {path} does not say what held the robot up (it was made by an "
+                    "earlier version); make the reference again"
+                )
             layout = Layout.from_dict(about["amp_layout"])
             dataset = ReferenceDataset(
                 **{name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
                 segment_clip=tuple(about["segment_clip"]),
                 segment_tier=tuple(about["segment_tier"]),
+                segment_support=tuple(about["segment_support"]),
                 ctrl_dt=float(about["ctrl_dt"]),
                 amp_layout=layout,
                 robot_digest=about["robot_digest"],
@@ -235,6 +309,7 @@ class ReferenceDataset:
             "ctrl_dt": self.ctrl_dt,
             "segment_clip": list(self.segment_clip),
             "segment_tier": list(self.segment_tier),
+            "segment_support": list(self.segment_support),
             "manifest": self.manifest,
         }
         return json.dumps(content, sort_keys=True, allow_nan=False)
@@ -250,9 +325,13 @@ class ReferenceDataset:
             )
         for name, size in (("qpos", frames), ("qvel", frames), ("segment_length", segments),
                            ("segment_weight", segments), ("segment_velocity", segments),
-                           ("segment_clip", segments), ("segment_tier", segments)):  # fmt: skip
+                           ("segment_clip", segments), ("segment_tier", segments),
+                           ("segment_support", segments)):  # fmt: skip
             if len(getattr(self, name)) != size:
                 raise DatasetError(f"{name} has {len(getattr(self, name))} rows, expected {size}")
+        for name, allowed in (("segment_tier", TIERS), ("segment_support", SUPPORTS)):
+            if unknown := sorted(set(getattr(self, name)) - set(allowed)):
+                raise DatasetError(f"{name} holds {unknown}; allowed are {list(allowed)}")
         for name in _TENSORS:
             if not bool(torch.isfinite(getattr(self, name)).all()):
                 raise DatasetError(f"{name} holds a number that is not finite")

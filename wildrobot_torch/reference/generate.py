@@ -26,17 +26,17 @@ from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import Gate, judge
-from wildrobot_torch.reference.metrics import Frames, force_share, load, measure, torque_share
+from wildrobot_torch.reference.gates import TIERS, Gate, quality
+from wildrobot_torch.reference.metrics import Frames, force_share, load, torque_share
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import (
     Search,
     SegmentConfig,
     Stretch,
     find_segments,
-    free_span,
-    quality_weight,
+    sampling_weights,
 )
+from wildrobot_torch.reference.selection import Rejection, label, rejections, resolve
 from wildrobot_torch.reference.tracker import track, tracking_env, train_tracker
 from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
 
@@ -122,6 +122,10 @@ class ClipReport:
     """95th percentile of the harness torque [m g h]."""
     first_failure: str
     """Reason of the first rejected window or segment; empty without one."""
+    seconds: dict[str, float]
+    """Accepted motion [s] by tier."""
+    rejected: tuple[Rejection, ...]
+    """What no rollout brought into any tier, in order."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def generate(
     variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
-    rejections: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     windows = 0
     for variant in variants:
         mine = [r for r in rollouts if r.task.clip is variant]
@@ -207,12 +211,12 @@ def generate(
         for search in searches:
             windows += len(search.windows)
             for stretch in (*search.windows, *search.segments):
-                rejections.update(stretch.verdict.failed)
+                refused.update(stretch.verdict.failed)
         taken = resolve(mine, searches, robot, judged, config.segments)
         kept += taken
-        reports.append(_report(variant, mine, searches, [s for _, s in taken], robot))
+        reports.append(_report(variant, mine, searches, taken, robot))
     dataset = _assemble(kept, reports, variants, robot, gates, config) if kept else None
-    return Generation(dataset, tuple(reports), windows, dict(rejections.most_common()))
+    return Generation(dataset, tuple(reports), windows, dict(refused.most_common()))
 
 
 def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> list[Task]:
@@ -248,43 +252,11 @@ def _with_mirror_image(clip: Clip, robot: RobotSpec) -> list[Clip]:
     return [clip, mirror(clip, robot)] if _moving(clip) else [clip]
 
 
-def resolve(
-    rollouts: Sequence[Rollout],
-    searches: Sequence[Search],
-    robot: RobotSpec,
-    gates: Sequence[Gate],
-    config: SegmentConfig,
-) -> list[tuple[Rollout, Stretch]]:
-    """Accepted segments of all rollouts of one clip, no clip frame twice.
-
-    Longer segments go first; what overlaps them is cut to its longest free part, which must pass
-    the gates by itself.
-    """
-    found = [(r, s) for r, search in zip(rollouts, searches, strict=True) for s in search.accepted]
-    found.sort(key=lambda pair: (-pair[1].num_frames, pair[0].task.start, pair[1].start))
-    taken: list[tuple[int, int]] = []
-    kept = []
-    for rollout, segment in found:
-        shift = rollout.task.start
-        span = free_span(segment.start + shift, segment.stop + shift, taken)
-        start, stop = span[0] - shift, span[1] - shift
-        if stop - start < config.min_frames:
-            continue
-        if (start, stop) != (segment.start, segment.stop):
-            metrics = measure(rollout.frames.cut(start, stop), robot)
-            segment = Stretch(start, stop, judge(metrics, gates))
-            if not segment.verdict.accepted:
-                continue
-        taken.append(span)
-        kept.append((rollout, segment))
-    return kept
-
-
 def _report(
     clip: Clip,
     rollouts: Sequence[Rollout],
     searches: Sequence[Search],
-    kept: Sequence[Stretch],
+    kept: Sequence[tuple[Rollout, Stretch]],
     robot: RobotSpec,
 ) -> ClipReport:
     frames = [r.frames for r in rollouts]
@@ -302,7 +274,7 @@ def _report(
     return ClipReport(
         name=clip.name,
         seconds_in=clip.duration_s,
-        seconds_accepted=sum(s.num_frames for s in kept) * dt,
+        seconds_accepted=sum(s.num_frames for _, s in kept) * dt,
         num_segments=len(kept),
         survival=sum(r.survival for r in rollouts) / len(rollouts),
         speed=pooled(lambda f: f.root_linvel_h[:, 0]),
@@ -310,6 +282,11 @@ def _report(
         force_share=pooled(lambda f: force_share(f, robot), 95),
         torque_share=pooled(lambda f: torque_share(f, robot), 95),
         first_failure=failures[0] if failures else "",
+        seconds={
+            tier: dt * sum(s.num_frames for r, s in kept if label(r, s) == tier)
+            for tier in sorted({label(r, s) for r, s in kept}, key=TIERS.index)
+        },
+        rejected=rejections(clip, rollouts, searches, kept),
     )
 
 
@@ -325,7 +302,9 @@ def _assemble(
         return torch.cat([rows(rollout)[s.start : s.stop] for rollout, s in kept])
 
     length = torch.tensor([s.num_frames for _, s in kept])
-    weight = [quality_weight(s.verdict, gates, config.segments.weight_ratio) for _, s in kept]
+    qualities = [quality(s.verdict.metrics, gates) for _, s in kept]
+    tiers = [label(r, s) for r, s in kept]
+    supports = [r.support(s.start, s.stop) for r, s in kept]
     manifest: dict[str, Any] = {
         "config": asdict(config),
         "gates": [asdict(gate) for gate in gates],
@@ -336,9 +315,13 @@ def _assemble(
         ],
         "segments": [
             {"clip": r.task.clip.name, "clip_frame": r.task.start + 1 + s.start,
-             "frames": s.num_frames, "metrics": _finite(s.verdict.metrics)}
-            for r, s in kept
+             "frames": s.num_frames, "tier": tier, "support": support, "quality": score,
+             "metrics": _finite(s.verdict.metrics)}
+            for (r, s), tier, support, score in zip(kept, tiers, supports, qualities, strict=True)
         ],
+        "rejected": [asdict(rejection) for report in reports for rejection in report.rejected],
+        "robot_digest": robot.digest,
+        "amp_layout_digest": amp_layout(robot).digest,
     }  # fmt: skip
     return ReferenceDataset(
         amp=joined(lambda r: r.amp),
@@ -346,22 +329,18 @@ def _assemble(
         qvel=joined(lambda r: r.qvel),
         segment_start=torch.cumsum(length, 0) - length,
         segment_length=length,
-        segment_weight=torch.tensor(weight),
+        segment_weight=torch.tensor(sampling_weights(qualities, config.segments)),
         segment_velocity=torch.tensor(
             [s.verdict.metrics["forward_velocity"] for _, s in kept], dtype=torch.float32
         ),
         segment_clip=tuple(r.task.clip.name for r, _ in kept),
-        segment_tier=tuple(_tier(r.frames.cut(s.start, s.stop)) for r, s in kept),
+        segment_tier=tuple(tiers),
+        segment_support=tuple(supports),
         ctrl_dt=CTRL_DT,
         amp_layout=amp_layout(robot),
         robot_digest=robot.digest,
         manifest=json.loads(json.dumps(manifest)),
     )
-
-
-def _tier(frames: Frames) -> str:
-    helped = bool(frames.harness_force.any()) or bool(frames.harness_torque.any())
-    return "assisted" if helped else "unassisted"
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -25,6 +25,8 @@ SLIPPING = 0.10
 """A loaded foot whose sole moves faster over the floor is slipping [m/s]."""
 JOINT_STOP = 0.02
 """A joint closer to its range's end is on its stop [rad]."""
+SATURATED = 0.98
+"""A servo that gives more than this share of its torque limit is saturated."""
 SWING_S = 0.1
 """A foot that is unloaded for shorter has not swung [s]."""
 
@@ -55,6 +57,8 @@ class Frames:
     """(T, J) [rad/s]."""
     joint_target: Tensor
     """(T, J) [rad]: joints of the clip at the frame."""
+    torque: Tensor
+    """(T, J) [N m]: of the servos."""
     foot_force: Tensor
     """(T, 2) [N]: normal force of the floor on the left and right foot."""
     foot_pos_w: Tensor
@@ -67,6 +71,8 @@ class Frames:
     """(T, 3) [N]: external force on the robot, world."""
     harness_torque: Tensor
     """(T, 3) [N m]: external torque on the robot, world."""
+    harness_saturated: Tensor
+    """(T, 2) bool: harness force, torque were cut by their caps at some time in the step."""
 
     @property
     def num_frames(self) -> int:
@@ -203,6 +209,11 @@ def _support(number: int) -> Callable[[Frames, RobotSpec], Tensor]:
     return lambda f, r: (loaded_feet(f, r).sum(-1) == number).double().mean()
 
 
+def _saturation_share(frames: Frames, robot: RobotSpec) -> Tensor:
+    limit = SATURATED * robot.torque_limit.double()
+    return (frames.torque.abs() >= limit).double().mean()
+
+
 def _joint_stop_share(frames: Frames, robot: RobotSpec) -> Tensor:
     low, high = robot.joint_range.double().unbind(-1)
     q = frames.joint_pos
@@ -236,6 +247,21 @@ METRICS: dict[str, Metric] = {
     "torque_share_p95": Metric(
         "m g h", "harness torque, 95th percentile", lambda f, r: _percentile(torque_share(f, r), 95)
     ),
+    "force_saturated_share": Metric(
+        "1",
+        "frames in which the cap cut the harness force",
+        lambda f, r: f.harness_saturated[:, 0].double().mean(),
+    ),
+    "torque_saturated_share": Metric(
+        "1",
+        "frames in which the cap cut the harness torque",
+        lambda f, r: f.harness_saturated[:, 1].double().mean(),
+    ),
+    "tilt_max": Metric(
+        "deg",
+        "largest roll or pitch",
+        lambda f, r: torch.rad2deg(torch.maximum(f.roll.abs(), f.pitch.abs()).max()),
+    ),
     "pitch_p95": Metric("deg", "|pitch|, 95th percentile", lambda f, r: _degrees_p95(f.pitch)),
     "roll_p95": Metric("deg", "|roll|, 95th percentile", lambda f, r: _degrees_p95(f.roll)),
     "slip_share": Metric("1", f"loaded-foot frames faster than {SLIPPING} m/s", _slip_share),
@@ -262,6 +288,11 @@ METRICS: dict[str, Metric] = {
     "alternation": Metric("1", "landings that follow one of the other foot", alternation),
     "yaw_rate_std": Metric(
         "rad/s", "standard deviation of the yaw rate", lambda f, r: f.yaw_rate.std(correction=0)
+    ),
+    "saturation_share": Metric(
+        "1",
+        f"servo readings of at least {SATURATED} of the torque limit, all joints",
+        _saturation_share,
     ),
     "joint_stop_share": Metric(
         "1", f"frames within {JOINT_STOP} rad of a stop, worst joint", _joint_stop_share

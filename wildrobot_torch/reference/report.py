@@ -1,8 +1,128 @@
-"""The account of a reference generation, as markdown."""
+"""The account of a reference generation: one folder of markdown, numbers and pictures."""
 
 from __future__ import annotations
 
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from envs.model import RobotModel
+from wildrobot_torch.evaluation.gl_render import available_platform
+from wildrobot_torch.evaluation.render import RenderConfig
+from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.reference.analysis import GOOD_TIERS, Analysis, analyse, decide
+from wildrobot_torch.reference.analysis_report import (
+    ADVICE,
+    analysis_markdown,
+    draw_analysis,
+    table,
+    verdict,
+)
+from wildrobot_torch.reference.comparison import (
+    RejectedSecond,
+    accepted_spans,
+    compare,
+    rejected_seconds,
+)
+from wildrobot_torch.reference.comparison_tables import (
+    COMPARISON_NOTE,
+    before_after_table,
+    comparison_table,
+    rejected_table,
+)
+from wildrobot_torch.reference.gates import Gate
 from wildrobot_torch.reference.generate import Generation
+from wildrobot_torch.reference.plots import plot_before_after, save
+from wildrobot_torch.reference.report_pictures import draw_clip, gallery, worst_clips
+from wildrobot_torch.reference.rollout import Rollout
+
+PICTURED = 40
+"""Clips that are given pictures, unless told otherwise."""
+STRIP = RenderConfig(width=288, height=224)
+"""Size of a picture on a film strip."""
+
+
+def write_generation_report(
+    folder: Path | str,
+    generation: Generation,
+    rollouts: Mapping[str, Sequence[Rollout]],
+    robot_model: RobotModel,
+    gates: Sequence[Gate],
+    *,
+    originals: Mapping[str, Clip] | None = None,
+    film: RenderConfig = STRIP,
+    pictured: int = PICTURED,
+) -> Path:
+    """Write report.md, report.json, rejected.csv and pictures into a folder; returns the first.
+
+    Args:
+        folder: made if it is not there; files of an earlier report are overwritten.
+        generation: what came of the rollouts.
+        rollouts: way of following clips, for example tracker or harness -> its rollouts.
+        robot_model: the robot that was simulated.
+        gates: what judged its motion.
+        originals: clips by name as they were before their repair, for those that were repaired.
+        film: size and renderer of the film strips' pictures.
+        pictured: most clips to draw; those of which least was accepted go first.
+
+    Raises:
+        ValueError: there are no rollouts, or the dataset holds a clip without any.
+        RenderError: no such renderer here.
+    """
+    if not any(rollouts.values()):
+        raise ValueError("there are no rollouts to report on")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if film.renderer == "auto" and available_platform() is None:
+        film = replace(film, renderer="software")
+    robot, dataset = robot_model.robot.to("cpu"), generation.dataset
+    spans = accepted_spans(dataset, rollouts)
+    rows = compare(rollouts, spans, robot_model, originals or {})
+    rejected = rejected_seconds(rollouts, spans, gates, robot)
+    found = None if dataset is None else analyse(dataset)
+    pictures = {
+        name: draw_clip(name, rollouts, spans, robot_model, film, folder)
+        for name in worst_clips(rows, pictured)
+    }
+    save(plot_before_after(rows), folder / "before_after.png")
+    drawn = [] if found is None else [p.relative_to(folder) for p in draw_analysis(found, folder)]
+    _write_csv(rejected, folder / "rejected.csv")
+    content = {
+        "decision": decide(0.0 if found is None else found.good_s),
+        "clips": [{**_plain(asdict(row)), "good_s": row.good_s} for row in rows],
+        "rejected": [asdict(one) for one in rejected],
+        "dataset": None if found is None else found.as_dict(),
+    }
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    parts = [
+        "# Reference motion",
+        f"**{_decision(found)}**",
+        summary(generation),
+        *([] if dataset is None else [_identity(generation)]),
+        "## Clip by clip",
+        COMPARISON_NOTE,
+        comparison_table(rows),
+        "## Before and after",
+        before_after_table(rows),
+        "![penetration, slip and joint stops, before and after](before_after.png)",
+        "## Rejected",
+        f"Seconds outside the tiers {' and '.join(GOOD_TIERS)}, with the gates that refused them; "
+        "neighbours with the same reasons are joined here, rejected.csv has every second.",
+        rejected_table(rejected),
+        rejection_table(generation),
+        *([] if found is None else ["## Dataset", analysis_markdown(found, drawn)]),
+        "## Pictures",
+        "Orange: the simulated robot; blue: its clip as a ghost, moved aside.",
+        *gallery(pictures, len({row.clip for row in rows}), folder),
+        *([] if dataset is None else ["## Segments", _segment_table(generation)]),
+    ]
+    path = folder / "report.md"
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
 
 
 def clip_table(generation: Generation) -> str:
@@ -40,20 +160,25 @@ def summary(generation: Generation) -> str:
 
 
 def markdown(generation: Generation) -> str:
-    """The whole account: summary, dataset, clips, rejections, gates."""
+    """The account without pictures: summary, dataset, clips, rejections, gates."""
     parts = ["# Reference motion", summary(generation)]
-    dataset = generation.dataset
-    if dataset is not None:
-        parts.append(
-            f"Content {dataset.content_hash[:16]}, robot {dataset.robot_digest}, features "
-            f"{dataset.amp_layout.digest}, {dataset.num_frames} frames of {dataset.ctrl_dt:g} s, "
-            f"physics {dataset.manifest['config']['physics']}."
-        )
+    if generation.dataset is not None:
+        parts.append(_identity(generation))
     parts += ["## Clips", clip_table(generation)]
     parts += ["## Rejections", rejection_table(generation)]
-    if dataset is not None:
+    if generation.dataset is not None:
         parts += ["## Segments", _segment_table(generation)]
     return "\n\n".join(parts) + "\n"
+
+
+def _identity(generation: Generation) -> str:
+    dataset = generation.dataset
+    assert dataset is not None
+    return (
+        f"Content {dataset.content_hash[:16]}, robot {dataset.robot_digest}, features "
+        f"{dataset.amp_layout.digest}, {dataset.num_frames} frames of {dataset.ctrl_dt:g} s, "
+        f"physics {dataset.manifest['config']['physics']}."
+    )
 
 
 def _segment_table(generation: Generation) -> str:
@@ -61,16 +186,41 @@ def _segment_table(generation: Generation) -> str:
     assert dataset is not None
     columns = ("load_mean", "force_share_p90", "torque_share_p95", "pitch_p95", "roll_p95",
                "slip_share", "double_share", "alternation", "tracking_rms")  # fmt: skip
-    rows = [
-        "| clip | s | v m/s | weight | tier | " + " | ".join(columns) + " |",
-        "|" + "---|" * (5 + len(columns)),
-    ]
+    body = []
     for i, segment in enumerate(dataset.manifest["segments"]):
-        values = (segment["metrics"][name] for name in columns)
-        cells = ("-" if value is None else f"{value:.3f}" for value in values)
-        rows.append(
-            f"| {dataset.segment_clip[i]} | {segment['frames'] * dataset.ctrl_dt:.2f} "
-            f"| {float(dataset.segment_velocity[i]):.3f} | {float(dataset.segment_weight[i]):.2f} "
-            f"| {dataset.segment_tier[i]} | " + " | ".join(cells) + " |"
+        values = (segment["metrics"].get(name) for name in columns)
+        start = segment["clip_frame"] * dataset.ctrl_dt
+        body.append(
+            (
+                dataset.segment_clip[i],
+                f"{start:.2f}",
+                f"{segment['frames'] * dataset.ctrl_dt:.2f}",
+                f"{float(dataset.segment_velocity[i]):.3f}",
+                f"{float(dataset.segment_weight[i]):.2f}",
+                dataset.segment_tier[i],
+                dataset.segment_support[i],
+                *("-" if value is None else f"{value:.3f}" for value in values),
+            )
         )
-    return "\n".join(rows)
+    return table(("clip", "from s", "s", "v m/s", "weight", "tier", "support", *columns), body)
+
+
+def _decision(found: Analysis | None) -> str:
+    return f"stop: nothing was accepted; {ADVICE['stop']}" if found is None else verdict(found)
+
+
+def _plain(values: Mapping[str, object]) -> dict[str, object]:
+    """The same with null for what is not a number."""
+    undefined = (k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v))
+    return {**values, **dict.fromkeys(undefined)}
+
+
+def _write_csv(rejected: Sequence[RejectedSecond], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("clip", "way", "second", "rejected_s", "kept_as", "gates", "reason"))
+        for one in rejected:
+            seconds, gates = f"{one.rejected_s:.2f}", " ".join(one.gates)
+            writer.writerow(
+                (one.clip, one.way, one.second, seconds, one.kept_as, gates, one.reason)
+            )

@@ -1,9 +1,15 @@
-"""Clip-following rollouts: clips become joint targets, the environment becomes motion."""
+"""Clip-following rollouts: clips become joint targets, the environment becomes motion.
+
+The state is set once, then there is physics and nothing else. `force` is the exception: it puts the
+robot back on its clip before every step, to show what a clip asks of the floor. What it measures
+was not done by the robot, so it is labelled, and no gate can make it more than a diagnosis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from tensordict import TensorDict
@@ -46,6 +52,11 @@ class Goal:
     """(E, nv)."""
 
 
+Mode = Literal["physics", "teacher_forced"]
+"""physics: the state is set once; teacher_forced: the clip's is set anew in every step."""
+DIAGNOSTIC_TIER = "2"
+"""The best tier of motion that was forced upon the robot."""
+
 Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
 """What is added to the clips' joints (E, J) [rad] so that the robot does the motion."""
 
@@ -65,11 +76,24 @@ class Rollout:
     """(T, nq)."""
     qvel: Tensor
     """(T, nv)."""
+    mode: Mode = "physics"
+    """What moved the robot."""
 
     @property
     def survival(self) -> float:
         """Share of the task's steps done before the robot fell."""
         return self.frames.num_frames / self.task.num_steps
+
+    def tier(self, best: str | None) -> str | None:
+        """Tier of a stretch of this rollout for which the gates say `best`."""
+        forced = self.mode == "teacher_forced" and best is not None
+        return DIAGNOSTIC_TIER if forced else best
+
+    def support(self, start: int, stop: int) -> str:
+        """What held the robot up in frames start..stop-1: `none`, or `harness` if anything did."""
+        frames = self.frames.cut(start, stop)
+        held = bool(frames.harness_force.any()) or bool(frames.harness_torque.any())
+        return "harness" if held or self.mode == "teacher_forced" else "none"
 
 
 @dataclass(frozen=True)
@@ -131,7 +155,7 @@ def follow(
 
 
 def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[Rollout]:
-    """Rollouts of all tasks at once, one simulation each.
+    """Rollouts of all tasks at once, one simulation each: set to their first state, then physics.
 
     Every joint is commanded to its next clip position plus a correction.
 
@@ -144,6 +168,20 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
         ValueError: number of simulations and tasks differ, or the environment has no harness.
         PhysicsError: the engine dropped contacts for want of room.
     """
+    return _roll(env, tasks, correct, "physics")
+
+
+def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
+    """Teacher-forced rollouts: before every step the robot is put where its clip is.
+
+    So each frame is one control step of physics away from the clip. A diagnosis, of tier
+    `DIAGNOSTIC_TIER` at best: what puts the robot back is a hand that no gate sees. Otherwise as
+    `perform`.
+    """
+    return _roll(env, tasks, lambda env, m, goal: torch.zeros_like(m.joint_pos), "teacher_forced")
+
+
+def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode) -> list[Rollout]:
     if env.num_envs != len(tasks) or env.config.harness is None:
         raise ValueError(
             f"{len(tasks)} clip rollouts need an environment of as many simulations in harness "
@@ -151,11 +189,11 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
         )
     targets = _Targets.of(tasks, env.robot)
     joints = env.robot.joint_qpos_adr
-    env.reset()
     everyone = torch.ones(env.num_envs, dtype=torch.bool, device=joints.device)
-    env.set_state(everyone, targets.qpos[:, 0], targets.qvel[:, 0])
     recorded: list[dict[str, Tensor]] = []
     for step in range(1, targets.qpos.shape[1]):
+        if step == 1 or mode == "teacher_forced":
+            env.set_state(everyone, targets.qpos[:, step - 1], targets.qvel[:, step - 1])
         qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
         env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
         offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
@@ -164,7 +202,7 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
         recorded.append(_record(env, qpos[:, joints], result["next"]))
     require_capacities(env.backend)
     series = {name: torch.stack([r[name] for r in recorded], dim=1).cpu() for name in recorded[0]}
-    return [_rollout(task, i, series, env.config.ctrl_dt) for i, task in enumerate(tasks)]
+    return [_rollout(task, i, series, env.config.ctrl_dt, mode) for i, task in enumerate(tasks)]
 
 
 def _record(env: LocomotionEnv, joint_target: Tensor, following: TensorDict) -> dict[str, Tensor]:
@@ -182,12 +220,14 @@ def _record(env: LocomotionEnv, joint_target: Tensor, following: TensorDict) -> 
         "joint_pos": m.joint_pos,
         "joint_vel": m.joint_vel,
         "joint_target": joint_target,
+        "torque": m.torque,
         "foot_force": m.foot_force,
         "foot_pos_w": m.sole_pos_w,
         "foot_linvel_w": m.sole_linvel_w,
         "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
-        "harness_force": env.harness_wrench[:, :3].clone(),
-        "harness_torque": env.harness_wrench[:, 3:].clone(),
+        "harness_force": env.support.mean[:, :3],
+        "harness_torque": env.support.mean[:, 3:],
+        "harness_saturated": env.support.saturated,
         "amp": following["amp"],
         "qpos": state.qpos,
         "qvel": state.qvel,
@@ -207,9 +247,12 @@ def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec
     return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
 
 
-def _rollout(task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float) -> Rollout:
+def _rollout(
+    task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float, mode: Mode
+) -> Rollout:
     fallen = series["fallen"][index, : task.num_steps]
     length = int(fallen.int().argmax()) if bool(fallen.any()) else task.num_steps
     mine = {name: values[index, :length] for name, values in series.items()}
     outside = {name: mine.pop(name) for name in ("amp", "qpos", "qvel", "fallen")}
-    return Rollout(task, Frames(ctrl_dt, **mine), outside["amp"], outside["qpos"], outside["qvel"])
+    frames = Frames(ctrl_dt, **mine)
+    return Rollout(task, frames, outside["amp"], outside["qpos"], outside["qvel"], mode)

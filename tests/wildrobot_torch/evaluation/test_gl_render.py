@@ -53,3 +53,23 @@ def test_a_renderer_draws_the_state_it_is_given(platform: str) -> None:
         gl.close()
     assert (first == again).all()
     assert (first != away).any()
+
+
+def test_both_renderers_put_the_ghost_in_the_same_place(platform: str) -> None:
+    loaded = load_robot()
+    home = loaded.robot.home_qpos.numpy().astype(float)
+    target = np.array([0.0, 0.3, 0.31])
+    ghost = home + 0.6 * np.eye(15)[1]
+    gl = GlRenderer(loaded.model, 320, 240, platform)
+    try:
+        alone, both = gl.render(home, target, View()), gl.render(home, target, View(), ghost)
+        again = gl.render(home, target, View())
+    finally:
+        gl.close()
+    assert (alone == again).all()
+    drawn = SoftwareRenderer(loaded.model, 320, 240).render(home, target, View(), ghost)
+    masks = [picture[..., 2].astype(int) - picture[..., 0] > 45 for picture in (both, drawn)]
+    masks = [mask & (np.arange(240) > 60)[:, None] for mask in masks]  # below the sky
+    shared, either = (masks[0] & masks[1]).sum(), (masks[0] | masks[1]).sum()
+    assert either > 1000
+    assert shared / either > 0.6

@@ -12,7 +12,14 @@ from PIL import Image, ImageSequence
 
 from envs.model import RobotModel
 from wildrobot_torch.evaluation import render
-from wildrobot_torch.evaluation.render import RenderConfig, RenderError, film_rows, write_film
+from wildrobot_torch.evaluation.render import (
+    RenderConfig,
+    RenderError,
+    beside,
+    film_rows,
+    film_strip,
+    write_film,
+)
 
 CONFIG = RenderConfig(width=64, height=64, renderer="software")
 
@@ -115,3 +122,39 @@ def test_without_opengl_it_says_what_to_install(
     assert "libosmesa6" in said
     render.make_renderer(robot_model.model, CONFIG)  # asked for: nothing to say
     assert capsys.readouterr().err == ""
+
+
+def test_a_ghost_walks_beside_the_robot_in_films_and_strips(
+    tmp_path: Path, robot_model: RobotModel, qpos: np.ndarray
+) -> None:
+    model = robot_model.model
+    ghost = beside(qpos)
+    strip = film_strip(model, qpos, ghost, 0.02, CONFIG)
+    assert strip.shape == (2 * 64, 4 * 64, 3)
+    bent = ghost.copy()
+    bent[:, 13] = 1.0  # its right knee
+    assert (film_strip(model, qpos, bent, 0.02, CONFIG) != strip).any(-1).sum() > 50
+    path = write_film(tmp_path / "a.png", model, qpos, 0.02, CONFIG, ghost=ghost)
+    with Image.open(path) as written:
+        assert (np.asarray(written) == strip).all()
+    write_film(tmp_path / "a.gif", model, qpos, 0.02, CONFIG, ghost=ghost)
+    with pytest.raises(RenderError, match=r"ghost has shape \(25, 15\), qpos \(26, 15\)"):
+        film_strip(model, qpos, ghost[1:], 0.02, CONFIG)
+
+
+def test_beside_is_to_the_left_of_the_first_heading(qpos: np.ndarray) -> None:
+    north = qpos.copy()
+    north[:, 3:7] = [0.5**0.5, 0.0, 0.0, 0.5**0.5]  # turned by 90 degrees: it heads along +y
+    moved = beside(north, 0.4) - north
+    np.testing.assert_allclose(moved[:, :2], np.tile([-0.4, 0.0], (26, 1)), atol=1e-6)
+    assert not moved[:, 2:].any()
+
+
+def test_a_ghost_that_is_left_behind_stays_in_the_picture(
+    robot_model: RobotModel, qpos: np.ndarray
+) -> None:
+    still = np.tile(robot_model.robot.home_qpos.numpy().astype(float), (2, 1))
+    away = still + 4.0 * np.eye(15)[0]
+    alone = film_strip(robot_model.model, still, away, 0.02, CONFIG)
+    blue = alone[20:, :64, 2].astype(int) - alone[20:, :64, 0] > 45
+    assert blue.sum() > 5

@@ -94,3 +94,40 @@ def test_the_robot_is_drawn_in_one_piece_and_moves(robot_model: RobotModel) -> N
     rows = np.nonzero(changed)[0]
     assert 30 < changed.sum() < 128 * 160 / 4
     assert rows.min() > 40  # the trunk stays
+
+
+def blue(picture: np.ndarray) -> np.ndarray:
+    return picture[..., 2].astype(int) - picture[..., 0] > 45
+
+
+def test_a_ghost_is_blue_lets_the_floor_through_and_leaves_the_robot_alone(
+    robot_model: RobotModel,
+) -> None:
+    renderer = SoftwareRenderer(robot_model.model, 160, 128)
+    home = robot_model.robot.home_qpos.numpy().astype(float)
+    aside = home + 0.6 * np.eye(15)[1]
+    target = np.array([0.0, 0.3, 0.31])
+    alone = renderer.render(home, target, View())
+    both = renderer.render(home, target, View(), aside)
+    changed = (both != alone).any(-1)
+    assert 300 < changed.sum() < 0.2 * changed.size
+    assert blue(both)[changed].mean() > 0.5
+    orange = (alone[..., 0] > 150) & (alone[..., 2] < 60)
+    assert not changed[orange].any()
+    # What shows through is darker where what lies behind is.
+    assert (renderer.render(aside, target, View()) != both).any()
+    assert (renderer.render(home, target, View()) == alone).all()
+
+
+def test_a_ghost_behind_the_robot_is_hidden_by_it() -> None:
+    model = mujoco.MjModel.from_xml_string(
+        """<mujoco><worldbody><body><freejoint/><geom type="sphere" size="0.2" rgba="1 0 0 1"/>
+        </body></worldbody></mujoco>"""
+    )
+    renderer = SoftwareRenderer(model, 80, 60)
+    here = np.array([0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0])
+    behind, before = here + 2.0 * np.eye(7)[1], here - 0.5 * np.eye(7)[1]
+    target = here[:3]
+    alone = renderer.render(here, target, LEVEL)
+    assert (renderer.render(here, target, LEVEL, behind) == alone).all()
+    assert (renderer.render(here, target, LEVEL, before) != alone).any(-1).sum() > 200

@@ -75,12 +75,14 @@ def walking() -> Callable[..., Frames]:
             "joint_pos": torch.zeros(num_frames, 2),
             "joint_vel": torch.zeros(num_frames, 2),
             "joint_target": torch.zeros(num_frames, 2),
+            "torque": torch.zeros(num_frames, 2),
             "foot_force": 30.0 * torch.stack([left, ~left], dim=-1).float(),
             "foot_pos_w": sides.expand(num_frames, 2, 3),
             "foot_linvel_w": torch.zeros(num_frames, 2, 3),
             "sole_height": torch.zeros(num_frames, 2),
             "harness_force": torch.zeros(num_frames, 3),
             "harness_torque": torch.zeros(num_frames, 3),
+            "harness_saturated": torch.zeros(num_frames, 2, dtype=torch.bool),
         }
         return Frames(0.02, **(values | replaced))
 

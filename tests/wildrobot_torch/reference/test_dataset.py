@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,7 +33,8 @@ def dataset() -> ReferenceDataset:
         segment_weight=torch.tensor([3.0, 1.0, 1.0]),
         segment_velocity=torch.tensor([0.1, 0.2, 0.3]),
         segment_clip=("a", "b", "b"),
-        segment_tier=("assisted", "assisted", "unassisted"),
+        segment_tier=("0", "1", "0+"),
+        segment_support=("harness", "harness", "none"),
         ctrl_dt=0.02,
         amp_layout=LAYOUT,
         robot_digest=ROBOT,
@@ -47,7 +50,8 @@ def test_what_is_saved_is_loaded(dataset, tmp_path):
                  "segment_velocity", "feature_mean", "feature_std"):  # fmt: skip
         assert torch.equal(getattr(loaded, name), getattr(dataset, name)), name
     assert loaded.segment_clip == dataset.segment_clip
-    assert loaded.segment_tier == dataset.segment_tier
+    assert loaded.segment_tier == ("0", "1", "0+")
+    assert loaded.segment_support == ("harness", "harness", "none")
     assert loaded.manifest == dataset.manifest
     assert loaded.amp_layout == LAYOUT
     assert loaded.content_hash == dataset.content_hash
@@ -104,14 +108,69 @@ def test_a_consistent_file_with_other_numbers_is_refused(dataset, tmp_path):
     # A valid container whose arrays are not those that were hashed.
     path, forged = tmp_path / "walking.npz", tmp_path / "forged.npz"
     dataset.save(path)
-    import numpy as np
-
     with np.load(path) as content:
         arrays = dict(content)
     arrays["amp"][5, 1] += 1.0
     np.savez(forged, **arrays)
     with pytest.raises(DatasetError, match="does not match its hash"):
         ReferenceDataset.load(forged, LAYOUT, ROBOT)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"0+"', '"0 "'), ('"harness"', '"harnass"'), ('"name": "a"', '"name": "c"'),
+     (ROBOT, ROBOT[::-1]), (LAYOUT.digest, "0" * 16)],
+)  # fmt: skip
+def test_a_changed_label_source_or_digest_is_refused(dataset, tmp_path, old, new):
+    path, forged = tmp_path / "walking.npz", tmp_path / "forged.npz"
+    dataset.save(path)
+    with np.load(path) as content:
+        arrays = dict(content)
+    header = str(arrays["header"])
+    assert old in header
+    np.savez(forged, **{**arrays, "header": np.array(header.replace(old, new))})
+    with pytest.raises(DatasetError, match="does not match its hash"):
+        ReferenceDataset.load(forged, LAYOUT, ROBOT)
+
+
+def test_a_file_that_does_not_say_who_held_the_robot_up_is_refused(dataset, tmp_path, monkeypatch):
+    # As earlier versions wrote it: hash and all, but for the support.
+    header = json.loads(dataset._header())
+    del header["segment_support"]
+    monkeypatch.setattr(ReferenceDataset, "_header", lambda self: json.dumps(header))
+    path = tmp_path / "old.npz"
+    dataset.save(path)
+    with pytest.raises(DatasetError, match="make the reference again") as error:
+        ReferenceDataset.load(path, LAYOUT, ROBOT)
+    assert "\n" not in str(error.value)
+
+
+def test_seconds_by_tier_and_support(dataset):
+    assert [dataset.seconds(t) for t in ("0+", "0", "1", "2")] == pytest.approx([0.2, 0.8, 2.0, 0])
+    assert dataset.seconds("0+", "none") == pytest.approx(0.2)
+    assert dataset.seconds("0+", "harness") == 0.0
+
+
+def test_the_selection_of_tiers_is_a_dataset_of_their_segments(dataset, tmp_path):
+    chosen = dataset.select(("0+", "0"))
+    assert chosen.segment_clip == ("a", "b")
+    assert chosen.segment_tier == ("0", "0+")
+    assert chosen.segment_support == ("harness", "none")
+    assert chosen.segment_start.tolist() == [0, 40]
+    assert chosen.segment_length.tolist() == [40, 10]
+    assert chosen.segment_weight.tolist() == [3.0, 1.0]
+    assert chosen.segment_velocity.tolist() == pytest.approx([0.1, 0.3])
+    frames = torch.cat([torch.arange(40), torch.arange(140, 150)]).float()
+    for name in ("amp", "qpos", "qvel"):
+        assert torch.equal(getattr(chosen, name)[:, -1], frames)
+    assert torch.equal(chosen.feature_mean, dataset.feature_mean)
+    windows = chosen.sample_windows(500, 4, torch.Generator().manual_seed(0))
+    assert set(windows[:, 0, 0].tolist()) == {0.0, 2.0}
+
+
+def test_a_selection_without_segments_is_refused(dataset):
+    with pytest.raises(DatasetError, match=r"no segment of tier 2, only 0.2 s of 0\+, 0.8 s of 0"):
+        dataset.select(("2",))
 
 
 def test_missing_and_truncated_files_are_refused(dataset, tmp_path):
@@ -157,6 +216,11 @@ def test_every_window_of_a_segment_can_be_drawn(dataset):
     assert set(first[windows[:, 0, 0] == 2].tolist()) == {140.0}
 
 
+def test_batches_must_be_equal(dataset):
+    with pytest.raises(ValueError, match="10 windows cannot be drawn in 3 equal batches"):
+        dataset.sample_windows(10, 4, batches=3)
+
+
 def test_the_same_generator_state_draws_the_same_windows(dataset):
     draw = [dataset.sample_windows(64, 4, torch.Generator().manual_seed(7)) for _ in range(2)]
     other = dataset.sample_windows(64, 4, torch.Generator().manual_seed(8))
@@ -188,6 +252,12 @@ def test_start_states_leave_half_a_second_of_motion(dataset):
         ({"segment_weight": torch.tensor([1.0, 0.0, 1.0])}, "not positive"),
         ({"qvel": torch.zeros(149, 8)}, "qvel has 149 rows"),
         ({"amp": torch.full((150, 2), float("nan"))}, "not finite"),
+        (
+            {"segment_tier": ("0", "unassisted", "0+")},
+            r"segment_tier holds \['unassisted'\]; .*'0\+'",
+        ),
+        ({"segment_support": ("none", "rope", "none")}, r"segment_support holds \['rope'\]"),
+        ({"segment_support": ("none", "none")}, "segment_support has 2 rows, expected 3"),
         ({"amp": torch.zeros(150, 3)}, "amp has 3 features, its layout 2"),
     ],
 )

@@ -43,7 +43,8 @@ def test_standing_without_support_is_accepted_whole(robot):
     stood = generate([standing_clip(robot, 2.0)], robot, GATES, config)
     assert stood.seconds_accepted == pytest.approx(2.0)
     assert stood.dataset is not None
-    assert stood.dataset.segment_tier == ("unassisted",)
+    assert stood.dataset.segment_tier == ("0+",)
+    assert stood.dataset.segment_support == ("none",)
     assert abs(float(stood.dataset.segment_velocity[0])) < 0.01
 
 
@@ -51,7 +52,8 @@ def test_the_built_in_walk_is_accepted_within_the_gates(generation):
     dataset = generation.dataset
     assert dataset is not None
     assert generation.clips[1].seconds_accepted > 2.0
-    assert dataset.segment_tier[1] == "assisted"
+    assert dataset.segment_tier[1] == "0+"
+    assert dataset.segment_support[1] == "harness"
     assert float(dataset.segment_velocity[1]) > 0.1
     metrics = dataset.manifest["segments"][1]["metrics"]
     assert metrics["torque_share_p95"] <= 0.25
@@ -114,6 +116,27 @@ def test_the_same_inputs_make_the_same_bytes(generation, robot, walk, tmp_path):
     assert len(loaded.manifest["clips"][1]["sha256"]) == 64
 
 
+def test_the_manifest_accounts_for_every_second(generation, robot):
+    dataset, manifest = generation.dataset, generation.dataset.manifest
+    assert manifest["robot_digest"] == robot.digest
+    assert manifest["amp_layout_digest"] == dataset.amp_layout.digest
+    assert [s["tier"] for s in manifest["segments"]] == list(dataset.segment_tier)
+    assert [s["support"] for s in manifest["segments"]] == list(dataset.segment_support)
+    assert all(0.0 <= s["quality"] <= 1.0 for s in manifest["segments"])
+    assert manifest["config"]["segments"]["tiers"] == ["0+", "0", "1"]
+    for clip in generation.clips:
+        mine = [
+            range(part["clip_frame"], part["clip_frame"] + part["frames"])
+            for part in (*manifest["segments"], *manifest["rejected"])
+            if part["clip"] == clip.name
+        ]
+        frames = sorted(frame for part in mine for frame in part)
+        assert frames == list(range(1, round(clip.seconds_in / 0.02) + 1))
+        assert sum(clip.seconds.values()) == pytest.approx(clip.seconds_accepted)
+    ratio = dataset.segment_weight.max() / dataset.segment_weight.min()
+    assert 1.0 <= float(ratio) <= 3.0 + 1e-5
+
+
 def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
     # The clip floats 10 cm up, and a harness strong enough to hold it there.
     floating = replace(walk, root_pos=walk.root_pos + np.array([0.0, 0.0, 0.1]))
@@ -123,6 +146,8 @@ def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
     assert hung.seconds_accepted == 0.0
     assert {"load", "load_low", "unloaded", "harness_force"} <= hung.rejections.keys()
     assert hung.clips[0].load_mean < 0.2
+    assert sum(r.frames for r in hung.clips[0].rejected) == 150
+    assert hung.clips[0].rejected[0].reason.startswith("load: load_mean 0")
     assert hung.clips[0].force_share > 0.8
 
 
@@ -187,7 +212,7 @@ def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
         return Rollout(Task(walk, start), frames, empty, empty, empty)
 
     def found(*spans: tuple[int, int]) -> Search:
-        return Search((), tuple(Stretch(a, b, Verdict({}, (), ())) for a, b in spans))
+        return Search((), tuple(Stretch(a, b, Verdict({}, (), (), "0+")) for a, b in spans))
 
     gates = [gate for gate in GATES if gate.name == "pitch"]
     rollouts = [rollout(0), rollout(50), rollout(100)]

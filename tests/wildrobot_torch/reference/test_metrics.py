@@ -122,6 +122,26 @@ def test_joint_stop_and_tracking_and_penetration(walking, toy_robot):
     assert m["penetration"] == pytest.approx(0.004)
 
 
+def test_a_servo_is_saturated_from_98_percent_of_its_limit(walking, toy_robot):
+    torque = torch.zeros(100, 2)  # limits are 1 N m
+    torque[:30, 0], torque[:10, 1], torque[10:, 1] = -0.99, 1.0, 0.97
+    assert measure(walking(torque=torque), toy_robot)["saturation_share"] == pytest.approx(0.2)
+
+
+def test_frames_in_which_a_cap_cut_the_harness_are_counted(walking, toy_robot):
+    capped = torch.zeros(50, 2, dtype=torch.bool)
+    capped[:5, 0], capped[10:30, 1] = True, True
+    m = measure(walking(50, harness_saturated=capped), toy_robot)
+    assert m["force_saturated_share"] == pytest.approx(0.1)
+    assert m["torque_saturated_share"] == pytest.approx(0.4)
+
+
+def test_the_largest_tilt_is_of_roll_or_pitch(walking, toy_robot):
+    roll, pitch = torch.zeros(50), torch.zeros(50)
+    roll[3], pitch[9] = math.radians(10), math.radians(-30)
+    assert measure(walking(50, roll=roll, pitch=pitch), toy_robot)["tilt_max"] == pytest.approx(30)
+
+
 def test_yaw_rate_spread_and_joint_speed(walking, toy_robot):
     rate = torch.tensor([0.5, -0.5]).repeat(50)
     m = measure(walking(yaw_rate=rate, joint_vel=torch.full((100, 2), -3.0)), toy_robot)

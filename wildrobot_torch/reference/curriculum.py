@@ -1,0 +1,87 @@
+"""Which tiers of reference motion a training uses, and from when on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from envs.layout import Layout
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+from wildrobot_torch.reference.gates import TIERS
+
+
+def tiers_at(begin: Mapping[str, int], env_steps: int) -> tuple[str, ...]:
+    """Tiers in use after `env_steps` environment steps, best first.
+
+    Args:
+        begin: tier -> environment steps from which it is used.
+        env_steps: environment steps done.
+    """
+    return tuple(tier for tier in TIERS if tier in begin and begin[tier] <= env_steps)
+
+
+def require_schedule(begin: Mapping[str, int], name: str) -> None:
+    """Refuse a schedule that names other tiers, or leaves the start of the training without any.
+
+    Raises:
+        ValueError: with the setting's `name`.
+    """
+    if unknown := [tier for tier in begin if tier not in TIERS]:
+        raise ValueError(f"{name} names the tiers {unknown}; allowed are {list(TIERS)}")
+    if min(begin.values(), default=1) != 0:
+        raise ValueError(
+            f"{name} is {dict(begin)}; it gives the environment steps from which a tier is used, "
+            "never negative, and 0 for at least one tier"
+        )
+
+
+class Curriculum:
+    """A reference of which better tiers come first."""
+
+    def __init__(self, reference: ReferenceDataset, begin: Mapping[str, int], source: str) -> None:
+        """`reference` by the schedule `begin`, as `tiers_at` reads it; `source` names it in errors.
+
+        Raises:
+            DatasetError: it has no segment of the tiers that the training starts with.
+        """
+        self._whole, self._begin = reference, begin
+        self._tiers = tiers_at(begin, 0)
+        try:
+            self._present = reference.select(self._tiers)
+        except DatasetError as error:
+            raise DatasetError(
+                f"{source}: {error}; name other tiers in data.reference_tiers, or make a reference "
+                "that has these"
+            ) from error
+
+    def at(self, env_steps: int) -> ReferenceDataset:
+        """What is used after `env_steps`; the same object as long as that does not change."""
+        tiers = tiers_at(self._begin, env_steps)
+        if tiers != self._tiers:
+            self._tiers, self._present = tiers, self._whole.select(tiers)
+        return self._present
+
+
+def load_curriculum(
+    path: Path | str,
+    amp_layout: Layout,
+    robot_digest: str,
+    ctrl_dt: float,
+    device: torch.device,
+    begin: Mapping[str, int],
+) -> Curriculum:
+    """The reference in a file, on a device, by a schedule as `tiers_at` reads it.
+
+    Raises:
+        DatasetError: as `ReferenceDataset.load` and `Curriculum`, or its frames are not `ctrl_dt`
+            [s] apart.
+    """
+    dataset = ReferenceDataset.load(path, amp_layout, robot_digest)
+    if abs(dataset.ctrl_dt - ctrl_dt) > 1e-9:
+        raise DatasetError(
+            f"reference {path} has frames {dataset.ctrl_dt} s apart, data.env.ctrl_dt is "
+            f"{ctrl_dt} s; make the reference again"
+        )
+    return Curriculum(dataset.to(device), begin, f"reference {path}")
