@@ -29,6 +29,8 @@ STANDS = 2e-3
 where a joint's stop bends a leg that should be straight."""
 MAX_LEAD = 0.25
 """Largest lead of a servo target over its joint [rad]: what the servos' strength asks for."""
+STOP_ROOM = 0.06
+"""Distance from its stop at which a joint begins to cost [rad]."""
 PREVIEW = (1, 5, 12)
 """Frames ahead whose joint positions the policy sees."""
 
@@ -45,7 +47,7 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 1.0
+    slip_weight: float = 1.5
     """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
     contact_weight: float = 0.1
     """Cost of each foot that carries weight and should not by the clip, or the other way round."""
@@ -53,6 +55,8 @@ class TrackingConfig:
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
     load_weight: float = 0.1
     """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
+    stop_weight: float = 0.1
+    """Cost of each joint on its stop; it falls to nothing over 0.06 rad."""
     smoothness_weight: float = 0.02
     """Cost of the summed squared change of the action."""
     min_height: float = 0.36
@@ -225,6 +229,9 @@ def tracking_reward(
     mismatch = (loaded != stands).sum(-1)
     turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
     load = m.foot_force.sum(-1) / robot.weight
+    low, high = robot.joint_range.unbind(-1)
+    room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
+    stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
     reward = (
         0.25 * torch.exp(-6.0 * joint_error)
         + 0.05 * torch.exp(-0.02 * vel_error)
@@ -237,6 +244,7 @@ def tracking_reward(
         - config.contact_weight * mismatch
         - config.turning_weight * turning.clamp(max=4.0)
         - config.load_weight * (load - 1.0).square().clamp(max=1.0)
+        - config.stop_weight * stopped
         - config.smoothness_weight * (action - prev_action).square().sum(-1)
     )
     return 0.1 * reward

@@ -16,6 +16,7 @@ from wildrobot_torch.reference.tracker import tracking_env
 from wildrobot_torch.reference.tracking import (
     MAX_LEAD,
     PREVIEW,
+    STOP_ROOM,
     ClipStates,
     TrackingConfig,
     tracking_layout,
@@ -37,10 +38,13 @@ def home(env: LocomotionEnv) -> tuple[Measurements, torch.Tensor, torch.Tensor, 
     """Measurements, root position, qpos and qvel of the robot as it is."""
     state = env.backend.state()
     balanced = torch.full((1, 2), env.robot.weight / 2)
+    measured, qpos = env.measure(), state.qpos.clone()
+    for joint in (2, 6):  # the knees, which are straight at home, off their stops
+        measured.joint_pos[0, joint] = qpos[0, env.robot.joint_qpos_adr[joint]] = 0.3
     return (
-        replace(env.measure(), foot_force=balanced, sole_linvel_w=torch.zeros(1, 2, 3)),
+        replace(measured, foot_force=balanced, sole_linvel_w=torch.zeros(1, 2, 3)),
         state.qpos[:, :3],
-        state.qpos.clone(),
+        qpos,
         state.qvel.clone(),
     )
 
@@ -139,7 +143,7 @@ def reward(
 def test_being_where_the_clip_is_earns_all(
     env: LocomotionEnv, home: tuple[Measurements, torch.Tensor, torch.Tensor, torch.Tensor]
 ) -> None:
-    assert reward(env, home) == pytest.approx(0.1, abs=2e-3)
+    assert reward(env, home) == pytest.approx(0.1, abs=3e-3)
 
 
 @pytest.mark.parametrize("moved", [{"q7": 0.3}, {"q2": 0.05}, {"q0": 0.2}, {"q1": 0.2}])
@@ -169,6 +173,21 @@ def test_slip_and_jerk_cost_by_hand(
     assert cost == pytest.approx(0.1 * config.smoothness_weight * 8 * 0.25, rel=1e-3)
     cost = reward(env, home, loaded) - reward(env, home, loaded, stands=(True, False))
     assert cost == pytest.approx(0.1 * config.contact_weight, rel=1e-3)
+
+
+def test_a_joint_near_its_stop_costs_by_hand(
+    env: LocomotionEnv,
+    home: tuple[Measurements, torch.Tensor, torch.Tensor, torch.Tensor],
+    robot: RobotSpec,
+) -> None:
+    """Robot and clip alike have a joint half of `STOP_ROOM` off its stop."""
+    measured = home[0]
+    joint_pos = measured.joint_pos.clone()
+    joint_pos[0, 2] = robot.joint_range[2, 1] - STOP_ROOM / 2.0
+    column = int(robot.joint_qpos_adr[2])
+    moved = {f"q{column}": (joint_pos - measured.joint_pos)[0, 2].item()}
+    cost = reward(env, home) - reward(env, home, replace(measured, joint_pos=joint_pos), **moved)
+    assert cost == pytest.approx(0.1 * TrackingConfig().stop_weight * 0.5, rel=1e-2)
 
 
 def test_refuses_settings_that_cannot_work() -> None:
