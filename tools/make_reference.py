@@ -11,14 +11,20 @@ sys.path.insert(0, str(ROOT))
 
 from jsonargparse import ArgumentParser
 
-from envs.model import load_robot
+from envs.model import RobotModel, load_robot
 from envs.physics.base import PhysicsError
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.clips import load_clips
 from wildrobot_torch.reference.gates import load_gates
-from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
+from wildrobot_torch.reference.generate import (
+    CTRL_DT,
+    ReferenceConfig,
+    builtin_clips,
+    generate,
+)
 from wildrobot_torch.reference.report import clip_table, markdown, rejection_table, summary
+from wildrobot_torch.reference.sources import prepared, tracked_walks
 
 
 def parser() -> ArgumentParser:
@@ -40,7 +46,8 @@ def parser() -> ArgumentParser:
         "--track",
         nargs="+",
         default=[],
-        help="clips to follow by a tracking policy trained on them, without the harness",
+        help="clips to follow by a tracking policy trained on all of them, without the harness: as "
+        "--clips; those from files are repaired first, and followed as loops, too",
     )
     parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
@@ -66,9 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
         if out.suffix != ".npz":
             raise ValueError(f"--out is {out}; references are saved as .npz")
         gates = load_gates(options.gates)
-        robot = load_robot().robot
+        robot_model = load_robot()
+        robot = robot_model.robot
         clips = _clips([] if options.clips == ["none"] else options.clips, robot, config)
-        tracked = _clips(options.track, robot, config)
+        tracked = _tracked(options.track, robot_model, config)
         seconds = sum(clip.duration_s for clip in clips + tracked)
         print(f"following {len(clips) + len(tracked)} clips, {seconds:.1f} s", flush=True)
         generation = generate(
@@ -99,6 +107,19 @@ def _clips(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> lis
     for source in sources:
         builtin = source == "builtin"
         clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
+    return clips
+
+
+def _tracked(sources: list[str], robot_model: RobotModel, config: ReferenceConfig) -> list[Clip]:
+    clips = []
+    for source in sources:
+        if source == "builtin":
+            clips += tracked_walks(robot_model.robot, config.tracked)
+        else:
+            loaded = load_clips(source, robot_model.robot)
+            clips += prepared(
+                loaded, robot_model, 1.0 / CTRL_DT, config.tracked, partial(print, flush=True)
+            )
     return clips
 
 

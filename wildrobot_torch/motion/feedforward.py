@@ -30,7 +30,7 @@ _OFF = (
 )
 
 
-def position_targets(clip: Clip, robot_model: RobotModel) -> Array:
+def position_targets(clip: Clip, robot_model: RobotModel, stands: float = STANDS) -> Array:
     """Servo targets (N, J) [rad] for a clip; not limited to the joints' ranges.
 
     Target i belongs to the control step that ends in frame i. Without support and feedback, the
@@ -39,18 +39,21 @@ def position_targets(clip: Clip, robot_model: RobotModel) -> Array:
     Args:
         clip: at the control rate; its second differences are accelerations, so it must be smooth.
         robot_model: the robot with its masses.
+        stands: height of a sole's lowest corner below which it carries weight [m].
 
     Raises:
         ClipError: the clip has another number of joints than the robot.
     """
     robot = robot_model.robot
-    torque, _ = inverse_dynamics(clip, robot_model)
+    torque, _ = inverse_dynamics(clip, robot_model, stands)
     velocity = clip.velocities(robot)[2]
     kp, kv = robot.kp.double().numpy(), robot.kv.double().numpy()
     return clip.joint_pos + (torque + kv * velocity) / kp
 
 
-def inverse_dynamics(clip: Clip, robot_model: RobotModel) -> tuple[Array, Array]:
+def inverse_dynamics(
+    clip: Clip, robot_model: RobotModel, stands: float = STANDS
+) -> tuple[Array, Array]:
     """Joint torques (N, J) [N m] a clip needs, and where its zero-moment point is (N, 2) [m].
 
     The zero-moment point is the point on the floor the reaction would have to act through; where
@@ -64,7 +67,7 @@ def inverse_dynamics(clip: Clip, robot_model: RobotModel) -> tuple[Array, Array]
     data = mujoco.MjData(model)
     qpos, qvel = (state.double().numpy() for state in clip_states(clip, robot))
     qacc = np.gradient(qvel, 1.0 / clip.fps, axis=0)
-    weight = carried(Legs(robot), clip)
+    weight = carried(Legs(robot), clip, stands)
     sites = [model.site(f"{side}_sole").id for side in SIDES]
     joint_dofs = robot.joint_qvel_adr.numpy()
     jac_pos, jac_rot = np.zeros((3, model.nv)), np.zeros((3, model.nv))
@@ -87,18 +90,18 @@ def inverse_dynamics(clip: Clip, robot_model: RobotModel) -> tuple[Array, Array]
     return torque, zmp
 
 
-def carried(legs: Legs, clip: Clip) -> Array:
+def carried(legs: Legs, clip: Clip, stands: float = STANDS) -> Array:
     """Share (N, 2) of the weight each foot carries, by which soles are on the floor.
 
     One sole: all of it. Both (or none): it passes evenly in time from the foot that carried before
     to the one that carries after.
     """
-    stands = sole_corners(legs, clip)[..., 2].min(-1) < STANDS
-    known = stands[:, 0] != stands[:, 1]
+    down = sole_corners(legs, clip)[..., 2].min(-1) < stands
+    known = down[:, 0] != down[:, 1]
     if not known.any():
         return np.full((clip.num_frames, 2), 0.5)
     frames = np.arange(clip.num_frames)
-    left = np.interp(frames, frames[known], stands[known, 0].astype(np.float64))
+    left = np.interp(frames, frames[known], down[known, 0].astype(np.float64))
     return np.stack([left, 1.0 - left], -1)
 
 

@@ -165,6 +165,13 @@ def sole_corners(legs: Legs, clip: Clip) -> Array:
     )
 
 
+def sole_axes(legs: Legs, clip: Clip) -> Array:
+    """Rotation (N, 2, 3, 3) of each foot, foot to world; columns are its axes."""
+    root = np.stack([rotations.quat_rotate(clip.root_quat, axis) for axis in np.eye(3)], -1)
+    feet = [legs.forward(clip.joint_pos, side).rotation for side in (0, 1)]
+    return np.stack([root @ foot for foot in feet], 1)
+
+
 def foot_yaw(legs: Legs, clip: Clip) -> Array:
     """Direction (N, 2) [rad] the toes of each foot point in, in the world, as a heading."""
     toes = _on_feet(legs, clip, np.array([[1.0, 0.0, 0.0]]))[:, :, 0]

@@ -22,12 +22,19 @@ from envs.model import load_robot
 from envs.physics.engines import resolve_engine
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import mirror
-from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import TIERS, Gate, quality
-from wildrobot_torch.reference.metrics import Frames, force_share, load, torque_share
+from wildrobot_torch.reference.metrics import (
+    Frames,
+    force_share,
+    load,
+    loaded_feet,
+    sole_speed,
+    torque_share,
+)
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import (
     Search,
@@ -37,6 +44,7 @@ from wildrobot_torch.reference.segments import (
     sampling_weights,
 )
 from wildrobot_torch.reference.selection import Rejection, label, rejections, resolve
+from wildrobot_torch.reference.sources import SourceConfig
 from wildrobot_torch.reference.tracker import track, tracking_env, train_tracker
 from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
 
@@ -86,6 +94,8 @@ class ReferenceConfig:
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """Feedback that keeps the robot upright by its own joints."""
+    tracked: SourceConfig = field(default_factory=SourceConfig)
+    """The clips that the tracking policy follows."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The policy that follows tracked clips without any support."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
@@ -120,6 +130,10 @@ class ClipReport:
     """95th percentile of the harness force [m g]."""
     torque_share: float
     """95th percentile of the harness torque [m g h]."""
+    joint_error: float
+    """Joints against the clip, RMS [rad]."""
+    slip: float
+    """95th percentile of the speed of loaded soles [m/s]."""
     first_failure: str
     """Reason of the first rejected window or segment; empty without one."""
     seconds: dict[str, float]
@@ -195,10 +209,12 @@ def generate(
         rollouts += follow(env, assisted, load_robot(), config.balance)
     if unassisted:
         variants = list({id(task.clip): task.clip for task in unassisted}.values())
-        states = ClipStates.join([clip_states(clip, robot) for clip in variants])
+        robot_model = load_robot()
+        states = ClipStates.of(variants, robot_model)
         tracker = train_tracker(states, config.tracking, physics=config.physics, progress=progress)
         env = tracking_env(len(unassisted), push_force=0.0, physics=config.physics)
-        rollouts += track(env, unassisted, tracker, config.tracking.residual_scale)
+        scale = config.tracking.residual_scale
+        rollouts += track(env, unassisted, tracker, scale, robot_model)
     variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
@@ -281,6 +297,8 @@ def _report(
         load_mean=pooled(lambda f: load(f, robot)),
         force_share=pooled(lambda f: force_share(f, robot), 95),
         torque_share=pooled(lambda f: torque_share(f, robot), 95),
+        joint_error=pooled(lambda f: (f.joint_pos - f.joint_target).square()) ** 0.5,
+        slip=pooled(lambda f: sole_speed(f)[loaded_feet(f, robot)], 95),
         first_failure=failures[0] if failures else "",
         seconds={
             tier: dt * sum(s.num_frames for r, s in kept if label(r, s) == tier)

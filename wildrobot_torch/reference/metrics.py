@@ -205,6 +205,11 @@ def _slip_speed(frames: Frames, robot: RobotSpec) -> Tensor:
     return sole_speed(frames)[loaded_feet(frames, robot)].mean()
 
 
+def _slip_speed_p95(frames: Frames, robot: RobotSpec) -> Tensor | float:
+    speed = sole_speed(frames)[loaded_feet(frames, robot)]
+    return _percentile(speed, 95) if len(speed) else math.nan
+
+
 def _support(number: int) -> Callable[[Frames, RobotSpec], Tensor]:
     return lambda f, r: (loaded_feet(f, r).sum(-1) == number).double().mean()
 
@@ -266,6 +271,7 @@ METRICS: dict[str, Metric] = {
     "roll_p95": Metric("deg", "|roll|, 95th percentile", lambda f, r: _degrees_p95(f.roll)),
     "slip_share": Metric("1", f"loaded-foot frames faster than {SLIPPING} m/s", _slip_share),
     "slip_speed": Metric("m/s", "mean sole speed while loaded", _slip_speed),
+    "slip_speed_p95": Metric("m/s", "sole speed while loaded, 95th percentile", _slip_speed_p95),
     "forward_velocity": Metric(
         "m/s", "mean heading-frame v_x", lambda f, r: f.root_linvel_h[:, 0].mean()
     ),

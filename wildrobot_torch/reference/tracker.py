@@ -15,10 +15,10 @@ from envs.disturbances import PushConfig
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
+from envs.model import RobotModel
 from envs.physics.base import require_capacities
 from envs.task import LocomotionConfig
 from envs.terminations import fallen
-from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.losses import adaptive_learning_rate, gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
@@ -90,7 +90,7 @@ class TrackingTask:
         """
         env, clips, config = self.env, self.clips, self.config
         residual = residual.clamp(-1.0, 1.0)
-        target = clips.qpos[clips.index(self.clip, self.frame + 1)][:, env.robot.joint_qpos_adr]
+        target = clips.servo[clips.index(self.clip, self.frame + 1)]
         target = target + config.residual_scale * residual
         action = env.joint_targets_to_action(target)
         env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
@@ -99,7 +99,9 @@ class TrackingTask:
         now = clips.index(self.clip, self.frame)
         qpos, qvel = clips.qpos[now], clips.qvel[now]
         root = env.backend.state().qpos[:, :3]
-        reward = tracking_reward(m, root, qpos, qvel, residual, self._residual, env.robot, config)
+        reward = tracking_reward(
+            m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot, config
+        )
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
         failed = env.backend.health() != 0
         terminated = fallen(m, config.termination) | (error > config.max_joint_error) | failed
@@ -235,18 +237,27 @@ def _update(
                 )
 
 
-def track(env: LocomotionEnv, tasks: list[Task], tracker: Policy, scale: float) -> list[Rollout]:
+def track(
+    env: LocomotionEnv,
+    tasks: list[Task],
+    tracker: Policy,
+    scale: float,
+    robot_model: RobotModel,
+) -> list[Rollout]:
     """Rollouts of all tasks by a tracking policy, deterministic, in an environment of `NO_HARNESS`.
 
     Args:
         env: with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         tracker: trained on such clips, on the environment's device.
-        scale: joint angle one unit of its action adds to the clip [rad].
+        scale: joint angle one unit of its action adds to the clip's servo targets [rad].
+        robot_model: with the masses that the servos' needs are computed from.
     """
     device = env.backend.device
-    clips = ClipStates.join([clip_states(task.clip, env.robot) for task in tasks]).to(device)
-    each = torch.arange(len(tasks), device=device)
+    variants = {id(task.clip): task.clip for task in tasks}
+    clips = ClipStates.of(list(variants.values()), robot_model).to(device)
+    each = torch.tensor([list(variants).index(id(task.clip)) for task in tasks], device=device)
+    joints = env.robot.joint_qpos_adr
     start = torch.tensor([task.start for task in tasks], device=device)
 
     def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
@@ -259,7 +270,8 @@ def track(env: LocomotionEnv, tasks: list[Task], tracker: Policy, scale: float) 
             start + goal.step,
             env.robot,
         )
+        servo = clips.servo[clips.index(each, start + goal.step + 1)]
         with torch.no_grad():
-            return scale * tracker.act(seen)
+            return servo - goal.qpos[:, joints] + scale * tracker.act(seen)
 
     return perform(env, tasks, correct)

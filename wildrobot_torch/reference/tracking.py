@@ -6,17 +6,31 @@ are the clip's next frame plus what the policy adds; an untrained policy plays t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
+from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
 from envs.frames import projected_gravity, turn, wrap_angle, yaw
 from envs.layout import Field, Layout
 from envs.measurements import Measurements
+from envs.model import RobotModel
 from envs.robot import RobotSpec
 from envs.terminations import TerminationConfig
+from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.feedforward import carried, position_targets
+from wildrobot_torch.motion.kinematics import Legs
 
+STANDS = 2e-3
+"""A clip's sole whose lowest corner is lower carries weight [m]; repaired ones are up to 1 mm off,
+where a joint's stop bends a leg that should be straight."""
+MAX_LEAD = 0.25
+"""Largest lead of a servo target over its joint [rad]: what the servos' strength asks for."""
+STOP_ROOM = 0.06
+"""Distance from its stop at which a joint begins to cost [rad]."""
 PREVIEW = (1, 5, 12)
 """Frames ahead whose joint positions the policy sees."""
 
@@ -33,12 +47,16 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 2.0
-    """Cost of each loaded foot's squared speed over the floor [s^2/m^2]."""
-    turning_weight: float = 0.04
+    slip_weight: float = 1.5
+    """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
+    contact_weight: float = 0.1
+    """Cost of each foot that carries weight and should not by the clip, or the other way round."""
+    turning_weight: float = 0.1
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
-    load_weight: float = 0.05
+    load_weight: float = 0.1
     """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
+    stop_weight: float = 0.1
+    """Cost of each joint on its stop; it falls to nothing over 0.06 rad."""
     smoothness_weight: float = 0.02
     """Cost of the summed squared change of the action."""
     min_height: float = 0.36
@@ -73,16 +91,27 @@ class ClipStates:
     """(C,) long: index of each clip's first frame."""
     length: Tensor
     """(C,) long: frames of each clip."""
+    servo: Tensor
+    """(N, J) [rad]: targets with which the servos make the joints of each frame."""
+    stands: Tensor
+    """(N, 2) bool: feet that carry weight."""
 
     @classmethod
-    def join(cls, states: list[tuple[Tensor, Tensor]]) -> ClipStates:
-        """Clips given as (qpos (L, nq), qvel (L, nv))."""
-        length = torch.tensor([len(qpos) for qpos, _ in states])
+    def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
+        """The frames of clips at the control rate."""
+        robot = robot_model.robot
+        legs = Legs(robot)
+        states = [clip_states(clip, robot) for clip in clips]
+        length = torch.tensor([clip.num_frames for clip in clips])
+        servo = [servo_targets(clip, robot_model) for clip in clips]
+        stands = [torch.from_numpy(carried(legs, clip, STANDS) > 0.0) for clip in clips]
         return cls(
             torch.cat([qpos for qpos, _ in states]),
             torch.cat([qvel for _, qvel in states]),
             torch.cumsum(length, 0) - length,
             length,
+            torch.cat(servo),
+            torch.cat(stands),
         )
 
     def to(self, device: torch.device | str) -> ClipStates:
@@ -92,6 +121,13 @@ class ClipStates:
     def index(self, clip: Tensor, frame: Tensor) -> Tensor:
         """(E,) index of `frame` (E,) of `clip` (E,); frames past the end are the last one."""
         return self.first[clip] + torch.minimum(frame, self.length[clip] - 1)
+
+
+def servo_targets(clip: Clip, robot_model: RobotModel) -> Tensor:
+    """Servo targets (N, J) [rad] by `position_targets`, within what the servos' torque can do."""
+    lead = position_targets(clip, robot_model, STANDS) - clip.joint_pos
+    lead = uniform_filter1d(lead, 3, axis=0, mode="nearest")
+    return torch.from_numpy(clip.joint_pos + np.clip(lead, -MAX_LEAD, MAX_LEAD)).float()
 
 
 def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
@@ -160,6 +196,7 @@ def tracking_reward(
     root_pos_w: Tensor,
     qpos: Tensor,
     qvel: Tensor,
+    stands: Tensor,
     action: Tensor,
     prev_action: Tensor,
     robot: RobotSpec,
@@ -172,6 +209,7 @@ def tracking_reward(
         root_pos_w: (E, 3) [m].
         qpos: (E, nq) of the clip at this frame.
         qvel: (E, nv) of the clip.
+        stands: (E, 2) bool, feet that carry weight in the clip.
         action: (E, J) residual of this step.
         prev_action: (E, J) residual of the step before.
         robot: the robot.
@@ -185,21 +223,28 @@ def tracking_reward(
     tilt_error = (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1)
     yaw_error = wrap_angle(clip_yaw - m.yaw).square()
     way_error = (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1)
-    loaded = (m.foot_force > 0.1 * robot.weight).to(action.dtype)
-    slip = (m.sole_linvel_w[..., :2].square().sum(-1) * loaded).sum(-1)
+    loaded = m.foot_force > 0.1 * robot.weight
+    speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
+    slip = (speed.clamp(max=0.3) * loaded).sum(-1)
+    mismatch = (loaded != stands).sum(-1)
     turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
     load = m.foot_force.sum(-1) / robot.weight
+    low, high = robot.joint_range.unbind(-1)
+    room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
+    stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
     reward = (
         0.25 * torch.exp(-6.0 * joint_error)
         + 0.05 * torch.exp(-0.02 * vel_error)
-        + 0.30 * torch.exp(-5.0 * linvel_error.sqrt())
-        + 0.10 * torch.exp(-60.0 * height_error)
-        + 0.15 * torch.exp(-8.0 * tilt_error)
+        + 0.37 * torch.exp(-5.0 * linvel_error.sqrt())
+        + 0.05 * torch.exp(-60.0 * height_error)
+        + 0.10 * torch.exp(-8.0 * tilt_error)
         + 0.05 * torch.exp(-4.0 * yaw_error)
-        + 0.10 * torch.exp(-10.0 * way_error)
-        - config.slip_weight * slip.clamp(max=0.25)
+        + 0.13 * torch.exp(-6.0 * way_error.sqrt())
+        - config.slip_weight * slip
+        - config.contact_weight * mismatch
         - config.turning_weight * turning.clamp(max=4.0)
         - config.load_weight * (load - 1.0).square().clamp(max=1.0)
+        - config.stop_weight * stopped
         - config.smoothness_weight * (action - prev_action).square().sum(-1)
     )
     return 0.1 * reward

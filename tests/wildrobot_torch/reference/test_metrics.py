@@ -59,6 +59,7 @@ def test_slip_counts_loaded_feet_only(walking, toy_robot):
     m = measure(walking(100, foot_linvel_w=velocity), toy_robot)
     assert m["slip_share"] == pytest.approx(0.3)
     assert m["slip_speed"] == pytest.approx(0.3 * 0.2)
+    assert m["slip_speed_p95"] == pytest.approx(0.2)
 
 
 def test_slip_is_undefined_when_no_foot_is_loaded(walking, toy_robot):

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from envs.robot import RobotSpec
-from wildrobot_torch.motion.clip import clip_states
+from envs.model import RobotModel
 from wildrobot_torch.motion.synthesis import standing_clip
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.rollout import Task
@@ -22,12 +21,12 @@ from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig, track
 SMALL = TrackingConfig(num_envs=8, env_steps=400, push_force=0.0)
 
 
-def standing(robot: RobotSpec, seconds: float = 1.5) -> ClipStates:
-    return ClipStates.join([clip_states(standing_clip(robot, seconds), robot)])
+def standing(robot_model: RobotModel, seconds: float = 1.5) -> ClipStates:
+    return ClipStates.of([standing_clip(robot_model.robot, seconds)], robot_model)
 
 
-def test_robots_start_on_clip_frames_and_end_with_the_clip(robot: RobotSpec) -> None:
-    clips = standing(robot)
+def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotModel) -> None:
+    clips = standing(robot_model)
     task = TrackingTask(tracking_env(8, push_force=0.0), clips, SMALL)
     assert (task.frame <= clips.length[0] - 50).all() and task.frame.unique().numel() > 1
     left = clips.length[0] - 1 - task.frame
@@ -39,9 +38,9 @@ def test_robots_start_on_clip_frames_and_end_with_the_clip(robot: RobotSpec) -> 
     assert torch.equal(ends, left)
 
 
-def test_a_fallen_robot_is_put_back(robot: RobotSpec) -> None:
-    task = TrackingTask(tracking_env(8, push_force=0.0), standing(robot), SMALL)
-    tipped = robot.home_qpos.repeat(8, 1)
+def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
+    task = TrackingTask(tracking_env(8, push_force=0.0), standing(robot_model), SMALL)
+    tipped = robot_model.robot.home_qpos.repeat(8, 1)
     tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])
     mask = torch.arange(8) == 3
     task.env.set_state(mask, tipped, torch.zeros(8, 14))
@@ -50,10 +49,11 @@ def test_a_fallen_robot_is_put_back(robot: RobotSpec) -> None:
     assert task.env.measure().pitch.abs().max() < 0.1
 
 
-def test_training_repeats_itself_and_leaves_the_random_state_alone(robot: RobotSpec) -> None:
+def test_training_repeats_itself_and_leaves_the_random_state_alone(robot_model: RobotModel) -> None:
     before = torch.get_rng_state()
     lines: list[str] = []
-    first, second = (train_tracker(standing(robot), SMALL, progress=lines.append) for _ in range(2))
+    clips = standing(robot_model)
+    first, second = (train_tracker(clips, SMALL, progress=lines.append) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert lines and "tracker" in lines[0]
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
@@ -62,20 +62,21 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone(robot: RobotS
     assert not torch.equal(first.net[0].weight, untouched.net[0].weight)  # type: ignore[union-attr]
 
 
-def test_a_tracker_is_trained_on_the_engine_asked_for(robot: RobotSpec) -> None:
-    trained = train_tracker(standing(robot), replace(SMALL, env_steps=192), physics="warp-cpu")
-    native = train_tracker(standing(robot), replace(SMALL, env_steps=192))
+def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -> None:
+    clips = standing(robot_model)
+    trained = train_tracker(clips, replace(SMALL, env_steps=192), physics="warp-cpu")
+    native = train_tracker(clips, replace(SMALL, env_steps=192))
     # One rollout: two engines' physics is nearly the same, and so is what is learnt from it.
     assert torch.equal(trained.normalizer.count, native.normalizer.count)
     torch.testing.assert_close(trained.normalizer.mean, native.normalizer.mean, atol=0.02, rtol=0)
 
 
-def test_rollouts_have_no_support(robot: RobotSpec) -> None:
+def test_rollouts_have_no_support(robot_model: RobotModel) -> None:
     """An untrained tracker adds nothing: the standing clip, played open loop, stands by itself."""
-    clip = standing_clip(robot, 1.5)
+    clip = standing_clip(robot_model.robot, 1.5)
     env = tracking_env(1, push_force=0.0)
     size = tracking_layout(env.layouts["observation"], env.robot).size
-    rollout = track(env, [Task(clip, 0)], Policy(size, 8), scale=0.3)[0]
+    rollout = track(env, [Task(clip, 0)], Policy(size, 8), 0.3, robot_model)[0]
     assert rollout.survival == 1.0
     assert not rollout.frames.harness_force.any() and not rollout.frames.harness_torque.any()
     error = rollout.frames.joint_pos - rollout.frames.joint_target

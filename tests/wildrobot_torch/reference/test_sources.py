@@ -1,0 +1,44 @@
+"""Clips for the tracking policy: built-in walks in balance, files planted and looped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from envs.model import RobotModel
+from wildrobot_torch.motion.synthesis import walking_clip
+from wildrobot_torch.reference.sources import SourceConfig, prepared, tracked_walks
+
+FPS = 50.0
+
+
+def test_built_in_walks_have_the_speeds_asked_for(robot_model: RobotModel) -> None:
+    walks = tracked_walks(robot_model.robot, SourceConfig(speeds=(0.1, 0.4), duration_s=3.0))
+    assert [walk.mean_speed for walk in walks] == pytest.approx([0.1, 0.4], abs=0.02)
+    assert all(walk.duration_s == pytest.approx(3.0) for walk in walks)
+
+
+def test_a_file_gives_the_planted_clip_and_its_loop(robot_model: RobotModel) -> None:
+    walk = walking_clip(robot_model.robot, 0.4, 2.0, fps=60.0)
+    once, loop = prepared([walk], robot_model, FPS, SourceConfig(loop_s=4.0, loop_speed=0.3))
+    assert once.fps == loop.fps == FPS
+    assert once.duration_s == pytest.approx(2.0) and loop.duration_s == pytest.approx(4.0)
+    assert once.mean_speed == pytest.approx(0.4, abs=0.03)
+    assert loop.mean_speed == pytest.approx(0.3, abs=0.03)
+    assert "planted" in once.source and "looped" in loop.source
+    assert prepared([walk], robot_model, FPS, SourceConfig(loop_s=0.0))[0].name == once.name
+
+
+def test_a_clip_too_short_to_loop_is_followed_without_a_loop(robot_model: RobotModel) -> None:
+    walk = walking_clip(robot_model.robot, 0.2, 2.0).frames(0, 31)
+    lines: list[str] = []
+    clips = prepared([replace(walk, name="short")], robot_model, FPS, SourceConfig(), lines.append)
+    assert [clip.name for clip in clips] == ["short"]
+    assert len(lines) == 1 and "'short'" in lines[0] and "too short to loop" in lines[0]
+
+
+@pytest.mark.parametrize("wrong", [{"speeds": ()}, {"duration_s": 0.0}, {"loop_s": -1.0}])
+def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=rf"tracked\.{next(iter(wrong))} is"):
+        SourceConfig(**wrong)  # type: ignore[arg-type]

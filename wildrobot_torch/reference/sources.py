@@ -1,0 +1,92 @@
+"""Clips for the tracking policy: built-in walks it can do, files planted, and their loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from envs.model import RobotModel
+from envs.robot import RobotSpec
+from wildrobot_torch.motion.augment import loop_clip, time_warp
+from wildrobot_torch.motion.clip import Clip, ClipError
+from wildrobot_torch.motion.planting import PlantingConfig, plant
+from wildrobot_torch.motion.synthesis import WalkConfig, walking_clip
+
+
+def _tracked_walk() -> WalkConfig:
+    """The walk in balance without support: its zero-moment point stays on the soles."""
+    return WalkConfig(clearance=0.027, crouch=0.025, margin=0.06)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """What the tracking policy follows."""
+
+    speeds: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+    """Speeds of the built-in clips [m/s]; faster ones ask more torque than the servos have."""
+    duration_s: float = 8.0
+    """Length of each built-in clip [s]."""
+    walk: WalkConfig = field(default_factory=_tracked_walk)
+    """Shape of the built-in clips' walk."""
+    planting: PlantingConfig = field(default_factory=PlantingConfig)
+    """How clips from files are made to balance."""
+    loop_s: float = 8.0
+    """Follow every clip from a file as a loop of this length, too [s]; 0 for none."""
+    loop_speed: float = 0.65
+    """Faster loops are slowed down to this [m/s]."""
+
+    def __post_init__(self) -> None:
+        if not self.speeds or any(speed <= 0.0 for speed in self.speeds):
+            raise ValueError(f"tracked.speeds is {self.speeds}; allowed: one or more, all positive")
+        for name in ("duration_s", "loop_speed"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"tracked.{name} is {getattr(self, name)}; it must be positive")
+        if self.loop_s < 0.0:
+            raise ValueError(f"tracked.loop_s is {self.loop_s}; it must not be negative")
+
+
+def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
+    """Built-in clips that a robot can walk by itself."""
+    return [
+        walking_clip(robot, speed, config.duration_s, config=config.walk) for speed in config.speeds
+    ]
+
+
+def prepared(
+    clips: Sequence[Clip],
+    robot_model: RobotModel,
+    fps: float,
+    config: SourceConfig,
+    progress: Callable[[str], None] = lambda line: None,
+) -> list[Clip]:
+    """Clips from files, planted, and after each its loop.
+
+    Args:
+        clips: as they were loaded.
+        robot_model: the robot with its masses.
+        fps: control rate [1/s]; clips are resampled to it.
+        config: what to make.
+        progress: told of clips that cannot be looped, which are followed without a loop.
+
+    Raises:
+        ClipError: a clip cannot be planted.
+    """
+    result = []
+    for clip in clips:
+        clip = clip.resample(fps)
+        result.append(plant(clip, robot_model, config.planting))
+        if config.loop_s == 0.0:
+            continue
+        try:
+            loop = _loop(clip, robot_model.robot, config)
+        except ClipError as error:
+            progress(f"no loop: {error}")
+            continue
+        result.append(plant(loop, robot_model, config.planting))
+    return result
+
+
+def _loop(clip: Clip, robot: RobotSpec, config: SourceConfig) -> Clip:
+    if clip.mean_speed > config.loop_speed:
+        clip = time_warp(clip, max(0.5, round(config.loop_speed / clip.mean_speed, 2)))
+    return loop_clip(clip, robot, config.loop_s)
