@@ -15,9 +15,10 @@ import numpy as np
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
 from wildrobot_torch.motion.legacy_pickle import load_arrays
+from wildrobot_torch.motion.repair import check_clip
 from wildrobot_torch.motion.retarget import RetargetConfig, retarget_asf_amc
 
-__all__ = ["Clip", "ClipError", "clip_states", "load_clip", "load_clips", "save_clip"]
+__all__ = ["Clip", "ClipError", "clip_states", "load_all", "load_clip", "load_clips", "save_clip"]
 
 _NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source")
 _PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
@@ -61,10 +62,43 @@ def load_clips(
     Raises:
         ClipError: one of them cannot be used, or there is none.
     """
+    return [load_clip(path, robot, retarget) for path in _motion_files(source)]
+
+
+def load_all(
+    source: Path | str | Iterable[Path | str],
+    robot: RobotSpec,
+    retarget: RetargetConfig | None = None,
+) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """The motions of a folder, or of the files listed, that are fit for use, and the others.
+
+    Returns:
+        the clips that load and in which `repair.check_clip` finds nothing; and (file name, reason
+        in one line) of the others.
+
+    Raises:
+        ClipError: there is no folder, or no motion file in it.
+    """
+    clips, rejected = [], []
+    for path in _motion_files(source):
+        try:
+            clip = load_clip(path, robot, retarget)
+        except ClipError as error:
+            rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
+            continue
+        reason = check_clip(clip, robot)
+        if reason is None:
+            clips.append(clip)
+        else:
+            rejected.append((path.name, reason))
+    return clips, rejected
+
+
+def _motion_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
     if isinstance(source, (str, Path)):
         folder = Path(source)
         if folder.is_file():
-            return [load_clip(folder, robot, retarget)]
+            return [folder]
         if not folder.is_dir():
             raise ClipError(f"{folder}: no such folder")
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".npz", ".pkl", ".amc"))
@@ -74,7 +108,7 @@ def load_clips(
         paths = [Path(p) for p in source]
         if not paths:
             raise ClipError("no motion files given; wanted: at least one .npz, .pkl or .amc")
-    return [load_clip(path, robot, retarget) for path in paths]
+    return paths
 
 
 def save_clip(clip: Clip, path: Path | str, robot: RobotSpec) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +15,12 @@ from torch import Tensor
 from envs.actions import ActionConfig
 from envs.disturbances import PushConfig
 from envs.harness import HarnessConfig
+from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.model import RobotModel
 from envs.physics.base import require_capacities
+from envs.physics.engines import resolve_engine
 from envs.task import LocomotionConfig
 from envs.terminations import fallen
 from wildrobot_torch.ppo.config import PPOConfig
@@ -24,6 +28,7 @@ from wildrobot_torch.ppo.losses import adaptive_learning_rate, gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.ppo.update import make_samples, ppo_loss
 from wildrobot_torch.process import one_torch_thread
+from wildrobot_torch.reference.checkpoint import load_training, save_training, training_key
 from wildrobot_torch.reference.rollout import Goal, Rollout, Task, perform
 from wildrobot_torch.reference.tracking import (
     ClipStates,
@@ -37,6 +42,8 @@ NO_HARNESS = HarnessConfig(force_cap=0.0, torque_cap=0.0, updates_per_step=1)
 """Harness mode, in which the environment enforces no ends, without any support."""
 NUM_STEPS = 24
 """Control steps per rollout."""
+SAVE_EVERY_S = 30.0
+"""Time between two checkpoints of a training [s]."""
 PPO = PPOConfig(gamma=0.98, learning_rate=5e-4, entropy_coef=0.001)
 Progress = Callable[[str], None]
 
@@ -68,16 +75,43 @@ class TrackingTask:
         self._residual = self._residual.masked_fill(mask[:, None], 0.0)
         start = clips.index(self.clip, self.frame)
         self.env.set_state(mask, clips.qpos[start], clips.qvel[start])
+        self.seen = self.observe(self.env.measure())
+        """What the robots observe before their next step, as `observe` returns it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the robots' future depends on, on the CPU."""
+        return {
+            **{name: getattr(self, name).cpu() for name in ("clip", "frame", "_residual")},
+            "seen": [x.cpu() for x in self.seen],
+            "generator": self._generator.get_state(),
+            "simulation": {key: x.cpu() for key, x in self.env.get_sim_state().items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        device = self.env.backend.device
+        for name in ("clip", "frame", "_residual"):
+            setattr(self, name, state[name].to(device))
+        observation, critic_observation = state["seen"]
+        self.seen = observation.to(device), critic_observation.to(device)
+        self._generator.set_state(state["generator"])
+        simulation = dict(state["simulation"])
+        drawn = simulation.pop("generator")
+        moved = {key: x.to(device) for key, x in simulation.items()}
+        self.env.set_sim_state({**moved, "generator": drawn})
 
     def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
         """Observations of tracker (E, O) and critic (E, C) in the present state."""
         env = self.env
         seen = env.observe(m)
         root = env.backend.state().qpos[:, :3]
-        return tuple(  # type: ignore[return-value]
-            tracking_observation(seen[key], m, root, self.clips, self.clip, self.frame, env.robot)
-            for key in ("observation", "critic_observation")
-        )
+
+        def with_clip(key: str) -> Tensor:
+            return tracking_observation(
+                seen[key], m, root, self.clips, self.clip, self.frame, env.robot
+            )
+
+        return with_clip("observation"), with_clip("critic_observation")
 
     def step(self, residual: Tensor) -> dict[str, Tensor]:
         """Advance all robots by one control step and restart those that are through.
@@ -141,6 +175,7 @@ def train_tracker(
     config: TrackingConfig,
     *,
     physics: str = "native",
+    checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
     """A policy that follows all clips at once, trained by PPO.
@@ -149,44 +184,98 @@ def train_tracker(
         clips: what to follow, at the control rate.
         config: task and length of training.
         physics: name of the engine; the policy is trained, and left, on its device.
+        checkpoint: file the training is kept in; the same training goes on from there, one of
+            other clips or settings begins anew and replaces it. None for none.
         progress: called with a line now and then.
 
     Raises:
+        ValueError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
     env = tracking_env(config.num_envs, config.push_force, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        return _train(TrackingTask(env, clips, config), progress)
+        training = _Training(TrackingTask(env, clips, config))
+        key = training_key(
+            clips, config, env.robot.digest, _layout(env, "observation"), resolve_engine(physics)
+        )
+        saved = None if checkpoint is None else load_training(checkpoint, key)
+        if saved is not None:
+            training.load_state_dict(saved)
+            progress(f"tracker goes on at {training.iteration}/{training.iterations}")
+        training.run(
+            None if checkpoint is None else partial(save_training, checkpoint, key), progress
+        )
+        return training.policy
 
 
-def _train(task: TrackingTask, progress: Progress) -> Policy:
-    env, config, device = task.env, task.config, task.env.backend.device
-    sizes = [
-        tracking_layout(env.layouts[key], env.robot).size
-        for key in ("observation", "critic_observation")
-    ]
-    policy = Policy(sizes[0], env.robot.num_joints, init_std=0.3).to(device)
-    critic = Critic(sizes[1], (128, 128), "silu").to(device)
-    parameters = [*policy.parameters(), *critic.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
-    iterations = -(-config.env_steps // (config.num_envs * NUM_STEPS))
-    begin = time.perf_counter()
-    for iteration in range(1, iterations + 1):
-        rollout = _collect(task, policy)
-        require_capacities(env.backend)
-        _update(policy, critic, optimizer, rollout)
-        policy.normalizer.update(rollout["observation"])
-        critic.normalizer.update(rollout["critic_observation"])
-        if iteration % 10 == 0 or iteration == iterations:
-            ends = rollout["done"].sum().clamp(min=1)
-            progress(
-                f"tracker {iteration}/{iterations}  {time.perf_counter() - begin:.0f} s  "
-                f"reward {10 * rollout['reward'].mean():.3f}  "
-                f"falls {rollout['terminated'].sum() / ends:.0%} of {int(ends)} ends"
-            )
-    return policy
+def _layout(env: LocomotionEnv, key: str) -> Layout:
+    return tracking_layout(env.layouts[key], env.robot)
+
+
+class _Training:
+    """PPO on a tracking task, which can be put aside between two iterations."""
+
+    def __init__(self, task: TrackingTask) -> None:
+        env, device = task.env, task.env.backend.device
+        self.task = task
+        self.policy = Policy(
+            _layout(env, "observation").size, env.robot.num_joints, init_std=0.3
+        ).to(device)
+        self.critic = Critic(_layout(env, "critic_observation").size, (128, 128), "silu").to(device)
+        parameters = [*self.policy.parameters(), *self.critic.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
+        self.iterations = -(-task.config.env_steps // (task.config.num_envs * NUM_STEPS))
+        self.iteration = 0
+        """Iterations done."""
+
+    def run(self, save: Callable[[dict[str, Any]], None] | None, progress: Progress) -> None:
+        """Train to the end; `save` is called with the state now and then, and at the end."""
+        begin = saved = time.perf_counter()
+        while self.iteration < self.iterations:
+            rollout = _collect(self.task, self.policy)
+            require_capacities(self.task.env.backend)
+            _update(self.policy, self.critic, self.optimizer, rollout)
+            self.policy.normalizer.update(rollout["observation"])
+            self.critic.normalizer.update(rollout["critic_observation"])
+            self.iteration += 1
+            last = self.iteration == self.iterations
+            if save is not None and (last or time.perf_counter() - saved > SAVE_EVERY_S):
+                save(self.state_dict())
+                saved = time.perf_counter()
+            if self.iteration % 10 == 0 or last:
+                ends = rollout["done"].sum().clamp(min=1)
+                progress(
+                    f"tracker {self.iteration}/{self.iterations}  "
+                    f"{time.perf_counter() - begin:.0f} s  "
+                    f"reward {10 * rollout['reward'].mean():.3f}  "
+                    f"falls {rollout['terminated'].sum() / ends:.0%} of {int(ends)} ends"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the training's future depends on, on the CPU."""
+        device = self.task.env.backend.device
+        return {
+            "iteration": self.iteration,
+            "policy": self.policy.state_dict(),
+            "critic": self.critic.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "task": self.task.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.iteration = state["iteration"]
+        self.policy.load_state_dict(state["policy"])
+        self.critic.load_state_dict(state["critic"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.task.load_state_dict(state["task"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.task.env.backend.device)
 
 
 @torch.no_grad()
@@ -195,7 +284,7 @@ def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
     """A rollout (E, T, ...) of the sampling policy."""
     steps = []
     for _ in range(NUM_STEPS):
-        observation, critic_observation = task.observe(task.env.measure())
+        observation, critic_observation = task.seen
         mean = policy(observation)
         action = mean + policy.log_std.exp() * torch.randn_like(mean)
         steps.append(
