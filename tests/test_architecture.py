@@ -38,6 +38,9 @@ TEXTS = sorted(
 )
 CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml"))
 
+VERIFICATION = "tests/wildrobot_torch/reference/verification/"
+PLANTED_FAULTS = VERIFICATION + "test_planted_faults.py"
+VERIFICATION_DATA = VERIFICATION + "test_verification_data.py"
 TESTED_ELSEWHERE: dict[str, str] = {
     "envs/consistency.py": "tests/envs/test_model.py",
     "envs/description.py": "tests/envs/test_model.py",
@@ -58,6 +61,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/motion/posing.py": "tests/wildrobot_torch/motion/test_synthesis.py",
     "wildrobot_torch/motion/rotations.py": "tests/wildrobot_torch/motion/test_kinematics.py",
     "wildrobot_torch/reference/analysis_report.py": "tests/tools/test_analyze_reference.py",
+    "wildrobot_torch/reference/checkpoint.py": "tests/wildrobot_torch/reference/test_tracker.py",
     "wildrobot_torch/reference/comparison_tables.py": (
         "tests/wildrobot_torch/reference/test_comparison.py"
     ),
@@ -67,6 +71,18 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/reference/report_pictures.py": (
         "tests/wildrobot_torch/reference/test_reference_report.py"
     ),
+    "wildrobot_torch/reference/verification/contacts.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/feasibility.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/features.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/kinematics.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/states.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/subject.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/support.py": PLANTED_FAULTS,
+    "wildrobot_torch/reference/verification/determinism.py": VERIFICATION_DATA,
+    "wildrobot_torch/reference/verification/distribution.py": VERIFICATION_DATA,
+    "wildrobot_torch/reference/verification/sampling.py": VERIFICATION_DATA,
+    "wildrobot_torch/reference/verification/training.py": VERIFICATION_DATA,
+    "wildrobot_torch/reference/verification/suite.py": "tests/tools/test_verify_reference.py",
 }
 """Modules without a test file of their own, and the one that tests them through their users."""
 

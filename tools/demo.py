@@ -72,14 +72,15 @@ def stages(out: Path, physics: str, training: Sequence[str]) -> list[Stage]:
     """The five commands, writing below `out`, on an engine; `training` is added to the second."""
     engine = ["--physics", physics]
     reference, policy = out / "reference.npz", out / "policy.onnx"
-    # Fewer steps than usual: enough to complete the clips, and the demo is not to take long.
-    steps = "--reference.tracking.env_steps=2000000"
-    tracked = ["--track", str(CMU.resolve()), steps] if CMU.is_dir() else []
+    clips = ["--clips", "builtin", *([str(CMU.resolve())] if CMU.is_dir() else [])]
+    # Fewer steps and pictures than usual: enough to complete the clips, and the demo is not to take
+    # long.
+    brief = ["--reference.tracking.env_steps=1500000", "--pictures=4"]
     overlays = [f"configs/{name}.yaml" for name in ("walking_amp", "laptop", "demo")]
     return [
         Stage(
             "reference motion",
-            lambda: ["tools/make_reference.py", *engine, *tracked, "--out", str(reference)],
+            lambda: ["tools/make_reference.py", *engine, *clips, *brief, "--out", str(reference)],
         ),
         Stage(
             "training",
@@ -118,6 +119,7 @@ def best_checkpoint(out: Path) -> Path:
 def summary(out: Path, timings: Sequence[tuple[str, float]]) -> str:
     """Closing lines: the time each stage took, and where its results lie."""
     results = {
+        "reference": out / "reference" / "report.md",
         "report": out / "evaluation" / "report.md",
         "film": out / "walking.gif",
         "policy": out / "policy.onnx",

@@ -15,16 +15,24 @@ from envs.model import RobotModel, load_robot
 from envs.physics.base import PhysicsError
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.clips import load_clips
-from wildrobot_torch.reference.gates import load_gates
+from wildrobot_torch.motion.clips import load_all, save_clip
+from wildrobot_torch.reference.gates import GOOD_TIERS, load_gates
 from wildrobot_torch.reference.generate import (
     CTRL_DT,
+    Generation,
     ReferenceConfig,
     builtin_clips,
     generate,
 )
-from wildrobot_torch.reference.report import clip_table, markdown, rejection_table, summary
+from wildrobot_torch.reference.report import (
+    clip_table,
+    rejection_table,
+    summary,
+    write_generation_report,
+)
 from wildrobot_torch.reference.sources import prepared, tracked_walks
+
+say = partial(print, flush=True)
 
 
 def parser() -> ArgumentParser:
@@ -39,18 +47,27 @@ def parser() -> ArgumentParser:
         "--clips",
         nargs="+",
         default=["builtin"],
-        help="clips to follow in the harness: folders or files of motion clips, 'builtin' for the "
-        "walking-pattern generator, 'none'",
+        help="clips to follow without any support, by a tracking policy trained on all of them: "
+        "folders or files of motion clips, which are mended first and followed as loops, too; "
+        "'builtin' for the walking-pattern generator; 'none'",
     )
     parser.add_argument(
-        "--track",
+        "--harness",
         nargs="+",
-        default=[],
-        help="clips to follow by a tracking policy trained on all of them, without the harness: as "
-        "--clips; those from files are repaired first, and followed as loops, too",
+        default=["none"],
+        help="clips to follow in the harness, as they are: quick, but held up; as --clips",
     )
     parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
+    parser.add_argument(
+        "--min_seconds",
+        type=float,
+        default=30.0,
+        help=f"least motion in the tiers {' and '.join(GOOD_TIERS)} to write a dataset with [s]",
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=8, help="clips to draw in the report, the worst first"
+    )
     parser.add_argument(
         "--physics",
         default="native",
@@ -62,9 +79,11 @@ def parser() -> ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when a dataset was written; otherwise nothing is.
+    """0 when a dataset was written.
 
-    2 for bad input, or when nothing was accepted; 1 where the physics cannot be trusted.
+    1 when too little was accepted, or the physics cannot be trusted; 2 for bad input. Only 0 leaves
+    a dataset. The training of the tracking policy is kept beside it: the same command goes on with
+    it, or judges anew with other gates.
     """
     options = parser().parse_args(arguments)
     try:
@@ -72,55 +91,99 @@ def main(arguments: list[str] | None = None) -> int:
         out = Path(options.out)
         if out.suffix != ".npz":
             raise ValueError(f"--out is {out}; references are saved as .npz")
+        if options.pictures < 0:
+            raise ValueError(f"--pictures is {options.pictures}; it must not be negative")
         gates = load_gates(options.gates)
         robot_model = load_robot()
-        robot = robot_model.robot
-        clips = _clips([] if options.clips == ["none"] else options.clips, robot, config)
-        tracked = _tracked(options.track, robot_model, config)
-        seconds = sum(clip.duration_s for clip in clips + tracked)
-        print(f"following {len(clips) + len(tracked)} clips, {seconds:.1f} s", flush=True)
+        originals: dict[str, Clip] = {}
+        tracked = _tracked(options.clips, robot_model, config, originals)
+        harnessed = _harnessed(options.harness, robot_model.robot, config)
+        seconds = sum(clip.duration_s for clip in tracked + harnessed)
+        say(f"following {len(tracked) + len(harnessed)} clips, {seconds:.1f} s")
         generation = generate(
-            clips, robot, gates, config, tracked=tracked, progress=partial(print, flush=True)
+            harnessed,
+            robot_model.robot,
+            gates,
+            config,
+            tracked=tracked,
+            checkpoint=out.with_suffix(".tracker"),
+            progress=say,
         )
     except (ValueError, PhysicsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, PhysicsError) else 2
     print(clip_table(generation))
     print(rejection_table(generation))
-    if generation.dataset is None:
+    dataset = generation.dataset
+    if dataset is None or generation.seconds_good < options.min_seconds:
         worst = next(iter(generation.rejections), "falling at once")
         print(
-            f"error: nothing was accepted of {seconds:.1f} s of motion, most often for "
-            f"{worst!r}; nothing was written (rejections by gate above)",
+            f"error: {generation.seconds_good:.1f} s of {seconds:.1f} s of motion came into the "
+            f"tiers {' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; most "
+            f"often {worst!r} refused; no dataset was written (rejections by gate above)",
             file=sys.stderr,
         )
-        return 2
-    generation.dataset.save(out)
-    out.with_suffix(".md").write_text(markdown(generation), encoding="utf-8")
+        return 1
+    folder = out.with_suffix("")
+    _save_followed(generation, folder / "followed", robot_model.robot)
+    report = write_generation_report(
+        folder,
+        generation,
+        generation.rollouts,
+        robot_model,
+        gates,
+        originals=originals,
+        pictured=options.pictures,
+    )
+    dataset.save(out)
     print(summary(generation))
-    print(f"wrote {out} and {out.with_suffix('.md')}")
+    print(f"wrote {out} and {report}")
     return 0
 
 
-def _clips(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
+def _harnessed(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
     clips = []
-    for source in sources:
-        builtin = source == "builtin"
-        clips += builtin_clips(robot, config) if builtin else load_clips(source, robot)
+    for source in _wanted(sources):
+        clips += builtin_clips(robot, config) if source == "builtin" else _loaded(source, robot)
     return clips
 
 
-def _tracked(sources: list[str], robot_model: RobotModel, config: ReferenceConfig) -> list[Clip]:
+def _tracked(
+    sources: list[str],
+    robot_model: RobotModel,
+    config: ReferenceConfig,
+    originals: dict[str, Clip],
+) -> list[Clip]:
     clips = []
-    for source in sources:
+    for source in _wanted(sources):
         if source == "builtin":
             clips += tracked_walks(robot_model.robot, config.tracked)
-        else:
-            loaded = load_clips(source, robot_model.robot)
-            clips += prepared(
-                loaded, robot_model, 1.0 / CTRL_DT, config.tracked, partial(print, flush=True)
-            )
+            continue
+        loaded = _loaded(source, robot_model.robot)
+        ready = prepared(loaded, robot_model, 1.0 / CTRL_DT, config.tracked)
+        for note in ready.notes:
+            say(note)
+        clips += ready.clips
+        originals |= ready.originals
     return clips
+
+
+def _wanted(sources: list[str]) -> list[str]:
+    return [] if sources == ["none"] else sources
+
+
+def _loaded(source: str, robot: RobotSpec) -> list[Clip]:
+    clips, rejected = load_all(source, robot)
+    for name, reason in rejected:
+        say(f"rejected {name}: {reason}")
+    return clips
+
+
+def _save_followed(generation: Generation, folder: Path, robot: RobotSpec) -> None:
+    """Clips as they were followed, for `play.py --clip`."""
+    for rollouts in generation.rollouts.values():
+        for rollout in rollouts:
+            save_clip(rollout.task.clip, folder / f"{rollout.task.clip.name}.npz", robot)
 
 
 if __name__ == "__main__":

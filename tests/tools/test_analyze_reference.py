@@ -39,6 +39,8 @@ def dataset(robot: RobotSpec) -> ReferenceDataset:
         amp=torch.randn(3500, layout.size, generator=torch.Generator().manual_seed(0)),
         qpos=torch.zeros(3500, 15),
         qvel=torch.zeros(3500, 14),
+        foot_force=torch.zeros((torch.zeros(3500, 14)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(3500, 14)).shape[0], 6),
         segment_start=lengths.cumsum(0) - lengths,
         segment_length=lengths,
         segment_weight=torch.ones(2),

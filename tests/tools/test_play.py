@@ -81,6 +81,8 @@ def test_a_clip_and_what_became_of_it_become_one_film(
         amp=torch.zeros(30, layout.size),
         qpos=states[0][1:31],
         qvel=states[1][1:31],
+        foot_force=torch.zeros((states[1][1:31]).shape[0], 2),
+        support_wrench=torch.zeros((states[1][1:31]).shape[0], 6),
         segment_start=torch.tensor([0]),
         segment_length=torch.tensor([30]),
         segment_weight=torch.ones(1),

@@ -49,6 +49,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         amp=amp,
         qpos=qpos,
         qvel=qvel,
+        foot_force=torch.zeros((qvel).shape[0], 2),
+        support_wrench=torch.zeros((qvel).shape[0], 6),
         segment_start=torch.tensor([0, 30]),
         segment_length=torch.tensor([30, 30]),
         segment_weight=torch.ones(2),

@@ -100,6 +100,8 @@ def _reference(data: RolloutData, folder: Path, heights: dict[str, float]) -> st
         amp=qpos[:, 2:3].expand(-1, layout.size),
         qpos=qpos,
         qvel=torch.zeros(40 * count, robot.num_joints + 6),
+        foot_force=torch.zeros((torch.zeros(40 * count, robot.num_joints + 6)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(40 * count, robot.num_joints + 6)).shape[0], 6),
         segment_start=torch.arange(count) * 40,
         segment_length=torch.full((count,), 40),
         segment_weight=torch.ones(count),

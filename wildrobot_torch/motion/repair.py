@@ -49,8 +49,6 @@ _SLOPE = 0.03
 class RepairConfig:
     """What a repaired clip is like, and which faults are left alone."""
 
-    fps: float = 50.0
-    """Frames per second of the result [1/s]."""
     lowpass_hz: float = 7.0
     """Cut-off of the zero-phase low-pass over joints and root [Hz]."""
     noise: float = 0.006
@@ -82,7 +80,6 @@ class RepairConfig:
 
     def __post_init__(self) -> None:
         allowed = {
-            "fps": (20.0 <= self.fps <= 1000.0, "20 to 1000"),
             "lowpass_hz": (1.0 <= self.lowpass_hz <= 30.0, "1 to 30 Hz"),
             "noise": (0.0 <= self.noise <= 0.1, "0 to 0.1 rad"),
             "trunk_hz": (0.1 <= self.trunk_hz <= 30.0, "0.1 to 30 Hz"),
@@ -155,7 +152,9 @@ def check_clip(clip: Clip, robot: RobotSpec) -> str | None:
     return None
 
 
-def repair(clip: Clip, robot: RobotSpec, config: RepairConfig | None = None) -> Repaired:
+def repair(
+    clip: Clip, robot: RobotSpec, config: RepairConfig | None = None, fps: float = 50.0
+) -> Repaired:
     """The clip walking along +x from the origin, on the floor, with feet that stay where they are.
 
     Steps, in this order, each only as far as its fault exceeds the configured tolerance: smooth
@@ -170,7 +169,7 @@ def repair(clip: Clip, robot: RobotSpec, config: RepairConfig | None = None) -> 
         raise ClipError(f"clip {clip.name!r}: {reason}")
     legs = Legs(robot)
     changes: list[str] = []
-    clip = _smooth(clip, config, changes)
+    clip = _smooth(clip, fps, config, changes)
     motion = _heading(legs, clip, changes)
     motion = _ground(motion, clip.fps, config, changes)
     motion, steadied = _trunk(motion, clip.fps, config, changes)
@@ -201,7 +200,7 @@ def repair(clip: Clip, robot: RobotSpec, config: RepairConfig | None = None) -> 
     return Repaired(result, tuple(changes))
 
 
-def _smooth(clip: Clip, config: RepairConfig, changes: list[str]) -> Clip:
+def _smooth(clip: Clip, fps: float, config: RepairConfig, changes: list[str]) -> Clip:
     """Low-passed where that takes away more than the noise allowed, and at the wanted rate."""
 
     def smooth(series: Array) -> Array:
@@ -220,9 +219,9 @@ def _smooth(clip: Clip, config: RepairConfig, changes: list[str]) -> Clip:
             f"smooth: low-pass {config.lowpass_hz:g} Hz took {noise:.4f} rad from the joints "
             f"and {1e3 * shake:.1f} mm from the root"
         )
-    if clip.fps != config.fps:
-        changes.append(f"rate: {clip.fps:.2f} to {config.fps:g} frames per second")
-        clip = clip.resample(config.fps)
+    if clip.fps != fps:
+        changes.append(f"rate: {clip.fps:.2f} to {fps:g} frames per second")
+        clip = clip.resample(fps)
     return clip
 
 

@@ -12,12 +12,11 @@ from torch import Tensor
 
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import TIERS
+from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS
 
 GO_S, CAUTION_S = 60.0, 30.0
 """Seconds from which on training is worth its while, and below which it is not [s]."""
-GOOD_TIERS = TIERS[:2]
-"""Tiers that the decision counts, and that training uses unless told otherwise."""
+
 NEAR_CONSTANT = 0.01
 """A feature with less standard deviation than this, in its own unit, tells nothing."""
 ENOUGH_CLIPS, ENOUGH_SEGMENTS = 5, 10

@@ -30,6 +30,8 @@ _TENSORS = {
     "amp": torch.float32,
     "qpos": torch.float32,
     "qvel": torch.float32,
+    "foot_force": torch.float32,
+    "support_wrench": torch.float32,
     "segment_start": torch.int64,
     "segment_length": torch.int64,
     "segment_weight": torch.float32,
@@ -37,6 +39,7 @@ _TENSORS = {
     "feature_mean": torch.float32,
     "feature_std": torch.float32,
 }
+_PER_FRAME = ("amp", "qpos", "qvel", "foot_force", "support_wrench")
 _HEADER = "header"
 _DIGEST = "sha256"
 
@@ -55,6 +58,10 @@ class ReferenceDataset:
     """(N, nq)."""
     qvel: Tensor
     """(N, nv)."""
+    foot_force: Tensor
+    """(N, 2) [N]: normal force of the floor on the left and right foot."""
+    support_wrench: Tensor
+    """(N, 6): external force [N] and torque [N m] on the root, world; zero without support."""
     segment_start: Tensor
     """(S,) long: first frame."""
     segment_length: Tensor
@@ -132,7 +139,7 @@ class ReferenceDataset:
         length = self.segment_length[keep]
         return replace(
             self,
-            **{name: getattr(self, name)[frame] for name in ("amp", "qpos", "qvel")},
+            **{name: getattr(self, name)[frame] for name in _PER_FRAME},
             segment_start=length.cumsum(0) - length,
             segment_length=length,
             segment_weight=self.segment_weight[keep],
@@ -323,7 +330,8 @@ class ReferenceDataset:
             raise DatasetError(
                 f"amp has {self.amp.shape[1]} features, its layout {self.amp_layout.size}"
             )
-        for name, size in (("qpos", frames), ("qvel", frames), ("segment_length", segments),
+        for name, size in (("qpos", frames), ("qvel", frames), ("foot_force", frames),
+                           ("support_wrench", frames), ("segment_length", segments),
                            ("segment_weight", segments), ("segment_velocity", segments),
                            ("segment_clip", segments), ("segment_tier", segments),
                            ("segment_support", segments)):  # fmt: skip

@@ -17,6 +17,8 @@ import yaml
 from wildrobot_torch.reference.metrics import METRICS
 
 TIERS = ("0+", "0", "1", "2")
+GOOD_TIERS = TIERS[:2]
+"""Tiers that training uses unless told otherwise, and that count when there is to be enough."""
 """Qualities of reference motion, best first: strict gates, the same with more harness, relaxed
 gates, merely standing (for ablations)."""
 COMMON = ("0+", "0", "1")

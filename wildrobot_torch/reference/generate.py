@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import TIERS, Gate, quality
+from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS, Gate, quality
 from wildrobot_torch.reference.metrics import (
     Frames,
     force_share,
@@ -152,11 +153,18 @@ class Generation:
     """Windows judged."""
     rejections: dict[str, int]
     """Gate -> stretches it rejected (windows, then whole segments), most first."""
+    rollouts: dict[str, tuple[Rollout, ...]]
+    """Way of following the clips, `harness` or `tracker` -> its rollouts."""
 
     @property
     def seconds_accepted(self) -> float:
-        """Accepted motion [s]."""
+        """Accepted motion of any tier [s]."""
         return sum(clip.seconds_accepted for clip in self.clips)
+
+    @property
+    def seconds_good(self) -> float:
+        """Accepted motion of the tiers that training uses by default, 0+ and 0 [s]."""
+        return sum(clip.seconds.get(tier, 0.0) for clip in self.clips for tier in GOOD_TIERS)
 
 
 def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
@@ -181,6 +189,7 @@ def generate(
     config: ReferenceConfig,
     *,
     tracked: Sequence[Clip] = (),
+    checkpoint: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Generation:
     """Reference motion from clips; the same inputs give the same dataset.
@@ -191,6 +200,7 @@ def generate(
         gates: what its motion must keep to.
         config: how it follows.
         tracked: what to follow by a tracking policy, trained on all of them, without support.
+        checkpoint: file that the tracking policy's training is kept in, see `train_tracker`.
         progress: called with a line now and then while the tracking policy is trained.
 
     Raises:
@@ -202,19 +212,26 @@ def generate(
     if not clips and not tracked:
         raise ValueError("no clips to make reference from")
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
-    rollouts = []
+    ways: dict[str, tuple[Rollout, ...]] = {}
     if assisted:
         task = reference_env_config(config.harness)
         env = LocomotionEnv(task, len(assisted), physics=config.physics)
-        rollouts += follow(env, assisted, load_robot(), config.balance)
+        ways["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
     if unassisted:
         variants = list({id(task.clip): task.clip for task in unassisted}.values())
         robot_model = load_robot()
         states = ClipStates.of(variants, robot_model)
-        tracker = train_tracker(states, config.tracking, physics=config.physics, progress=progress)
+        tracker = train_tracker(
+            states,
+            config.tracking,
+            physics=config.physics,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
         env = tracking_env(len(unassisted), push_force=0.0, physics=config.physics)
         scale = config.tracking.residual_scale
-        rollouts += track(env, unassisted, tracker, scale, robot_model)
+        ways["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
+    rollouts = [rollout for way in ways.values() for rollout in way]
     variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
@@ -232,7 +249,7 @@ def generate(
         kept += taken
         reports.append(_report(variant, mine, searches, taken, robot))
     dataset = _assemble(kept, reports, variants, robot, gates, config) if kept else None
-    return Generation(dataset, tuple(reports), windows, dict(refused.most_common()))
+    return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), ways)
 
 
 def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> list[Task]:
@@ -345,6 +362,10 @@ def _assemble(
         amp=joined(lambda r: r.amp),
         qpos=joined(lambda r: r.qpos),
         qvel=joined(lambda r: r.qvel),
+        foot_force=joined(lambda r: r.frames.foot_force),
+        support_wrench=joined(
+            lambda r: torch.cat([r.frames.harness_force, r.frames.harness_torque], dim=-1)
+        ),
         segment_start=torch.cumsum(length, 0) - length,
         segment_length=length,
         segment_weight=torch.tensor(sampling_weights(qualities, config.segments)),

@@ -1,8 +1,8 @@
-"""Clips for the tracking policy: built-in walks it can do, files planted, and their loops."""
+"""Clips for the tracking policy: built-in walks it can do, files mended, and their loops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from envs.model import RobotModel
@@ -10,12 +10,13 @@ from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import loop_clip, time_warp
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.planting import PlantingConfig, plant
+from wildrobot_torch.motion.repair import RepairConfig, repair
 from wildrobot_torch.motion.synthesis import WalkConfig, walking_clip
 
 
 def _tracked_walk() -> WalkConfig:
     """The walk in balance without support: its zero-moment point stays on the soles."""
-    return WalkConfig(clearance=0.027, crouch=0.025, margin=0.06)
+    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.06)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class SourceConfig:
     """Length of each built-in clip [s]."""
     walk: WalkConfig = field(default_factory=_tracked_walk)
     """Shape of the built-in clips' walk."""
+    repair: RepairConfig = field(default_factory=RepairConfig)
+    """How faults of clips from files are mended."""
     planting: PlantingConfig = field(default_factory=PlantingConfig)
     """How clips from files are made to balance."""
     loop_s: float = 8.0
@@ -52,37 +55,49 @@ def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
     ]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Clips ready to be followed, and what became of them on the way."""
+
+    clips: list[Clip]
+    originals: dict[str, Clip]
+    """Clips as they were loaded, by name; at the rate of those that are followed."""
+    notes: list[str]
+    """A line per repair, per loop that cannot be made, and per clip that cannot be followed."""
+
+
 def prepared(
-    clips: Sequence[Clip],
-    robot_model: RobotModel,
-    fps: float,
-    config: SourceConfig,
-    progress: Callable[[str], None] = lambda line: None,
-) -> list[Clip]:
-    """Clips from files, planted, and after each its loop.
+    clips: Sequence[Clip], robot_model: RobotModel, fps: float, config: SourceConfig
+) -> Prepared:
+    """Clips from files, repaired and planted, and after each its loop.
+
+    A clip that cannot be mended is left out, and a note says why.
 
     Args:
         clips: as they were loaded.
         robot_model: the robot with its masses.
         fps: control rate [1/s]; clips are resampled to it.
         config: what to make.
-        progress: told of clips that cannot be looped, which are followed without a loop.
-
-    Raises:
-        ClipError: a clip cannot be planted.
     """
-    result = []
+    robot = robot_model.robot
+    result = Prepared([], {}, [])
     for clip in clips:
-        clip = clip.resample(fps)
-        result.append(plant(clip, robot_model, config.planting))
+        try:
+            mended = repair(clip, robot, config.repair, fps)
+            once = plant(mended.clip, robot_model, config.planting)
+        except ClipError as error:
+            result.notes.append(f"left out: {error}")
+            continue
+        result.notes.extend(f"{clip.name}: {change}" for change in mended.changes)
+        result.clips.append(once)
+        result.originals[once.name] = clip.resample(fps)
         if config.loop_s == 0.0:
             continue
         try:
-            loop = _loop(clip, robot_model.robot, config)
+            loop = _loop(mended.clip, robot, config)
+            result.clips.append(plant(loop, robot_model, config.planting))
         except ClipError as error:
-            progress(f"no loop: {error}")
-            continue
-        result.append(plant(loop, robot_model, config.planting))
+            result.notes.append(f"no loop: {error}")
     return result
 
 

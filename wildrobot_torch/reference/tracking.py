@@ -39,7 +39,7 @@ PREVIEW = (1, 5, 12)
 class TrackingConfig:
     """The tracking task and its training."""
 
-    env_steps: int = 2_500_000
+    env_steps: int = 2_000_000
     """Environment steps of training."""
     num_envs: int = 1024
     """Robots simulated together."""

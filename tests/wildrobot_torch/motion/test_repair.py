@@ -209,7 +209,7 @@ def test_a_swinging_trunk_is_steadied(walk: Clip) -> None:
 
 
 def test_another_rate(walk: Clip) -> None:
-    clip = repair(walk, ROBOT, RepairConfig(fps=100.0))
+    clip = repair(walk, ROBOT, fps=100.0)
     assert clip.clip.fps == 100.0 and clip.clip.num_frames == 401
     assert named(clip.changes) == {"rate"}
 

@@ -32,6 +32,8 @@ def dataset(toy_robot: RobotSpec) -> ReferenceDataset:
         amp=amp,
         qpos=torch.zeros(300, 9),
         qvel=torch.zeros(300, 8),
+        foot_force=torch.zeros((torch.zeros(300, 8)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(300, 8)).shape[0], 6),
         segment_start=lengths.cumsum(0) - lengths,
         segment_length=lengths,
         segment_weight=torch.tensor([2.0, 1.0, 1.0, 1.0]),

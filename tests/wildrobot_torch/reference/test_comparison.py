@@ -116,6 +116,8 @@ def test_accepted_motion_finds_its_way_by_who_held_it_up(
         amp=torch.zeros(80, layout.size),
         qpos=torch.zeros(80, 15),
         qvel=torch.zeros(80, 14),
+        foot_force=torch.zeros((torch.zeros(80, 14)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(80, 14)).shape[0], 6),
         segment_start=torch.tensor([0, 30]),
         segment_length=torch.tensor([30, 50]),
         segment_weight=torch.ones(2),

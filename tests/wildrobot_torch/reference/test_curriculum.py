@@ -24,6 +24,8 @@ def reference(*tiers: str) -> ReferenceDataset:
         amp=torch.arange(count).repeat_interleave(10)[:, None].float(),
         qpos=torch.zeros(10 * count, 9),
         qvel=torch.zeros(10 * count, 8),
+        foot_force=torch.zeros((torch.zeros(10 * count, 8)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(10 * count, 8)).shape[0], 6),
         segment_start=torch.arange(count) * 10,
         segment_length=torch.full((count,), 10),
         segment_weight=torch.ones(count),

@@ -28,6 +28,8 @@ def dataset() -> ReferenceDataset:
         amp=torch.stack([segment, frame], dim=-1),
         qpos=qpos,
         qvel=frame[:, None].repeat(1, 8),
+        foot_force=torch.zeros((frame[:, None].repeat(1, 8)).shape[0], 2),
+        support_wrench=torch.zeros((frame[:, None].repeat(1, 8)).shape[0], 6),
         segment_start=torch.tensor([0, 40, 140]),
         segment_length=length,
         segment_weight=torch.tensor([3.0, 1.0, 1.0]),

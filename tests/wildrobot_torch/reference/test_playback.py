@@ -31,6 +31,8 @@ def dataset(robot: RobotSpec, clip: Clip) -> ReferenceDataset:
         amp=torch.zeros(15, layout.size),
         qpos=qpos,
         qvel=torch.zeros(15, 14),
+        foot_force=torch.zeros((torch.zeros(15, 14)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(15, 14)).shape[0], 6),
         segment_start=torch.tensor([0, 9]),
         segment_length=torch.tensor([9, 6]),
         segment_weight=torch.ones(2),

@@ -63,6 +63,8 @@ def generation(robot: RobotSpec) -> Generation:
         amp=torch.zeros(40, layout.size),
         qpos=torch.zeros(40, 15),
         qvel=torch.zeros(40, 14),
+        foot_force=torch.zeros((torch.zeros(40, 14)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(40, 14)).shape[0], 6),
         segment_start=torch.tensor([0]),
         segment_length=torch.tensor([40]),
         segment_weight=torch.ones(1),
@@ -79,7 +81,7 @@ def generation(robot: RobotSpec) -> Generation:
             "segments": [{"clip_frame": 1, "frames": 40, "metrics": {"load_mean": 1.0}}],
         },
     )
-    return Generation(dataset, (), 3, {"slip": 2})
+    return Generation(dataset, (), 3, {"slip": 2}, {})
 
 
 def test_the_report_is_a_folder_of_text_numbers_and_pictures(
@@ -125,7 +127,7 @@ def test_without_a_dataset_it_says_stop_and_shows_the_worst_clips(
     tmp_path: Path, robot_model: RobotModel, rollout: Callable[..., Rollout]
 ) -> None:
     made = {"tracker": [rollout("a", 5), rollout("b", 5)]}
-    nothing = Generation(None, (), 0, {})
+    nothing = Generation(None, (), 0, {}, {})
     path = write_generation_report(
         tmp_path, nothing, made, robot_model, GATES, film=SMALL, pictured=1
     )

@@ -17,6 +17,8 @@ def _reference(*speeds: float) -> ReferenceDataset:
         amp=torch.zeros(count * length, 1),
         qpos=torch.arange(count).repeat_interleave(length)[:, None].expand(-1, 9).float(),
         qvel=torch.zeros(count * length, 8),
+        foot_force=torch.zeros((torch.zeros(count * length, 8)).shape[0], 2),
+        support_wrench=torch.zeros((torch.zeros(count * length, 8)).shape[0], 6),
         segment_start=torch.arange(count) * length,
         segment_length=torch.full((count,), length),
         segment_weight=torch.ones(count),

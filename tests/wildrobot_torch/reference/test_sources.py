@@ -21,21 +21,31 @@ def test_built_in_walks_have_the_speeds_asked_for(robot_model: RobotModel) -> No
 
 def test_a_file_gives_the_planted_clip_and_its_loop(robot_model: RobotModel) -> None:
     walk = walking_clip(robot_model.robot, 0.4, 2.0, fps=60.0)
-    once, loop = prepared([walk], robot_model, FPS, SourceConfig(loop_s=4.0, loop_speed=0.3))
+    ready = prepared([walk], robot_model, FPS, SourceConfig(loop_s=4.0, loop_speed=0.3))
+    once, loop = ready.clips
+    assert ready.originals[once.name].num_frames == once.num_frames
     assert once.fps == loop.fps == FPS
     assert once.duration_s == pytest.approx(2.0) and loop.duration_s == pytest.approx(4.0)
     assert once.mean_speed == pytest.approx(0.4, abs=0.03)
     assert loop.mean_speed == pytest.approx(0.3, abs=0.03)
     assert "planted" in once.source and "looped" in loop.source
-    assert prepared([walk], robot_model, FPS, SourceConfig(loop_s=0.0))[0].name == once.name
+    unlooped = prepared([walk], robot_model, FPS, SourceConfig(loop_s=0.0))
+    assert [clip.name for clip in unlooped.clips] == [once.name]
 
 
 def test_a_clip_too_short_to_loop_is_followed_without_a_loop(robot_model: RobotModel) -> None:
     walk = walking_clip(robot_model.robot, 0.2, 2.0).frames(0, 31)
-    lines: list[str] = []
-    clips = prepared([replace(walk, name="short")], robot_model, FPS, SourceConfig(), lines.append)
-    assert [clip.name for clip in clips] == ["short"]
-    assert len(lines) == 1 and "'short'" in lines[0] and "too short to loop" in lines[0]
+    ready = prepared([replace(walk, name="short")], robot_model, FPS, SourceConfig())
+    assert [clip.name for clip in ready.clips] == ["short"]
+    assert "'short'" in ready.notes[-1] and "too short to loop" in ready.notes[-1]
+
+
+def test_a_clip_beyond_repair_is_left_out_with_the_reason(robot_model: RobotModel) -> None:
+    walk = walking_clip(robot_model.robot, 0.3, 2.0)
+    sunk = replace(walk, name="sunk", root_pos=walk.root_pos - [0.0, 0.0, 0.3])
+    ready = prepared([sunk, walk], robot_model, FPS, SourceConfig(loop_s=0.0))
+    assert [clip.name for clip in ready.clips] == [walk.name]
+    assert ready.notes[0].startswith("left out: clip 'sunk': below the floor")
 
 
 @pytest.mark.parametrize("wrong", [{"speeds": ()}, {"duration_s": 0.0}, {"loop_s": -1.0}])

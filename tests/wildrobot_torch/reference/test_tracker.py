@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from envs.model import RobotModel
 from wildrobot_torch.motion.synthesis import standing_clip
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference import tracker
 from wildrobot_torch.reference.rollout import Task
 from wildrobot_torch.reference.tracker import (
     TrackingTask,
@@ -60,6 +64,49 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone(robot_model: 
         assert torch.equal(a, b)
     untouched = Policy(first.hparams["obs_size"], 8, init_std=0.3)
     assert not torch.equal(first.net[0].weight, untouched.net[0].weight)  # type: ignore[union-attr]
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    robot_model: RobotModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "SAVE_EVERY_S", 0.0)
+    clips, config = standing(robot_model), replace(SMALL, env_steps=800, push_force=4.0)
+    whole = train_tracker(clips, config)
+    kept = tmp_path / "kept.tracker"
+
+    class Stopped(Exception):
+        """As if the process had ended."""
+
+    updates = 0
+
+    def stop_after_two(*arguments: Any) -> None:
+        nonlocal updates
+        updates += 1
+        if updates > 2:
+            raise Stopped
+        update(*arguments)
+
+    update = tracker._update
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(tracker, "_update", stop_after_two)
+        train_tracker(clips, config, checkpoint=kept)
+    lines: list[str] = []
+    resumed = train_tracker(clips, config, checkpoint=kept, progress=lines.append)
+    assert lines[0] == "tracker goes on at 2/5"
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+    lines.clear()
+    train_tracker(clips, replace(config, seed=1), checkpoint=kept, progress=lines.append)
+    assert not lines[0].startswith("tracker goes on")
+
+
+def test_a_damaged_training_file_is_refused(robot_model: RobotModel, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.tracker"
+    kept.write_bytes(b"not a file of tensors")
+    with pytest.raises(ValueError, match=r"kept\.tracker: not readable .*; remove it"):
+        train_tracker(standing(robot_model), SMALL, checkpoint=kept)
+    assert kept.read_bytes() == b"not a file of tensors"
 
 
 def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -> None:
