@@ -13,15 +13,21 @@ class PushConfig:
     """Random pushes."""
 
     force_max: float = 0.0
-    """Largest force [N]; each push draws its size from U(0, force_max), its direction uniformly."""
+    """Largest force [N]; each push draws its size from U(force_min, force_max), its direction
+    uniformly; 0 for no pushes."""
+    force_min: float = 0.0
+    """Smallest force [N]."""
     duration_s: float = 0.12
     """How long a push lasts [s]."""
     interval_s: float = 4.0
     """Mean time between the starts of two pushes [s]."""
 
     def __post_init__(self) -> None:
-        if self.force_max < 0.0:
-            raise ValueError(f"push.force_max is {self.force_max} N; it must not be negative")
+        if not 0.0 <= self.force_min <= self.force_max:
+            raise ValueError(
+                f"push.force_min {self.force_min} N and push.force_max {self.force_max} N: neither "
+                "may be negative, nor the smallest above the largest"
+            )
         if not 0.0 < self.duration_s < self.interval_s:
             raise ValueError(
                 f"push.duration_s is {self.duration_s} s; allowed: between 0 and "
@@ -48,7 +54,8 @@ def push_force(
         force (E, 2) world [N], zero where no push acts, and remaining (E,).
     """
     starts = (remaining <= 0) & (draws[0] < ctrl_dt / config.interval_s)
-    angle, size = 2.0 * torch.pi * draws[1], config.force_max * draws[2]
+    angle = 2.0 * torch.pi * draws[1]
+    size = config.force_min + (config.force_max - config.force_min) * draws[2]
     fresh = torch.stack([size * torch.cos(angle), size * torch.sin(angle)], dim=-1)
     steps = max(1, round(config.duration_s / ctrl_dt))
     remaining = torch.where(starts, torch.full_like(remaining, steps), remaining)

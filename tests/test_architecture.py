@@ -62,6 +62,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/motion/rotations.py": "tests/wildrobot_torch/motion/test_kinematics.py",
     "wildrobot_torch/reference/analysis_report.py": "tests/tools/test_analyze_reference.py",
     "wildrobot_torch/reference/checkpoint.py": "tests/wildrobot_torch/reference/test_tracker.py",
+    "wildrobot_torch/reference/config.py": "tests/wildrobot_torch/reference/test_generate.py",
     "wildrobot_torch/reference/comparison_tables.py": (
         "tests/wildrobot_torch/reference/test_comparison.py"
     ),

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch
 
+from envs.disturbances import PushConfig
 from envs.locomotion import LocomotionEnv
 from envs.model import ROBOT_DIRECTORY, load_robot
 from envs.physics.base import PhysicsError
@@ -62,7 +63,7 @@ def measure(options: argparse.Namespace) -> list[Difference]:
     if options.policy is not None:
         policy = load_policy(options.policy)
         task, kinds = policy.task, KINDS
-    task = replace(task, push=replace(task.push, force_max=0.0), harness=None)
+    task = replace(task, push=PushConfig(), harness=None)
     loaded = load_robot(options.robot, options.scene)
     loaded.model.opt.timestep = task.sim_dt
     act: PolicyFunction = policy or partial(stand, joints=loaded.robot.num_joints)

@@ -42,11 +42,21 @@ def test_rate_and_size() -> None:
     assert forces.mean().abs() < 0.01  # all directions
 
 
+def test_no_push_is_smaller_than_the_least() -> None:
+    config = PushConfig(force_min=2.0, force_max=3.0, duration_s=0.1, interval_s=1.0)
+    sizes = simulate(config, 256, 500).norm(dim=-1)
+    sizes = sizes[sizes > 0]
+    assert sizes.min() >= 2.0 - 1e-6 and sizes.max() <= 3.0 + 1e-6
+    assert sizes.mean().item() == pytest.approx(2.5, rel=0.03)
+
+
 def test_no_force_without_a_size() -> None:
     assert not simulate(PushConfig(force_max=0.0), 32, 500).any()
 
 
-@pytest.mark.parametrize("bad", [{"force_max": -1.0}, {"duration_s": 0.0}, {"interval_s": 0.1}])
+@pytest.mark.parametrize(
+    "bad", [{"force_max": -1.0}, {"force_min": 1.0}, {"duration_s": 0.0}, {"interval_s": 0.1}]
+)
 def test_refuses_settings_that_cannot_work(bad: dict) -> None:
     with pytest.raises(ValueError, match="push\\."):
         PushConfig(**bad)

@@ -13,6 +13,7 @@ import torch
 from tensordict import NestedKey, TensorDict, TensorDictBase
 from torch import Tensor
 
+from envs.disturbances import PushConfig
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionEnv
 from envs.model import RobotModel
@@ -138,7 +139,7 @@ def draw_states(
     if kind not in KINDS:
         raise ValueError(f"kind of states is {kind!r}; allowed: {', '.join(KINDS)}")
     force = 15.0 if kind == "pushed" else 0.0
-    push = replace(config.push, force_max=force, interval_s=0.5)
+    push = replace(config.push, force_min=0.0, force_max=force, interval_s=0.5)
     env = LocomotionEnv(
         replace(config, push=push, harness=None),
         num,
@@ -327,7 +328,7 @@ def environments(
 
 def harnessed(config: LocomotionConfig) -> LocomotionConfig:
     """The task in a harness, without pushes."""
-    return replace(config, harness=HarnessConfig(), push=replace(config.push, force_max=0.0))
+    return replace(config, harness=HarnessConfig(), push=PushConfig())
 
 
 def _step_errors(first: TensorDictBase, second: TensorDictBase) -> dict[str, Tensor]:

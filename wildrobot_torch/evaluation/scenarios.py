@@ -84,7 +84,8 @@ class Scenario:
         """The task `config` with this scenario's duration and pushes, and without harness."""
         push = config.push
         if self.push_force is not None:
-            push = replace(push, force_max=self.push_force)
+            least = min(push.force_min, self.push_force)
+            push = replace(push, force_min=least, force_max=self.push_force)
         return replace(config, episode_length_s=self.seconds, push=push, harness=None)
 
 

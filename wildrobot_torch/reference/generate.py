@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from envs.actions import ActionConfig
+from envs.disturbances import PushConfig
 from envs.features import amp_layout
 from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
@@ -24,8 +25,8 @@ from envs.physics.engines import resolve_engine
 from envs.robot import RobotSpec
 from wildrobot_torch.motion.augment import mirror
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
-from wildrobot_torch.reference.balance import BalanceConfig
+from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.reference.config import CTRL_DT, MOVING, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS, Gate, quality
 from wildrobot_torch.reference.metrics import (
@@ -39,78 +40,13 @@ from wildrobot_torch.reference.metrics import (
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import (
     Search,
-    SegmentConfig,
     Stretch,
     find_segments,
     sampling_weights,
 )
 from wildrobot_torch.reference.selection import Rejection, label, rejections, resolve
-from wildrobot_torch.reference.sources import SourceConfig
-from wildrobot_torch.reference.tracker import track, tracking_env, train_tracker
-from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
-
-CTRL_DT = LocomotionConfig().ctrl_dt
-"""Time between the frames of a reference [s]."""
-MOVING = 0.02
-"""A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
-
-
-def _walk_in_harness() -> WalkConfig:
-    """The walk whose rollouts the gates accept at most speeds."""
-    return WalkConfig(
-        step_s=0.38,
-        double_share=0.08,
-        clearance=0.045,
-        lean=0.14,
-        crouch=0.022,
-        com_offset=0.014,
-        zmp_back=-0.003,
-        zmp_front=0.017,
-        zmp_half_width=0.06,
-        sway=0.8,
-        swing_share=0.0,
-        heel_lift=0.45,
-        margin=0.04,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceConfig:
-    """How reference is made from clips."""
-
-    physics: str = "native"
-    """Engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU), warp-cpu (the same on
-    one CPU core, slow: for tests), auto (warp where there is a GPU, otherwise native)."""
-    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46)
-    """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
-    duration_s: float = 10.0
-    """Length of each built-in clip [s]."""
-    walk: WalkConfig = field(default_factory=_walk_in_harness)
-    """Shape of the built-in clips' walk."""
-    mirror: bool = True
-    """Follow the mirror image of every clip that goes somewhere, too."""
-    start_interval_s: float = 0.0
-    """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
-    harness: HarnessConfig = field(default_factory=HarnessConfig)
-    """Support of the root along the clip's height and orientation; caps of 0 give none."""
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    """Feedback that keeps the robot upright by its own joints."""
-    tracked: SourceConfig = field(default_factory=SourceConfig)
-    """The clips that the tracking policy follows."""
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    """The policy that follows tracked clips without any support."""
-    segments: SegmentConfig = field(default_factory=SegmentConfig)
-    """How rollouts are cut into segments."""
-
-    def __post_init__(self) -> None:
-        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
-            raise ValueError(f"speeds is {self.speeds}; allowed: one or more, none negative")
-        if self.duration_s <= 0.0:
-            raise ValueError(f"duration_s is {self.duration_s}; it must be positive")
-        if self.start_interval_s < 0.0:
-            raise ValueError(
-                f"start_interval_s is {self.start_interval_s}; it must not be negative"
-            )
+from wildrobot_torch.reference.tracker import TEST_PUSH, track, tracking_env, train_tracker
+from wildrobot_torch.reference.tracking import ClipStates
 
 
 @dataclass(frozen=True)
@@ -123,6 +59,8 @@ class ClipReport:
     num_segments: int
     survival: float
     """Mean share of its rollouts' steps before a fall."""
+    survival_pushed: float
+    """The same under pushes of 3 N, by the tracker; NaN where only the harness followed it."""
     speed: float
     """Mean forward speed before the falls [m/s]; NaN if it fell at once."""
     load_mean: float
@@ -228,9 +166,11 @@ def generate(
             checkpoint=checkpoint,
             progress=progress,
         )
-        env = tracking_env(len(unassisted), push_force=0.0, physics=config.physics)
         scale = config.tracking.residual_scale
-        ways["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
+        for way, push in (("tracker", PushConfig()), ("pushed", TEST_PUSH)):
+            env = tracking_env(len(unassisted), push, physics=config.physics)
+            ways[way] = tuple(track(env, unassisted, tracker, scale, robot_model))
+    pushed = ways.pop("pushed", ())
     rollouts = [rollout for way in ways.values() for rollout in way]
     variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
@@ -247,7 +187,8 @@ def generate(
                 refused.update(stretch.verdict.failed)
         taken = resolve(mine, searches, robot, judged, config.segments)
         kept += taken
-        reports.append(_report(variant, mine, searches, taken, robot))
+        held = [r.survival for r in pushed if r.task.clip is variant]
+        reports.append(_report(variant, mine, searches, taken, held, robot))
     dataset = _assemble(kept, reports, variants, robot, gates, config) if kept else None
     return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), ways)
 
@@ -290,6 +231,7 @@ def _report(
     rollouts: Sequence[Rollout],
     searches: Sequence[Search],
     kept: Sequence[tuple[Rollout, Stretch]],
+    survival_pushed: Sequence[float],
     robot: RobotSpec,
 ) -> ClipReport:
     frames = [r.frames for r in rollouts]
@@ -310,6 +252,7 @@ def _report(
         seconds_accepted=sum(s.num_frames for _, s in kept) * dt,
         num_segments=len(kept),
         survival=sum(r.survival for r in rollouts) / len(rollouts),
+        survival_pushed=float(np.mean(survival_pushed)) if survival_pushed else math.nan,
         speed=pooled(lambda f: f.root_linvel_h[:, 0]),
         load_mean=pooled(lambda f: load(f, robot)),
         force_share=pooled(lambda f: force_share(f, robot), 95),

@@ -128,17 +128,22 @@ def write_generation_report(
 def clip_table(generation: Generation) -> str:
     """Markdown table: a row per clip, what went in, what was accepted, how, and why not more."""
     rows = [
-        "| clip | in s | accepted s | segments | survival | v m/s | load mg | harness force p95 mg "
-        "| torque p95 mgh | joint error rad | slip p95 m/s | first rejection |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| clip | in s | accepted s | segments | survival | pushed by 3 N | v m/s | load mg "
+        "| harness force p95 mg | torque p95 mgh | joint error rad | slip p95 m/s "
+        "| first rejection |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows += [
         f"| {c.name} | {c.seconds_in:.2f} | {c.seconds_accepted:.2f} | {c.num_segments} "
-        f"| {c.survival:.0%} | {c.speed:.3f} | {c.load_mean:.2f} | {c.force_share:.3f} "
-        f"| {c.torque_share:.3f} | {c.joint_error:.3f} | {c.slip:.3f} | {c.first_failure} |"
+        f"| {c.survival:.0%} | {_share(c.survival_pushed)} | {c.speed:.3f} "
+        f"| {c.load_mean:.2f} | {c.force_share:.3f} | {c.torque_share:.3f} | {c.joint_error:.3f} | {c.slip:.3f} | {c.first_failure} |"
         for c in generation.clips
     ]
     return "\n".join(rows)
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}"
 
 
 def rejection_table(generation: Generation) -> str:

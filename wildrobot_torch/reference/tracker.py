@@ -40,6 +40,8 @@ from wildrobot_torch.reference.tracking import (
 
 NO_HARNESS = HarnessConfig(force_cap=0.0, torque_cap=0.0, updates_per_step=1)
 """Harness mode, in which the environment enforces no ends, without any support."""
+TEST_PUSH = PushConfig(force_min=3.0, force_max=3.0, interval_s=1.5)
+"""Pushes that a tracker is tested with after its training."""
 NUM_STEPS = 24
 """Control steps per rollout."""
 SAVE_EVERY_S = 30.0
@@ -152,20 +154,20 @@ class TrackingTask:
 
 
 def tracking_env(
-    num_envs: int, push_force: float, *, physics: str = "native", seed: int = 0
+    num_envs: int, push: PushConfig, *, physics: str = "native", seed: int = 0
 ) -> LocomotionEnv:
     """The environment trackers live in: no support, any joint target, random pushes.
 
     Args:
         num_envs: number of robots.
-        push_force: largest push [N].
+        push: random pushes.
         physics: name of the engine.
         seed: of the pushes.
     """
     config = LocomotionConfig(
         action=ActionConfig(mapping="full_range", filter=0.0),
         harness=NO_HARNESS,
-        push=PushConfig(force_max=push_force),
+        push=push,
     )
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
@@ -192,7 +194,8 @@ def train_tracker(
         ValueError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    env = tracking_env(config.num_envs, config.push_force, physics=physics, seed=config.seed)
+    push = PushConfig(force_max=config.push_force)
+    env = tracking_env(config.num_envs, push, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from envs.disturbances import PushConfig
 from envs.model import RobotModel
 from wildrobot_torch.motion.synthesis import standing_clip
 from wildrobot_torch.ppo.networks import Policy
@@ -31,7 +32,7 @@ def standing(robot_model: RobotModel, seconds: float = 1.5) -> ClipStates:
 
 def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotModel) -> None:
     clips = standing(robot_model)
-    task = TrackingTask(tracking_env(8, push_force=0.0), clips, SMALL)
+    task = TrackingTask(tracking_env(8, PushConfig()), clips, SMALL)
     assert (task.frame <= clips.length[0] - 50).all() and task.frame.unique().numel() > 1
     left = clips.length[0] - 1 - task.frame
     ends = torch.zeros(8, dtype=torch.long)
@@ -43,7 +44,7 @@ def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotMod
 
 
 def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
-    task = TrackingTask(tracking_env(8, push_force=0.0), standing(robot_model), SMALL)
+    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
     tipped = robot_model.robot.home_qpos.repeat(8, 1)
     tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])
     mask = torch.arange(8) == 3
@@ -121,7 +122,7 @@ def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -
 def test_rollouts_have_no_support(robot_model: RobotModel) -> None:
     """An untrained tracker adds nothing: the standing clip, played open loop, stands by itself."""
     clip = standing_clip(robot_model.robot, 1.5)
-    env = tracking_env(1, push_force=0.0)
+    env = tracking_env(1, PushConfig())
     size = tracking_layout(env.layouts["observation"], env.robot).size
     rollout = track(env, [Task(clip, 0)], Policy(size, 8), 0.3, robot_model)[0]
     assert rollout.survival == 1.0

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from envs.disturbances import PushConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.model import RobotModel
@@ -28,7 +29,7 @@ from wildrobot_torch.reference.tracking import (
 @pytest.fixture(scope="module")
 def env() -> LocomotionEnv:
     """One robot standing at home."""
-    env = tracking_env(1, push_force=0.0)
+    env = tracking_env(1, PushConfig())
     env.reset()
     return env
 

@@ -1,0 +1,76 @@
+"""How reference is made from clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from envs.harness import HarnessConfig
+from envs.task import LocomotionConfig
+from wildrobot_torch.motion.synthesis import WalkConfig
+from wildrobot_torch.reference.balance import BalanceConfig
+from wildrobot_torch.reference.segments import SegmentConfig
+from wildrobot_torch.reference.sources import SourceConfig
+from wildrobot_torch.reference.tracking import TrackingConfig
+
+CTRL_DT = LocomotionConfig().ctrl_dt
+"""Time between the frames of a reference [s]."""
+MOVING = 0.02
+"""A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
+
+
+def _walk_in_harness() -> WalkConfig:
+    """The walk whose rollouts the gates accept at most speeds."""
+    return WalkConfig(
+        step_s=0.38,
+        double_share=0.08,
+        clearance=0.045,
+        lean=0.14,
+        crouch=0.022,
+        com_offset=0.014,
+        zmp_back=-0.003,
+        zmp_front=0.017,
+        zmp_half_width=0.06,
+        sway=0.8,
+        swing_share=0.0,
+        heel_lift=0.45,
+        margin=0.04,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceConfig:
+    """How reference is made from clips."""
+
+    physics: str = "native"
+    """Engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU), warp-cpu (the same on
+    one CPU core, slow: for tests), auto (warp where there is a GPU, otherwise native)."""
+    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46)
+    """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
+    duration_s: float = 10.0
+    """Length of each built-in clip [s]."""
+    walk: WalkConfig = field(default_factory=_walk_in_harness)
+    """Shape of the built-in clips' walk."""
+    mirror: bool = True
+    """Follow the mirror image of every clip that goes somewhere, too."""
+    start_interval_s: float = 0.0
+    """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
+    harness: HarnessConfig = field(default_factory=HarnessConfig)
+    """Support of the root along the clip's height and orientation; caps of 0 give none."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """Feedback that keeps the robot upright by its own joints."""
+    tracked: SourceConfig = field(default_factory=SourceConfig)
+    """The clips that the tracking policy follows."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """The policy that follows tracked clips without any support."""
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
+    """How rollouts are cut into segments."""
+
+    def __post_init__(self) -> None:
+        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
+            raise ValueError(f"speeds is {self.speeds}; allowed: one or more, none negative")
+        if self.duration_s <= 0.0:
+            raise ValueError(f"duration_s is {self.duration_s}; it must be positive")
+        if self.start_interval_s < 0.0:
+            raise ValueError(
+                f"start_interval_s is {self.start_interval_s}; it must not be negative"
+            )
