@@ -136,7 +136,8 @@ def clip_table(generation: Generation) -> str:
     rows += [
         f"| {c.name} | {c.seconds_in:.2f} | {c.seconds_accepted:.2f} | {c.num_segments} "
         f"| {c.survival:.0%} | {_share(c.survival_pushed)} | {c.speed:.3f} "
-        f"| {c.load_mean:.2f} | {c.force_share:.3f} | {c.torque_share:.3f} | {c.joint_error:.3f} | {c.slip:.3f} | {c.first_failure} |"
+        f"| {c.load_mean:.2f} | {c.force_share:.3f} | {c.torque_share:.3f} "
+        f"| {c.joint_error:.3f} | {c.slip:.3f} | {c.first_failure} |"
         for c in generation.clips
     ]
     return "\n".join(rows)
