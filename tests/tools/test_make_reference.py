@@ -53,7 +53,7 @@ def test_it_writes_a_dataset_and_a_report(main, robot, tmp_path, capsys):
 def test_it_reads_clips_from_a_folder(main, robot, tmp_path):
     save_clip(standing_clip(robot, 1.0), tmp_path / "clips" / "quiet.npz", robot)
     out = tmp_path / "quiet.npz"
-    clips = ["--clips=none", f"--harness={tmp_path / 'clips'}", "--reference.mirror=false"]
+    clips = ["--clips=none", f"--harness={tmp_path / 'clips'}", "--reference.variants.mirror=false"]
     assert main([*clips, "--min_seconds=0.5", "--pictures=0", f"--out={out}"]) == 0
     assert ReferenceDataset.load(out, amp_layout(robot), robot.digest).segment_clip == ("quiet",)
 

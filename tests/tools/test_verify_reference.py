@@ -9,9 +9,12 @@ import torch
 
 from envs.model import load_robot
 from tools import verify_reference
+from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import load_gates
 from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
+
+UNVARIED = VariantConfig(mirror=False, align=False)
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def dataset() -> ReferenceDataset:
     robot = load_robot().robot
-    config = ReferenceConfig(speeds=(0.0, 0.15, 0.3), duration_s=2.0, mirror=False)
+    config = ReferenceConfig(speeds=(0.0, 0.15, 0.3), duration_s=2.0, variants=UNVARIED)
     gates = load_gates(ROOT / "configs" / "gates.yaml")
     made = generate(builtin_clips(robot, config), robot, gates, config).dataset
     assert made is not None

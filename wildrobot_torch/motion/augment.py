@@ -38,8 +38,10 @@ class VariantConfig:
     """The mirror image, too; not of a motion that is its own mirror image."""
     warps: tuple[float, ...] = (1.0,)
     """How many times as fast; 1 is as it is. A clip that does not move has one speed only."""
+    align: bool = True
+    """Start at the origin facing +x, the lowest sole on the floor; else where the clip does."""
     headings: tuple[float, ...] = (0.0,)
-    """Directions to face at the start [rad], counter-clockwise from +x."""
+    """Angles to turn by after that [rad], counter-clockwise."""
     loop_s: float = 0.0
     """Repeat shorter clips until they last this long [s]; 0 repeats nothing."""
     blend_s: float = 0.4
@@ -65,7 +67,7 @@ class VariantConfig:
 
 
 def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
-    """Every combination of speed, mirror image and heading, aligned and as long as `loop_s`.
+    """Every combination of speed, mirror image and heading, aligned and looped as asked for.
 
     The first is the clip itself at the first speed and heading. Names tell them apart and begin
     with the clip's own.
@@ -78,7 +80,7 @@ def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
         motion = clip if factor == 1.0 else time_warp(clip, factor)
         if motion.duration_s < config.loop_s:
             motion = loop(motion, robot, config.loop_s, config.blend_s)
-        motion = align(motion, robot)
+        motion = align(motion, robot) if config.align else motion
         image = mirror(motion, robot)
         images = [motion, image] if config.mirror and not _same(image, motion) else [motion]
         made += [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from envs.harness import HarnessConfig
 from envs.task import LocomotionConfig
+from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.synthesis import WalkConfig
 from wildrobot_torch.reference.balance import BalanceConfig
 from wildrobot_torch.reference.segments import SegmentConfig
@@ -50,8 +52,8 @@ class ReferenceConfig:
     """Length of each built-in clip [s]."""
     walk: WalkConfig = field(default_factory=_walk_in_harness)
     """Shape of the built-in clips' walk."""
-    mirror: bool = True
-    """Follow the mirror image of every clip that goes somewhere, too."""
+    variants: VariantConfig = field(default_factory=partial(VariantConfig, align=False))
+    """What is made of each clip; all variants of all clips are followed at once."""
     start_interval_s: float = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
     harness: HarnessConfig = field(default_factory=HarnessConfig)

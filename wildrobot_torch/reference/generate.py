@@ -23,7 +23,7 @@ from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.model import load_robot
 from envs.physics.engines import resolve_engine
 from envs.robot import RobotSpec
-from wildrobot_torch.motion.augment import mirror
+from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
 from wildrobot_torch.reference.config import CTRL_DT, MOVING, ReferenceConfig
@@ -156,9 +156,9 @@ def generate(
         env = LocomotionEnv(task, len(assisted), physics=config.physics)
         ways["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
     if unassisted:
-        variants = list({id(task.clip): task.clip for task in unassisted}.values())
+        followed = list({id(task.clip): task.clip for task in unassisted}.values())
         robot_model = load_robot()
-        states = ClipStates.of(variants, robot_model)
+        states = ClipStates.of(followed, robot_model)
         tracker = train_tracker(
             states,
             config.tracking,
@@ -172,12 +172,12 @@ def generate(
             ways[way] = tuple(track(env, unassisted, tracker, scale, robot_model))
     pushed = ways.pop("pushed", ())
     rollouts = [rollout for way in ways.values() for rollout in way]
-    variants = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
+    followed = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
     refused: Counter[str] = Counter()
     windows = 0
-    for variant in variants:
+    for variant in followed:
         mine = [r for r in rollouts if r.task.clip is variant]
         judged = gates_for(variant, gates)
         searches = [find_segments(r.frames, robot, judged, config.segments) for r in mine]
@@ -189,17 +189,16 @@ def generate(
         kept += taken
         held = [r.survival for r in pushed if r.task.clip is variant]
         reports.append(_report(variant, mine, searches, taken, held, robot))
-    dataset = _assemble(kept, reports, variants, robot, gates, config) if kept else None
+    dataset = _assemble(kept, reports, followed, robot, gates, config) if kept else None
     return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), ways)
 
 
 def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> list[Task]:
-    """Rollouts of clips and mirror images: from the first frame, then every `start_interval_s`."""
-    variants = [clip.resample(1.0 / CTRL_DT) for clip in clips]
-    if config.mirror:
-        variants = [v for clip in variants for v in _with_mirror_image(clip, robot)]
+    """Rollouts of clips' variants: from the first frame, then every `start_interval_s`."""
+    resampled = [clip.resample(1.0 / CTRL_DT) for clip in clips]
+    made = [v for clip in resampled for v in variants(clip, robot, config.variants)]
     interval = round(config.start_interval_s / CTRL_DT)
-    return [task for clip in variants for task in _starts(clip, interval, config)]
+    return [task for clip in made for task in _starts(clip, interval, config)]
 
 
 def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
@@ -219,11 +218,6 @@ def gates_for(clip: Clip, gates: Sequence[Gate]) -> list[Gate]:
 
 def _moving(clip: Clip) -> bool:
     return clip.mean_speed >= MOVING
-
-
-def _with_mirror_image(clip: Clip, robot: RobotSpec) -> list[Clip]:
-    # Standing is its own mirror image.
-    return [clip, mirror(clip, robot)] if _moving(clip) else [clip]
 
 
 def _report(

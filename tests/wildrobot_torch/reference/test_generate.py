@@ -11,6 +11,7 @@ import torch
 
 from envs.frames import projected_gravity, world_to_heading
 from envs.harness import HarnessConfig
+from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.clips import load_clip
 from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -21,6 +22,8 @@ from wildrobot_torch.reference.report import clip_table, markdown, summary
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import Search, SegmentConfig, Stretch
 from wildrobot_torch.reference.tracking import TrackingConfig
+
+UNVARIED = VariantConfig(mirror=False, align=False)
 
 GATES = load_gates(Path(__file__).parents[3] / "configs" / "gates.yaml")
 SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
@@ -35,11 +38,11 @@ def walk(robot):
 def generation(robot, walk):
     """Standing and walking with the shipped settings."""
     clips = [standing_clip(robot, 1.5), walk]
-    return generate(clips, robot, GATES, ReferenceConfig(mirror=False))
+    return generate(clips, robot, GATES, ReferenceConfig(variants=UNVARIED))
 
 
 def test_standing_without_support_is_accepted_whole(robot):
-    config = ReferenceConfig(mirror=False, harness=SLACK)
+    config = ReferenceConfig(variants=UNVARIED, harness=SLACK)
     stood = generate([standing_clip(robot, 2.0)], robot, GATES, config)
     assert stood.seconds_accepted == pytest.approx(2.0)
     assert stood.dataset is not None
@@ -63,10 +66,10 @@ def test_the_built_in_walk_is_accepted_within_the_gates(generation):
 
 def test_another_engine_makes_the_same_reference(robot, walk):
     short = walk.frames(0, 61)
-    native, other = (
-        generate([short], robot, GATES, ReferenceConfig(mirror=False, physics=physics)).clips[0]
-        for physics in ("native", "warp-cpu")
+    configs = (
+        ReferenceConfig(variants=UNVARIED, physics=physics) for physics in ("native", "warp-cpu")
     )
+    native, other = (generate([short], robot, GATES, config).clips[0] for config in configs)
     assert other.survival == native.survival == 1.0
     assert other.seconds_accepted == pytest.approx(native.seconds_accepted, abs=0.05)
     assert other.speed == pytest.approx(native.speed, abs=0.01)
@@ -77,7 +80,7 @@ def test_another_engine_makes_the_same_reference(robot, walk):
 @pytest.mark.gpu
 def test_a_gpu_makes_and_tracks_reference(robot, walk):
     tracking = TrackingConfig(num_envs=8, env_steps=400)
-    config = ReferenceConfig(mirror=False, physics="warp", tracking=tracking)
+    config = ReferenceConfig(variants=UNVARIED, physics="warp", tracking=tracking)
     made = generate([walk], robot, GATES, config, tracked=[standing_clip(robot, 1.5)])
     assert [clip.survival for clip in made.clips] == [1.0, 1.0]
     assert made.dataset is not None
@@ -107,7 +110,7 @@ def test_states_of_a_segment_follow_from_each_other(generation):
 
 def test_the_same_inputs_make_the_same_bytes(generation, robot, walk, tmp_path):
     clips = [standing_clip(robot, 1.5), walk]
-    again = generate(clips, robot, GATES, ReferenceConfig(mirror=False))
+    again = generate(clips, robot, GATES, ReferenceConfig(variants=UNVARIED))
     generation.dataset.save(tmp_path / "a.npz")
     again.dataset.save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -141,7 +144,7 @@ def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
     # The clip floats 10 cm up, and a harness strong enough to hold it there.
     floating = replace(walk, root_pos=walk.root_pos + np.array([0.0, 0.0, 0.1]))
     strong = HarnessConfig(height_kp=2000.0, height_kd=100.0, force_cap=100.0, torque_cap=10.0)
-    hung = generate([floating], robot, GATES, ReferenceConfig(mirror=False, harness=strong))
+    hung = generate([floating], robot, GATES, ReferenceConfig(variants=UNVARIED, harness=strong))
     assert hung.dataset is None
     assert hung.seconds_accepted == 0.0
     assert {"load", "load_low", "unloaded", "harness_force"} <= hung.rejections.keys()
@@ -160,7 +163,7 @@ def test_a_robot_led_backwards_is_not_reference(robot, walk):
     )
     backwards = replace(backwards, root_pos=backwards.root_pos * [-1, 1, 1])
     held = HarnessConfig(torque_cap=10.0)
-    led = generate([backwards], robot, GATES, ReferenceConfig(mirror=False, harness=held))
+    led = generate([backwards], robot, GATES, ReferenceConfig(variants=UNVARIED, harness=held))
     assert led.clips[0].speed < 0.0
     assert led.seconds_accepted == 0.0
     assert "forward" in led.rejections
@@ -170,7 +173,7 @@ def test_recording_ends_before_a_fall(robot):
     stand = standing_clip(robot, 2.0)
     tilt = np.array([np.cos(0.25), 0.0, np.sin(0.25), 0.0])  # 0.5 rad nose down: nothing holds it
     leaning = replace(stand, root_quat=np.tile(tilt, (stand.num_frames, 1)))
-    config = ReferenceConfig(mirror=False, harness=SLACK)
+    config = ReferenceConfig(variants=UNVARIED, harness=SLACK)
     fell = generate([leaning, stand], robot, GATES, config)
     assert fell.clips[0].survival < 0.5
     assert fell.clips[1].survival == 1.0
@@ -191,7 +194,7 @@ def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot_model, r
 
 
 def test_starting_late_follows_the_clip_from_there(robot, walk):
-    config = ReferenceConfig(mirror=False, start_interval_s=1.0, harness=SLACK)
+    config = ReferenceConfig(variants=UNVARIED, start_interval_s=1.0, harness=SLACK)
     late = generate([walk], robot, GATES, config)
     once = generate([walk], robot, GATES, replace(config, start_interval_s=0.0))
     assert late.windows > once.windows
@@ -199,7 +202,7 @@ def test_starting_late_follows_the_clip_from_there(robot, walk):
 
 def test_a_captured_walk_passes_the_gates(robot, cmu_folder):
     clip = load_clip(cmu_folder / "69_walk_forward_02.amc", robot)
-    walked = generate([clip], robot, GATES, ReferenceConfig(mirror=False))
+    walked = generate([clip], robot, GATES, ReferenceConfig(variants=UNVARIED))
     assert walked.clips[0].survival == 1.0
     assert walked.seconds_accepted > 1.0
     assert walked.clips[0].torque_share <= 0.25
@@ -236,7 +239,7 @@ def test_clips_that_cannot_be_judged_are_refused(robot, walk):
     with pytest.raises(ValueError, match="no clips"):
         generate([], robot, GATES, ReferenceConfig())
     with pytest.raises(ValueError, match="has 15 frames at the control rate; at least 21"):
-        generate([walk.frames(0, 15)], robot, GATES, ReferenceConfig(mirror=False))
+        generate([walk.frames(0, 15)], robot, GATES, ReferenceConfig(variants=UNVARIED))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from envs.model import RobotModel, load_robot
+from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import load_gates
 from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.verification.states import forward
 from wildrobot_torch.reference.verification.subject import Subject
+
+UNVARIED = VariantConfig(mirror=False, align=False)
 
 GATES = load_gates(Path(__file__).parents[4] / "configs" / "gates.yaml")
 
@@ -34,7 +37,7 @@ def timed() -> RobotModel:
 @pytest.fixture(scope="session")
 def good(timed: RobotModel) -> ReferenceDataset:
     """Standing and walking at two speeds in the harness, with the shipped gates and settings."""
-    config = ReferenceConfig(speeds=(0.0, 0.15, 0.3), duration_s=2.4, mirror=False)
+    config = ReferenceConfig(speeds=(0.0, 0.15, 0.3), duration_s=2.4, variants=UNVARIED)
     made = generate(builtin_clips(timed.robot, config), timed.robot, GATES, config)
     assert made.dataset is not None
     assert made.dataset.duration_s > 6.0
