@@ -199,8 +199,12 @@ def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
         logger.setLevel(level)
     assert program is not None
     program.optimize()
-    program.model.metadata_props.update(metadata)
-    program.save(str(path))
+    model = program.model_proto
+    # The exporter notes where each node comes from: source lines, with the paths of this machine.
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
+        del part.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, str(path))
 
 
 def _csv(values: Sequence[float]) -> str:

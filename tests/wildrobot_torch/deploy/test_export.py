@@ -68,6 +68,12 @@ def test_metadata_tell_how_actions_become_joint_targets(exported: Path, robot: R
     assert torch.allclose(targets[inside], in_env[inside], atol=1e-6)
 
 
+def test_the_file_does_not_tell_where_it_was_made(exported: Path) -> None:
+    content = exported.read_bytes()
+    assert str(Path(__file__).parents[3]).encode() not in content
+    assert b".py" not in content
+
+
 def test_lists_for_other_tools_have_one_entry_per_joint(exported: Path, robot: RobotSpec) -> None:
     metadata = onnx_metadata(exported)
     assert metadata["joint_names"].split(",") == list(robot.joint_names)

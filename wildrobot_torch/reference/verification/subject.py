@@ -52,9 +52,8 @@ class Subject:
 
     @cached_property
     def foot_force(self) -> Tensor:
-        """(N, 2) [N]: as recorded, or where nothing was recorded as the states suggest."""
-        recorded = self.recorded("foot_force")
-        return self.forward.foot_force if recorded is None else recorded
+        """(N, 2) [N]: as recorded."""
+        return self.dataset.foot_force.cpu()
 
     @cached_property
     def loaded_feet(self) -> Tensor:
@@ -98,11 +97,6 @@ class Subject:
     def heading(self) -> Tensor:
         """(N,) [rad]."""
         return yaw(self.qpos[:, 3:7])
-
-    def recorded(self, name: str) -> Tensor | None:
-        """An array per frame that not every dataset holds, or None."""
-        value = getattr(self.dataset, name, None)
-        return value.cpu() if isinstance(value, Tensor) and len(value) else None
 
     def segments(self) -> Iterator[tuple[int, slice]]:
         """Number and frames of every segment."""

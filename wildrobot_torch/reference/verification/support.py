@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from wildrobot_torch.reference.verification.finding import FAIL, Finding, bounded, skipped
+from wildrobot_torch.reference.verification.finding import FAIL, Finding, bounded
 from wildrobot_torch.reference.verification.subject import Subject
 
 TEST = "7"
@@ -59,30 +59,21 @@ def _by_manifest(subject: Subject) -> list[Finding]:
 
 
 def _by_record(subject: Subject) -> list[Finding]:
-    """The same from forces recorded frame by frame, where the dataset holds them."""
-    findings = []
-    wrench, force = subject.recorded("support_wrench"), subject.recorded("foot_force")
-    if wrench is not None:
-        none = torch.tensor([label == "none" for label in subject.dataset.segment_support])[
-            subject.segment_of
-        ]
-        most = float(wrench[none].abs().max()) if bool(none.any()) else 0.0
-        findings.append(
-            bounded(TEST, "recorded support of frames said to have none", most, "N, N m", high=0.0)
-        )
-        share = torch.linalg.vector_norm(wrench[:, :3], dim=-1) / subject.robot.weight
-        findings.append(
-            bounded(TEST, "recorded support, 95th percentile", float(share.quantile(0.95)), "m g",
-                    high=FORCE_P95)
-        )  # fmt: skip
-    if force is not None:
-        load = torch.stack([
-            force[frames].sum(-1).mean() / subject.robot.weight for _, frames in subject.segments()
-        ])  # fmt: skip
-        worst = int((load - 1.0).abs().argmax())
-        findings.append(
-            bounded(TEST, "recorded weight on the feet, worst segment", float(load[worst]), "m g",
-                    low=LOAD[0], high=LOAD[1], detail=subject.dataset.segment_clip[worst])
-        )  # fmt: skip
-    reason = "the dataset records no foot_force and no support_wrench"
-    return findings or [skipped(TEST, "forces frame by frame", reason)]
+    """The same from the forces recorded frame by frame."""
+    wrench, force = subject.dataset.support_wrench.cpu(), subject.foot_force
+    none = torch.tensor([label == "none" for label in subject.dataset.segment_support])[
+        subject.segment_of
+    ]
+    most = float(wrench[none].abs().max()) if bool(none.any()) else 0.0
+    share = torch.linalg.vector_norm(wrench[:, :3], dim=-1) / subject.robot.weight
+    load = torch.stack([
+        force[frames].sum(-1).mean() / subject.robot.weight for _, frames in subject.segments()
+    ])  # fmt: skip
+    worst = int((load - 1.0).abs().argmax())
+    return [
+        bounded(TEST, "recorded support of frames said to have none", most, "N, N m", high=0.0),
+        bounded(TEST, "recorded support, 95th percentile", float(share.quantile(0.95)), "m g",
+                high=FORCE_P95),
+        bounded(TEST, "recorded weight on the feet, worst segment", float(load[worst]), "m g",
+                low=LOAD[0], high=LOAD[1], detail=subject.dataset.segment_clip[worst]),
+    ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -142,23 +142,13 @@ def test_faulty_features_of_good_states_are_found_twice(spoil, block, good, spoi
     assert f"{block}, by hand" in found
 
 
-@dataclass(frozen=True)
-class WithForces(ReferenceDataset):
-    """A dataset that also holds the floor's forces frame by frame."""
-
-    foot_force: Tensor = field(default_factory=lambda: torch.empty(0))
-    support_wrench: Tensor = field(default_factory=lambda: torch.empty(0))
-
-
 @pytest.fixture(scope="module")
 def with_forces(subject, good):
     """The good dataset with forces as a recorder would store them."""
 
     def make(foot_force: Tensor, wrench: Tensor | None = None) -> ReferenceDataset:
-        known = {name: getattr(good, name) for name in good.__dataclass_fields__}
-        known.pop("foot_force", None), known.pop("support_wrench", None)
         wrench = torch.zeros(good.num_frames, 6) if wrench is None else wrench
-        return WithForces(**known, foot_force=foot_force, support_wrench=wrench)
+        return replace(good, foot_force=foot_force, support_wrench=wrench)
 
     return make
 

@@ -61,6 +61,8 @@ def test_a_reference_that_acts_at_random_is_pointed_out_and_teaches_nothing(good
         amp=frames,
         qpos=torch.ones(6400, 15),
         qvel=torch.ones(6400, 14),
+        foot_force=torch.zeros((torch.ones(6400, 14)).shape[0], 2),
+        support_wrench=torch.zeros((torch.ones(6400, 14)).shape[0], 6),
         segment_start=torch.arange(64) * 100,
         segment_length=length,
         segment_weight=torch.ones(64),
