@@ -133,6 +133,8 @@ def write_film(
         RenderError: unknown kind of file, a motion of another robot, or no such renderer here.
     """
     check_output(path)
+    # Tensors are welcome, as recordings are.
+    qpos, ghost = np.asarray(qpos), None if ghost is None else np.asarray(ghost)
     kind = path.suffix.lower()
     if kind == ".png":
         strip = film_strip(model, qpos, ghost, frame_dt, config, captions, view)
