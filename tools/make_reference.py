@@ -180,10 +180,10 @@ def _loaded(source: str, robot: RobotSpec) -> list[Clip]:
 
 
 def _save_followed(generation: Generation, folder: Path, robot: RobotSpec) -> None:
-    """Clips as they were followed, for `play.py --clip`."""
-    for rollouts in generation.rollouts.values():
+    """Clips as they were followed, for `play.py --clip`; a folder for each way of following."""
+    for way, rollouts in generation.rollouts.items():
         for rollout in rollouts:
-            save_clip(rollout.task.clip, folder / f"{rollout.task.clip.name}.npz", robot)
+            save_clip(rollout.task.clip, folder / way / f"{rollout.task.clip.name}.npz", robot)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_a_bad_clip_is_named_and_the_others_go_on(main, robot, tmp_path, capsys)
     assert dataset.segment_clip == ("quiet",) and dataset.segment_support == ("none",)
     assert not dataset.support_wrench.any()
     assert dataset.foot_force.sum(-1).mean() == pytest.approx(robot.weight, rel=0.05)
-    assert (tmp_path / "quiet" / "followed" / "quiet.npz").is_file()
+    assert (tmp_path / "quiet" / "followed" / "tracker" / "quiet.npz").is_file()
 
     before = out.read_bytes()
     assert main(arguments) == 0

@@ -94,8 +94,7 @@ def test_a_clip_and_what_became_of_it_become_one_film(
         amp_layout=layout,
         robot_digest=robot.digest,
         manifest={
-            "clips": [{"name": "quiet", "sha256": clip_hash(clip.resample(50.0))}],
-            "segments": [{"clip_frame": 1}],
+            "segments": [{"clip_frame": 1, "clip_sha256": clip_hash(clip.resample(50.0))}],
         },
     ).save(tmp_path / "reference.npz")
     shown = ["--clip", str(tmp_path / "quiet.npz"), "--reference", str(tmp_path / "reference.npz")]

@@ -286,7 +286,8 @@ def _assemble(
             for c, r in zip(clips, reports, strict=True)
         ],
         "segments": [
-            {"clip": r.task.clip.name, "clip_frame": r.task.start + 1 + s.start,
+            {"clip": r.task.clip.name, "clip_sha256": clip_hash(r.task.clip),
+             "clip_frame": r.task.start + 1 + s.start,
              "frames": s.num_frames, "tier": tier, "support": support, "quality": score,
              "metrics": _finite(s.verdict.metrics)}
             for (r, s), tier, support, score in zip(kept, tiers, supports, qualities, strict=True)

@@ -37,8 +37,10 @@ def playback(dataset: ReferenceDataset, clip: Clip, robot: RobotSpec) -> Playbac
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         raise DatasetError(f"nothing of clip {clip.name!r} is in the reference; it holds {shown}")
     clip = clip.resample(1.0 / dataset.ctrl_dt)
-    known = {entry["sha256"] for entry in dataset.manifest["clips"] if entry["name"] == clip.name}
-    if clip_hash(clip) not in known:
+    # The harness may have followed another clip of the same name.
+    followed = clip_hash(clip)
+    mine = [i for i in mine if dataset.manifest["segments"][i]["clip_sha256"] == followed]
+    if not mine:
         raise DatasetError(
             f"clip {clip.name!r} is not the one that the reference was made from: same name, "
             "other motion; give the file that was followed"

@@ -31,8 +31,8 @@ def dataset(robot: RobotSpec, clip: Clip) -> ReferenceDataset:
         amp=torch.zeros(15, layout.size),
         qpos=qpos,
         qvel=torch.zeros(15, 14),
-        foot_force=torch.zeros((torch.zeros(15, 14)).shape[0], 2),
-        support_wrench=torch.zeros((torch.zeros(15, 14)).shape[0], 6),
+        foot_force=torch.zeros(15, 2),
+        support_wrench=torch.zeros(15, 6),
         segment_start=torch.tensor([0, 9]),
         segment_length=torch.tensor([9, 6]),
         segment_weight=torch.ones(2),
@@ -44,8 +44,9 @@ def dataset(robot: RobotSpec, clip: Clip) -> ReferenceDataset:
         amp_layout=layout,
         robot_digest=robot.digest,
         manifest={
-            "clips": [{"name": clip.name, "sha256": clip_hash(clip.resample(50.0))}],
-            "segments": [{"clip_frame": 21}, {"clip_frame": 1}],
+            "segments": [
+                {"clip_frame": at, "clip_sha256": clip_hash(clip.resample(50.0))} for at in (21, 1)
+            ],
         },
     )
 
@@ -68,3 +69,13 @@ def test_another_clip_is_refused(robot: RobotSpec, clip: Clip, dataset: Referenc
     other = replace(clip, root_pos=clip.root_pos + 0.01)
     with pytest.raises(DatasetError, match="not the one that the reference was made from"):
         playback(dataset, other, robot)
+
+
+def test_segments_of_another_clip_of_that_name_are_left_out(
+    robot: RobotSpec, clip: Clip, dataset: ReferenceDataset
+) -> None:
+    """Both ways of following clips may have one called the same."""
+    segments = dataset.manifest["segments"]
+    manifest = {**dataset.manifest, "segments": [{**segments[0], "clip_sha256": "f"}, segments[1]]}
+    shown = playback(replace(dataset, manifest=manifest), clip, robot)
+    torch.testing.assert_close(shown.clip, clip_states(clip, robot)[0][1:7])
