@@ -111,21 +111,6 @@ def supporting_wrench(
     return wrench, torch.stack([over_force, over_torque], dim=-1)
 
 
-def harness_wrench(
-    state: PhysicsState, height: Tensor, quat: Tensor, config: HarnessConfig
-) -> Tensor:
-    """Force [N] and torque [N m] (E, 6) on the root, world frame, before any low-pass.
-
-    Args:
-        state: present state of E simulations.
-        height: (E,) root height to hold [m].
-        quat: (E, 4) root orientation to hold.
-        config: gains and caps.
-    """
-    wrench = _capped(state, *_asked(state, height, quat, config), config)
-    return wrench * _upright(state, config)[:, None]
-
-
 def _asked(
     state: PhysicsState, height: Tensor, quat: Tensor, config: HarnessConfig
 ) -> tuple[Tensor, Tensor]:

@@ -112,7 +112,7 @@ class ShapesOnly:
 def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     """The environment with everything a step reads on the `meta` device."""
     env = LocomotionEnv(config, NUM)
-    env.backend = ShapesOnly(loaded)  # type: ignore[assignment]
+    env.backend = ShapesOnly(loaded)
     env.robot = env.robot.to(META)
     env.support = Support.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META)

@@ -18,7 +18,7 @@ QUIET = ResetConfig(joint_noise=0.0, velocity_noise=0.0)
 
 
 def make(seed: int = 0, num: int = NUM, **config: object) -> LocomotionEnv:
-    return LocomotionEnv(LocomotionConfig(**config), num, seed=seed)  # type: ignore[arg-type]
+    return LocomotionEnv(LocomotionConfig(**config), num, seed=seed)
 
 
 def rollout(env: LocomotionEnv, steps: int, seed: int = 0) -> TensorDict:
@@ -30,7 +30,7 @@ def rollout(env: LocomotionEnv, steps: int, seed: int = 0) -> TensorDict:
         taken, following = env.step_and_maybe_reset(root.set("action", action))
         steps_taken.append(taken.clone(recurse=False))
         root = following
-    return torch.stack(steps_taken, dim=1)  # type: ignore[return-value]
+    return torch.stack(steps_taken, dim=1)
 
 
 @pytest.mark.parametrize("harness", [None, HarnessConfig()], ids=["free", "harness"])

@@ -20,7 +20,7 @@ def data() -> RolloutData:
     """Six robots, five steps per rollout, acted on by an untrained policy."""
     made = RolloutData(num_envs=6, num_steps=5, num_threads=1, iterations_per_epoch=3)
     # All that rollouts ask of a trainer.
-    made.trainer = SimpleNamespace(  # pyright: ignore[reportAttributeAccessIssue]
+    made.trainer = SimpleNamespace(
         global_rank=0,
         is_global_zero=True,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
@@ -44,7 +44,7 @@ def test_a_rollout_has_each_robots_steps_in_order(data: RolloutData):
 
 def test_log_density_and_mean_are_those_of_the_policy_that_acted(data: RolloutData):
     rollout = data.collect()
-    policy: Policy = data.trainer.lightning_module.policy  # pyright: ignore
+    policy: Policy = data.trainer.lightning_module.policy
     with torch.no_grad():
         normal = torch.distributions.Normal(policy(rollout["observation"]), policy.log_std.exp())
     torch.testing.assert_close(rollout["loc"], normal.mean)
@@ -55,7 +55,7 @@ def test_log_density_and_mean_are_those_of_the_policy_that_acted(data: RolloutDa
 
 def test_later_rollouts_are_of_the_policy_as_it_is_then(data: RolloutData):
     data.collect()
-    policy: Policy = data.trainer.lightning_module.policy  # pyright: ignore
+    policy: Policy = data.trainer.lightning_module.policy
     with torch.no_grad():
         policy.net[-1].bias.fill_(0.7)
     assert (data.collect()["loc"] - 0.7).abs().max() < 0.1
@@ -129,7 +129,7 @@ def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_p
         reference_start_probability=1.0,
     )
     made.trainer = data.trainer
-    module: Any = data.trainer.lightning_module  # pyright: ignore
+    module: Any = data.trainer.lightning_module
     made.setup("fit")
 
     def seen(env_steps: int) -> tuple[set[float], ...]:

@@ -67,7 +67,7 @@ class PlantingConfig:
             "shortest_swing_s": (0.0 <= self.shortest_swing_s <= 0.5, "0 to 0.5 s"),
             "feet_apart": (0.0 <= self.feet_apart <= 0.3, "0 to 0.3 m"),
             "clearance": (0.0 <= self.clearance <= 0.1, "0 to 0.1 m"),
-            "inside": (-0.03 <= self.inside <= 0.03, "0 to 0.03 m"),
+            "inside": (-0.03 <= self.inside <= 0.03, "-0.03 to 0.03 m"),
             "rounds": (0 <= self.rounds <= 50, "0 to 50"),
             "margin": (0.0 <= self.margin <= 0.2, "0 to 0.2 rad"),
         }

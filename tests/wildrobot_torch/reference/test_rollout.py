@@ -64,7 +64,7 @@ def tasks(robot) -> list[Task]:
 @pytest.fixture(scope="module")
 def followed(robot_model, tasks) -> tuple[list[Rollout], TakenDown]:
     env = make_env(len(tasks))
-    env.backend = taken = TakenDown(env.backend)  # type: ignore[assignment]
+    env.backend = taken = TakenDown(env.backend)
     return follow(env, tasks, robot_model, BALANCE), taken
 
 
@@ -140,7 +140,7 @@ def test_the_flag_says_in_which_steps_a_cap_was_met(robot_model, robot):
 def test_teacher_forcing_puts_the_robot_back_before_every_step(robot):
     clip = walking_clip(robot, 0.2, 1.0)
     env = make_env(1, SLACK)
-    env.backend = taken = TakenDown(env.backend)  # type: ignore[assignment]
+    env.backend = taken = TakenDown(env.backend)
     forced = force(env, [Task(clip, 5)])[0]
     # One control step is one call to the engine for each update of the harness.
     period = 1 + SLACK.updates_per_step

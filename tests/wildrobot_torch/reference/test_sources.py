@@ -51,4 +51,4 @@ def test_a_clip_beyond_repair_is_left_out_with_the_reason(robot_model: RobotMode
 @pytest.mark.parametrize("wrong", [{"speeds": ()}, {"duration_s": 0.0}, {"loop_s": -1.0}])
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"tracked\.{next(iter(wrong))} is"):
-        SourceConfig(**wrong)  # type: ignore[arg-type]
+        SourceConfig(**wrong)

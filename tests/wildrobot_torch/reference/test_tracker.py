@@ -64,7 +64,7 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone(robot_model: 
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     untouched = Policy(first.hparams["obs_size"], 8, init_std=0.3)
-    assert not torch.equal(first.net[0].weight, untouched.net[0].weight)  # type: ignore[union-attr]
+    assert not torch.equal(first.net[0].weight, untouched.net[0].weight)
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
