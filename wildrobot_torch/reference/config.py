@@ -10,6 +10,7 @@ from envs.task import LocomotionConfig
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.synthesis import WalkConfig
 from wildrobot_torch.reference.balance import BalanceConfig
+from wildrobot_torch.reference.mining import MiningConfig
 from wildrobot_torch.reference.segments import SegmentConfig
 from wildrobot_torch.reference.sources import SourceConfig
 from wildrobot_torch.reference.tracking import TrackingConfig
@@ -64,6 +65,8 @@ class ReferenceConfig:
     """The clips that the tracking policy follows."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The policy that follows tracked clips without any support."""
+    mining: MiningConfig = field(default_factory=MiningConfig)
+    """What policies are asked for whose own motion becomes reference."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """How rollouts are cut into segments."""
 

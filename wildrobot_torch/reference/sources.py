@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from envs.model import RobotModel
 from envs.robot import RobotSpec
@@ -11,7 +11,7 @@ from wildrobot_torch.motion.augment import loop_clip, time_warp
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.planting import PlantingConfig, plant
 from wildrobot_torch.motion.repair import RepairConfig, repair
-from wildrobot_torch.motion.synthesis import WalkConfig, walking_clip
+from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_clip
 
 
 def _tracked_walk() -> WalkConfig:
@@ -23,8 +23,13 @@ def _tracked_walk() -> WalkConfig:
 class SourceConfig:
     """What the tracking policy follows."""
 
-    speeds: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
-    """Speeds of the built-in clips [m/s]; faster ones ask more torque than the servos have."""
+    speeds: tuple[float, ...] = (
+        0.0, 0.1, 0.12, 0.15, 0.17, 0.2, 0.22, 0.25, 0.27, 0.3, 0.35, 0.4, 0.45,
+    )  # fmt: skip
+    """Speeds of the built-in clips [m/s]; 0 stands, faster ones ask more torque than the servos
+    have."""
+    from_rest: tuple[float, ...] = (0.1, 0.2, 0.3)
+    """Speeds of the built-in walks that begin and end standing [m/s]."""
     duration_s: float = 8.0
     """Length of each built-in clip [s]."""
     walk: WalkConfig = field(default_factory=_tracked_walk)
@@ -39,8 +44,19 @@ class SourceConfig:
     """Faster loops are slowed down to this [m/s]."""
 
     def __post_init__(self) -> None:
-        if not self.speeds or any(speed <= 0.0 for speed in self.speeds):
-            raise ValueError(f"tracked.speeds is {self.speeds}; allowed: one or more, all positive")
+        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
+            raise ValueError(
+                f"tracked.speeds is {self.speeds}; allowed: one or more, none negative"
+            )
+        if any(speed <= 0.0 for speed in self.from_rest):
+            raise ValueError(f"tracked.from_rest is {self.from_rest}; allowed: positive speeds")
+        for name in ("speeds", "from_rest"):
+            values = getattr(self, name)
+            if len({round(speed, 2) for speed in values}) < len(values):
+                raise ValueError(
+                    f"tracked.{name} is {values}; clips are named by two decimals, so no two "
+                    "speeds may share them"
+                )
         for name in ("duration_s", "loop_speed"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"tracked.{name} is {getattr(self, name)}; it must be positive")
@@ -49,10 +65,20 @@ class SourceConfig:
 
 
 def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
-    """Built-in clips that a robot can walk by itself."""
-    return [
-        walking_clip(robot, speed, config.duration_s, config=config.walk) for speed in config.speeds
-    ]
+    """Built-in clips that a robot can do by itself: standing, walking, walking off and stopping."""
+    clips = []
+    for speed in config.speeds:
+        if speed == 0.0:
+            clips.append(standing_clip(robot, config.duration_s))
+        else:
+            clips.append(walking_clip(robot, speed, config.duration_s, config=config.walk))
+    for speed in config.from_rest:
+        clip = walking_clip(
+            robot, speed, config.duration_s, start_standing=True, end_standing=True,
+            config=config.walk,
+        )  # fmt: skip
+        clips.append(replace(clip, name=f"{clip.name}_from_rest"))
+    return clips
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from envs.model import RobotModel
@@ -14,9 +15,21 @@ FPS = 50.0
 
 
 def test_built_in_walks_have_the_speeds_asked_for(robot_model: RobotModel) -> None:
-    walks = tracked_walks(robot_model.robot, SourceConfig(speeds=(0.1, 0.4), duration_s=3.0))
-    assert [walk.mean_speed for walk in walks] == pytest.approx([0.1, 0.4], abs=0.02)
+    config = SourceConfig(speeds=(0.0, 0.1, 0.4), from_rest=(), duration_s=3.0)
+    walks = tracked_walks(robot_model.robot, config)
+    assert [walk.mean_speed for walk in walks] == pytest.approx([0.0, 0.1, 0.4], abs=0.02)
     assert all(walk.duration_s == pytest.approx(3.0) for walk in walks)
+
+
+def test_walks_from_rest_begin_and_end_standing(robot_model: RobotModel) -> None:
+    config = SourceConfig(speeds=(0.2,), from_rest=(0.2,), duration_s=6.0)
+    walk, rested = tracked_walks(robot_model.robot, config)
+    assert rested.name == "walk_0.20_from_rest" != walk.name
+    speed = np.gradient(rested.root_pos[:, 0]) * rested.fps
+    assert np.abs(speed[[0, -1]]).max() < 0.02
+    assert speed[len(speed) // 2 - 25 : len(speed) // 2 + 25].mean() == pytest.approx(0.2, abs=0.03)
+    for still in (rested.joint_pos[:5], rested.joint_pos[-5:]):
+        assert np.abs(np.diff(still, axis=0)).max() * rested.fps < 0.3
 
 
 def test_a_file_gives_the_planted_clip_and_its_loop(robot_model: RobotModel) -> None:
@@ -48,7 +61,17 @@ def test_a_clip_beyond_repair_is_left_out_with_the_reason(robot_model: RobotMode
     assert ready.notes[0].startswith("left out: clip 'sunk': below the floor")
 
 
-@pytest.mark.parametrize("wrong", [{"speeds": ()}, {"duration_s": 0.0}, {"loop_s": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"speeds": ()},
+        {"speeds": (0.1, -0.1)},
+        {"speeds": (0.12, 0.121)},
+        {"from_rest": (0.0,)},
+        {"duration_s": 0.0},
+        {"loop_s": -1.0},
+    ],
+)
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"tracked\.{next(iter(wrong))} is"):
         SourceConfig(**wrong)
