@@ -15,8 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from envs.features import amp_layout
 from envs.model import load_robot
-from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.reference.analysis import analyse
+from wildrobot_torch.reference.analysis import BATCH, analyse
 from wildrobot_torch.reference.analysis_report import (
     analysis_json,
     analysis_markdown,
@@ -39,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch",
         type=int,
-        default=AMPConfig().batch_size,
+        default=BATCH,
         help="windows in the discriminator's minibatch (default: %(default)s)",
     )
     parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")

@@ -1,4 +1,4 @@
-"""Make reference motion from clips: `python tools/make_reference.py --clips builtin`."""
+"""Make reference motion: `python tools/make_reference.py --clips builtin [--policy FILE]`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from wildrobot_torch.reference.generate import (
     builtin_clips,
     generate,
 )
+from wildrobot_torch.reference.mining import load_sources
 from wildrobot_torch.reference.report import (
     clip_table,
     rejection_table,
@@ -39,7 +40,8 @@ def parser() -> ArgumentParser:
     """The command line of this tool."""
     parser = ArgumentParser(
         prog="make_reference",
-        description="Follow motion clips in the simulation, keep what passes the gates.",
+        description="Follow motion clips in the simulation, or let policies walk by themselves; "
+        "keep what passes the gates.",
         default_config_files=[str(ROOT / "configs/reference.yaml")],
     )
     parser.add_argument("--config", action="config", help="YAML file with these options")
@@ -56,6 +58,13 @@ def parser() -> ArgumentParser:
         nargs="+",
         default=["none"],
         help="clips to follow in the harness, as they are: quick, but held up; as --clips",
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        help="checkpoint (.ckpt) or exported policy (.onnx) whose own motion at the speeds of "
+        "--reference.mining becomes reference, too; may be given again",
     )
     parser.add_argument("--gates", default=str(ROOT / "configs/gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
@@ -98,19 +107,26 @@ def main(arguments: list[str] | None = None) -> int:
         originals: dict[str, Clip] = {}
         tracked = _tracked(options.clips, robot_model, config, originals)
         harnessed = _harnessed(options.harness, robot_model.robot, config)
-        seconds = sum(clip.duration_s for clip in tracked + harnessed)
-        say(f"following {len(tracked) + len(harnessed)} clips, {seconds:.1f} s")
+        policies = load_sources(options.policy)
+        mining = config.mining
+        asked = len(policies) * len(mining.speeds) * (mining.seconds - mining.settle_s)
+        seconds = sum(clip.duration_s for clip in tracked + harnessed) + asked
+        say(
+            f"following {len(tracked) + len(harnessed)} clips and {len(policies)} policies, "
+            f"{seconds:.1f} s"
+        )
         generation = generate(
             harnessed,
             robot_model.robot,
             gates,
             config,
             tracked=tracked,
+            policies=policies,
             checkpoint=out.with_suffix(".tracker"),
             progress=say,
         )
     except (ValueError, PhysicsError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1 if isinstance(error, PhysicsError) else 2
     print(clip_table(generation))
     print(rejection_table(generation))

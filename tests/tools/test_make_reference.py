@@ -15,6 +15,7 @@ from wildrobot_torch.motion.synthesis import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_reference.py"
+WALKING = Path(__file__).parents[1] / "data" / "walking_policy.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,51 @@ def test_it_runs_on_the_engine_asked_for(main, robot, tmp_path):
     dataset = ReferenceDataset.load(out, amp_layout(robot), robot.digest)
     assert dataset.duration_s == pytest.approx(1.5)
     assert dataset.manifest["config"]["physics"] == "warp-cpu"
+
+
+def mined(out: Path, *policies: Path | str) -> list[str]:
+    return [
+        "--clips=none",
+        *(f"--policy={policy}" for policy in policies),
+        "--reference.mining.speeds=[0.2]",
+        "--reference.mining.seconds=2",
+        "--min_seconds=0",
+        f"--out={out}",
+    ]
+
+
+def test_it_mines_a_policy_alone_and_beside_clips(main, robot, tmp_path, capsys):
+    out = tmp_path / "mined.npz"
+    assert main([*mined(out, WALKING), "--pictures=1"]) == 0
+    dataset = ReferenceDataset.load(out, amp_layout(robot), robot.digest)
+    assert set(dataset.segment_clip) == {"policy_0.20"}
+    assert dataset.manifest["policies"][0]["file"] == WALKING.name
+    assert "following 0 clips and 1 policies, 2.0 s" in capsys.readouterr().out
+    report = (tmp_path / "mined" / "report.md").read_text()
+    assert "| policy_0.20 | policy |" in report and "clips/policy_0.20_policy.png" in report
+    assert (tmp_path / "mined" / "followed" / "policy" / "policy_0.20.npz").is_file()
+
+    both = tmp_path / "both.npz"
+    harnessed = ["--harness=builtin", "--reference.speeds=[0.0]", "--reference.duration_s=1.5"]
+    assert main([*mined(both, WALKING), *harnessed, "--pictures=0"]) == 0
+    dataset = ReferenceDataset.load(both, amp_layout(robot), robot.digest)
+    assert set(dataset.segment_clip) == {"stand", "policy_0.20"}
+
+
+def test_a_policy_that_cannot_be_mined_is_one_line(main, tmp_path, capsys):
+    out = tmp_path / "out" / "none.npz"
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(b"no checkpoint")
+    for policies, complaint in (
+        (["nowhere.ckpt"], "no file nowhere.ckpt"),
+        ([broken], "is no readable checkpoint"),
+        ([WALKING, WALKING], "holds the same as"),
+        (["walk.pt"], "allowed: a .ckpt or an .onnx file"),
+    ):
+        assert main(mined(out, *policies)) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and complaint in error and error.count("\n") == 1
+    assert not out.parent.exists()
 
 
 def test_physics_without_room_for_its_contacts_makes_nothing(main, tmp_path, monkeypatch, capsys):

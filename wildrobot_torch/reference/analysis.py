@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS
 
@@ -26,6 +25,8 @@ SPEED_BIN = 0.1
 """Width of a bin of speeds [m/s]."""
 SPEED_RANGE = (0.15, 0.6)
 """Speeds that a walk for all commands needs [m/s]."""
+BATCH = 1024
+"""Windows in a minibatch, unless told otherwise."""
 WINDOW = 2
 """Frames that the discriminator sees at once."""
 DRAWN = 32
@@ -151,7 +152,7 @@ class Analysis:
         }
 
 
-def analyse(dataset: ReferenceDataset, batch: int = AMPConfig().batch_size) -> Analysis:
+def analyse(dataset: ReferenceDataset, batch: int = BATCH) -> Analysis:
     """Decision, coverage, features and diversity of a dataset.
 
     Args:

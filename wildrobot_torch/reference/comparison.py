@@ -21,6 +21,7 @@ from wildrobot_torch.reference.metrics import (
     JOINT_STOP,
     Frames,
     force_share,
+    joint_error,
     load,
     loaded_feet,
     measure,
@@ -54,7 +55,7 @@ class Row:
     survival: float
     """Mean share of its rollouts' steps before a fall."""
     joint_rms: float
-    """Joint error against the clip, RMS [rad]."""
+    """Joint error against the clip, RMS [rad]; NaN for a policy, which follows none."""
     slip_p95: float
     """Speed of standing soles, 95th percentile [m/s]."""
     load_mean: float
@@ -132,7 +133,7 @@ def compare(
     robot_model: RobotModel,
     originals: Mapping[str, Clip],
 ) -> list[Row]:
-    """A row for each clip and way, the clip itself first.
+    """A row for each clip and way, the clip itself first; a policy's motion is its own clip.
 
     Args:
         rollouts: way -> its rollouts.
@@ -140,12 +141,13 @@ def compare(
         robot_model: the robot.
         originals: clips by name as they were before their repair, for those that were repaired.
     """
-    clips = {r.task.clip.name: r.task.clip for made in rollouts.values() for r in made}
+    tasks = {r.task.clip.name: r.task for made in rollouts.values() for r in made}
     rows = []
-    for name, clip in clips.items():
+    for name, task in tasks.items():
         if name in originals:
             rows.append(_clip_row(originals[name], name, ORIGINAL, robot_model))
-        rows.append(_clip_row(clip, name, CLIP, robot_model))
+        if task.command is None:
+            rows.append(_clip_row(task.clip, name, CLIP, robot_model))
         for way, made in rollouts.items():
             mine = [r for r in made if r.task.clip.name == name]
             if mine:
@@ -185,7 +187,7 @@ def _row(
     low, high = robot.joint_range.double().unbind(-1)
     q = pooled(lambda f: f.joint_pos)
     on_stop = (q < low + JOINT_STOP) | (q > high - JOINT_STOP)
-    error = pooled(lambda f: f.joint_pos - f.joint_target)
+    error = pooled(joint_error)
     return Row(
         clip=name,
         way=way,
@@ -236,7 +238,7 @@ def _rejected_of(
     good = torch.zeros(total, dtype=torch.bool)
     for span in accepted:
         good[span.start : span.stop] |= span.tier in GOOD_TIERS
-    judged = gates_for(clip, gates)
+    judged = gates_for(clip, gates, mine[0].task.command)
     # The stricter of the good tiers is no reason to reject, only the other one is.
     tier = next(t for t in (*reversed(GOOD_TIERS), *TIERS) if judging(judged, t))
     second = round(1.0 / dt)

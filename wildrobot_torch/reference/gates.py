@@ -25,7 +25,7 @@ COMMON = ("0+", "0", "1")
 """Tiers for which a gate's own bounds hold where it gives no others; "2" is only for those that
 name it."""
 SCOPES = ("window", "segment")
-MOTIONS = ("any", "moving")
+MOTIONS = ("any", "moving", "standing")
 _REQUIRED = {"name", "metric", "unit", "meaning"}
 _OPTIONAL = {"min", "max", "tiers", "good", "scope", "motion"}
 
@@ -59,7 +59,7 @@ class Gate:
     scope: str = "window"
     """window: must hold in every window and in the whole segment; segment: in the segment only."""
     motion: str = "any"
-    """any: judges every clip; moving: only clips that go somewhere."""
+    """any: judges every clip; moving: only clips that go somewhere; standing: only the others."""
 
     def limit(self, tier: str) -> Limit | None:
         """Bounds that hold in a tier; None where the gate does not judge it."""

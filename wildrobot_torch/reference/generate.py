@@ -32,11 +32,13 @@ from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS, Gate, quality
 from wildrobot_torch.reference.metrics import (
     Frames,
     force_share,
+    joint_error,
     load,
     loaded_feet,
     sole_speed,
     torque_share,
 )
+from wildrobot_torch.reference.mining import PolicySource, mine
 from wildrobot_torch.reference.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.segments import (
     Search,
@@ -60,7 +62,7 @@ class ClipReport:
     survival: float
     """Mean share of its rollouts' steps before a fall."""
     survival_pushed: float
-    """The same under pushes of 3 N, by the tracker; NaN where only the harness followed it."""
+    """The same under pushes of 3 N, by the tracker; NaN where it did not follow the clip."""
     speed: float
     """Mean forward speed before the falls [m/s]; NaN if it fell at once."""
     load_mean: float
@@ -70,7 +72,7 @@ class ClipReport:
     torque_share: float
     """95th percentile of the harness torque [m g h]."""
     joint_error: float
-    """Joints against the clip, RMS [rad]."""
+    """Joints against the clip, RMS [rad]; NaN for a policy, which follows none."""
     slip: float
     """95th percentile of the speed of loaded soles [m/s]."""
     first_failure: str
@@ -92,7 +94,7 @@ class Generation:
     rejections: dict[str, int]
     """Gate -> stretches it rejected (windows, then whole segments), most first."""
     rollouts: dict[str, tuple[Rollout, ...]]
-    """Way of following the clips, `harness` or `tracker` -> its rollouts."""
+    """Way of making motion, `harness`, `tracker` or `policy` -> its rollouts."""
 
     @property
     def seconds_accepted(self) -> float:
@@ -127,10 +129,11 @@ def generate(
     config: ReferenceConfig,
     *,
     tracked: Sequence[Clip] = (),
+    policies: Sequence[PolicySource] = (),
     checkpoint: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Generation:
-    """Reference motion from clips; the same inputs give the same dataset.
+    """Reference motion from clips and policies; the same inputs give the same dataset.
 
     Args:
         clips: what to follow in the harness.
@@ -138,18 +141,24 @@ def generate(
         gates: what its motion must keep to.
         config: how it follows.
         tracked: what to follow by a tracking policy, trained on all of them, without support.
+        policies: whose own motion at commanded speeds to take, without support.
         checkpoint: file that the tracking policy's training is kept in, see `train_tracker`.
         progress: called with a line now and then while the tracking policy is trained.
 
     Raises:
-        ValueError: there are no clips, one is too short to be judged, or the engine is unknown or
-            without its device.
+        ValueError: there is nothing to make reference from, a clip is too short to be judged, a
+            policy does not fit, or the engine is unknown or without its device.
         PhysicsError: the engine dropped contacts for want of room.
     """
     config = replace(config, physics=resolve_engine(config.physics))
-    if not clips and not tracked:
-        raise ValueError("no clips to make reference from")
+    if not clips and not tracked and not policies:
+        raise ValueError("no clips and no policies to make reference from")
+    # First: a policy that does not fit is known at once, and the tracker's training is long.
+    mined = [r for p in policies for r in mine(p, config.mining, physics=config.physics)]
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
+    taken_names = {task.clip.name for task in (*assisted, *unassisted)}
+    if twice := sorted(taken_names & {r.task.clip.name for r in mined}):
+        raise ValueError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     ways: dict[str, tuple[Rollout, ...]] = {}
     if assisted:
         task = reference_env_config(config.harness)
@@ -171,6 +180,8 @@ def generate(
             env = tracking_env(len(unassisted), push, physics=config.physics)
             ways[way] = tuple(track(env, unassisted, tracker, scale, robot_model))
     pushed = ways.pop("pushed", ())
+    if mined:
+        ways["policy"] = tuple(mined)
     rollouts = [rollout for way in ways.values() for rollout in way]
     followed = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
@@ -178,18 +189,19 @@ def generate(
     refused: Counter[str] = Counter()
     windows = 0
     for variant in followed:
-        mine = [r for r in rollouts if r.task.clip is variant]
-        judged = gates_for(variant, gates)
-        searches = [find_segments(r.frames, robot, judged, config.segments) for r in mine]
+        made = [r for r in rollouts if r.task.clip is variant]
+        judged = gates_for(variant, gates, made[0].task.command)
+        searches = [find_segments(r.frames, robot, judged, config.segments) for r in made]
         for search in searches:
             windows += len(search.windows)
             for stretch in (*search.windows, *search.segments):
                 refused.update(stretch.verdict.failed)
-        taken = resolve(mine, searches, robot, judged, config.segments)
+        taken = resolve(made, searches, robot, judged, config.segments)
         kept += taken
         held = [r.survival for r in pushed if r.task.clip is variant]
-        reports.append(_report(variant, mine, searches, taken, held, robot))
-    dataset = _assemble(kept, reports, followed, robot, gates, config) if kept else None
+        reports.append(_report(variant, made, searches, taken, held, robot))
+    made_by = [source.about(config.mining) for source in policies]
+    dataset = _assemble(kept, reports, followed, made_by, robot, gates, config) if kept else None
     return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), ways)
 
 
@@ -211,9 +223,18 @@ def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
     return [Task(clip, start) for start in (range(0, last + 1, interval) if interval else [0])]
 
 
-def gates_for(clip: Clip, gates: Sequence[Gate]) -> list[Gate]:
-    """The gates that judge a clip: those on walking only if it goes somewhere."""
-    return [gate for gate in gates if _moving(clip) or gate.motion == "any"]
+def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:
+    """The gates that judge a clip: those on walking if it goes somewhere, or those on standing.
+
+    Of a policy's motion what was asked for decides: to stand when asked to walk is no walking.
+
+    Args:
+        clip: the motion.
+        gates: all of them.
+        command: velocity asked of a policy that made the clip [m/s]; None for other clips.
+    """
+    moving = _moving(clip) if command is None else command >= MOVING
+    return [gate for gate in gates if gate.motion in ("any", "moving" if moving else "standing")]
 
 
 def _moving(clip: Clip) -> bool:
@@ -251,7 +272,7 @@ def _report(
         load_mean=pooled(lambda f: load(f, robot)),
         force_share=pooled(lambda f: force_share(f, robot), 95),
         torque_share=pooled(lambda f: torque_share(f, robot), 95),
-        joint_error=pooled(lambda f: (f.joint_pos - f.joint_target).square()) ** 0.5,
+        joint_error=pooled(lambda f: joint_error(f).square()) ** 0.5,
         slip=pooled(lambda f: sole_speed(f)[loaded_feet(f, robot)], 95),
         first_failure=failures[0] if failures else "",
         seconds={
@@ -266,6 +287,7 @@ def _assemble(
     kept: Sequence[tuple[Rollout, Stretch]],
     reports: Sequence[ClipReport],
     clips: Sequence[Clip],
+    policies: Sequence[dict[str, Any]],
     robot: RobotSpec,
     gates: Sequence[Gate],
     config: ReferenceConfig,
@@ -285,6 +307,7 @@ def _assemble(
              "seconds_accepted": r.seconds_accepted, "survival": r.survival}
             for c, r in zip(clips, reports, strict=True)
         ],
+        "policies": policies,
         "segments": [
             {"clip": r.task.clip.name, "clip_sha256": clip_hash(r.task.clip),
              "clip_frame": r.task.start + 1 + s.start,

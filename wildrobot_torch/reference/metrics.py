@@ -55,8 +55,6 @@ class Frames:
     """(T, J) [rad]."""
     joint_vel: Tensor
     """(T, J) [rad/s]."""
-    joint_target: Tensor
-    """(T, J) [rad]: joints of the clip at the frame."""
     torque: Tensor
     """(T, J) [N m]: of the servos."""
     foot_force: Tensor
@@ -73,6 +71,8 @@ class Frames:
     """(T, 3) [N m]: external torque on the robot, world."""
     harness_saturated: Tensor
     """(T, 2) bool: harness force, torque were cut by their caps at some time in the step."""
+    joint_target: Tensor | None = None
+    """(T, J) [rad]: joints of the clip at the frame; None where there was no clip to follow."""
 
     @property
     def num_frames(self) -> int:
@@ -138,6 +138,13 @@ def torque_share(frames: Frames, robot: RobotSpec) -> Tensor:
 def sole_speed(frames: Frames) -> Tensor:
     """Speed of each sole over the floor (T, 2) [m/s]."""
     return torch.linalg.vector_norm(frames.foot_linvel_w[..., :2], dim=-1)
+
+
+def joint_error(frames: Frames) -> Tensor:
+    """Joints minus those of the clip (T, J) [rad]; NaN where there was no clip to follow."""
+    if frames.joint_target is None:
+        return torch.full_like(frames.joint_pos, math.nan)
+    return frames.joint_pos - frames.joint_target
 
 
 def foot_separation(frames: Frames) -> Tensor:
@@ -226,7 +233,7 @@ def _joint_stop_share(frames: Frames, robot: RobotSpec) -> Tensor:
 
 
 def _tracking_rms(frames: Frames, robot: RobotSpec) -> Tensor:
-    return (frames.joint_pos - frames.joint_target).square().mean().sqrt()
+    return joint_error(frames).square().mean().sqrt()
 
 
 def _froude(frames: Frames, robot: RobotSpec) -> Tensor:
@@ -316,7 +323,9 @@ METRICS: dict[str, Metric] = {
     "penetration": Metric(
         "m", "deepest sole point below the floor", lambda f, r: (-f.sole_height).max().clamp(min=0)
     ),
-    "tracking_rms": Metric("rad", "joint error against the clip, RMS", _tracking_rms),
+    "tracking_rms": Metric(
+        "rad", "joint error against the clip, RMS; none without one", _tracking_rms
+    ),
     "froude": Metric("1", "v / sqrt(g L), L the leg's length", _froude),
 }
 """Every metric by name: what gates.yaml may refer to."""

@@ -61,7 +61,7 @@ def write_generation_report(
     Args:
         folder: made if it is not there; files of an earlier report are overwritten.
         generation: what came of the rollouts.
-        rollouts: way of following clips, for example tracker or harness -> its rollouts.
+        rollouts: way of following clips, for example tracker or policy -> its rollouts.
         robot_model: the robot that was simulated.
         gates: what judged its motion.
         originals: clips by name as they were before their repair, for those that were repaired.
@@ -116,7 +116,7 @@ def write_generation_report(
         rejection_table(generation),
         *([] if found is None else ["## Dataset", analysis_markdown(found, drawn)]),
         "## Pictures",
-        "Orange: the simulated robot; blue: its clip as a ghost, moved aside.",
+        "Orange: the simulated robot; blue: its clip as a ghost, moved aside (policies have none).",
         *gallery(pictures, len({row.clip for row in rows}), folder),
         *([] if dataset is None else ["## Segments", _segment_table(generation)]),
     ]
@@ -137,7 +137,7 @@ def clip_table(generation: Generation) -> str:
         f"| {c.name} | {c.seconds_in:.2f} | {c.seconds_accepted:.2f} | {c.num_segments} "
         f"| {c.survival:.0%} | {_share(c.survival_pushed)} | {c.speed:.3f} "
         f"| {c.load_mean:.2f} | {c.force_share:.3f} | {c.torque_share:.3f} "
-        f"| {c.joint_error:.3f} | {c.slip:.3f} | {c.first_failure} |"
+        f"| {_error(c.joint_error)} | {c.slip:.3f} | {c.first_failure} |"
         for c in generation.clips
     ]
     return "\n".join(rows)
@@ -145,6 +145,10 @@ def clip_table(generation: Generation) -> str:
 
 def _share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0%}"
+
+
+def _error(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def rejection_table(generation: Generation) -> str:

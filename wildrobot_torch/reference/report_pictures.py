@@ -58,6 +58,8 @@ def ghost_strip(
 ) -> np.ndarray:
     """Film strip (H, W, 3) uint8 of a rollout, the clip's ghost beside the robot.
 
+    What a policy did is its own clip: without a ghost.
+
     Args:
         rollout: of at least one frame.
         spans: what was accepted of it; captions say so.
@@ -74,7 +76,7 @@ def ghost_strip(
     return film_strip(
         robot_model.model,
         rollout.qpos.double().numpy(),
-        beside(clip[task.start + 1 : task.start + 1 + number]),
+        None if task.command is not None else beside(clip[task.start + 1 :][:number]),
         dt,
         film,
         captions,

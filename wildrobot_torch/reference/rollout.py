@@ -33,6 +33,8 @@ class Task:
 
     clip: Clip
     start: int
+    command: float | None = None
+    """[m/s]: velocity asked of a policy, whose own motion is the clip; None for other clips."""
 
     @property
     def num_steps(self) -> int:
@@ -199,14 +201,19 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
         offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
         action = env.joint_targets_to_action(qpos[:, joints] + offset)
         result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
-        recorded.append(_record(env, qpos[:, joints], result["next"]))
+        recorded.append({**record_step(env, result["next"]), "joint_target": qpos[:, joints]})
     require_capacities(env.backend)
     series = {name: torch.stack([r[name] for r in recorded], dim=1).cpu() for name in recorded[0]}
-    return [_rollout(task, i, series, env.config.ctrl_dt, mode) for i, task in enumerate(tasks)]
+    return [cut_rollout(task, i, series, env.config.ctrl_dt, mode) for i, task in enumerate(tasks)]
 
 
-def _record(env: LocomotionEnv, joint_target: Tensor, following: TensorDict) -> dict[str, Tensor]:
-    """Everything one step leaves behind (E, ...), in memory of its own."""
+def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
+    """Everything one step leaves behind (E, ...), in memory of its own.
+
+    Args:
+        env: after the step, in harness mode.
+        following: what the step returned as next.
+    """
     state = env.backend.state().clone()
     m = env.measure()
     return {
@@ -219,7 +226,6 @@ def _record(env: LocomotionEnv, joint_target: Tensor, following: TensorDict) -> 
         "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
         "joint_pos": m.joint_pos,
         "joint_vel": m.joint_vel,
-        "joint_target": joint_target,
         "torque": m.torque,
         "foot_force": m.foot_force,
         "foot_pos_w": m.sole_pos_w,
@@ -247,9 +253,18 @@ def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec
     return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
 
 
-def _rollout(
-    task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float, mode: Mode
+def cut_rollout(
+    task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float, mode: Mode = "physics"
 ) -> Rollout:
+    """The rollout of one task up to its end or a fall, from what was recorded of all.
+
+    Args:
+        task: what was done.
+        index: of its simulation.
+        series: (E, T, ...) what `record_step` gave, and `joint_target` where a clip was followed.
+        ctrl_dt: time between frames [s].
+        mode: what moved the robot.
+    """
     fallen = series["fallen"][index, : task.num_steps]
     length = int(fallen.int().argmax()) if bool(fallen.any()) else task.num_steps
     mine = {name: values[index, :length] for name, values in series.items()}

@@ -38,7 +38,8 @@ HELD = Gate(
 
 @pytest.fixture
 def shipped():
-    return load_gates(GATES)
+    """Those that judge walks."""
+    return [gate for gate in load_gates(GATES) if gate.motion != "standing"]
 
 
 @pytest.fixture
@@ -106,6 +107,17 @@ def test_hopping_on_one_leg_is_rejected(verdict):
 def test_each_fault_meets_its_gate(verdict, gate, replaced):
     result = verdict(**({"foot_force": walk_with_double_support()} | replaced))
     assert gate in result.failed
+
+
+def test_standing_is_on_both_feet(walking, toy_robot):
+    (still,) = [gate for gate in load_gates(GATES) if gate.motion == "standing"]
+    both = torch.full((100, 2), 15.0)
+    lifted = both.clone()
+    lifted[40:46, 1] = 0.0  # 6 % of the time
+    assert judge(measure(walking(foot_force=both), toy_robot), [still], "0+").accepted
+    for tier in ("0+", "0", "1"):
+        trodden = judge(measure(walking(foot_force=lifted), toy_robot), [still], tier)
+        assert trodden.failed == ("still",)
 
 
 def test_a_number_that_is_not_finite_rejects(verdict):
