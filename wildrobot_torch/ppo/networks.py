@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from wildrobot_torch.ppo.normalizer import RunningNorm
+from envs.symmetry import Mirror
+from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -30,6 +32,8 @@ class NetworkConfig:
     """Nonlinearity after each hidden layer."""
     init_std: float = 0.37
     """Standard deviation of the actions at the start."""
+    symmetric: bool = True
+    """Whether mirrored observations get mirrored actions and the same value, by construction."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
@@ -44,17 +48,94 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     Raises:
         ValueError: no activation has that name.
     """
+    return _stacked([nn.Linear(*pair) for pair in pairwise(sizes)], activation)
+
+
+def _stacked(linears: Sequence[nn.Linear], activation: str) -> nn.Sequential:
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
-    layers: list[nn.Module] = []
-    for index in range(len(sizes) - 1):
-        if index:
-            layers.append(ACTIVATIONS[activation]())
-        layers.append(nn.Linear(sizes[index], sizes[index + 1]))
+    layers: list[nn.Module] = [linears[0]]
+    for linear in linears[1:]:
+        layers += [ACTIVATIONS[activation](), linear]
     return nn.Sequential(*layers)
 
 
-class Policy(nn.Module):
+class MirrorMap(nn.Module):
+    """A mirror as part of a network: its tables are saved with the weights."""
+
+    index: Tensor
+    sign: Tensor
+
+    def __init__(self, size: int, mirror: Mirror | None = None) -> None:
+        """The mirror of `size` values; None leaves them as they are, until weights are loaded."""
+        super().__init__()
+        self.register_buffer("index", torch.arange(size) if mirror is None else mirror.index)
+        self.register_buffer("sign", torch.ones(size) if mirror is None else mirror.sign)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Mirrored values (..., D)."""
+        return values.index_select(-1, self.index) * self.sign
+
+
+class MirroredLinear(nn.Linear):
+    """A linear layer that commutes with mirrors: f(M x) = M' f(x).
+
+    Its weights are W + M' W M over 2, the nearest that do (Finzi et al. 2021, arXiv:2104.09459,
+    section 4: equivariance as a projection); a layer costs what a plain one does.
+    """
+
+    def __init__(self, into: MirrorMap, out: MirrorMap) -> None:
+        """From values mirrored by `into` M to values mirrored by `out` M'."""
+        super().__init__(into.index.numel(), out.index.numel())
+        self.into, self.out = into, out
+        with torch.no_grad():
+            # The projection halves the weights' variance; this keeps the outputs' spread.
+            self.weight.mul_(math.sqrt(2.0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Outputs (..., D') of inputs (..., D)."""
+        image = self.into(self.weight.index_select(0, self.out.index)) * self.out.sign[:, None]
+        bias = 0.5 * (self.bias + self.out(self.bias))
+        return nn.functional.linear(input, 0.5 * (self.weight + image), bias)
+
+
+def mirrored_mlp(
+    into: MirrorMap, hidden: Sequence[int], out: MirrorMap, activation: str
+) -> nn.Sequential:
+    """`mlp` that answers mirrored inputs with mirrored outputs.
+
+    The halves of each hidden layer are each other's mirror images.
+
+    Raises:
+        ValueError: a hidden width is odd, or no activation has that name.
+    """
+    if any(width % 2 for width in hidden):
+        raise ValueError(
+            f"network.hidden is {tuple(hidden)}; symmetric networks have even widths, or set "
+            "network.symmetric to false"
+        )
+    maps = [into]
+    for width in hidden:
+        halves = torch.arange(width).reshape(2, -1).flip(0).flatten()
+        maps.append(MirrorMap(width, Mirror(halves, torch.ones(width))))
+    return _stacked([MirroredLinear(*pair) for pair in pairwise([*maps, out])], activation)
+
+
+class Normalized(nn.Module):
+    """A network behind the running normaliser of what it reads."""
+
+    normalizer: RunningNorm
+    mirror: MirrorMap | None
+
+    @torch.no_grad()
+    def update_normalizer(self, observation: Tensor, reduce: Reduce | None = None) -> None:
+        """Merge observations (..., O) into the normaliser; their mirror images count alike."""
+        if self.mirror is not None:
+            observation = torch.stack([observation, self.mirror(observation)])
+        self.normalizer.update(observation, reduce)
+
+
+class Policy(Normalized):
     """Gaussian policy: a mean per observation and one standard deviation per action."""
 
     def __init__(
@@ -64,6 +145,8 @@ class Policy(nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: str = "silu",
         init_std: float = 0.37,
+        mirrors: tuple[Mirror, Mirror] | None = None,
+        symmetric: bool = False,
     ) -> None:
         """An untrained policy: its mean action is near 0 for every observation.
 
@@ -73,16 +156,26 @@ class Policy(nn.Module):
             hidden: widths of the hidden layers.
             activation: name in `ACTIVATIONS`.
             init_std: standard deviation of the actions.
+            mirrors: of observations and actions; makes the policy symmetric.
+            symmetric: it is, but the mirrors come with its weights.
         """
         super().__init__()
+        symmetric = symmetric or mirrors is not None
         self.hparams: dict[str, Any] = {
             "obs_size": obs_size,
             "action_size": action_size,
             "hidden": list(hidden),
             "activation": activation,
+            "symmetric": symmetric,
         }
         self.normalizer = RunningNorm(obs_size)
-        self.net = mlp([obs_size, *hidden, action_size], activation)
+        if symmetric:
+            into, out = mirrors or (None, None)
+            self.mirror = MirrorMap(obs_size, into)
+            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(action_size, out), activation)
+        else:
+            self.mirror = None
+            self.net = mlp([obs_size, *hidden, action_size], activation)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -100,14 +193,25 @@ class Policy(nn.Module):
         return self(observation).clamp(-1.0, 1.0)
 
 
-class Critic(nn.Module):
+class Critic(Normalized):
     """Value of a state, from all that the simulator knows of it."""
 
-    def __init__(self, obs_size: int, hidden: Sequence[int], activation: str) -> None:
-        """An untrained critic of `obs_size` observed values C."""
+    def __init__(
+        self,
+        obs_size: int,
+        hidden: Sequence[int],
+        activation: str,
+        mirror: Mirror | None = None,
+    ) -> None:
+        """An untrained critic of `obs_size` observed values C; with a mirror a symmetric one."""
         super().__init__()
         self.normalizer = RunningNorm(obs_size)
-        self.net = mlp([obs_size, *hidden, 1], activation)
+        if mirror is None:
+            self.mirror = None
+            self.net = mlp([obs_size, *hidden, 1], activation)
+        else:
+            self.mirror = MirrorMap(obs_size, mirror)
+            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(1), activation)
 
     def forward(self, critic_observation: Tensor) -> Tensor:
         """Values (...) of privileged observations (..., C)."""
@@ -120,7 +224,8 @@ def actor_from_hparams(hparams: dict[str, Any]) -> Policy:
     Raises:
         ValueError: an entry is missing or unknown.
     """
-    expected = ("obs_size", "action_size", "hidden", "activation")
+    expected = ("obs_size", "action_size", "hidden", "activation", "symmetric")
+    hparams = {"symmetric": False, **hparams}  # at first there was no other
     if set(hparams) != set(expected):
         raise ValueError(f"actor has entries {sorted(hparams)}; expected {sorted(expected)}")
     return Policy(**hparams)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from envs.symmetry import Mirror
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy, actor_from_hparams
 
 
@@ -62,3 +63,72 @@ def test_critic_values_have_no_feature_axis():
 
 def test_default_spread_is_one_over_e():
     assert math.log(NetworkConfig().init_std) == pytest.approx(-1.0, abs=0.01)
+
+
+def mirrors():
+    """Three observed values of which the first two swap and the third turns round; two actions."""
+    return (
+        Mirror(torch.tensor([1, 0, 2]), torch.tensor([1.0, 1.0, -1.0])),
+        Mirror(torch.tensor([1, 0]), torch.tensor([-1.0, -1.0])),
+    )
+
+
+def test_a_symmetric_policy_answers_mirrored_observations_with_mirrored_actions():
+    torch.manual_seed(0)
+    policy = Policy(3, 2, hidden=(16,), mirrors=mirrors())
+    policy.update_normalizer(torch.randn(50, 3) * torch.tensor([1.0, 2.0, 3.0]) + 1.0)
+    a, b, c = torch.randn(3, 20)
+    here = policy(torch.stack([a, b, c], -1))
+    there = policy(torch.stack([b, a, -c], -1))
+    torch.testing.assert_close(there, -here.flip(-1), atol=1e-6, rtol=0.0)
+    assert (here.flip(-1) - there).abs().max() > 1e-3
+    plain = Policy(3, 2, hidden=(16,))
+    assert (
+        plain(torch.stack([b, a, -c], -1)) + plain(torch.stack([a, b, c], -1)).flip(-1)
+    ).abs().max() > 1e-4
+
+
+def test_a_symmetric_critic_values_mirrored_states_alike():
+    torch.manual_seed(0)
+    critic = Critic(3, (8,), "elu", mirrors()[0])
+    a, b, c = torch.randn(3, 20)
+    torch.testing.assert_close(
+        critic(torch.stack([a, b, c], -1)), critic(torch.stack([b, a, -c], -1))
+    )
+
+
+def test_mirror_images_count_alike_in_the_normaliser():
+    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors())
+    policy.update_normalizer(torch.tensor([[1.0, 5.0, 2.0]]))
+    assert policy.normalizer.mean.tolist() == [3.0, 3.0, 0.0]
+    assert policy.normalizer.var.tolist() == [4.0, 4.0, 4.0]
+    assert float(policy.normalizer.count) == 2.0
+
+
+def test_a_symmetric_policy_is_rebuilt_with_its_mirrors():
+    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors())
+    copy = actor_from_hparams(policy.hparams)
+    copy.load_state_dict(policy.state_dict())
+    observation = torch.randn(4, 3)
+    assert torch.equal(copy.act(observation), policy.act(observation))
+
+
+def test_policies_saved_before_there_were_symmetric_ones_are_plain():
+    hparams = Policy(5, 3).hparams
+    del hparams["symmetric"]
+    assert actor_from_hparams(hparams).mirror is None
+
+
+def test_symmetric_networks_cost_no_more_than_plain_ones():
+    policy, plain = Policy(3, 2, hidden=(16, 8), mirrors=mirrors()), Policy(3, 2, hidden=(16, 8))
+    count = [sum(p.numel() for p in net.parameters()) for net in (policy, plain)]
+    assert count[0] == count[1]
+    # The first layer's outputs spread as a plain network's do.
+    values = torch.randn(4000, 3)
+    spread = [float(net.net[0](values).detach().std()) for net in (policy, plain)]
+    assert 0.6 < spread[0] / spread[1] < 1.7
+
+
+def test_symmetric_networks_of_odd_width_are_refused():
+    with pytest.raises(ValueError, match=r"network\.hidden is \(7,\).*even"):
+        Policy(3, 2, hidden=(7,), mirrors=mirrors())
