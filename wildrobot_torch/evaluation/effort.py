@@ -15,6 +15,10 @@ SATURATED = 0.95
 """Share of its limit at which a torque counts as saturated."""
 STRIKE_STEPS = 5
 """Control steps from a touchdown in which the peak of the foot's force is its impact."""
+JERK_S = 1.0
+"""Time over which the smoothness of the joints is judged [s]."""
+JERK_SPEED = 0.5
+"""Least peak speed of the joints in that time [rad/s]: what hardly moves has no smoothness."""
 MIN_DISTANCE = 0.1
 """Least way of an episode [m] for a cost of transport."""
 
@@ -44,6 +48,31 @@ def action_rate(action: Tensor, valid: Tensor) -> float:
     """
     both = valid[1:] & valid[:-1]
     return float((action[1:] - action[:-1]).square().sum(-1)[both].double().mean())
+
+
+def log_jerk(joint_vel: Tensor, valid: Tensor, ctrl_dt: float) -> float:
+    """Mean logarithm of the dimensionless jerk of the joints [1]; the smoother, the smaller.
+
+    ln (T^3 / v_peak^2 sum |d^2 v / dt^2|^2 dt) over stretches of T = `JERK_S`, v the vector of
+    joint speeds: the measure of Balasubramanian et al. 2012 (IEEE Trans. Biomed. Eng.
+    59(8), 2126-2136), eq. 4, with its sign turned so that more is rougher. Independent of tempo and
+    size of the motion. NaN where no stretch moves faster than `JERK_SPEED`.
+
+    Args:
+        joint_vel: (T, E, J) [rad/s].
+        valid: (T, E) bool.
+        ctrl_dt: control step [s].
+    """
+    steps = round(JERK_S / ctrl_dt)
+    if joint_vel.shape[0] < steps:
+        return math.nan
+    velocity = joint_vel.double().unfold(0, steps, steps)
+    counts = valid.unfold(0, steps, steps).all(-1)
+    peak = velocity.square().sum(-2).amax(-1)
+    jerk = velocity.diff(n=2, dim=-1) / ctrl_dt**2
+    total = jerk.square().sum((-2, -1)) * ctrl_dt
+    moves = counts & (peak >= JERK_SPEED**2)
+    return float((JERK_S**3 * total / peak)[moves].log().mean())
 
 
 def transport_costs(

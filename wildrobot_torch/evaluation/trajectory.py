@@ -43,6 +43,8 @@ class Trajectory:
     """(T, E, J) [N m]."""
     action: Tensor
     """(T, E, J): what the policy put out, clipped to [-1, 1]."""
+    amp: Tensor
+    """(T, E, F): style features, the environment's own `amp`."""
     valid: Tensor
     """(T, E) bool: the step belongs to the episode; its last step, the fall included, does."""
     terminated: Tensor
@@ -180,6 +182,7 @@ def _record(
         sole_linvel_w=series(2, 3),
         torque=series(joints),
         action=series(joints),
+        amp=series(env.layouts["amp"].size),
         valid=series().bool(),
         terminated=torch.zeros(num, dtype=torch.bool, device=device),
     )
@@ -197,6 +200,7 @@ def _record(
         recording.sole_linvel_w[step] = m.sole_linvel_w
         recording.torque[step] = m.torque
         recording.action[step] = action
+        recording.amp[step] = following.get("amp")
         recording.valid[step] = running
         recording.terminated.logical_or_(running & terminated)
         running = running & ~done

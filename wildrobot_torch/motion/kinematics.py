@@ -79,6 +79,15 @@ class Legs:
         joint_pos[..., self.index[0]], joint_pos[..., self.index[1]] = left, right
         return joint_pos
 
+    def knee(self, joint_pos: Array, side: int) -> Array:
+        """Knee axis (..., 3) [m] of one side in the root's frame, for joint angles (..., J)."""
+        h, r, _, _ = np.moveaxis(self.joints(side, joint_pos[..., self.index[side]]), -1, 0)
+        zero = np.zeros_like(h)
+        axis = np.stack([zero, zero + self._dy, zero + self._dz], -1)
+        thigh = np.stack([zero, zero + self._ly, zero - self.thigh], -1)
+        knee = self.hip + _apply(_matrix_y(-h), axis + _apply(_matrix_x(-r), thigh))
+        return knee * np.array([1.0, 1.0 if side == 0 else -1.0, 1.0])
+
     def forward(self, joint_pos: Array, side: int) -> FootFrames:
         """Foot of one side in the root's frame, for joint angles (..., J)."""
         h, r, k, a = np.moveaxis(self.joints(side, joint_pos[..., self.index[side]]), -1, 0)

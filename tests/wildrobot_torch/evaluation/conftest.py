@@ -46,6 +46,7 @@ def walking(robot: RobotSpec) -> Callable[..., Trajectory]:
             "sole_linvel_w": torch.zeros(steps, num, 2, 3),
             "torque": torch.full((steps, num, 8), 2.0),
             "action": torch.zeros(steps, num, 8),
+            "amp": torch.zeros(steps, num, 31),
             "valid": torch.ones(steps, num, dtype=torch.bool),
             "terminated": torch.zeros(num, dtype=torch.bool),
         }

@@ -73,3 +73,17 @@ def test_percentile_by_hand() -> None:
     # Rank 0.95 * 4 = 3.8 among 0 1 2 3 4
     assert effort.percentile(torch.tensor([4.0, 0.0, 3.0, 1.0, 2.0]), 95.0) == pytest.approx(3.8)
     assert math.isnan(effort.percentile(torch.tensor([]), 95.0))
+
+
+def test_jerk_of_a_harmonic_is_its_own_whatever_its_size() -> None:
+    # v = A cos(w t) over a whole period of 1 s: integral of (A w^2 cos)^2 is A^2 w^4 / 2.
+    t = torch.arange(1000) * 0.001
+    velocity = torch.cos(2 * torch.pi * t)[:, None, None]
+    whole = torch.ones(1000, 1, dtype=torch.bool)
+    expected = math.log((2 * math.pi) ** 4 / 2)
+    assert effort.log_jerk(velocity, whole, 0.001) == pytest.approx(expected, abs=0.01)
+    assert effort.log_jerk(3.0 * velocity, whole, 0.001) == pytest.approx(expected, abs=0.01)
+    rough = velocity + 0.02 * torch.randn(1000, 1, 1)
+    assert effort.log_jerk(rough, whole, 0.001) > expected + 5
+    assert math.isnan(effort.log_jerk(0.1 * velocity, whole, 0.001))
+    assert math.isnan(effort.log_jerk(velocity, ~whole, 0.001))

@@ -33,14 +33,26 @@ def test_walking_is_what_acceptance_says() -> None:
     assert walking.commands == (0.1, 0.2, 0.3, 0.4, 0.5)
     assert (walking.episodes, walking.seconds, walking.settle_s) == (256, 20.0, 2.0)
     assert walking.limits == {
-        "fall_rate": Limit("max", 0.03),
-        "velocity_error": Limit("max", 0.06),
-        "alternation": Limit("min", 0.90),
+        "fall_rate": Limit("max", 0.02),
+        "velocity_error": Limit("max", 0.05),
+        "alternation": Limit("min", 0.95),
+        "heading_drift": Limit("max", 20.0),
+        "torque_saturation": Limit("max", 0.10),
     }
 
 
+def test_screening_is_shorter_than_walking_and_never_stricter() -> None:
+    walking, screening = load_scenario("walking"), load_scenario("screening")
+    assert screening.limits.keys() == walking.limits.keys()
+    for name, limit in walking.limits.items():
+        assert screening.limits[name].comparison == limit.comparison
+        assert screening.limits[name].holds(limit.value), name
+    assert screening.episodes * screening.seconds < walking.episodes * walking.seconds / 8
+    assert screening.commands == walking.commands
+
+
 def test_every_scenario_loads() -> None:
-    assert {"walking", "quick", "standing"} <= set(scenario_names())
+    assert {"walking", "quick", "standing", "screening"} <= set(scenario_names())
     for name in scenario_names():
         assert load_scenario(name).name == name
 
@@ -79,7 +91,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ScenarioError, match="quick, standing, walking"):
+    with pytest.raises(ScenarioError, match="quick, screening, standing, walking"):
         load_scenario("wlaking")
 
 

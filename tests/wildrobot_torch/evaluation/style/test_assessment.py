@@ -1,0 +1,150 @@
+"""Tests of assessments: floor, controls, evidence, verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from envs.layout import Layout
+from envs.robot import RobotSpec
+from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.evaluation.style import classifier, comparison
+from wildrobot_torch.evaluation.style.assessment import Assessment, References, assess
+from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetric
+from wildrobot_torch.evaluation.style.controls import jittered
+from wildrobot_torch.evaluation.style.prior import load_prior, style_reward
+from wildrobot_torch.evaluation.style.report import write_report
+from wildrobot_torch.evaluation.style.verdicts import verdicts
+from wildrobot_torch.evaluation.trajectory import Trajectory
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+
+
+@pytest.fixture(scope="module")
+def references(walks: ReferenceDataset, robot: RobotSpec) -> References:
+    return References.of(walks, robot, 0.34)
+
+
+@pytest.fixture(scope="module")
+def assessment(references: References) -> Assessment:
+    """The reference as a policy, and the same with noise; a robot frozen in its first pose."""
+    walk = references.trajectory
+    still = {
+        name: getattr(walk, name)[:1].expand_as(getattr(walk, name)).clone()
+        for name in ("qpos", "foot_force", "amp")
+    }
+    standing = replace(walk, **still, qvel=torch.zeros_like(walk.qvel))
+    shaken = jittered(walk, references.robot, references.layout)
+    recordings = {"standing": standing, "good": walk, "against": shaken}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "STEPS", 30)
+        patch.setattr(classifier, "SAMPLES", 400)
+        patch.setattr(comparison, "NEIGHBOUR_SAMPLES", 400)
+        return assess(references, recordings, references.motion.family)
+
+
+def test_each_family_is_commanded_equally_often(references: References) -> None:
+    speeds, names = references.commands(13)
+    assert len(speeds) == 12 and [names.count(n) for n in dict.fromkeys(names)] == [2] * 6
+    assert len(references.commands(1)[0]) == 6
+
+
+def test_few_families_are_refused(walks: ReferenceDataset, robot: RobotSpec) -> None:
+    with pytest.raises(DatasetError, match="held out"):
+        References.of(walks, robot, 0.1)
+
+
+def test_a_perfect_copy_is_no_worse_than_the_floor(assessment: Assessment) -> None:
+    scope = assessment.scopes["whole"]
+    good, floor = scope.columns["good"].values, scope.floor.values
+    # Only the first 2 s are missing, as they are of any policy.
+    for metric in ("frechet", "wasserstein", "phase_rmse"):
+        assert good[metric] < 0.5 * floor[metric]
+    assert good["dtw"] == pytest.approx(0.0, abs=1e-6) and good["dtw"] < floor["dtw"]
+    assert good["auc"] < 0.7 and good["coverage"] > 0.95
+
+
+def test_time_reversal_standing_and_jitter_are_seen(assessment: Assessment) -> None:
+    told = assessment.scopes["whole"].told
+    for metric in ("frechet", "wasserstein", "coverage", "dtw"):
+        assert told[metric]["reversed"] and told[metric]["standing"], metric
+    # Noise of this size is less than the way between these few families, for some of the metrics.
+    assert told["auc"]["jittered"]
+    assert told["phase_rmse"]["standing"] and told["phase_rmse"]["reversed"]
+    assert math.isnan(assessment.scopes["whole"].columns["standing"].values["phase_rmse"])
+    # Noise of zero mean leaves the mean stride: that metric alone is blind to it, and says so.
+    assert not told["phase_rmse"]["jittered"]
+
+
+def test_what_counts_as_told_apart() -> None:
+    worse, share = StyleMetric("m", "", ()), StyleMetric("AUC", "", ())
+    assert worse.told_apart(0.31, 0.2) and not worse.told_apart(0.29, 0.2)
+    assert StyleMetric("1", "", (), higher=True).told_apart(0.5, 0.9)
+    assert not share.told_apart(0.58, 0.3) and share.told_apart(0.62, 0.3)
+    assert worse.told_apart(math.nan, 0.2) and not worse.told_apart(1.0, math.nan)
+
+
+def test_the_frechet_limit_is_half_of_the_other_policys(assessment: Assessment) -> None:
+    found = {v.metric: v for v in verdicts(assessment, "good", style_reward=0.2)}
+    scope = assessment.scopes["held out"]
+    half = scope.columns["against"].values["frechet"] / 2
+    assert found["frechet"].limit == f"<= {half:.4g}"
+    assert found["style_reward"].passed is False
+    assert found["symmetry_index"].passed and found["phase_offset"].passed
+    assert "style_reward" not in {v.metric for v in verdicts(assessment, "good")}
+
+
+def test_a_metric_that_misses_a_control_is_not_judged(assessment: Assessment) -> None:
+    scope = assessment.scopes["held out"]
+    blind = replace(scope, told={**scope.told, "auc": {**scope.told["auc"], "jittered": False}})
+    changed = replace(assessment, scopes={**assessment.scopes, "held out": blind})
+    (auc,) = [v for v in verdicts(changed, "good") if v.metric == "auc"]
+    assert auc.passed is None
+
+
+def test_the_report_is_valid_json_and_names_what_is_blind(
+    assessment: Assessment, tmp_path: Path
+) -> None:
+    judged = {"good": verdicts(assessment, "good")}
+    data, page = write_report(assessment, judged, {}, {"reference": "walks.npz"}, tmp_path)
+    content = json.loads(data.read_text())
+    assert set(content["scopes"]["whole"]["floor"]["values"]) == set(STYLE_METRICS)
+    assert content["scopes"]["whole"]["columns"]["standing"]["values"]["phase_rmse"] is None
+    assert content["gait"]["reference"]["torque_saturation"] is None
+    assert len(content["per_command"]["good"]) == 6
+    assert "blind to" in page.read_text() and "| walk_0.10 |" in page.read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["style.json", "style.md"]
+
+
+def test_style_reward_of_a_checkpoint(
+    references: References, robot: RobotSpec, tmp_path: Path
+) -> None:
+    layout: Layout = references.layout
+    config = AMPConfig(window=3, hidden=(8,))
+    prior = MotionPrior(layout, config)
+    with torch.no_grad():
+        for parameter in prior.discriminator.net.parameters():
+            parameter.zero_()
+    path = tmp_path / "last.ckpt"
+    content = {
+        "state_dict": {f"prior.{name}": value for name, value in prior.state_dict().items()},
+        "training": {"amp": {"window": 3, "hidden": [8]}},
+        "wildrobot": {"amp_layout": layout.to_dict()},
+    }
+    torch.save(content, path)
+    loaded = load_prior(path, layout)
+    assert loaded is not None
+    walk: Trajectory = references.trajectory
+    reward = style_reward(loaded, walk.amp, walk.valid)
+    # A logit of 0 everywhere: max(0, 1 - 1 / 4), and no spread.
+    assert reward.mean == pytest.approx(0.75) and reward.std == reward.zero == 0.0
+    with pytest.raises(ValueError, match="nothing to reward"):
+        style_reward(loaded, walk.amp, torch.zeros_like(walk.valid))
+    torch.save({**content, "training": {"amp": None}}, path)
+    assert load_prior(path, layout) is None
+    assert load_prior(tmp_path / "policy.onnx", layout) is None

@@ -1,0 +1,57 @@
+"""Tests of phase-aligned joint errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from wildrobot_torch.evaluation.style.motion import Motion
+from wildrobot_torch.evaluation.style.phase import phase_error
+
+
+def striding(angle: torch.Tensor, period: int) -> Motion:
+    """One stretch with left touchdowns every `period` steps, joint angles (T, J)."""
+    steps = len(angle)
+    down = torch.zeros(steps, 1, 2, dtype=torch.bool)
+    down[5::period, :, 0] = True
+    return Motion(
+        ctrl_dt=0.02,
+        features=torch.zeros(steps, 1, 1),
+        points=torch.zeros(steps, 1, 1, 3),
+        joint_pos=angle[:, None],
+        touchdown=down,
+        valid=torch.ones(steps, 1, dtype=torch.bool),
+        speed=torch.tensor([0.3]),
+        family=("walk",),
+    )
+
+
+def wave(period: int, amplitude: float, shift: float) -> torch.Tensor:
+    t = torch.arange(400)
+    share = (t - 5) / period
+    return torch.stack([amplitude * torch.sin(2 * torch.pi * (share + shift))] * 2, -1)
+
+
+def test_tempo_does_not_count() -> None:
+    error = phase_error(striding(wave(40, 1.0, 0.0), 40), striding(wave(50, 1.0, 0.0), 50))
+    assert error.rmse.tolist() == pytest.approx([0.0, 0.0], abs=0.01)
+    assert error.correlation.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
+
+
+def test_size_and_phase_do() -> None:
+    reference = striding(wave(40, 1.0, 0.0), 40)
+    half = phase_error(striding(wave(40, 0.5, 0.0), 40), reference)
+    # Half a sine is left over: 0.5 / sqrt 2.
+    assert half.rmse[0] == pytest.approx(0.5 / math.sqrt(2), rel=0.01)
+    assert half.correlation[0] == pytest.approx(1.0, abs=1e-3)
+    quarter = phase_error(striding(wave(40, 1.0, 0.25), 40), reference)
+    assert quarter.correlation[0] == pytest.approx(0.0, abs=0.01)
+    assert quarter.rmse[0] == pytest.approx(1.0, rel=0.01)
+
+
+def test_standing_has_no_strides() -> None:
+    still = striding(wave(40, 1.0, 0.0), 1000)
+    error = phase_error(still, striding(wave(40, 1.0, 0.0), 40))
+    assert torch.isnan(error.rmse).all() and torch.isnan(error.correlation).all()

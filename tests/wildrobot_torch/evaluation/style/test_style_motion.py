@@ -1,0 +1,96 @@
+"""Tests of motion as style metrics see it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from envs.features import amp_layout
+from envs.robot import RobotSpec
+from wildrobot_torch.evaluation.style.motion import (
+    FIELDS,
+    as_motion,
+    compared,
+    dimension_names,
+    leg_points,
+    reference_trajectory,
+    sole_places,
+)
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+
+
+def test_the_first_31_features_are_compared_by_name(robot: RobotSpec) -> None:
+    layout = compared(amp_layout(robot))
+    names = dimension_names(layout, robot)
+    assert layout.size == len(names) == len(set(names)) == 31
+    assert tuple(layout.slices) == FIELDS
+    assert names[2] == "gravity[z]"
+    assert names[9] == f"joint_pos[{robot.joint_names[0]}]"
+    assert names[-1] == "sole_pos[right_z]"
+
+
+def test_points_of_legs_by_hand(robot: RobotSpec) -> None:
+    # All joints at zero: straight legs. Turned about the vertical, the heading frame turns too.
+    qpos = torch.zeros(2, robot.home_qpos.shape[0])
+    qpos[0, 3] = 1.0
+    qpos[1, 3:7] = torch.tensor([0.6, 0.0, 0.0, 0.8])
+    points = leg_points(qpos, robot)
+    assert torch.allclose(points[0], points[1], atol=1e-6)
+    hip, knee, ankle, toe = points[0, :4]
+    leg = robot.leg
+    assert hip.tolist() == pytest.approx(leg.hip_pitch_pos, abs=1e-6)
+    assert float(hip[2] - knee[2]) == pytest.approx(leg.thigh, abs=1e-3)
+    assert float(knee[2] - ankle[2]) == pytest.approx(leg.shank, abs=1e-4)
+    assert float(toe[0] - ankle[0]) == pytest.approx(leg.toe, abs=1e-6)
+    assert float(ankle[2] - toe[2]) == pytest.approx(leg.ankle_height, abs=1e-6)
+    # The right leg is the left one's mirror image.
+    flip = torch.tensor([1.0, -1.0, 1.0])
+    assert torch.allclose(points[0, 4:], points[0, :4] * flip, atol=1e-6)
+
+
+def test_soles_are_where_the_engine_has_them(walks: ReferenceDataset, robot: RobotSpec) -> None:
+    sensed = walks.amp_layout.unpack(walks.amp)["sole_pos"]
+    assert torch.allclose(sole_places(walks.qpos, robot).flatten(-2), sensed, atol=2e-3)
+
+
+def test_a_reference_becomes_stretches(walks: ReferenceDataset, robot: RobotSpec) -> None:
+    standing = replace(
+        walks,
+        qvel=torch.where(torch.arange(len(walks.amp))[:, None] < 251, 0.0, walks.qvel),
+    )
+    assert int(walks.segment_length[0]) == 251
+    trajectory, names = reference_trajectory(standing, robot, settle_s=2.0)
+    # The first now stands; the others walk from their first frame on.
+    assert names == walks.segment_clip[1:]
+    assert trajectory.valid.all() and trajectory.valid.shape == (251, 5)
+    assert trajectory.command.tolist() == pytest.approx([0.15, 0.2, 0.25, 0.3, 0.35], abs=0.03)
+    assert torch.isnan(trajectory.torque).all()
+    # Soles in the world: those in stance stay where they are.
+    slip = trajectory.sole_linvel_w[..., :2].norm(dim=-1)[trajectory.foot_force > 1.0]
+    assert float(slip.median()) < 0.02
+    nothing = replace(walks, qvel=torch.zeros_like(walks.qvel))
+    with pytest.raises(DatasetError, match="walks for a second"):
+        reference_trajectory(nothing, robot, 2.0)
+
+
+def test_a_segment_from_rest_loses_its_start(walks: ReferenceDataset, robot: RobotSpec) -> None:
+    qvel = walks.qvel.clone()
+    qvel[:50] = 0.0
+    trajectory, names = reference_trajectory(replace(walks, qvel=qvel), robot, settle_s=2.0)
+    assert names[0] == "walk_0.10"
+    assert int(trajectory.valid[:, 0].sum()) == 151 and int(trajectory.valid[:, 1].sum()) == 251
+
+
+def test_windows_stay_within_stretches(walks: ReferenceDataset, robot: RobotSpec) -> None:
+    trajectory, names = reference_trajectory(walks, robot, 2.0)
+    valid = trajectory.valid.clone()
+    valid[10:, 0] = False
+    motion = as_motion(
+        replace(trajectory, valid=valid), robot, walks.amp_layout, trajectory.command, names, 0.0
+    )
+    windows, stretch = motion.select(names[:2]).windows(6)
+    assert stretch.bincount().tolist() == [5, 246]
+    assert torch.equal(windows[0], walks.amp[:6, :31])
+    assert torch.equal(windows[5], walks.amp[251:257, :31])

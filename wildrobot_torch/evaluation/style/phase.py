@@ -1,0 +1,56 @@
+"""Joint angles over the stride, aligned by touchdowns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wildrobot_torch.evaluation import gait
+from wildrobot_torch.evaluation.style.motion import Motion
+
+POINTS = 100
+"""Points of a stride."""
+
+
+@dataclass(frozen=True)
+class PhaseError:
+    """Differences of mean joint angles over the stride; NaN where one side does not stride."""
+
+    rmse: Tensor
+    """(J,) [rad]."""
+    correlation: Tensor
+    """(J,) [1]: Pearson's r."""
+
+
+def stride_curves(motion: Motion) -> Tensor:
+    """Joint angles of each left stride at `POINTS` even shares of it (S, POINTS, J) [rad]."""
+    strides = gait.find_strides(motion.touchdown).of_foot(0)
+    share = torch.arange(POINTS) / POINTS
+    place = strides.start[:, None] + share * strides.steps[:, None]
+    low = place.long()
+    weight = (place - low)[..., None]
+    episode = strides.episode[:, None]
+    return (1.0 - weight) * motion.joint_pos[low, episode] + weight * motion.joint_pos[
+        low + 1, episode
+    ]
+
+
+def phase_error(policy: Motion, reference: Motion) -> PhaseError:
+    """Difference of the mean strides of two motions, per joint.
+
+    Strides run from a left touchdown to the next and are resampled to `POINTS` points, as usual in
+    biomechanics (Winter 2009, Biomechanics and Motor Control of Human Movement, chapter 1); the
+    mean over strides is compared by root mean square and by Pearson's r.
+    """
+    mine, theirs = stride_curves(policy), stride_curves(reference)
+    joints = policy.joint_pos.shape[-1]
+    if not len(mine) or not len(theirs):
+        nothing = torch.full((joints,), math.nan)
+        return PhaseError(nothing, nothing.clone())
+    x, y = mine.double().mean(0), theirs.double().mean(0)
+    a, b = x - x.mean(0), y - y.mean(0)
+    spread = a.square().sum(0).sqrt() * b.square().sum(0).sqrt()
+    return PhaseError((x - y).square().mean(0).sqrt(), (a * b).sum(0) / spread)
