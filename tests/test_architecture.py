@@ -13,6 +13,7 @@ import yaml
 from wildrobot_torch.cli import main as wildrobot
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.reference.gates import load_gates
+from wildrobot_torch.study.plan import load_study
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -33,7 +34,10 @@ TEXTS = sorted(
         "Makefile",
         "run",
     )
-    for folder in ("", ".ci", "configs", "envs", "notebooks", "tests", "tools", "wildrobot_torch")
+    for folder in (
+        *("", ".ci", "configs", "docs", "envs", "notebooks", "tests", "tools"),
+        "wildrobot_torch",
+    )
     for path in ((ROOT / folder).rglob(pattern) if folder else ROOT.glob(pattern))
 )
 CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml"))
@@ -41,6 +45,7 @@ CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.
 VERIFICATION = "tests/wildrobot_torch/reference/verification/"
 PLANTED_FAULTS = VERIFICATION + "test_planted_faults.py"
 VERIFICATION_DATA = VERIFICATION + "test_verification_data.py"
+STYLE_ASSESSMENT = "tests/wildrobot_torch/evaluation/style/test_assessment.py"
 TESTED_ELSEWHERE: dict[str, str] = {
     "envs/consistency.py": "tests/envs/test_model.py",
     "envs/description.py": "tests/envs/test_model.py",
@@ -54,6 +59,10 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/evaluation/plots.py": (
         "tests/wildrobot_torch/evaluation/test_evaluation_report.py"
     ),
+    "wildrobot_torch/evaluation/style/comparison.py": STYLE_ASSESSMENT,
+    "wildrobot_torch/evaluation/style/prior.py": STYLE_ASSESSMENT,
+    "wildrobot_torch/evaluation/style/report.py": STYLE_ASSESSMENT,
+    "wildrobot_torch/evaluation/style/verdicts.py": STYLE_ASSESSMENT,
     "wildrobot_torch/motion/acclaim.py": "tests/wildrobot_torch/motion/test_retarget.py",
     "wildrobot_torch/motion/clip.py": "tests/wildrobot_torch/motion/test_clips.py",
     "wildrobot_torch/motion/footsteps.py": "tests/wildrobot_torch/motion/test_synthesis.py",
@@ -84,6 +93,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "wildrobot_torch/reference/verification/sampling.py": VERIFICATION_DATA,
     "wildrobot_torch/reference/verification/training.py": VERIFICATION_DATA,
     "wildrobot_torch/reference/verification/suite.py": "tests/tools/test_verify_reference.py",
+    "wildrobot_torch/study/continuing.py": "tests/wildrobot_torch/study/test_walking_runner.py",
 }
 """Modules without a test file of their own, and the one that tests them through their users."""
 
@@ -150,6 +160,8 @@ def _train(path: Path) -> None:
 def _reader(path: Path) -> Callable[[Path], object]:
     if path.parent.name == "evaluation":
         return load_scenario
+    if path.parent.name == "study":
+        return load_study
     return {"gates": load_gates, "reference": _make_reference}.get(path.stem, _train)
 
 

@@ -1,0 +1,81 @@
+"""Tests of wildrobot_torch/study/runner.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wildrobot_torch.study import StudyError
+from wildrobot_torch.study.history import Part
+from wildrobot_torch.study.plan import Arm, Column, Study, Table
+from wildrobot_torch.study.runner import ArmRun, listing, run_missing
+
+ARM = Arm(name="plain", about="as it is", options="--model.ppo.gamma 0.9")
+STUDY = Study(
+    name="mine",
+    options="--data.num_envs 8",
+    seeds=(0, 1),
+    env_steps=2000,
+    every=2,
+    style="--reference r.npz",
+    page="page.md",
+    arms=(ARM,),
+    tables=(Table(name="t", arms=("plain",)),),
+    columns=(Column(heading="falls", value="walking.fall_rate", format=".1%"),),
+)
+
+
+def finish(run: ArmRun) -> None:
+    """Write a result as if the run had been made."""
+    run.folder.mkdir(parents=True)
+    (run.folder / "result.json").write_text(json.dumps({"options": run.options}))
+
+
+def test_what_is_finished_is_kept_and_what_is_there_is_listed(
+    write_part: Callable[..., Part], tmp_path: Path
+) -> None:
+    runs = [ArmRun(STUDY, ARM, seed, tmp_path / "study") for seed in (0, 1)]
+    (line,) = listing(runs)
+    assert line.split() == ["plain", "0:", "missing", "1:", "missing", *ARM.options.split()]
+    finish(runs[0])
+    part = write_part(0, [(1_500_000, 1.0, 0.0)])
+    (runs[1].folder / "parts").mkdir(parents=True)
+    part.folder.rename(runs[1].folder / "parts/000")
+    (line,) = listing(runs)
+    assert "0: finished  1: begun, 1.50 M" in line
+    said: list[str] = []
+    assert run_missing(runs[:1], {"plain": "native"}, said.append) == []
+    assert said == []
+
+
+def test_results_and_trainings_of_other_options_are_never_mixed_in(tmp_path: Path) -> None:
+    run = ArmRun(STUDY, ARM, 0, tmp_path)
+    finish(run)
+    other = ArmRun(STUDY, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path)
+    with pytest.raises(StudyError, match=r"gamma 0\.9.*now is.*gamma 0\.8.*another name"):
+        _ = other.finished
+    run.require_same_options()
+    with pytest.raises(StudyError, match=r"holds a training with.*another name"):
+        other.require_same_options()
+
+
+def test_a_training_that_broke_off_is_a_result(
+    write_part: Callable[..., Part], tmp_path: Path
+) -> None:
+    run = ArmRun(STUDY, ARM, 0, tmp_path / "study")
+    part = write_part(0, [(500, 30.0, 30.0)], code=1)
+    replace(part, message="the loss is nan").save()
+    (run.folder / "parts").mkdir(parents=True)
+    part.folder.rename(run.folder / "parts/000")
+    said: list[str] = []
+    assert run_missing([run], {"plain": "native"}, said.append) == []
+    assert said == ["plain, seed 0: broke off: the loss is nan"]
+    content = json.loads((run.folder / "result.json").read_text())
+    assert (content["passed"], content["failure"]) == (False, "the loss is nan")
+    assert content["training"]["minutes"] == 1.0
+    assert content["training"]["walk_minutes"] == "never"
+    assert run.finished

@@ -1,0 +1,5 @@
+"""Studies: how long trainings take to walk, and what each setting of them is worth."""
+
+
+class StudyError(ValueError):
+    """A study that cannot be run, or files of one that cannot be read; the message is one line."""
