@@ -1,4 +1,4 @@
-"""What accompanies a training: run directory, console lines, budgets."""
+"""What accompanies a training: run directory, console lines, budgets, alarms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections import deque
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import Logger
+
+from wildrobot_torch.amp.alarms import COLLAPSED, Metrics, Rule, rules
+from wildrobot_torch.amp.schedule import require_start
+from wildrobot_torch.monitoring import TrainingDiverged, require_finite_weights
+from wildrobot_torch.postmortem import write_postmortem
 
 PACKAGES = (
     *("torch", "torchrl", "tensordict", "lightning", "numpy"),
@@ -87,6 +93,11 @@ class Budget(Callback):
         """Either limit ends the training, after a last evaluation and checkpoint."""
         self.env_steps, self.stop_when_passed = env_steps, stop_when_passed
 
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse a motion prior that would not count before the training ends."""
+        if pl_module.amp is not None:
+            require_start(pl_module.amp, self.env_steps)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -100,6 +111,85 @@ class Budget(Callback):
             trainer.should_stop = True
             if trainer.is_global_zero:
                 print("all limits of the evaluation's scenario are kept: stop", flush=True)
+
+
+class Alarms(Callback):
+    """Warns of a training that goes wrong, and keeps what shows why.
+
+    One line on stderr when a rule of `wildrobot_torch.amp.alarms` begins to hold, and again if it
+    does after it had ceased to. A dump when the style reward collapses, the first time, and when
+    numbers are not finite any more; that ends the training before a checkpoint can hold them.
+    """
+
+    KEPT = 50
+    """Iterations in a dump's metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the run's: dumps go to its postmortem/<iteration>."""
+        self.folder = folder
+        self._rules: tuple[Rule, ...] = ()
+        self._history: deque[Metrics] = deque(maxlen=self.KEPT)
+        self._sounding: set[str] = set()
+        self._collapsed = False
+        self._batch: Any = None
+        self._iteration = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take the rules for the run's settings."""
+        self._rules = rules(pl_module.ppo, pl_module.amp)
+        longest = max(rule.iterations for rule in self._rules)
+        self._history = deque(maxlen=max(longest, self.KEPT))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the rollout, should the iteration fail."""
+        self._batch, self._iteration = batch, trainer.global_step + 1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the iteration's metrics and networks."""
+        self._history.append(pl_module.metrics)
+        require_finite_weights(pl_module, self._iteration)
+        if not trainer.is_global_zero:
+            return
+        for rule in self._rules:
+            line = rule.warning(self._history, self._iteration)
+            if line is None:
+                self._sounding.discard(rule.name)
+            elif rule.name not in self._sounding:
+                self._sounding.add(rule.name)
+                print(f"warning: {line}", file=sys.stderr, flush=True)
+                if rule.name == COLLAPSED and not self._collapsed:
+                    self._collapsed = True
+                    self._dump(line)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Dump the iteration that diverged."""
+        if not isinstance(exception, TrainingDiverged) or not trainer.is_global_zero:
+            return
+        if not self._history or self._history[-1] is not pl_module.metrics:
+            self._history.append(pl_module.metrics)  # as far as the iteration came
+        self._dump(str(exception))
+        last = self.folder / "checkpoints" / "last.ckpt"
+        if last.is_file():
+            print(f"last good checkpoint: {last}", file=sys.stderr, flush=True)
+
+    def _dump(self, reason: str) -> None:
+        try:
+            where = write_postmortem(
+                self.folder / "postmortem",
+                self._iteration,
+                reason,
+                list(self._history)[-self.KEPT :],
+                self._batch,
+            )
+        except OSError as error:
+            # It must not hide the fault it is about.
+            print(f"warning: no post-mortem written: {error}", file=sys.stderr, flush=True)
+            return
+        print(f"post-mortem: {where}", file=sys.stderr, flush=True)
 
 
 COLUMNS = (

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from envs.physics.base import PhysicsError
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.callbacks import Budget, Progress, RunDirectory
+from wildrobot_torch.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.doctor import main as doctor
 from wildrobot_torch.module import WalkingModule
 from wildrobot_torch.monitoring import TrainingDiverged
@@ -217,6 +217,7 @@ class WalkingCLI(LightningCLI):
             folder = self._run_folder(run)
             callbacks += [
                 RunDirectory(folder, self._config_text(folder.parent.name), self._loggers(folder)),
+                Alarms(folder),
                 Budget(run.env_steps, run.stop_when_passed),
                 *_checkpoints(folder / "checkpoints"),
             ]

@@ -1,9 +1,10 @@
-"""Watching rollouts: metrics, and refusal of numbers that are not finite."""
+"""Watching a training: metrics, and refusal of numbers that are not finite."""
 
 from __future__ import annotations
 
 import torch
 from tensordict import TensorDictBase
+from torch import Tensor, nn
 
 GUARDED = ("observation", "critic_observation", "amp", "action", ("next", "reward"))
 """Rollout entries that must be finite."""
@@ -31,6 +32,39 @@ def require_finite(batch: TensorDictBase, iteration: int) -> None:
             f"{name} is {value} in iteration {iteration} (environment {env}, step {step}, "
             f"column {column})"
         )
+
+
+def require_finite_weights(module: nn.Module, iteration: int) -> None:
+    """Refuse networks with a parameter or running statistic that is not finite.
+
+    Raises:
+        TrainingDiverged: names the tensor and the iteration that made it so.
+    """
+    state = {name: x for name, x in module.state_dict().items() if x.is_floating_point()}
+    # The largest magnitude is not finite where any number is not; one answer for all of them.
+    largest = torch.stack(
+        [torch.linalg.vector_norm(x.flatten(), torch.inf).float() for x in state.values()]
+    )
+    if bool(torch.isfinite(largest).all()):
+        return
+    name = next(name for name, x in state.items() if not bool(torch.isfinite(x).all()))
+    bad = state[name][~torch.isfinite(state[name])]
+    raise TrainingDiverged(
+        f"the networks are not finite after iteration {iteration}: {name} holds {float(bad[0])} "
+        f"({bad.numel()} of {state[name].numel()} values); lower ppo.learning_rate_max or "
+        "ppo.max_grad_norm"
+    )
+
+
+def gradient_norms(**modules: nn.Module | None) -> dict[str, Tensor]:
+    """Euclidean norm () of each module's gradient as `Gradient/<name>`; none without gradients."""
+    norms = {}
+    for name, module in modules.items():
+        parameters = [] if module is None else module.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if gradients:
+            norms[f"Gradient/{name}"] = nn.utils.get_total_norm(gradients)
+    return norms
 
 
 def step_metrics(batch: TensorDictBase) -> dict[str, float]:

@@ -6,7 +6,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from wildrobot_torch.monitoring import EpisodeMeans, TrainingDiverged, require_finite, step_metrics
+from wildrobot_torch.monitoring import (
+    EpisodeMeans,
+    TrainingDiverged,
+    gradient_norms,
+    require_finite,
+    require_finite_weights,
+    step_metrics,
+)
 
 
 def _rollout(done: list[list[int]], fallen: list[list[int]]) -> TensorDict:
@@ -74,3 +81,25 @@ def test_a_rollout_with_a_nan_is_refused_by_name():
         match=r"critic_observation is nan in iteration 7 \(environment 1, step 2, column 0\)",
     ):
         require_finite(batch, 7)
+
+
+def test_networks_that_are_not_finite_are_refused_by_name():
+    first = torch.nn.Linear(2, 3)
+    module = torch.nn.Sequential(first, torch.nn.BatchNorm1d(3))
+    require_finite_weights(module, 4)  # the whole number of batches is no float, and passes
+    with torch.no_grad():
+        first.bias[1] = -torch.inf
+    with pytest.raises(
+        TrainingDiverged, match=r"after iteration 4: 0.bias holds -inf \(1 of 3 values\)"
+    ):
+        require_finite_weights(module, 4)
+
+
+def test_gradient_norms_are_of_each_network():
+    first, second = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
+    assert gradient_norms(first=first, none=None) == {}
+    # d/dw of w x + b at x = (3, 4) is (3, 4), of b 1
+    first(torch.tensor([3.0, 4.0])).sum().backward()
+    norms = gradient_norms(first=first, second=second, none=None)
+    assert list(norms) == ["Gradient/first"]
+    assert float(norms["Gradient/first"]) == pytest.approx(26**0.5)
