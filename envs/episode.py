@@ -21,7 +21,7 @@ from envs.observations import observe, observe_privileged
 from envs.physics.base import PhysicsState
 from envs.rewards import loaded_feet, reward_terms, weighted_terms
 from envs.robot import RobotSpec
-from envs.starts import StartDraws, StartStates, noisy_start
+from envs.starts import AT_HOME, UNDER_WAY, StartDraws, StartStates, noisy_start
 from envs.task import LocomotionConfig
 from envs.terminations import fallen
 
@@ -83,6 +83,8 @@ class Start:
     """(E, J): filtered action whose targets are the start's joint positions, or next to them."""
     ctrl: Tensor
     """(E, nu) [rad]: targets of `action`."""
+    number: Tensor
+    """(E,) long: of the given state, or `AT_HOME`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Verdict:
     """What a control step came to, before any reset."""
 
     observed: dict[str, Tensor]
-    """(E, ...): see `observations`."""
+    """(E, ...): see `observations`; and `start` (E, 1), under way everywhere."""
     terms: Tensor
     """(E, K): weighted reward terms, in `RewardWeights` order."""
     reward: Tensor
@@ -108,12 +110,19 @@ class Verdict:
 
 
 def start_at(
-    qpos: Tensor, qvel: Tensor, command: Tensor, robot: RobotSpec, config: LocomotionConfig
+    qpos: Tensor,
+    qvel: Tensor,
+    command: Tensor,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    number: Tensor | None = None,
 ) -> Start:
-    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s]."""
+    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s], number (E,) long."""
     action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
     ctrl = action_to_ctrl(action, robot, config.action)
-    return Start(qpos, qvel, command, action, ctrl)
+    if number is None:
+        number = torch.full_like(command, AT_HOME, dtype=torch.long)
+    return Start(qpos, qvel, command, action, ctrl, number)
 
 
 def start_drawn(
@@ -136,9 +145,9 @@ def start_drawn(
         starts: states that may be drawn, or None.
     """
     command = drawn_velocity(velocity_draws, config.command)
-    qpos, qvel, command = noisy_start(draws, robot, config.reset, starts, command)
+    qpos, qvel, command, number = noisy_start(draws, robot, config.reset, starts, command)
     command = command if held_command is None else held_command
-    return start_at(qpos, qvel, command, robot, config)
+    return start_at(qpos, qvel, command, robot, config, number)
 
 
 def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
@@ -164,9 +173,11 @@ def begin_seen(
     robot: RobotSpec,
     config: LocomotionConfig,
 ) -> tuple[Episode, dict[str, Tensor]]:
-    """`begin`, and the observations of all simulations after it."""
+    """`begin`, and what is seen of all simulations after it: observations, and `start` (E, 1)."""
     episode = begin(episode, mask, start, state)
-    return episode, observations(measure(state, robot), episode, robot, config)
+    observed = observations(measure(state, robot), episode, robot, config)
+    begun = start.number.masked_fill(~mask, UNDER_WAY)
+    return episode, observed | {"start": begun[:, None]}
 
 
 def observations(
@@ -263,11 +274,12 @@ def judge(
     total = episode.total + reward
     velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
     length, failure = steps.to(reward.dtype), failed.to(reward.dtype)
+    observed = {
+        key: value.masked_fill(failed[:, None], 0.0)
+        for key, value in observations(m, episode, robot, config).items()
+    }
     verdict = Verdict(
-        observed={
-            key: value.masked_fill(failed[:, None], 0.0)
-            for key, value in observations(m, episode, robot, config).items()
-        },
+        observed=observed | {"start": torch.full_like(steps, UNDER_WAY)[:, None]},
         terms=weighted,
         reward=reward,
         metrics=torch.stack([total, length, velocity_error, failure], dim=-1),

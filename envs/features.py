@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from envs.layout import Field, Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
-from envs.robot import RobotSpec
+from envs.robot import FEET, RobotSpec
+
+LOADED = 0.10
+"""Share of the robot's weight on a foot above which it counts as in contact."""
 
 
 def amp_layout(robot: RobotSpec) -> Layout:
@@ -22,6 +26,8 @@ def amp_layout(robot: RobotSpec) -> Layout:
             Field("joint_pos", joints, "rad", "joint", "joint positions"),
             Field("joint_vel", joints, "rad/s", "joint", "joint velocities"),
             Field("sole_pos", 6, "m", "heading", "left and right sole centre from the root"),
+            Field("contact", len(FEET), "1", "foot", "1 where the foot is loaded"),
+            Field("height", 1, "m", "world", "root over the floor"),
         ),
     )
 
@@ -29,9 +35,10 @@ def amp_layout(robot: RobotSpec) -> Layout:
 def amp_features(state: PhysicsState, robot: RobotSpec) -> Tensor:
     """Style features (E, F) of one instant, in `amp_layout` order.
 
-    They do not change when the world is turned about the vertical or moved, and hold neither
-    contacts nor root height: both differ between engines and terrains. Peng et al. 2021 (AMP,
-    arXiv:2104.02180), section 5.2, with projected gravity in place of the root's orientation.
+    They do not change when the world is turned about the vertical or moved along the floor. Peng et
+    al. 2021 (AMP, arXiv:2104.02180), section 5.2, with projected gravity in place of the root's
+    orientation. Contacts and height differ between engines and terrains: a discriminator sees them
+    where it is told to only.
     """
     return style_features(measure(state, robot), robot)
 
@@ -45,4 +52,6 @@ def style_features(m: Measurements, robot: RobotSpec) -> Tensor:
         joint_pos=m.joint_pos,
         joint_vel=m.joint_vel,
         sole_pos=m.sole_pos_h.flatten(1),
+        contact=(m.foot_force > LOADED * robot.weight).to(torch.float32),
+        height=m.height[:, None],
     )

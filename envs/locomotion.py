@@ -53,6 +53,8 @@ class LocomotionEnv(EnvBase):
     | observation | (E, 39) | `layouts["observation"]` |
     | critic_observation | (E, C) | `layouts["critic_observation"]` |
     | amp | (E, F) | `layouts["amp"]`, style features |
+    | start | (E, 1) long | in the root an episode begins with: the number of the given state it
+    begins in, -1 at home; -2 in all others |
     | action | (E, J) | policy output in [-1, 1] |
     | next reward | (E, 1) | sum of the terms |
     | next terms/<name> | (E, 1) | weighted reward terms |
@@ -144,7 +146,12 @@ class LocomotionEnv(EnvBase):
     # Settings between steps
 
     def set_start_states(
-        self, qpos: Tensor, qvel: Tensor, velocity_command: Tensor, probability: float
+        self,
+        qpos: Tensor,
+        qvel: Tensor,
+        velocity_command: Tensor,
+        probability: float,
+        number: Tensor | None = None,
     ) -> None:
         """Let resets start in one of N given states (reference state initialisation).
 
@@ -153,11 +160,14 @@ class LocomotionEnv(EnvBase):
             qvel: (N, nv).
             velocity_command: (N,) [m/s], asked for after such a start.
             probability: share of the resets that use them; the others start at home.
+            number: (N,) long, >= 0: what the key `start` calls them; None counts them from 0.
 
         Raises:
             ValueError: shapes do not fit the robot, or the probability is not in [0, 1].
         """
-        self._starts = StartStates.checked(qpos, qvel, velocity_command, probability, self.robot)
+        self._starts = StartStates.checked(
+            qpos, qvel, velocity_command, probability, self.robot, number
+        )
         self._record_start()
 
     def set_commands(self, velocity: Tensor | None) -> None:
@@ -304,6 +314,17 @@ class LocomotionEnv(EnvBase):
         return tensordict, self._restart(following.get("done")[:, 0])
 
     # Resume
+
+    def stagger(self) -> None:
+        """Give the running episodes random ages, so that their time limits are spread over time.
+
+        Otherwise robots that do not fall are all reset in the same step, for ever.
+        """
+        steps = torch.randint(
+            self.config.episode_steps, (self.num_envs,), generator=self._generator,
+            device=self.backend.device,
+        )  # fmt: skip
+        self._episode.steps.copy_(steps)
 
     def get_sim_state(self) -> dict[str, Tensor]:
         """Everything the environment's future depends on, for an exact resume."""

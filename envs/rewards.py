@@ -53,6 +53,8 @@ class RewardWeights:
     """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
+    treading: float = -0.5
+    """Number of unloaded feet, while asked to stand."""
     height_target: float = 0.0
     """Closeness of the root to `target_height`, 0 to 1."""
     stance_width: float = 0.0
@@ -206,6 +208,7 @@ def reward_terms(
         * stepping,
         "short_swing": (shortness * touchdown).sum(-1) * walk,
         "flight": swing.all(-1).to(dtype),
+        "treading": swing.sum(-1).to(dtype) * (1.0 - walk),
         "height_target": torch.exp(
             -((m.height - config.target_height) / config.height_sigma).square()
         ),

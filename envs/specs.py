@@ -13,10 +13,11 @@ from envs.layout import Layout
 def observation_spec(
     layouts: Mapping[str, Layout], num_envs: int, device: torch.device, harness: bool
 ) -> Composite:
-    """One (num_envs, size) block for each layout; in harness mode the flag `fallen` as well."""
+    """A (num_envs, size) block for each layout, and `start`; in harness mode `fallen` as well."""
     spec: dict[str, Unbounded | Binary] = {
         key: _values(layout.size, num_envs, device) for key, layout in layouts.items()
     }
+    spec["start"] = Unbounded(shape=torch.Size([num_envs, 1]), device=device, dtype=torch.int64)
     if harness:
         spec["fallen"] = _flag(num_envs, device)
     return Composite(spec, shape=(num_envs,), device=device)

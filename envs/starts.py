@@ -9,6 +9,10 @@ from torch import Tensor
 
 from envs.robot import RobotSpec
 
+AT_HOME, UNDER_WAY = -1, -2
+"""Values of the key `start` besides the numbers of given states: an episode begins at home; it has
+begun before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResetConfig:
@@ -39,6 +43,8 @@ class StartStates:
     """(N,) [m/s]."""
     probability: float
     """Share of the resets that start in one of them."""
+    number: Tensor
+    """(N,) long, >= 0: what the environment calls them by."""
 
     @classmethod
     def checked(
@@ -48,19 +54,22 @@ class StartStates:
         velocity_command: Tensor,
         probability: float,
         robot: RobotSpec,
+        number: Tensor | None = None,
     ) -> StartStates:
-        """Start states whose shapes fit the robot.
+        """Start states whose shapes fit the robot; without `number` they are counted from 0.
 
         Raises:
             ValueError: they do not, or the probability is not in [0, 1].
         """
         nq, num = robot.home_qpos.shape[0], qpos.shape[0]
-        expected = ((num, nq), (num, nq - 1), (num,))
-        shapes = (tuple(qpos.shape), tuple(qvel.shape), tuple(velocity_command.shape))
+        number = torch.arange(num) if number is None else number
+        given = (qpos, qvel, velocity_command, number)
+        expected = ((num, nq), (num, nq - 1), (num,), (num,))
+        shapes = tuple(tuple(tensor.shape) for tensor in given)
         if num == 0 or shapes != expected:
             raise ValueError(
-                f"start states (qpos, qvel, command) have shapes {shapes}; expected {expected}, "
-                "N > 0"
+                f"start states (qpos, qvel, command, number) have shapes {shapes}; expected "
+                f"{expected}, N > 0"
             )
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"start state probability is {probability}; allowed: 0 to 1")
@@ -70,6 +79,7 @@ class StartStates:
             qvel.to(device, torch.float32),
             velocity_command.to(device, torch.float32),
             probability,
+            number.to(device, torch.long),
         )
 
 
@@ -111,7 +121,7 @@ def noisy_start(
     config: ResetConfig,
     starts: StartStates | None,
     velocity_command: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """State and command to begin an episode with.
 
     Args:
@@ -122,16 +132,19 @@ def noisy_start(
         velocity_command: (E,) [m/s], kept where the start is the home pose.
 
     Returns:
-        qpos (E, nq), qvel (E, nv), velocity command (E,).
+        qpos (E, nq), qvel (E, nv), velocity command (E,), number of the given state (E,) long,
+        `AT_HOME` for none.
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
+    number = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
     if starts is not None:
         assert draws.pick is not None and draws.given is not None
         given = draws.given < starts.probability
         qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
         qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
         velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
+        number = torch.where(given, starts.number[draws.pick], number)
 
     def noise(draw: Tensor, size: float) -> Tensor:
         return size * (2.0 * draw - 1.0)
@@ -140,4 +153,4 @@ def noisy_start(
     qpos[:, robot.joint_qpos_adr] = torch.clamp(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
-    return qpos, qvel + noise(draws.velocity, config.velocity_noise), velocity_command
+    return qpos, qvel + noise(draws.velocity, config.velocity_noise), velocity_command, number

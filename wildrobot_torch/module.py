@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
@@ -14,14 +15,18 @@ from torch import Tensor, nn
 
 from envs.layout import Layout
 from envs.physics.base import require_capacities
+from envs.robot import RobotSpec
+from envs.symmetry import action_mirror, layout_mirror
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.discriminator import windows
+from wildrobot_torch.amp.judge import StyleJudge
 from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.amp.schedule import style_weight
+from wildrobot_torch.amp.schedule import require_gate
+from wildrobot_torch.checkpoints import require_fit, short
 from wildrobot_torch.evaluation import Scenario, evaluate
 from wildrobot_torch.monitoring import (
     EpisodeMeans,
     TrainingDiverged,
+    gradient_norms,
     require_finite,
     step_metrics,
 )
@@ -29,14 +34,13 @@ from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.losses import adaptive_learning_rate
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
-from wildrobot_torch.ppo.update import Samples, make_samples, ppo_loss
+from wildrobot_torch.ppo.update import Apart, Samples, make_samples, ppo_loss
+from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.sampling import require_clips
+from wildrobot_torch.warm_start import warm_start as begin_with
 
 _PPO, _NETWORK = PPOConfig(), NetworkConfig()
-
-
-class CheckpointMismatch(ValueError):
-    """A checkpoint does not fit the run; the message says in what."""
 
 
 class TrainingData(Protocol):
@@ -44,10 +48,12 @@ class TrainingData(Protocol):
 
     layouts: dict[str, Layout]
     robot_digest: str
+    robot: RobotSpec
     env_config: dict[str, Any]
     engine: str
     num_actions: int
     reference: ReferenceDataset | None
+    curriculum: Curriculum | None
     env: Any
     evaluation_env: Any
     collect_s: float
@@ -66,6 +72,7 @@ class WalkingModule(pl.LightningModule):
         ppo: PPOConfig = _PPO,
         network: NetworkConfig = _NETWORK,
         amp: AMPConfig | None = None,
+        warm_start: str | None = None,
     ) -> None:
         """Settings; networks are made in `setup`, when the layouts are known.
 
@@ -73,12 +80,15 @@ class WalkingModule(pl.LightningModule):
             ppo: settings of PPO.
             network: shape of actor and critic.
             amp: settings of the motion prior; null trains on the task reward alone.
+            warm_start: checkpoint of another training, with or without motion prior, whose actor
+                and critic this one begins with; null for untrained ones.
         """
         super().__init__()
         self.automatic_optimization = False
         self.ppo = ppo
         self.network = network
         self.amp = amp
+        self.warm_start = warm_start
         if amp is not None and amp.num_updates > self.ppo.num_updates:
             raise ValueError(
                 f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
@@ -103,38 +113,71 @@ class WalkingModule(pl.LightningModule):
             return
         data: TrainingData = self.data
         sizes = {name: layout.size for name, layout in data.layouts.items()}
+        robot, mirrors = data.robot, {}
+        if self.network.symmetric:
+            mirrors = {n: layout_mirror(lay, robot) for n, lay in data.layouts.items()}
         self.policy = Policy(
             sizes["observation"],
             data.num_actions,
             self.network.hidden,
             self.network.activation,
             self.network.init_std,
+            (mirrors["observation"], action_mirror(robot)) if mirrors else None,
         )
-        self.critic = Critic(
-            sizes["critic_observation"], self.network.hidden, self.network.activation
+        critic = partial(
+            Critic,
+            sizes["critic_observation"],
+            self.network.hidden,
+            self.network.activation,
+            mirrors.get("critic_observation"),
         )
+        self.critic = critic()
+        if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
+            begin_with(
+                self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
+                self.network.init_std,
+            )  # fmt: skip
         self.prior: MotionPrior | None = None
+        self.style_critic: Critic | None = None
         if self.amp is not None:
-            if stage == "fit" and data.reference is None:
-                raise ValueError(
-                    "the motion prior (model.amp) needs reference motion; give --data.reference "
-                    "FILE made by tools/make_reference.py, or --model.amp null"
-                )
-            self.prior = MotionPrior(sizes["amp"], self.amp)
+            if stage == "fit":
+                self._require_reference(self.amp)
+            self.prior = MotionPrior(data.layouts["amp"], self.amp)
+            self.judge = StyleJudge(self.prior, data.layouts["amp"])
+            if self.amp.critics == "two":
+                self.style_critic = critic()
+                # They read the same samples, which are normalised once.
+                self.style_critic.normalizer = self.critic.normalizer
+
+    def _require_reference(self, amp: AMPConfig) -> None:
+        """Refuse to train a motion prior without the reference it needs."""
+        data: TrainingData = self.data
+        if data.reference is None or data.curriculum is None:
+            raise ValueError(
+                "the motion prior (model.amp) needs reference motion; give --data.reference "
+                "FILE made by tools/make_reference.py, or --model.amp null"
+            )
+        require_clips(data.reference.segment_clip)
+        require_gate(amp, data.curriculum.held_out is not None)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam for actor and critic, and another for the discriminator."""
+        """Adam for actor and critics, and another for the discriminator."""
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(self._ppo_parameters(), lr=self.ppo.learning_rate, fused=True)
         ]
         if self.prior is not None and self.amp is not None:
+            # Without weight decay this is Adam.
+            decay = self.amp.weight_decay
             optimizers.append(
-                torch.optim.Adam(self.prior.parameters(), lr=self.amp.learning_rate, fused=True)
+                torch.optim.AdamW(
+                    self.prior.parameters(), self.amp.learning_rate, weight_decay=decay, fused=True
+                )
             )
         return optimizers
 
     def _ppo_parameters(self) -> list[nn.Parameter]:
-        return [*self.policy.parameters(), *self.critic.parameters()]
+        networks = [self.policy, self.critic, self.style_critic]
+        return [p for network in networks if network is not None for p in network.parameters()]
 
     @property
     def _reduce(self) -> Reduce | None:
@@ -143,6 +186,12 @@ class WalkingModule(pl.LightningModule):
         return lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore
 
     # One iteration
+
+    def on_train_start(self) -> None:
+        """Keep a resumed run's learning rate within the bounds that are set now."""
+        for group in self.trainer.optimizers[0].param_groups:
+            low, high = self.ppo.learning_rate_min, self.ppo.learning_rate_max
+            group["lr"] = min(max(group["lr"], low), high)
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
@@ -154,20 +203,24 @@ class WalkingModule(pl.LightningModule):
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
-        if self.prior is not None and self.amp is not None:
-            pairs = windows(batch.get("amp"), following.get("amp"))
-            style = self.prior.style_reward(pairs)
-            weight = style_weight(
-                self.env_steps, self.amp.weight, self.amp.ramp_start, self.amp.ramp_end
+        apart = None
+        if self.prior is not None:
+            style, weight, found = self.judge.judge(
+                batch.get("amp"),
+                following.get("amp"),
+                batch.get("start"),
+                reference=self.data.reference,
+                curriculum=self.data.curriculum,
+                env_steps=self.env_steps,
+                iteration=self.global_step,
+                processes=self.trainer.world_size,
+                reduce=self._reduce,
             )
-            reward = reward + weight * style
-            self.metrics |= {
-                "AMP/style_reward": float(style.mean()),
-                "AMP/style_reward_std": float(style.std()),
-                "AMP/style_reward_zero": float((style == 0.0).float().mean()),
-                "AMP/weight": weight,
-            }
-            self.prior.begin(pairs, self._sample_reference, self.global_step, self._reduce)
+            self.metrics |= found
+            if self.style_critic is None:
+                reward = reward + weight * style
+            else:
+                apart = Apart(self.style_critic, style, weight)
         samples = make_samples(
             self.policy,
             self.critic,
@@ -182,11 +235,12 @@ class WalkingModule(pl.LightningModule):
             terminated=following.get("terminated").squeeze(-1),
             done=following.get("done").squeeze(-1),
             reduce=self._reduce,
+            apart=apart,
         )
         self.metrics |= self._optimise(samples, iteration)
         # After the update: rollout and update saw the same normalisation, so ratios start at 1.
-        self.policy.normalizer.update(batch.get("observation"), self._reduce)
-        self.critic.normalizer.update(batch.get("critic_observation"), self._reduce)
+        self.policy.update_normalizer(batch.get("observation"), self._reduce)
+        self.critic.update_normalizer(batch.get("critic_observation"), self._reduce)
         learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
         self.metrics |= {
             "Perf/collect_s": collect_s,
@@ -194,10 +248,6 @@ class WalkingModule(pl.LightningModule):
             "Perf/env_steps_per_s": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
         }
         self._log(self.metrics)
-
-    def _sample_reference(self, num: int, frames: int) -> Tensor:
-        assert self.amp is not None
-        return self.data.reference.sample_windows(num, frames, batches=self.amp.num_updates)
 
     def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
         """All epochs of an iteration; mean of each loss over its updates."""
@@ -216,7 +266,12 @@ class WalkingModule(pl.LightningModule):
             order = torch.randperm(len(samples), device=self.device)
             for index in order.chunk(self.ppo.num_minibatches):
                 loss, stats = ppo_loss(
-                    self.policy, self.critic, samples[index], old_log_std, self.ppo
+                    self.policy,
+                    self.critic,
+                    samples[index],
+                    old_log_std,
+                    self.ppo,
+                    self.style_critic,
                 )
                 disc = update // stride if update % stride == 0 else disc_updates
                 if disc < disc_updates and self.prior is not None:
@@ -229,6 +284,11 @@ class WalkingModule(pl.LightningModule):
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 self.manual_backward(loss)
+                stats |= gradient_norms(
+                    policy=self.policy,
+                    critic=self.critic,
+                    discriminator=self.prior if disc < disc_updates else None,
+                )
                 nn.utils.clip_grad_norm_(parameters, self.ppo.max_grad_norm)
                 if disc < disc_updates:
                     optimizers[1].step()
@@ -288,6 +348,8 @@ class WalkingModule(pl.LightningModule):
             {"score": result.score, "env_steps": float(self.env_steps)}, logger=False, batch_size=1
         )
         self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
+        if self.prior is not None and self.trainer.state.fn == "fit":
+            self.prior.advance(self.evaluation)
 
     test_step = validation_step
 
@@ -298,7 +360,7 @@ class WalkingModule(pl.LightningModule):
         data: TrainingData = self.data
         checkpoint["actor"] = dict(self.policy.hparams)
         checkpoint["wildrobot"] = {
-            **{f"{_short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
+            **{f"{short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
             "robot_digest": data.robot_digest,
             "env_config": data.env_config,
             "physics": data.engine,
@@ -308,7 +370,7 @@ class WalkingModule(pl.LightningModule):
         checkpoint["training"] = {
             "amp": None if self.amp is None else asdict(self.amp),
             "episodes": list(self._episodes.sums),
-            "replay": None if self.prior is None else self.prior.replay.state_dict(),
+            "style": None if self.prior is None else self.judge.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -318,42 +380,17 @@ class WalkingModule(pl.LightningModule):
             CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
             LayoutMismatch: with a field-by-field difference.
         """
-        if "wildrobot" not in checkpoint or "actor" not in checkpoint:
-            raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
         data: TrainingData = self.data
+        require_fit(checkpoint, data.layouts, data.robot_digest, self.policy.hparams, self.amp)
         about, training = checkpoint["wildrobot"], checkpoint["training"]
-        for name, layout in data.layouts.items():
-            found = Layout.from_dict(about[f"{_short(name)}_layout"])
-            layout.require(found, f"the checkpoint's {name}")
-        if about["robot_digest"] != data.robot_digest:
-            raise CheckpointMismatch(
-                f"the checkpoint is for robot {about['robot_digest']}, this one is "
-                f"{data.robot_digest}"
-            )
-        if checkpoint["actor"] != self.policy.hparams:
-            raise CheckpointMismatch(
-                f"the checkpoint's actor is {checkpoint['actor']}, this run's "
-                f"{self.policy.hparams}; set model.network as it was"
-            )
-        if (training["amp"] is None) != (self.amp is None):
-            trained = "without" if training["amp"] is None else "with"
-            raise CheckpointMismatch(
-                f"the checkpoint was trained {trained} a motion prior; set model.amp as it was"
-            )
         self.env_steps = about["env_steps"]
         self.evaluation = dict(about["metrics"])
         self._episodes.sums = list(training["episodes"])
-        if self.prior is not None and training["replay"] is not None:
+        if self.prior is not None:
             # The module itself is moved there only after this.
-            device = self.trainer.strategy.root_device
-            self.prior.replay.load_state_dict(training["replay"], device)
-
-
-def _short(name: str) -> str:
-    """Layout name as in the checkpoint's keys."""
-    return {"critic_observation": "critic"}.get(name, name)
+            self.judge.load_state_dict(training["style"], self.trainer.strategy.root_device)
 
 
 def _metric_name(name: str) -> str:
-    disc = {"disc_loss", "lsgan_loss", "grad_penalty", "accuracy", "real_logit", "fake_logit"}
-    return f"AMP/{name}" if name in disc else f"Loss/{name}"
+    disc = {"disc_loss", "adversarial", "penalty", "grad_penalty"}
+    return name if "/" in name else f"AMP/{name}" if name in disc else f"Loss/{name}"

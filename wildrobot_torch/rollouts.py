@@ -18,8 +18,10 @@ from torchrl.collectors import Collector
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
+from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
 from wildrobot_torch.evaluation import Scenario, load_scenario
+from wildrobot_torch.loaders import Rollouts, Scenarios
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread, tune_process
@@ -27,7 +29,9 @@ from wildrobot_torch.reference.curriculum import Curriculum, load_curriculum, re
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.starts import commanded_starts
 
-_ROOT_KEYS = ("observation", "critic_observation", "amp", "terminated", "truncated", "done")
+_ROOT_KEYS = (
+    "observation", "critic_observation", "amp", "start", "terminated", "truncated", "done",
+)  # fmt: skip
 
 
 _TASK = LocomotionConfig()
@@ -58,52 +62,6 @@ class SamplingActor(TensorDictModuleBase):
         return tensordict
 
 
-class Rollouts:
-    """Sized iterable of rollouts [E, T]; one pass is one epoch.
-
-    Sized, or Lightning would fetch one rollout ahead and train each policy on the data of the one
-    before. A rollout is valid until the next is asked for. It knows its place in the epoch, so a
-    run stopped amid one goes on there.
-    """
-
-    def __init__(self, data: RolloutData, length: int) -> None:
-        """`length` rollouts per pass, collected by `data`."""
-        self._data, self._length = data, length
-        self._position = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[TensorDictBase]:
-        start, self._position = self._position, 0
-        for index in range(start, self._length):
-            rollout = self._data.collect()
-            self._position = (index + 1) % self._length
-            yield rollout
-
-    def state_dict(self) -> dict[str, int]:
-        """Place in the epoch."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on at a saved place."""
-        self._position = state["position"]
-
-
-class Scenarios:
-    """Sized iterable of one scenario; of a list Lightning would make one loader per entry."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        """Hands out `scenario`."""
-        self._scenario = scenario
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Scenario]:
-        yield self._scenario
-
-
 class RolloutData(pl.LightningDataModule):
     """Owns environment, collector and reference, and their state for an exact resume."""
 
@@ -116,7 +74,8 @@ class RolloutData(pl.LightningDataModule):
         num_threads: int | None = None,
         reference: str | None = None,
         reference_tiers: Mapping[str, int] = _TIERS,
-        reference_start_probability: float = 0.7,
+        reference_start_probability: float = 0.5,
+        reference_held_out: float = 0.15,
         iterations_per_epoch: int = 40,
         evaluation: str = "quick",
         test: str = "walking",
@@ -137,6 +96,8 @@ class RolloutData(pl.LightningDataModule):
                 and start states; tiers that are not named never are.
             reference_start_probability: share of the episodes that start in a reference state; read
                 only when there is a reference.
+            reference_held_out: share of the reference's kinds of motion that neither the
+                discriminator nor start states show, to measure what was learned; 0 for none.
             iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
             evaluation: scenario of the evaluations during training and of `validate`: a name in
                 configs/evaluation, or a file.
@@ -160,6 +121,10 @@ class RolloutData(pl.LightningDataModule):
                 f"data.reference_start_probability is {reference_start_probability}; "
                 "allowed: 0 to 1"
             )
+        if not 0.0 <= reference_held_out < 1.0:
+            raise ValueError(
+                f"data.reference_held_out is {reference_held_out}; allowed: 0 to below 1"
+            )
         require_schedule(reference_tiers, "data.reference_tiers")
         self.config = env
         self.num_envs, self.num_steps = num_envs, num_steps
@@ -168,6 +133,7 @@ class RolloutData(pl.LightningDataModule):
         self.reference_path = reference
         self.reference_tiers = reference_tiers
         self.reference_start_probability = reference_start_probability
+        self.reference_held_out = reference_held_out
         self.iterations_per_epoch = iterations_per_epoch
         self.scenario_names = {"fit": evaluation, "validate": evaluation, "test": test}
         self.seed = seed
@@ -200,6 +166,7 @@ class RolloutData(pl.LightningDataModule):
             self.curriculum = load_curriculum(
                 self.reference_path, self.env.layouts["amp"], self.robot_digest,
                 self.config.ctrl_dt, self.env.backend.device, self.reference_tiers,
+                self.reference_held_out,
             )  # fmt: skip
             self._follow(self.curriculum, env_steps=0)
 
@@ -211,8 +178,9 @@ class RolloutData(pl.LightningDataModule):
             return
         self.reference = reference
         if self.reference_start_probability > 0.0:
+            qpos, qvel, velocity, frame = commanded_starts(reference, self.config.command)
             self.env.set_start_states(
-                *commanded_starts(reference, self.config.command), self.reference_start_probability
+                qpos, qvel, velocity, self.reference_start_probability, curriculum.numbers(frame)
             )
 
     @property
@@ -262,6 +230,11 @@ class RolloutData(pl.LightningDataModule):
         return self.evaluation_env.robot.digest
 
     @property
+    def robot(self) -> RobotSpec:
+        """The robot, on the CPU."""
+        return self.evaluation_env.robot.to("cpu")
+
+    @property
     def num_actions(self) -> int:
         """Length of an action."""
         return self.evaluation_env.robot.num_joints
@@ -279,9 +252,10 @@ class RolloutData(pl.LightningDataModule):
 
     def collect(self) -> TensorDictBase:
         """One rollout [E, T] of the module's present policy; valid until the next call."""
+        fresh = self._iterator is None and self._saved is None
         if self._iterator is None:
             self._start_collector()
-        assert self._iterator is not None and self.trainer is not None
+        assert self._iterator is not None and self.trainer is not None and self.env is not None
         if self.curriculum is not None:
             module: Any = self.trainer.lightning_module
             self._follow(self.curriculum, module.env_steps)
@@ -292,6 +266,8 @@ class RolloutData(pl.LightningDataModule):
             # The update would wait for it anyway, and be charged with it.
             torch.cuda.synchronize(rollout.get("action").device)
         self.collect_s = time.perf_counter() - begin
+        if fresh:
+            self.env.stagger()
         return rollout
 
     def _start_collector(self) -> None:

@@ -33,7 +33,10 @@ def simulate(robot_model: RobotModel, qpos: torch.Tensor, qvel: torch.Tensor) ->
 
 
 def test_layout_sizes(robot_model: RobotModel) -> None:
-    assert amp_layout(robot_model.robot).size == 31
+    layout = amp_layout(robot_model.robot)
+    assert layout.size == 34
+    # What a discriminator sees by default comes first; contacts and height are switched on.
+    assert [f.name for f in layout.fields][-2:] == ["contact", "height"]
 
 
 def test_turning_and_moving_the_world_changes_nothing(robot_model: RobotModel) -> None:
@@ -41,7 +44,7 @@ def test_turning_and_moving_the_world_changes_nothing(robot_model: RobotModel) -
     zero = torch.zeros(NUM)
     turn = quat_from_euler(zero, zero, torch.linspace(-3, 3, NUM))
     turned_qpos, turned_qvel = qpos.clone(), qvel.clone()
-    turned_qpos[:, :3] = quat_rotate(turn, qpos[:, :3]) + torch.tensor([1.0, -2.0, 0.5])
+    turned_qpos[:, :3] = quat_rotate(turn, qpos[:, :3]) + torch.tensor([1.0, -2.0, 0.0])
     turned_qpos[:, 3:7] = quat_multiply(turn, qpos[:, 3:7])
     turned_qvel[:, :3] = quat_rotate(turn, qvel[:, :3])
     robot = robot_model.robot
@@ -80,11 +83,24 @@ def test_mirrored_state_has_mirrored_features(robot_model: RobotModel) -> None:
     left, right = a["sole_pos"][:, :3], a["sole_pos"][:, 3:]
     swapped = torch.cat([right * flip_y, left * flip_y], dim=-1)
     assert torch.allclose(b["sole_pos"], swapped, atol=1e-4)
+    assert torch.equal(b["contact"], a["contact"].flip(-1))
+    assert torch.equal(b["height"], a["height"])
 
 
 def test_no_feature_is_dead(robot_model: RobotModel) -> None:
     features = amp_features(simulate(robot_model, *random_states(robot_model)), robot_model.robot)
     assert features.std(0).min() > 1e-3
+
+
+def test_contacts_and_height_of_known_states(robot_model: RobotModel) -> None:
+    robot = robot_model.robot
+    qpos, qvel = robot.home_qpos.repeat(NUM, 1), torch.zeros(NUM, robot_model.model.nv)
+    qpos[1, 2] += 0.1  # in the air
+    qpos[2, 3:7] = quat_from_euler(*torch.tensor([[0.12], [0.0], [0.0]]))[0]  # on the right foot
+    features = amp_layout(robot).unpack(amp_features(simulate(robot_model, qpos, qvel), robot))
+    assert features["contact"][:3].tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 1.0]]
+    home = float(robot.home_qpos[2])
+    torch.testing.assert_close(features["height"][:2, 0], torch.tensor([home, home + 0.1]))
 
 
 def test_features_do_not_alias_the_state(robot_model: RobotModel) -> None:

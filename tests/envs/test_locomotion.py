@@ -251,6 +251,26 @@ def test_resume_is_exact() -> None:
         assert torch.equal(root["observation"], other["observation"])
 
 
+def test_the_root_an_episode_begins_with_says_where() -> None:
+    env = make(num=64, reset=QUIET, episode_length_s=0.2)
+    home = env.robot.home_qpos.repeat(3, 1)
+    home[:, 2] += torch.tensor([0.01, 0.02, 0.03])
+    env.set_start_states(home, torch.zeros(3, 14), torch.zeros(3), 0.6, torch.tensor([9, 4, 0]))
+    root, begun, fresh = env.reset(), 0, torch.ones(64, dtype=torch.bool)
+    for _ in range(20):
+        start, height = root["start"][:, 0], env.backend.state().qpos[:, 2]
+        assert (start[~fresh] == -2).all() and (start[fresh] >= -1).all()
+        for number, above in ((-1, 0.0), (9, 0.01), (4, 0.02), (0, 0.03)):
+            here = fresh & (start == number)
+            begun += int(here.sum())
+            expected = env.robot.home_qpos[2] + above
+            assert torch.allclose(height[here], expected, atol=1e-5)
+        taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(64, 8)))
+        assert (taken["next", "start"] == -2).all()
+        fresh = taken["next", "done"][:, 0]
+    assert begun >= 2 * 64
+
+
 def test_no_observation_is_constant_over_a_random_rollout() -> None:
     data = rollout(make(num=16), 60)
     for key, layout in make().layouts.items():
@@ -280,3 +300,18 @@ def test_unknown_physics_names_the_engines() -> None:
 def test_wrong_number_of_commands_is_refused() -> None:
     with pytest.raises(ValueError, match="velocity commands"):
         make().set_commands(torch.zeros(NUM + 1))
+
+
+def test_staggered_episodes_end_one_after_the_other() -> None:
+    env = make(num=40, episode_length_s=2.0, reset=QUIET)  # 100 steps, none falls so soon
+    env.set_commands(torch.zeros(40))
+    root = env.reset()
+    ends = []
+    for step in range(100):
+        if step == 1:
+            env.stagger()
+        taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(40, 8)))
+        ends.append(int(taken["next", "truncated"].sum()))
+    assert ends[0] == 0 and sum(ends) >= 38
+    # Without it all 40 would end in step 100.
+    assert max(ends) < 8 and sum(count > 0 for count in ends) > 20

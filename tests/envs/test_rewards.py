@@ -90,6 +90,7 @@ def test_lifted_foot_earns_swing_rewards_when_asked_to_walk(
     asked_to_stand = terms(up, robot, velocity_command=torch.zeros(1))
     for name in ("clearance", "gait_periodicity", "hip_swing", "knee_swing", "standing"):
         assert asked_to_stand[name] == 0.0
+    assert got["treading"] == 0.0 and asked_to_stand["treading"] == 1.0
 
 
 def test_straight_swing_leg_earns_no_flexion(standing: Measurements, robot: RobotSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "short.yaml").write_text(SCENARIO)
     env = LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
     td, rows = env.reset(), []
-    for _ in range(60):
+    for _ in range(180):
         td.set("action", torch.zeros(1, 8))
         _, td = env.step_and_maybe_reset(td)
         state = env.backend.state()
@@ -51,13 +52,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         qvel=qvel,
         foot_force=torch.zeros(len(qvel), 2),
         support_wrench=torch.zeros(len(qvel), 6),
-        segment_start=torch.tensor([0, 30]),
-        segment_length=torch.tensor([30, 30]),
-        segment_weight=torch.ones(2),
-        segment_velocity=torch.tensor([0.2, 0.3]),
-        segment_clip=("still", "stiller"),
-        segment_tier=("0+", "1"),
-        segment_support=("none", "harness"),
+        segment_start=30 * torch.arange(6),
+        segment_length=torch.full((6,), 30),
+        segment_weight=torch.ones(6),
+        segment_velocity=torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.25]),
+        segment_clip=("a", "b", "held_out", "d", "e", "late"),
+        segment_tier=("0+", "0+", "0+", "0", "0", "1"),
+        segment_support=("none",) * 5 + ("harness",),
         ctrl_dt=0.02,
         amp_layout=env.layouts["amp"],
         robot_digest=env.robot.digest,
@@ -79,7 +80,7 @@ def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True)
     if amp:
         arguments += [
             "--data.reference", str(files / "reference.npz"), "--model.amp.hidden", "[16]",
-            # The second segment joins in the second iteration.
+            # The last segment joins in the second iteration.
             "--data.reference_tiers.1", str(ENVS * STEPS),
             "--model.amp.num_updates", "2", "--model.amp.batch_size", "8",
             "--model.amp.replay_insert", "4",
@@ -124,7 +125,8 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
             if key.startswith("policy.")
         }
     )
-    assert float(policy.normalizer.count) == 3 * ENVS * STEPS
+    # Every observation and its mirror image.
+    assert float(policy.normalizer.count) == 2 * 3 * ENVS * STEPS
     assert policy.act(torch.zeros(1, 39)).shape == (1, 8)
 
     written = {path.name for path in folder.iterdir()}
@@ -259,6 +261,74 @@ def test_a_training_on_a_gpu_is_resumed_there_and_elsewhere(files: Path, tmp_pat
     assert main(["validate", *config, "--ckpt_path", last]) == 0
 
 
+FULL = (
+    "--model.amp.window", "5", "--model.amp.critics", "two", "--model.amp.loss", "bce",
+    "--model.amp.reward", "softplus", "--model.amp.spectral_norm", "true",
+    "--model.amp.input_noise", "0.02", "--model.amp.penalty", "both",
+    "--model.amp.weight_decay", "0.01", "--model.amp.schedule", "auc",
+    "--model.amp.ramp_end", "100", "--model.amp.gate_low", "0.0", "--model.amp.gate_high", "1.0",
+    "--model.amp.stages", "[{add: [height, contact], limits: {fall_rate: {max: 1.0}}}]",
+)  # fmt: skip
+"""Every option that is off by default; the stage begins with the first evaluation."""
+
+
+def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path):
+    whole_run = _fit(files, tmp_path / "whole", 4, *FULL)
+    part = _fit(files, tmp_path / "part", 3, *FULL)
+    last = str(part / "checkpoints" / "last.ckpt")
+    resumed = _load(_fit(files, tmp_path / "part", 4, *FULL, "--ckpt_path", last))
+    whole = _load(whole_run)
+    _require_same_training(whole, resumed)
+    table = np.genfromtxt(whole_run / "metrics.csv", delimiter=",", names=True)
+    stage, weight = (table[name][~np.isnan(table[name])] for name in ("AMPstage", "AMPweight"))
+    assert stage.tolist() == [0.0, 0.0, 1.0, 1.0]
+    # 48 steps in an iteration, all through the gate: they count from the next one on.
+    assert weight.tolist() == pytest.approx([0.0, 0.3 * 0.48, 0.3 * 0.96, 0.3])
+    state = whole["state_dict"]
+    assert state["prior.discriminator.mask"].sum() == 34
+    assert any(name.startswith("style_critic.net") for name in state)
+    assert whole["training"]["style"]["history"]["past"].shape == (ENVS, 3, 34)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--model.amp.schedule", "linear", "--model.amp.ramp_start", "5000",
+          "--model.amp.ramp_end", "9000"), "the style reward never counts"),
+        (("--data.reference_tiers", "{'0': 0}", "--data.reference_held_out", "0"),
+         "needs 3 clips of reference motion to train on, there are 2 (d, e)"),
+        (("--model.amp.schedule", "auc", "--model.amp.ramp_end", "9",
+          "--data.reference_held_out", "0"), "gated by reference motion that is held out"),
+        (("--model.amp.features", "[gravity, elbow]"), "names elbow; a frame has gravity"),
+    ],
+    ids=["never_starts", "few_clips", "gate", "feature"],
+)  # fmt: skip
+def test_a_prior_that_cannot_work_is_refused_before_anything_is_written(
+    files: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    message: str,
+):
+    with pytest.raises(SystemExit) as stop:
+        _fit(files, tmp_path, 2, *more)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ") and message in error and "\n" not in error
+    assert not list(tmp_path.glob("test/*"))
+
+
+def test_a_discriminator_that_diverges_is_named(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stop:
+        _fit(files, tmp_path, 2, "--model.amp.grad_penalty", "1e39")
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert re.search(r"AMP/disc_loss is (inf|nan) in iteration 1", error)
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
 def test_training_moves_every_network(files: Path, tmp_path: Path):
     first, last = (_load(_fit(files, tmp_path / str(n), n))["state_dict"] for n in (1, 3))
     assert all(not torch.equal(first[key], last[key]) for key in first if "weight" in key)
@@ -328,3 +398,22 @@ def test_a_checkpoint_of_another_kind_is_refused(
     assert stop.value.code == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ") and message in error and "\n" not in error
+
+
+def test_a_warm_start_goes_on_from_another_training_and_counts_from_zero(
+    files: Path, tmp_path: Path
+):
+    first = _fit(files, tmp_path, 2, amp=False)
+    before = _load(first)
+    # So short a training with a learning rate of nearly nothing leaves the weights as they were.
+    still = ("--model.ppo.learning_rate", "1e-12", "--model.ppo.learning_rate_min", "1e-13",
+             "--model.ppo.learning_rate_max", "1e-12")  # fmt: skip
+    path = str(first / "checkpoints" / "last.ckpt")
+    second = _load(_fit(files, tmp_path, 1, "--model.warm_start", path, *still))
+    assert second["wildrobot"]["env_steps"] == ENVS * STEPS
+    for name in ("policy.net.0.weight", "critic.net.2.weight"):
+        torch.testing.assert_close(
+            second["state_dict"][name], before["state_dict"][name], atol=1e-8, rtol=0.0
+        )
+    counts = [run["state_dict"]["policy.normalizer.count"] for run in (before, second)]
+    assert counts[1] == counts[0] + 2 * ENVS * STEPS

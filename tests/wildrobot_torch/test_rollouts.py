@@ -12,7 +12,7 @@ from tensordict import TensorDict
 
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.rollouts import RolloutData, Rollouts, SamplingActor
+from wildrobot_torch.rollouts import RolloutData, SamplingActor
 
 
 @pytest.fixture
@@ -61,17 +61,6 @@ def test_later_rollouts_are_of_the_policy_as_it_is_then(data: RolloutData):
     assert (data.collect()["loc"] - 0.7).abs().max() < 0.1
 
 
-def test_an_epoch_is_sized_and_goes_on_where_it_was(data: RolloutData):
-    rollouts = Rollouts(data, 3)
-    assert len(rollouts) == 3
-    passing = iter(rollouts)
-    next(passing)
-    resumed = Rollouts(data, 3)
-    resumed.load_state_dict(rollouts.state_dict())
-    assert len(list(resumed)) == 2
-    assert len(list(resumed)) == 3
-
-
 def test_a_restored_state_repeats_the_rollout(data: RolloutData):
     data.collect()
     state = data.state_dict()
@@ -79,7 +68,7 @@ def test_a_restored_state_repeats_the_rollout(data: RolloutData):
     data.teardown("fit")
     data.load_state_dict(state)
     found = data.collect()
-    for key in ("observation", "action", ("next", "reward"), ("next", "amp")):
+    for key in ("observation", "action", "start", ("next", "reward"), ("next", "amp")):
         assert torch.equal(found[key], expected[key])
 
 
@@ -127,6 +116,7 @@ def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_p
         reference=path,
         reference_tiers={"0+": 0, "1": 1000},
         reference_start_probability=1.0,
+        reference_held_out=0.0,
     )
     made.trainer = data.trainer
     module: Any = data.trainer.lightning_module
@@ -147,9 +137,46 @@ def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_p
     assert seen(1000) == ({0.5, 0.6}, {0.5, 0.6})
 
 
+def test_starts_are_numbered_over_all_tiers(data: RolloutData, tmp_path: Path):
+    # In the file tier 1 comes first, and is used later: the first frame of tier 0+ is number 40.
+    path = _reference(data, tmp_path, {"1": 0.6, "0+": 0.5})
+    made = RolloutData(
+        num_envs=32,
+        num_steps=1,
+        num_threads=1,
+        reference=path,
+        reference_tiers={"0+": 0, "1": 1000},
+        reference_held_out=0.0,
+    )
+    made.trainer = data.trainer
+    module: Any = data.trainer.lightning_module
+    made.setup("fit")
+    for env_steps, lowest in ((0, 40), (1000, 0)):
+        module.env_steps = env_steps
+        made.collect()
+        assert made.env is not None and made.curriculum is not None
+        root = made.env.reset()
+        start = root["start"][:, 0]
+        given = start >= 0
+        assert 0 < given.sum() < 32 and (start[~given] == -1).all()
+        assert start[given].min() >= lowest
+        # Features are the height, here and there.
+        frames, _ = made.curriculum.frames
+        height = made.env.backend.state().qpos[:, 2]
+        assert torch.allclose(frames[start[given], 0], height[given])
+
+
+def test_motion_that_is_held_out_is_never_shown(data: RolloutData, tmp_path: Path):
+    path = _reference(data, tmp_path, {"0+": 0.5})
+    made = RolloutData(num_envs=2, num_threads=1, reference=path)
+    made.trainer = data.trainer
+    with pytest.raises(DatasetError, match=r"--data\.reference_held_out 0"):
+        made.setup("fit")
+
+
 def test_a_reference_without_the_tiers_in_use_is_refused(data: RolloutData, tmp_path: Path):
     path = _reference(data, tmp_path, {"1": 0.5})
-    made = RolloutData(num_envs=2, num_threads=1, reference=path)
+    made = RolloutData(num_envs=2, num_threads=1, reference=path, reference_held_out=0.0)
     made.trainer = data.trainer
     with pytest.raises(DatasetError, match=r"r.npz: no segment of tier 0\+ or 0, only 0.8 s of 1"):
         made.setup("fit")

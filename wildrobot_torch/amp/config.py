@@ -2,59 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+FEATURES = ("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos")
+"""Fields of a frame that differ little between engines, terrains and ways to make a reference."""
+MAX_WINDOW = 10
+"""Longest window [frames]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStage:
+    """More features, once the policy is good enough for them."""
+
+    add: tuple[str, ...]
+    """Fields of a frame that the discriminator sees from then on."""
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What an evaluation must keep to: its metric -> min, max or both."""
+
+    def __post_init__(self) -> None:
+        for metric, limit in self.limits.items():
+            if not limit or set(limit) - {"min", "max"}:
+                raise ValueError(
+                    f"amp.stages: the limit of {metric} is {dict(limit)}; give min, max or both"
+                )
+        if not self.add or not self.limits:
+            raise ValueError(
+                "amp.stages: a stage needs features to add and limits of the evaluation, as in "
+                "{add: [height], limits: {fall_rate: {max: 0.02}}}"
+            )
+
+    def reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether an evaluation's metrics keep to all limits; an undefined one (NaN) never does.
+
+        Raises:
+            ValueError: the evaluation has no such metric.
+        """
+        if unknown := sorted(set(self.limits) - set(metrics)):
+            raise ValueError(
+                f"amp.stages: the evaluation has no {', '.join(unknown)}; it has "
+                f"{', '.join(metrics)}"
+            )
+        return all(
+            limit.get("min", -float("inf")) <= metrics[name] <= limit.get("max", float("inf"))
+            for name, limit in self.limits.items()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AMPConfig:
-    """Settings of AMP (Peng et al. 2021, arXiv:2104.02180) on pairs of consecutive frames."""
+    """Settings of AMP (Peng et al. 2021, arXiv:2104.02180) on windows of consecutive frames."""
 
-    weight: float = 0.3
-    """Weight of the style reward, which is in [0, 1] per step; the task reward has weight 1."""
+    weight: float = 0.5
+    """Weight of the style reward, which is in [0, 1] per step (`reward` softplus: 0 to 9.2); the
+    task reward has weight 1. With two critics, weight of the advantages of style."""
+    critics: Literal["one", "two"] = "one"
+    """one: the rewards are added. two: style has a critic of its own; advantages are normalised
+    apart, then added by weight."""
+    schedule: Literal["fixed", "linear", "steps", "auc"] = "fixed"
+    """How the weight grows. fixed: it is full at once. linear: from 0 at `ramp_start` to full at
+    `ramp_end`. steps: by `ramp_levels`. auc: as linear, but only those environment steps count
+    during which the AUC on held-out reference is between `gate_low` and `gate_high`."""
     ramp_start: int = 0
-    """Environment steps before which the weight is 0."""
+    """Environment steps before which the weight does not grow."""
     ramp_end: int = 0
-    """Environment steps after which the weight is full; it grows linearly from `ramp_start`."""
+    """Environment steps after which the weight is full."""
+    ramp_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
+    """Shares of the weight one after the other, the last from `ramp_end` on, the others for equal
+    stretches before; read by schedule steps."""
+    gate_low: float = 0.6
+    """Least AUC that lets the weight grow; read by schedule auc."""
+    gate_high: float = 0.85
+    """Greatest AUC that lets the weight grow; read by schedule auc."""
+    window: int = 2
+    """Frames in a window, 1 to 10; they are `data.env.ctrl_dt` apart."""
+    features: tuple[str, ...] = FEATURES
+    """Fields of a frame that the discriminator sees; there are contact and height besides these."""
+    stages: tuple[FeatureStage, ...] = ()
+    """More features, each stage once an evaluation during training keeps to its limits: a list of
+    {add: [height], limits: {fall_rate: {max: 0.02}}}."""
     hidden: tuple[int, ...] = (256, 128)
     """Widths of the discriminator's hidden layers."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "relu"
     """Nonlinearity of the discriminator."""
+    loss: Literal["lsgan", "lsgan01", "bce", "wgan"] = "lsgan"
+    """What its logits D are pulled to: lsgan 1 for reference and -1 for the policy by squared
+    error, lsgan01 1 and 0, bce a log-likelihood ratio, wgan apart as far as tanh(0.3 D) goes."""
+    reward: Literal["canonical", "clipped", "softplus"] = "canonical"
+    """Style reward of a logit that is scaled to 1 for reference and -1 for the policy: canonical
+    max(0, 1 - (D - 1)^2 / 4), clipped (D + 1) / 2 within [0, 1], softplus log(1 + exp D)."""
     learning_rate: float = 5e-5
     """Learning rate of the discriminator's own Adam."""
+    weight_decay: float = 0.0
+    """Share of the learning rate by which each step shrinks the discriminator's weights (AdamW)."""
     num_updates: int = 4
     """Discriminator updates per iteration, spread over PPO's optimiser steps."""
-    batch_size: int = 1024
-    """Pairs of reference, and as many of the policy, per update."""
+    batch_size: int | None = None
+    """Windows of reference, and as many of the policy, per update; null for `data_budget`."""
+    data_budget: float = 0.5
+    """Reference windows per iteration for each sample of the rollout; read where `batch_size` is
+    null."""
+    penalty: Literal["real", "both", "interpolated"] = "real"
+    """Where the gradient penalty is taken, always on normalised input: at reference windows, at
+    those and the policy's alike, or between them, where the gradient is to have norm 1, not 0."""
     grad_penalty: float = 10.0
-    """Weight lambda of the gradient penalty on reference pairs, relative to the sum of both squared
-    errors: loss = 1/2 [(D_real - 1)^2 + (D_fake + 1)^2 + lambda |grad D_real|^2]. The paper's w_gp
-    of 10 is lambda 5 here."""
+    """Weight lambda of the gradient penalty relative to the sum of both sides' losses: loss = 1/2
+    [(D_real - 1)^2 + (D_fake + 1)^2 + lambda |grad D|^2]. The paper's w_gp of 10 is lambda 5."""
     logit_penalty: float = 0.01
     """Weight of the squared norm of the output layer's weights."""
-    replay_size: int = 50_000
-    """Past policy pairs kept."""
+    spectral_norm: bool = False
+    """Whether every layer's weights are divided by their largest singular value."""
+    input_noise: float = 0.0
+    """Standard deviation of noise on the discriminator's normalised input while it learns, on
+    reference and policy alike."""
+    replay_size: int = 60_000
+    """Past policy windows kept; over `replay_insert` the iterations they span."""
     replay_insert: int = 500
-    """Pairs of each rollout put into the replay."""
+    """Windows of each rollout put into the replay, drawn at random."""
     replay_share: float = 0.5
-    """Share of the policy pairs of an update that come from the replay."""
+    """Share of the policy windows of an update that come from the replay."""
     normalizer_iterations: int = 200
     """Iterations after which the features' normaliser is frozen."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "ramp_start", "grad_penalty", "logit_penalty"):
+        for name in ("weight", "ramp_start", "ramp_end", "weight_decay", "grad_penalty",
+                     "logit_penalty", "input_noise"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"amp.{name} is {getattr(self, name)}; it must not be negative")
-        if self.ramp_end < self.ramp_start:
-            raise ValueError(
-                f"amp.ramp_end {self.ramp_end} is before amp.ramp_start {self.ramp_start}"
-            )
         for name in (
-            "learning_rate", "num_updates", "batch_size", "replay_size", "replay_insert",
+            "learning_rate", "num_updates", "data_budget", "replay_size", "replay_insert",
             "normalizer_iterations",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"amp.{name} is {getattr(self, name)}; it must be positive")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"amp.batch_size is {self.batch_size}; it must be positive, or null")
         if self.replay_insert > self.replay_size:
             raise ValueError(
                 f"amp.replay_insert {self.replay_insert} exceeds amp.replay_size {self.replay_size}"
@@ -63,3 +146,30 @@ class AMPConfig:
             raise ValueError(f"amp.replay_share is {self.replay_share}; allowed: 0 to 1")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"amp.hidden is {self.hidden}; it needs positive widths")
+        if not 1 <= self.window <= MAX_WINDOW:
+            raise ValueError(f"amp.window is {self.window}; allowed: 1 to {MAX_WINDOW} frames")
+        if not self.features:
+            raise ValueError("amp.features is empty; name at least one field of a frame")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        if self.schedule == "fixed":
+            if self.ramp_start or self.ramp_end:
+                raise ValueError(
+                    f"amp.ramp_start {self.ramp_start} and amp.ramp_end {self.ramp_end} do nothing "
+                    "with amp.schedule fixed; set amp.schedule linear, steps or auc"
+                )
+        elif self.ramp_end <= self.ramp_start:
+            raise ValueError(
+                f"amp.ramp_end {self.ramp_end} is not after amp.ramp_start {self.ramp_start}, "
+                f"which amp.schedule {self.schedule} needs"
+            )
+        if len(self.ramp_levels) < 2 or min(self.ramp_levels) < 0.0:
+            raise ValueError(
+                f"amp.ramp_levels is {self.ramp_levels}; it needs two or more, none negative"
+            )
+        if not 0.0 <= self.gate_low < self.gate_high <= 1.0:
+            raise ValueError(
+                f"amp.gate_low is {self.gate_low} and amp.gate_high {self.gate_high}; allowed: 0 "
+                "to 1, the first below the second"
+            )

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
+from envs.layout import Layout
 from wildrobot_torch.ppo.networks import mlp
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
-WINDOW = 2
-"""Frames in a window: a state's features and those of the state after it."""
 
+def feature_mask(layout: Layout, names: Collection[str]) -> Tensor:
+    """1 for the features (F,) of the named fields, 0 for all others.
 
-def windows(amp: Tensor, next_amp: Tensor) -> Tensor:
-    """Windows (..., 2, F) of features before and after a step, each (..., F).
-
-    `next_amp` is that before any reset, so a window never joins two episodes.
+    Raises:
+        ValueError: a frame has no such field.
     """
-    return torch.stack([amp, next_amp], dim=-2)
+    if unknown := sorted(set(names) - set(layout.slices)):
+        raise ValueError(
+            f"amp.features or amp.stages names {', '.join(unknown)}; a frame has "
+            f"{', '.join(layout.slices)}"
+        )
+    mask = torch.zeros(layout.size)
+    for name in names:
+        mask[layout.slices[name]] = 1.0
+    return mask
 
 
 class Discriminator(nn.Module):
-    """One logit per window: towards 1 for reference, towards -1 for the policy."""
+    """One logit per window: greater for reference, smaller for the policy."""
+
+    mask: Tensor
+    """(F,): 1 for the features it sees, 0 for the others."""
 
     def __init__(
-        self, num_features: int, hidden: Sequence[int] = (256, 128), activation: str = "relu"
+        self,
+        num_features: int,
+        hidden: Sequence[int] = (256, 128),
+        activation: str = "relu",
+        *,
+        window: int = 2,
+        mask: Tensor | None = None,
+        spectral_norm: bool = False,
     ) -> None:
-        """An untrained discriminator of windows of `num_features` features F."""
+        """An untrained discriminator.
+
+        Args:
+            num_features: features F of a frame.
+            hidden: widths of the hidden layers.
+            activation: name in `ACTIVATIONS`.
+            window: frames K.
+            mask: (F,) 1 for the features it sees; None for all.
+            spectral_norm: whether each layer's weights are divided by their largest singular value
+                (Miyato et al. 2018, arXiv:1802.05957).
+        """
         super().__init__()
+        self.window = window
         self.normalizer = RunningNorm(num_features)
-        self.net = mlp([WINDOW * num_features, *hidden, 1], activation)
+        self.register_buffer("mask", torch.ones(num_features) if mask is None else mask)
+        self.net = mlp([window * num_features, *hidden, 1], activation)
+        with torch.no_grad():
+            # A feature that is shown later has no say at first: what was learned does not jump.
+            self._layer(0).weight.mul_(self.mask.repeat(window))
+        if spectral_norm:
+            for layer in self.net:
+                if isinstance(layer, nn.Linear):
+                    parametrizations.spectral_norm(layer)
 
     def forward(self, normalized: Tensor) -> Tensor:
-        """Logits (B,) of normalised windows (B, 2 F)."""
-        return self.net(normalized).squeeze(-1)
+        """Logits (B,) of normalised windows (B, K F)."""
+        # Masked here as well, so that a gradient penalty does not see what it does not.
+        return self.net(normalized * self.mask.repeat(self.window)).squeeze(-1)
 
     def normalize(self, raw: Tensor) -> Tensor:
-        """Normalised, flat windows (B, 2 F) of raw ones (B, 2, F)."""
-        return self.normalizer(raw).flatten(-2)
+        """Normalised, masked, flat windows (..., K F) of raw ones (..., K, F)."""
+        return (self.normalizer(raw) * self.mask).flatten(-2)
 
     def update_normalizer(self, real: Tensor, fake: Tensor, reduce: Reduce | None = None) -> None:
-        """Merge equal numbers of reference and policy windows (B, 2, F) into the normaliser.
+        """Merge equal numbers of reference and policy windows (B, K, F) into the normaliser.
 
         Both count alike: normalised by the reference alone, early policies lie far outside and the
         discriminator saturates.
@@ -52,6 +90,9 @@ class Discriminator(nn.Module):
     @property
     def output_weight(self) -> Tensor:
         """Weights of the output layer."""
-        last = self.net[-1]
-        assert isinstance(last, nn.Linear)
-        return last.weight
+        return self._layer(-1).weight
+
+    def _layer(self, index: int) -> nn.Linear:
+        layer = self.net[index]
+        assert isinstance(layer, nn.Linear)
+        return layer

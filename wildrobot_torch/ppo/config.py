@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class PPOConfig:
     """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347); the KL sets the learning rate."""
 
-    gamma: float = 0.99
+    gamma: float = 0.97
     """Discount per control step."""
     gae_lambda: float = 0.95
     """Decay of the generalised advantage estimate."""

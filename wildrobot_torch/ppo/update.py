@@ -40,13 +40,31 @@ class Samples:
     """(B,): mean 0, variance 1 over the rollout."""
     target: Tensor
     """(B,): what the value should be."""
+    style_old_value: Tensor | None = None
+    """(B,): by the critic of a reward apart; None without one."""
+    style_target: Tensor | None = None
+    """(B,)."""
 
     def __len__(self) -> int:
         return self.advantage.shape[0]
 
     def __getitem__(self, index: Tensor) -> Samples:
         """The samples of an index tensor."""
-        return Samples(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        there = {name: x for name, x in tensors.items() if x is not None}
+        return Samples(**{name: x.index_select(0, index) for name, x in there.items()})
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A reward with a critic of its own, beside that of the task."""
+
+    critic: Critic
+    """Reads what the task's critic reads, normalised alike."""
+    reward: Tensor
+    """(E, T)."""
+    weight: float
+    """Of its advantages, whose variance is 1; those of the task have weight 1."""
 
 
 def next_values(
@@ -92,6 +110,7 @@ def make_samples(
     terminated: Tensor,
     done: Tensor,
     reduce: Reduce | None = None,
+    apart: Apart | None = None,
 ) -> Samples:
     """The E x T transitions of a rollout, flat, with advantages and targets.
 
@@ -109,15 +128,27 @@ def make_samples(
         terminated: (E, T) bool.
         done: (E, T) bool.
         reduce: sums over processes.
+        apart: a second reward. Its advantages are normalised apart from those of `reward`, so that
+            neither drowns the other however large the rewards are, then added by weight.
     """
+
+    def returns(critic: Critic, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, normalised advantages and targets, (E, T) each."""
+        value = critic.net(critic_normalized).squeeze(-1)
+        following = next_values(critic, value, next_critic_observation, terminated, done)
+        advantage, target = gae(
+            reward, value, following, terminated, done, config.gamma, config.gae_lambda
+        )
+        return value, normalized_advantage(advantage, reduce), target
+
     observation = policy.normalizer(observation)
     critic_normalized = critic.normalizer(critic_observation)
-    value = critic.net(critic_normalized).squeeze(-1)
-    following = next_values(critic, value, next_critic_observation, terminated, done)
-    advantage, target = gae(
-        reward, value, following, terminated, done, config.gamma, config.gae_lambda
-    )
-    advantage = normalized_advantage(advantage, reduce)
+    value, advantage, target = returns(critic, reward)
+    style: dict[str, Tensor] = {}
+    if apart is not None:
+        style_value, style_advantage, style_target = returns(apart.critic, apart.reward)
+        advantage = normalized_advantage(advantage + apart.weight * style_advantage, reduce)
+        style = {"style_old_value": style_value, "style_target": style_target}
     return Samples(
         observation=observation.flatten(0, 1),
         critic_observation=critic_normalized.flatten(0, 1),
@@ -127,11 +158,17 @@ def make_samples(
         old_value=value.flatten(),
         advantage=advantage.flatten(),
         target=target.flatten(),
+        **{name: values.flatten() for name, values in style.items()},
     )
 
 
 def ppo_loss(
-    policy: Policy, critic: Critic, batch: Samples, old_log_std: Tensor, config: PPOConfig
+    policy: Policy,
+    critic: Critic,
+    batch: Samples,
+    old_log_std: Tensor,
+    config: PPOConfig,
+    style_critic: Critic | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss to minimise on a minibatch, and its parts by name (detached scalars).
 
@@ -141,6 +178,7 @@ def ppo_loss(
         batch: samples.
         old_log_std: (A,) of the policy that acted.
         config: clip and weights.
+        style_critic: that of a reward apart; its error weighs as much as the other critic's.
     """
     mean = policy.net(batch.observation)
     ratio = torch.exp(gaussian_log_prob(batch.action, mean, policy.log_std) - batch.old_log_prob)
@@ -149,6 +187,15 @@ def ppo_loss(
     error = value_loss(value, batch.old_value, batch.target, config.value_clip)
     entropy = gaussian_entropy(policy.log_std)
     loss = surrogate + config.value_coef * error - config.entropy_coef * entropy
+    stats = {}
+    if style_critic is not None and batch.style_old_value is not None:
+        assert batch.style_target is not None
+        style_value = style_critic.net(batch.critic_observation).squeeze(-1)
+        style_error = value_loss(
+            style_value, batch.style_old_value, batch.style_target, config.value_clip
+        )
+        loss = loss + config.value_coef * style_error
+        stats["style_value"] = style_error.detach()
     with torch.no_grad():
         kl = gaussian_kl(batch.old_mean, old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).to(ratio.dtype).mean()
@@ -158,4 +205,5 @@ def ppo_loss(
         "entropy": entropy.detach(),
         "kl": kl,
         "clip_fraction": clipped,
+        **stats,
     }

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from envs.layout import Layout
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.gates import TIERS
+from wildrobot_torch.reference.holdout import split
 
 
 def tiers_at(begin: Mapping[str, int], env_steps: int) -> tuple[str, ...]:
@@ -38,23 +40,43 @@ def require_schedule(begin: Mapping[str, int], name: str) -> None:
 
 
 class Curriculum:
-    """A reference of which better tiers come first."""
+    """A reference of which better tiers come first, and some is never trained on."""
 
-    def __init__(self, reference: ReferenceDataset, begin: Mapping[str, int], source: str) -> None:
+    held_out: ReferenceDataset | None
+    """What is never trained on, of all tiers that are used at any time; None for nothing."""
+    frames: tuple[Tensor, Tensor]
+    """All features (N, F) that are trained on at any time, and the first frame (N,) of each frame's
+    segment; frames are numbered as here."""
+
+    def __init__(
+        self,
+        reference: ReferenceDataset,
+        begin: Mapping[str, int],
+        source: str,
+        held_out: float = 0.0,
+    ) -> None:
         """`reference` by the schedule `begin`, as `tiers_at` reads it; `source` names it in errors.
 
+        `held_out` is the share held out by `split`, 0 for none.
+
         Raises:
-            DatasetError: it has no segment of the tiers that the training starts with.
+            DatasetError: it has no segment of the tiers that the training starts with, or not
+                enough to hold any out.
         """
-        self._whole, self._begin = reference, begin
+        self._begin = begin
         self._tiers = tiers_at(begin, 0)
+        self.held_out = None
         try:
-            self._present = reference.select(self._tiers)
+            self._whole = reference.select(tuple(begin))
+            if held_out > 0.0:
+                self._whole, self.held_out = split(self._whole, held_out)
+            self._present = self._whole.select(self._tiers)
         except DatasetError as error:
-            raise DatasetError(
-                f"{source}: {error}; name other tiers in data.reference_tiers, or make a reference "
-                "that has these"
-            ) from error
+            remedy = "name other tiers in data.reference_tiers, or make a reference that has these"
+            told = str(error) if "--data." in str(error) else f"{error}; {remedy}"
+            raise DatasetError(f"{source}: {told}") from error
+        start, length = self._whole.segment_start, self._whole.segment_length
+        self.frames = self._whole.amp, torch.repeat_interleave(start, length)
 
     def at(self, env_steps: int) -> ReferenceDataset:
         """What is used after `env_steps`; the same object as long as that does not change."""
@@ -62,6 +84,13 @@ class Curriculum:
         if tiers != self._tiers:
             self._tiers, self._present = tiers, self._whole.select(tiers)
         return self._present
+
+    def numbers(self, frame: Tensor) -> Tensor:
+        """Numbers (M,) in `frames` of the frames (M,) of what is used at present."""
+        used = torch.tensor(
+            [tier in self._tiers for tier in self._whole.segment_tier], device=frame.device
+        )
+        return torch.repeat_interleave(used, self._whole.segment_length).nonzero()[frame, 0]
 
 
 def load_curriculum(
@@ -71,8 +100,9 @@ def load_curriculum(
     ctrl_dt: float,
     device: torch.device,
     begin: Mapping[str, int],
+    held_out: float = 0.0,
 ) -> Curriculum:
-    """The reference in a file, on a device, by a schedule as `tiers_at` reads it.
+    """The reference in a file, on a device, by a schedule as `tiers_at` reads it, some held out.
 
     Raises:
         DatasetError: as `ReferenceDataset.load` and `Curriculum`, or its frames are not `ctrl_dt`
@@ -84,4 +114,4 @@ def load_curriculum(
             f"reference {path} has frames {dataset.ctrl_dt} s apart, data.env.ctrl_dt is "
             f"{ctrl_dt} s; make the reference again"
         )
-    return Curriculum(dataset.to(device), begin, f"reference {path}")
+    return Curriculum(dataset.to(device), begin, f"reference {path}", held_out)

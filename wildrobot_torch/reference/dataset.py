@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -133,13 +133,23 @@ class ReferenceDataset:
                 if tier in self.segment_tier
             )
             raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {there}")
+        return self.take(chosen)
+
+    def take(self, chosen: Sequence[int], *, own_statistics: bool = False) -> ReferenceDataset:
+        """The segments of these numbers, ascending; the manifest stays that of the whole.
+
+        So do mean and standard deviation of the features, but with `own_statistics`.
+        """
         keep = torch.tensor(chosen, device=self.amp.device)
         kept = torch.zeros(self.num_segments, dtype=torch.bool, device=self.amp.device)
         frame = torch.repeat_interleave(kept.index_fill(0, keep, True), self.segment_length)
         length = self.segment_length[keep]
+        anew = torch.empty(0, device=self.amp.device)
+        statistics = {"feature_mean": anew, "feature_std": anew} if own_statistics else {}
         return replace(
             self,
             **{name: getattr(self, name)[frame] for name in _PER_FRAME},
+            **statistics,
             segment_start=length.cumsum(0) - length,
             segment_length=length,
             segment_weight=self.segment_weight[keep],

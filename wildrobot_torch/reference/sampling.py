@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor
 
 MIN_CLIPS = 3
 """Clips in every minibatch, where the reference has as many."""
+
+
+def require_clips(names: Collection[str]) -> None:
+    """Refuse to train a motion prior on fewer than 3 clips: it would learn those by heart.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    clips = dict.fromkeys(names)
+    if len(clips) < MIN_CLIPS:
+        raise ValueError(
+            f"the motion prior needs {MIN_CLIPS} clips of reference motion to train on, there are "
+            f"{len(clips)} ({', '.join(clips)}); make the reference from more clips, or name more "
+            "tiers in data.reference_tiers"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 def commanded_starts(
     reference: ReferenceDataset, command: CommandConfig
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Reference start states whose velocity the task asks for: qpos, qvel, velocity command [m/s].
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Reference start states whose velocity the task asks for.
 
     A state is left out where its segment's speed lies outside the commanded range, since no policy
     is rewarded for it; those within 0.05 m/s of the range keep the nearest command.
+
+    Returns:
+        qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s], and their frames (M,) long.
 
     Raises:
         DatasetError: none is left.
@@ -32,4 +35,4 @@ def commanded_starts(
             f"{high} m/s, the reference has {float(velocity.min()):.2f} to "
             f"{float(velocity.max()):.2f} m/s"
         )
-    return qpos[keep], qvel[keep], nearest[keep]
+    return qpos[keep], qvel[keep], nearest[keep], reference.start_indices()[keep]

@@ -1,19 +1,18 @@
-"""wildrobot_torch.amp.discriminator: windows, and how they are normalised."""
+"""wildrobot_torch.amp.discriminator: how windows are normalised and what of them is seen."""
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import nn
 
-from wildrobot_torch.amp.discriminator import Discriminator, windows
+from envs.layout import Field, Layout
+from wildrobot_torch.amp.discriminator import Discriminator, feature_mask
 
-
-def test_windows_pair_each_state_with_the_one_after_it():
-    pairs = windows(torch.zeros(2, 4, 3), torch.ones(2, 4, 3))
-    assert pairs.shape == (2, 4, 2, 3)
-    assert pairs[0, 0, :, 0].tolist() == [0.0, 1.0]
+LAYOUT = Layout("amp", (Field("pose", 2, "rad", "-", ""), Field("speed", 1, "m/s", "-", "")))
 
 
-def test_both_frames_of_a_window_are_normalised_alike():
+def test_all_frames_of_a_window_are_normalised_alike():
     disc = Discriminator(1, hidden=(4,))
     # of 2, 4 and 6, 8: mean 5, variance 5
     disc.update_normalizer(torch.tensor([[[2.0], [4.0]]]), torch.tensor([[[6.0], [8.0]]]))
@@ -21,7 +20,55 @@ def test_both_frames_of_a_window_are_normalised_alike():
     torch.testing.assert_close(normalized, torch.tensor([[0.0, 5.0**0.5]]))
 
 
-def test_one_logit_per_window():
-    disc = Discriminator(3, hidden=(4,))
-    assert disc(disc.normalize(torch.randn(7, 2, 3))).shape == (7,)
+@pytest.mark.parametrize("window", [1, 2, 6])
+def test_one_logit_per_window(window: int):
+    disc = Discriminator(3, hidden=(4,), window=window)
+    assert disc(disc.normalize(torch.randn(7, window, 3))).shape == (7,)
     assert disc.output_weight.shape == (1, 4)
+
+
+def test_masks_name_fields():
+    assert feature_mask(LAYOUT, ["speed"]).tolist() == [0.0, 0.0, 1.0]
+    assert feature_mask(LAYOUT, ["speed", "pose"]).tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="names height; a frame has pose, speed"):
+        feature_mask(LAYOUT, ["height", "pose"])
+
+
+def test_what_is_masked_is_not_seen_and_has_no_gradient():
+    disc = Discriminator(3, hidden=(8,), activation="tanh", mask=torch.tensor([1.0, 1.0, 0.0]))
+    raw = torch.randn(5, 2, 3)
+    other = raw.clone()
+    other[..., 2] += 100.0
+    assert torch.equal(disc(disc.normalize(raw)), disc(disc.normalize(other)))
+    normalized = torch.randn(5, 6, requires_grad=True)
+    disc(normalized).sum().backward()
+    assert normalized.grad is not None
+    gone = normalized.grad[:, [2, 5]]
+    assert gone.abs().max() == 0.0
+    assert normalized.grad[:, [0, 1, 3, 4]].abs().min() > 0.0
+
+
+def test_a_feature_shown_later_changes_nothing_until_it_is_learned():
+    disc = Discriminator(3, hidden=(8,), mask=torch.tensor([1.0, 1.0, 0.0]))
+    raw = torch.randn(5, 2, 3)
+    before = disc(disc.normalize(raw))
+    disc.mask.fill_(1.0)
+    torch.testing.assert_close(disc(disc.normalize(raw)), before)
+    disc(disc.normalize(raw)).sum().backward()
+    weight = disc.net[0].weight
+    assert weight.grad is not None
+    assert weight.grad[:, 2].abs().max() > 0.0
+
+
+def test_a_spectrally_normalised_discriminator_is_1_lipschitz():
+    torch.manual_seed(0)
+    disc = Discriminator(2, hidden=(16, 16), spectral_norm=True)
+    for layer in disc.net:
+        if isinstance(layer, nn.Linear):
+            for _ in range(100):
+                disc(torch.zeros(1, 4))
+            assert torch.linalg.matrix_norm(layer.weight, ord=2).item() == pytest.approx(1.0, 1e-3)
+    disc.eval()
+    a, b = torch.randn(200, 4), torch.randn(200, 4)
+    with torch.no_grad():
+        assert ((disc(a) - disc(b)).abs() <= 1.001 * (a - b).norm(dim=-1)).all()

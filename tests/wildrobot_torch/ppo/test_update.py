@@ -9,6 +9,7 @@ from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.ppo.update import (
+    Apart,
     Samples,
     make_samples,
     next_values,
@@ -19,7 +20,9 @@ from wildrobot_torch.ppo.update import (
 ENVS, STEPS, OBS, CRITIC, ACTIONS = 6, 5, 4, 7, 2
 
 
-def _rollout() -> tuple[Policy, Critic, Samples]:
+def _rollout(
+    reward: torch.Tensor | None = None, apart: Apart | None = None
+) -> tuple[Policy, Critic, Samples]:
     policy, critic = Policy(OBS, ACTIONS, (8,)), Critic(CRITIC, (8,), "elu")
     policy.normalizer.update(torch.randn(100, OBS))
     observation = torch.randn(ENVS, STEPS, OBS)
@@ -35,9 +38,10 @@ def _rollout() -> tuple[Policy, Critic, Samples]:
         action=action,
         mean=mean,
         log_prob=gaussian_log_prob(action, mean, policy.log_std).detach(),
-        reward=torch.randn(ENVS, STEPS),
+        reward=torch.randn(ENVS, STEPS) if reward is None else reward,
         terminated=torch.zeros(ENVS, STEPS, dtype=torch.bool),
         done=torch.zeros(ENVS, STEPS, dtype=torch.bool),
+        apart=apart,
     )
     return policy, critic, samples
 
@@ -90,3 +94,62 @@ def test_minibatches_of_a_permutation_are_a_partition():
     parts = [samples[index] for index in torch.randperm(len(samples)).chunk(3)]
     joined = torch.cat([part.target for part in parts])
     assert torch.equal(joined.sort().values, samples.target.sort().values)
+
+
+def _silent(critic: Critic) -> Critic:
+    """The critic with value 0 everywhere."""
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.zero_()
+    return critic
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_a_reward_apart_counts_by_its_weight_however_large_it_is(scale: float):
+    # Critics that know nothing and no future: advantages are the rewards, normalised apart.
+    task, style = torch.randn(ENVS, STEPS), torch.randn(ENVS, STEPS)
+    critic = _silent(Critic(CRITIC, (8,), "elu"))
+    done = torch.ones(ENVS, STEPS, dtype=torch.bool)
+    policy = Policy(OBS, ACTIONS, (8,))
+    samples = make_samples(
+        policy,
+        critic,
+        PPOConfig(),
+        observation=torch.randn(ENVS, STEPS, OBS),
+        critic_observation=torch.randn(ENVS, STEPS, CRITIC),
+        next_critic_observation=torch.randn(ENVS, STEPS, CRITIC),
+        action=torch.zeros(ENVS, STEPS, ACTIONS),
+        mean=torch.zeros(ENVS, STEPS, ACTIONS),
+        log_prob=torch.zeros(ENVS, STEPS),
+        reward=task,
+        terminated=done,
+        done=done,
+        apart=Apart(critic, scale * style + 7.0, 0.5),
+    )
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean()) / x.std(correction=0)
+
+    expected = unit(unit(task) + 0.5 * unit(style)).flatten()
+    torch.testing.assert_close(samples.advantage, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(samples.target, task.flatten())
+    assert samples.style_target is not None
+    torch.testing.assert_close(samples.style_target, (scale * style + 7.0).flatten())
+
+
+def test_both_critics_learn_their_own_returns():
+    style_critic = Critic(CRITIC, (8,), "elu")
+    apart = Apart(style_critic, torch.randn(ENVS, STEPS) + 5.0, 1.0)
+    policy, critic, samples = _rollout(apart=apart)
+    half = samples[torch.arange(10)]
+    config = PPOConfig()
+    loss, stats = ppo_loss(
+        policy, critic, half, policy.log_std.detach(), config, style_critic=style_critic
+    )
+    assert half.style_target is not None
+    with torch.no_grad():
+        value = style_critic.net(half.critic_observation).squeeze(-1)
+    error = (value - half.style_target).square().mean()
+    assert stats["style_value"].item() == pytest.approx(error.item(), rel=1e-5)
+    alone, _ = ppo_loss(policy, critic, half, policy.log_std.detach(), config)
+    assert (loss - alone).item() == pytest.approx(config.value_coef * error.item(), rel=1e-4)

@@ -17,8 +17,8 @@ from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 LAYOUT = Layout("amp", (Field("segment", 1, "1", "none", ""),))
 
 
-def reference(*tiers: str) -> ReferenceDataset:
-    """One segment of 10 frames in each tier; features are its number."""
+def reference(*tiers: str, clips: str = "") -> ReferenceDataset:
+    """One segment of 10 frames in each tier; features are its number, speeds grow with it."""
     count = len(tiers)
     return ReferenceDataset(
         amp=torch.arange(count).repeat_interleave(10)[:, None].float(),
@@ -29,8 +29,8 @@ def reference(*tiers: str) -> ReferenceDataset:
         segment_start=torch.arange(count) * 10,
         segment_length=torch.full((count,), 10),
         segment_weight=torch.ones(count),
-        segment_velocity=torch.zeros(count),
-        segment_clip=("clip",) * count,
+        segment_velocity=0.1 * torch.arange(count),
+        segment_clip=tuple(clips) or ("clip",) * count,
         segment_tier=tiers,
         segment_support=("none",) * count,
         ctrl_dt=0.02,
@@ -94,3 +94,32 @@ def test_a_reference_at_another_rate_is_refused(tmp_path):
     assert made.at(0).segment_tier == ("0",)
     with pytest.raises(DatasetError, match=r"frames 0.02 s apart, data.env.ctrl_dt is 0.01 s"):
         load_curriculum(path, LAYOUT, "robot", 0.01, device, {"0": 0})
+
+
+def test_held_out_motion_is_of_all_tiers_ever_used_and_in_none_of_them():
+    whole = reference("2", "0", "0", "1", "0", "1", clips="zabcde")
+    curriculum = Curriculum(whole, {"0": 0, "1": 100}, "walking.npz", held_out=0.2)
+    # Of the five that are used one is held out: the middle one, whose tier joins late.
+    assert curriculum.held_out is not None
+    assert curriculum.held_out.segment_clip == ("c",)
+    assert curriculum.at(0).segment_clip == ("a", "b", "d")
+    assert curriculum.at(100).segment_clip == ("a", "b", "d", "e")
+
+
+def test_frames_keep_their_numbers_when_a_tier_joins():
+    curriculum = Curriculum(reference("1", "0", "1", "0"), {"0": 0, "1": 100}, "walking.npz")
+    amp, first = curriculum.frames
+    frame = torch.tensor([0, 9, 10, 19])
+    for env_steps in (0, 100):
+        present = curriculum.at(env_steps)
+        number = curriculum.numbers(frame)
+        assert torch.equal(amp[number], present.amp[frame])
+    assert first.tolist() == sorted([0, 10, 20, 30] * 10)
+    curriculum = Curriculum(reference("1", "0", "1", "0"), {"0": 0, "1": 100}, "walking.npz")
+    assert curriculum.numbers(frame).tolist() == [10, 19, 30, 39]
+
+
+def test_too_little_to_hold_out_is_refused_by_the_file_s_name():
+    with pytest.raises(DatasetError, match=r"walking.npz: .*reference_held_out 0$") as error:
+        Curriculum(reference("0", "0"), {"0": 0}, "walking.npz", held_out=0.2)
+    assert "\n" not in str(error.value)

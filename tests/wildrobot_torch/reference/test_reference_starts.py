@@ -36,16 +36,19 @@ def _reference(*speeds: float) -> ReferenceDataset:
 def test_reference_starts_are_those_whose_speed_is_asked_for():
     reference = _reference(0.0, 0.17, 0.3, 0.9)
     command = CommandConfig(velocity_min=0.2, velocity_max=0.4)
-    qpos, qvel, velocity = commanded_starts(reference, command)
+    qpos, qvel, velocity, frame = commanded_starts(reference, command)
     # 0.17 is near enough to be asked for 0.2; standing and 0.9 m/s are never asked for.
     assert set(qpos[:, 5].tolist()) == {1.0, 2.0}
     assert velocity.unique().tolist() == pytest.approx([0.2, 0.3])
     assert len(qpos) == len(qvel) == len(velocity)
+    assert torch.equal(reference.qpos[frame, 5], qpos[:, 5])
+    # The last 25 frames of a segment of 30 have less than 0.5 s after them.
+    assert frame.tolist() == [*range(30, 35), *range(60, 65)]
 
 
 def test_standing_starts_belong_where_standing_is_asked_for():
     command = CommandConfig(velocity_min=0.2, velocity_max=0.4, standing_probability=0.1)
-    qpos, _, velocity = commanded_starts(_reference(0.01, 0.3), command)
+    qpos, _, velocity, _ = commanded_starts(_reference(0.01, 0.3), command)
     assert set(qpos[:, 5].tolist()) == {0.0, 1.0}
     assert velocity[qpos[:, 5] == 0.0].unique().tolist() == [0.0]
 

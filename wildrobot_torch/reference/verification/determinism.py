@@ -23,7 +23,7 @@ from wildrobot_torch.reference.generate import (
     reference_env_config,
 )
 from wildrobot_torch.reference.rollout import Task, follow
-from wildrobot_torch.reference.verification.finding import Finding, bounded, skipped
+from wildrobot_torch.reference.verification.finding import WARN, Finding, bounded, skipped
 from wildrobot_torch.reference.verification.subject import Subject
 
 TEST = "1C"
@@ -45,7 +45,10 @@ def reading(path: Path, subject: Subject) -> list[Finding]:
 
 
 def regeneration(subject: Subject) -> list[Finding]:
-    """One built-in clip followed again in the harness: the same states, bit by bit."""
+    """One built-in clip followed again in the harness: the same states, bit by bit.
+
+    What policies did has no clip to be made from again, and their files are not in the dataset.
+    """
     name = "made again from its settings, the same states"
     dataset = subject.dataset
     try:
@@ -53,13 +56,21 @@ def regeneration(subject: Subject) -> list[Finding]:
     except Exception as error:  # jsonargparse raises almost anything
         reason = " ".join(str(error).split())[:120]
         return [skipped(TEST, name, f"the manifest's settings are not this version's: {reason}")]
+    mined = {clip["name"]: p for p in dataset.manifest.get("policies", []) for clip in p["clips"]}
+    if mined and set(dataset.segment_clip) <= set(mined):
+        files = {f"{p['file']} (sha256 {p['sha256'][:16]})" for p in mined.values()}
+        reason = (
+            f"not applicable: all of it is what {', '.join(sorted(files))} did, and there is no "
+            "clip; mine the file again and compare the datasets"
+        )
+        return [Finding(TEST, name, WARN, detail=reason)]
     if config.physics != "native":
         return [skipped(TEST, name, "another engine than native made it")]
     found = _candidate(subject, config)
     if found is None:
         reason = (
             "no segment is of a built-in clip followed in the harness from its first frame, and "
-            "other clips and trained trackers are not in the file"
+            "other clips, trained trackers and policies are not in the file"
         )
         return [skipped(TEST, name, reason)]
     number, clip = found

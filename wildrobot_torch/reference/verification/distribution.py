@@ -10,7 +10,6 @@ from torch import Tensor
 from envs.locomotion import LocomotionEnv
 from envs.model import RobotModel
 from envs.task import LocomotionConfig
-from wildrobot_torch.amp.discriminator import windows
 from wildrobot_torch.reference.verification.finding import Finding, bounded
 from wildrobot_torch.reference.verification.subject import Subject
 
@@ -35,7 +34,7 @@ def random_windows(loaded: RobotModel, seed: int) -> Tensor:
         action = 2.0 * torch.rand(ROBOTS, env.robot.num_joints, generator=generator) - 1.0
         tensordict.set("action", action)
         stepped, following = env.step_and_maybe_reset(tensordict)
-        pairs.append(windows(tensordict["amp"], stepped["next", "amp"]))
+        pairs.append(torch.stack([tensordict["amp"], stepped["next", "amp"]], dim=-2))
         assert isinstance(following, TensorDict)
         tensordict = following
     return torch.stack(pairs, dim=1)

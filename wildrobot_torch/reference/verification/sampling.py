@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from wildrobot_torch.amp.discriminator import WINDOW
+from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.verification.finding import Finding, bounded, skipped
 
 TEST = "4"
 BATCH, BATCHES = 64, 50
 """Windows in a minibatch (the smallest that anyone trains with) and minibatches drawn."""
+WINDOW = AMPConfig().window
 CLIPS = 3
 """Clips that each minibatch must show."""
 

@@ -31,14 +31,14 @@ def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Fi
     held_out = max(round(HELD_OUT * len(random)), 1)
     unseen, rollout = random[:held_out].flatten(0, 1), random[held_out:]
     unseen = unseen[torch.randperm(len(unseen), generator=generator)[:2000]]
-    real = dataset.sample_windows(2000, 2, generator)
+    real = dataset.sample_windows(2000, config.window, generator)
 
     def sample(num: int, frames: int) -> Tensor:
         return dataset.sample_windows(num, frames, generator)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        prior = MotionPrior(dataset.amp.shape[1], config)
+        prior = MotionPrior(dataset.amp_layout, config)
         optimizer = torch.optim.Adam(prior.discriminator.parameters(), config.learning_rate)
         losses = []
         for iteration in range(ITERATIONS):
@@ -48,7 +48,7 @@ def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Fi
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                losses.append(parts["lsgan_loss"])
+                losses.append(parts["adversarial"])
     with torch.no_grad():
         discriminator = prior.discriminator
         logits = [discriminator(discriminator.normalize(x)) for x in (real, unseen)]

@@ -64,10 +64,13 @@ def spoiled(good: ReferenceDataset, timed: RobotModel) -> Callable[[Spoil], Subj
 def with_states(
     dataset: ReferenceDataset, qpos: Tensor, qvel: Tensor, loaded: RobotModel
 ) -> ReferenceDataset:
-    """A dataset of the same segments whose features fit its states."""
+    """A dataset of the same segments whose features fit its states, and contacts its forces."""
+    amp = forward(qpos, qvel, loaded).features
+    contact = dataset.amp_layout.slices["contact"]
+    amp[:, contact] = dataset.amp[:, contact]
     return replace(
         dataset,
-        amp=forward(qpos, qvel, loaded).features,
+        amp=amp,
         qpos=qpos,
         qvel=qvel,
         feature_mean=torch.empty(0),

@@ -1,0 +1,80 @@
+"""Which checkpoints a training may go on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from envs.layout import Layout
+from wildrobot_torch.amp.config import AMPConfig
+
+SHAPING = (
+    "window", "features", "stages", "hidden", "activation", "spectral_norm", "loss", "critics",
+)  # fmt: skip
+"""Settings of the motion prior that its weights are good for as they were only."""
+
+
+class CheckpointMismatch(ValueError):
+    """A checkpoint does not fit the run; the message says in what."""
+
+
+def short(name: str) -> str:
+    """A layout's name as in a checkpoint's keys."""
+    return {"critic_observation": "critic"}.get(name, name)
+
+
+def require_fit(
+    checkpoint: Mapping[str, Any],
+    layouts: Mapping[str, Layout],
+    robot_digest: str,
+    actor: Mapping[str, Any],
+    amp: AMPConfig | None,
+) -> None:
+    """Refuse a checkpoint of other layouts, another robot, or other networks.
+
+    Args:
+        checkpoint: as it was loaded.
+        layouts: of the task; that of style features counts with a motion prior only.
+        robot_digest: version of the robot.
+        actor: shape of the policy.
+        amp: settings of the motion prior; None without one.
+
+    Raises:
+        CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
+        LayoutMismatch: with a field-by-field difference.
+    """
+    if "wildrobot" not in checkpoint or "actor" not in checkpoint:
+        raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
+    about, trained = checkpoint["wildrobot"], checkpoint["training"]["amp"]
+    for name, layout in layouts.items():
+        if name == "amp" and amp is None:
+            continue
+        found = Layout.from_dict(about[f"{short(name)}_layout"])
+        layout.require(found, f"the checkpoint's {name}")
+    if about["robot_digest"] != robot_digest:
+        raise CheckpointMismatch(
+            f"the checkpoint is for robot {about['robot_digest']}, this one is {robot_digest}"
+        )
+    if checkpoint["actor"] != actor:
+        raise CheckpointMismatch(
+            f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
+            "model.network as it was"
+        )
+    if (trained is None) != (amp is None):
+        raise CheckpointMismatch(
+            f"the checkpoint was trained {'without' if trained is None else 'with'} a motion "
+            "prior; set model.amp as it was"
+        )
+    if amp is None or trained is None:
+        return
+    here = asdict(amp)
+    for name in SHAPING:
+        # As JSON, which knows no difference between tuples and lists.
+        was, now = (json.dumps(settings.get(name)) for settings in (trained, here))
+        if was != now:
+            raise CheckpointMismatch(
+                f"the checkpoint's motion prior has {name} {was}, this run's {now}; set "
+                f"model.amp.{name} as it was"
+            )

@@ -1,0 +1,60 @@
+"""Reference motion kept from training, to tell what was learned from what was copied."""
+
+from __future__ import annotations
+
+import re
+
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+from wildrobot_torch.reference.sampling import MIN_CLIPS
+
+_VARIANT = re.compile(r"_(mirror|loop|from_rest|x[\d.]+|turn[+-][\d.e+-]+)$")
+
+
+def family(clip: str) -> str:
+    """Name of the motion a clip is made from, without what was done to it.
+
+    Mirror images, loops, other speeds and headings of a clip hold its motion, and a walk from rest
+    holds the steady walk: if one of them is trained on, the others are known.
+    """
+    while (shorter := _VARIANT.sub("", clip)) != clip:
+        clip = shorter
+    return clip
+
+
+def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, ReferenceDataset]:
+    """The part to train on, and the part held out: about `share` of the clip families.
+
+    Whole families go together (`family`). They are ordered by mean speed, and evenly spaced ones
+    are held out, at least one and never the slowest or the fastest, so what is held out lies
+    between motions that are trained on. The same dataset is always split alike. Both parts have
+    feature statistics of their own.
+
+    Raises:
+        DatasetError: there are fewer than 3 families, or fewer than 3 clips would be left to train
+            on; names the setting and the remedy.
+        ValueError: `share` is not between 0 and 1.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"the share of held-out reference is {share}; allowed: above 0, below 1")
+    number = {name: i for i, name in enumerate(dict.fromkeys(map(family, dataset.segment_clip)))}
+    seconds, metres = [0.0] * len(number), [0.0] * len(number)
+    members = [number[family(clip)] for clip in dataset.segment_clip]
+    lengths, speeds = dataset.segment_length.tolist(), dataset.segment_velocity.tolist()
+    for member, length, speed in zip(members, lengths, speeds, strict=True):
+        seconds[member] += length
+        metres[member] += length * speed
+    order = sorted(range(len(number)), key=lambda f: (metres[f] / seconds[f], f))
+    between = order[1:-1]
+    count = min(max(1, round(share * len(order))), len(between))
+    held = {between[(2 * i + 1) * len(between) // (2 * count)] for i in range(count)}
+    train = [i for i, member in enumerate(members) if member not in held]
+    clips = len({dataset.segment_clip[i] for i in train})
+    if not held or clips < MIN_CLIPS:
+        raise DatasetError(
+            f"the reference has {len(number)} kinds of motion in "
+            f"{len(set(dataset.segment_clip))} clips, too few to hold {share:g} of it out and "
+            f"train on {MIN_CLIPS} clips; make it from more clips, or hold out none with "
+            "--data.reference_held_out 0"
+        )
+    rest = [i for i, member in enumerate(members) if member in held]
+    return dataset.take(train, own_statistics=True), dataset.take(rest, own_statistics=True)

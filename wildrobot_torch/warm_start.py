@@ -1,0 +1,81 @@
+"""Begin a training with the actor and critic of another."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from envs.layout import Layout
+from wildrobot_torch.ppo.networks import Critic, Policy
+
+
+class WarmStartError(ValueError):
+    """A checkpoint that a training cannot begin with; the message is one line."""
+
+
+def warm_start(
+    path: Path | str,
+    policy: Policy,
+    critic: Critic,
+    layouts: Mapping[str, Layout],
+    robot_digest: str,
+    init_std: float,
+) -> None:
+    """Give `policy` and `critic` the weights and normalisers of a checkpoint.
+
+    Task, motion prior, optimisers and counters are the new training's own, so standing may lead to
+    walking, and walking to walking in style. The spread of the actions begins at `init_std` again.
+
+    Raises:
+        WarmStartError: the file is no checkpoint of this project, or one of another robot or of
+            networks of another shape.
+        LayoutMismatch: it was made for other observations.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WarmStartError(f"model.warm_start: no file {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        about, weights, hparams = content["wildrobot"], content["state_dict"], content["actor"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError) as error:
+        raise WarmStartError(
+            f"model.warm_start: {path} is no checkpoint of wildrobot_torch "
+            f"({type(error).__name__}); give a .ckpt that `wildrobot fit` wrote"
+        ) from error
+    for name, key in (("observation", "observation"), ("critic_observation", "critic")):
+        found = Layout.from_dict(about[f"{key}_layout"])
+        layouts[name].require(found, f"model.warm_start: the {name} of {path}")
+    if about["robot_digest"] != robot_digest:
+        raise WarmStartError(
+            f"model.warm_start: {path} is for robot {about['robot_digest']}, this one is "
+            f"{robot_digest}"
+        )
+    if hparams != policy.hparams:
+        raise WarmStartError(
+            f"model.warm_start: the actor of {path} is {hparams}, this run's is {policy.hparams}; "
+            "set model.network as it was"
+        )
+    for prefix, module in (("policy.", policy), ("critic.", critic)):
+        _load(module, prefix, weights, path)
+    with torch.no_grad():
+        policy.log_std.fill_(math.log(init_std))
+
+
+def _load(module: nn.Module, prefix: str, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    mine = {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+    try:
+        module.load_state_dict(mine)
+    except RuntimeError as error:
+        raise WarmStartError(
+            f"model.warm_start: the {prefix.rstrip('.')} of {path} has another shape; set "
+            "model.network as it was"
+        ) from error
