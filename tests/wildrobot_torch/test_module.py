@@ -283,7 +283,7 @@ def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path
     stage, weight = (table[name][~np.isnan(table[name])] for name in ("AMPstage", "AMPweight"))
     assert stage.tolist() == [0.0, 0.0, 1.0, 1.0]
     # 48 steps in an iteration, all through the gate: they count from the next one on.
-    assert weight.tolist() == pytest.approx([0.0, 0.3 * 0.48, 0.3 * 0.96, 0.3])
+    assert weight.tolist() == pytest.approx([0.0, 0.5 * 0.48, 0.5 * 0.96, 0.5])
     state = whole["state_dict"]
     assert state["prior.discriminator.mask"].sum() == 34
     assert any(name.startswith("style_critic.net") for name in state)

@@ -306,7 +306,7 @@ def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
 def _update(
     policy: Policy, critic: Critic, optimizer: torch.optim.Optimizer, rollout: dict[str, Tensor]
 ) -> None:
-    samples = make_samples(policy, critic, PPO, reduce=None, **rollout)
+    samples = make_samples(policy, critic, PPO, reduce=None, apart=None, **rollout)
     old_log_std = policy.log_std.detach().clone()
     for _ in range(PPO.num_epochs):
         order = torch.randperm(len(samples), device=samples.advantage.device)

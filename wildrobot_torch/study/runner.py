@@ -114,14 +114,15 @@ class ArmRun:
 
     def _walking(self, checkpoint: str, physics: str) -> dict[str, Any]:
         """Metrics of the last checkpoint, and whether they keep to the limits."""
-        folder = self.folder / self.study.evaluation
+        folder = self.folder / Path(self.study.evaluation).stem
         command = [
             *("tools/evaluate.py", checkpoint, "--scenario", self.study.evaluation),
             *("--physics", physics, "--out", str(folder.absolute())),
         ]
         self._tool(command)
         report = read_json(folder / "report.json")
-        return {**report["metrics"], "score": report["score"], "passed": report["passed"]}
+        metrics = {name: found["value"] for name, found in report["metrics"].items()}
+        return {**metrics, "score": report["score"], "passed": report["passed"]}
 
     def _style(self, checkpoint: str, physics: str) -> dict[str, Any]:
         """Numbers of the style evaluation of the last checkpoint."""

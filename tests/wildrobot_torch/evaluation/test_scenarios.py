@@ -91,7 +91,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ScenarioError, match="quick, screening, standing, walking"):
+    with pytest.raises(ScenarioError, match="quick, screening, speeds, standing, still, walking"):
         load_scenario("wlaking")
 
 

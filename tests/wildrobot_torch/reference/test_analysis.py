@@ -122,7 +122,9 @@ def test_without_good_tiers_everything_is_used(dataset: ReferenceDataset) -> Non
 
 def test_features_are_described_block_by_block(found: Analysis) -> None:
     blocks = {block.name: block for block in found.blocks}
-    assert list(blocks) == ["gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos"]
+    assert list(blocks) == [
+        "gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos", "contact", "height"
+    ]  # fmt: skip
     velocity = blocks["linvel"]
     mean = (100 * 0.3 + 50 * 0.32 + 50 * 0.3) / 250
     square = (150 * 0.3**2 + 50 * 0.32**2) / 250

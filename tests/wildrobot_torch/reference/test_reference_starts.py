@@ -35,7 +35,7 @@ def _reference(*speeds: float) -> ReferenceDataset:
 
 def test_reference_starts_are_those_whose_speed_is_asked_for():
     reference = _reference(0.0, 0.17, 0.3, 0.9)
-    command = CommandConfig(velocity_min=0.2, velocity_max=0.4)
+    command = CommandConfig(velocity_min=0.2, velocity_max=0.4, standing_probability=0.0)
     qpos, qvel, velocity, frame = commanded_starts(reference, command)
     # 0.17 is near enough to be asked for 0.2; standing and 0.9 m/s are never asked for.
     assert set(qpos[:, 5].tolist()) == {1.0, 2.0}
@@ -55,4 +55,7 @@ def test_standing_starts_belong_where_standing_is_asked_for():
 
 def test_a_reference_with_no_commanded_speed_is_refused():
     with pytest.raises(DatasetError, match=r"asks for 0\.2 to 0\.4 m/s.*0\.90 to 0\.90"):
-        commanded_starts(_reference(0.9), CommandConfig(velocity_min=0.2, velocity_max=0.4))
+        commanded_starts(
+            _reference(0.9),
+            CommandConfig(velocity_min=0.2, velocity_max=0.4, standing_probability=0.0),
+        )
