@@ -114,7 +114,7 @@ class WalkingModule(pl.LightningModule):
         data: TrainingData = self.data
         sizes = {name: layout.size for name, layout in data.layouts.items()}
         robot, mirrors = data.robot, {}
-        if self.network.symmetric:
+        if self.network.asymmetry < 1.0:
             mirrors = {n: layout_mirror(lay, robot) for n, lay in data.layouts.items()}
         self.policy = Policy(
             sizes["observation"],
@@ -123,6 +123,7 @@ class WalkingModule(pl.LightningModule):
             self.network.activation,
             self.network.init_std,
             (mirrors["observation"], action_mirror(robot)) if mirrors else None,
+            self.network.asymmetry,
         )
         critic = partial(
             Critic,
@@ -130,6 +131,7 @@ class WalkingModule(pl.LightningModule):
             self.network.hidden,
             self.network.activation,
             mirrors.get("critic_observation"),
+            self.network.asymmetry,
         )
         self.critic = critic()
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:

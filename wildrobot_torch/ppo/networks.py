@@ -32,14 +32,18 @@ class NetworkConfig:
     """Nonlinearity after each hidden layer."""
     init_std: float = 0.37
     """Standard deviation of the actions at the start."""
-    symmetric: bool = True
-    """Whether mirrored observations get mirrored actions and the same value, by construction."""
+    asymmetry: float = 0.2
+    """How far the networks may tell left from right: 0 not at all, mirrored observations get
+    mirrored actions; 1 like any network. At 0 a robot that stands straight cannot choose which foot
+    to lift, unless noise does."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"network.hidden is {self.hidden}; it needs positive widths")
         if self.init_std <= 0.0:
             raise ValueError(f"network.init_std is {self.init_std}; it must be positive")
+        if not 0.0 <= self.asymmetry <= 1.0:
+            raise ValueError(f"network.asymmetry is {self.asymmetry}; allowed: 0 to 1")
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
@@ -78,31 +82,34 @@ class MirrorMap(nn.Module):
 
 
 class MirroredLinear(nn.Linear):
-    """A linear layer that commutes with mirrors: f(M x) = M' f(x).
+    """A linear layer that commutes, or nearly so, with mirrors: f(M x) = M' f(x).
 
-    Its weights are W + M' W M over 2, the nearest that do (Finzi et al. 2021, arXiv:2104.09459,
-    section 4: equivariance as a projection); a layer costs what a plain one does.
+    Its weights are [(1 + a) W + (1 - a) M' W M] / 2: the nearest to W that commute, and a share a of
+    what does not (Finzi et al. 2021, arXiv:2104.09459, equivariance as a projection; arXiv:
+    2112.01388, as a preference). It costs what a plain layer does.
     """
 
-    def __init__(self, into: MirrorMap, out: MirrorMap) -> None:
-        """From values mirrored by `into` M to values mirrored by `out` M'."""
+    def __init__(self, into: MirrorMap, out: MirrorMap, asymmetry: float) -> None:
+        """From values mirrored by `into` M to values mirrored by `out` M'; `asymmetry` a."""
         super().__init__(into.index.numel(), out.index.numel())
         self.into, self.out = into, out
+        self.own, self.image = 0.5 * (1.0 + asymmetry), 0.5 * (1.0 - asymmetry)
         with torch.no_grad():
-            # The projection halves the weights' variance; this keeps the outputs' spread.
-            self.weight.mul_(math.sqrt(2.0))
+            # Averaging W with its image makes it smaller; this keeps the outputs' spread.
+            self.weight.div_(math.hypot(self.own, self.image))
 
     def forward(self, input: Tensor) -> Tensor:
         """Outputs (..., D') of inputs (..., D)."""
         image = self.into(self.weight.index_select(0, self.out.index)) * self.out.sign[:, None]
-        bias = 0.5 * (self.bias + self.out(self.bias))
-        return nn.functional.linear(input, 0.5 * (self.weight + image), bias)
+        weight = self.own * self.weight + self.image * image
+        bias = self.own * self.bias + self.image * self.out(self.bias)
+        return nn.functional.linear(input, weight, bias)
 
 
 def mirrored_mlp(
-    into: MirrorMap, hidden: Sequence[int], out: MirrorMap, activation: str
+    into: MirrorMap, hidden: Sequence[int], out: MirrorMap, activation: str, asymmetry: float
 ) -> nn.Sequential:
-    """`mlp` that answers mirrored inputs with mirrored outputs.
+    """`mlp` that answers mirrored inputs with mirrored outputs, but for a share `asymmetry`.
 
     The halves of each hidden layer are each other's mirror images.
 
@@ -112,13 +119,14 @@ def mirrored_mlp(
     if any(width % 2 for width in hidden):
         raise ValueError(
             f"network.hidden is {tuple(hidden)}; symmetric networks have even widths, or set "
-            "network.symmetric to false"
+            "network.asymmetry to 1"
         )
     maps = [into]
     for width in hidden:
         halves = torch.arange(width).reshape(2, -1).flip(0).flatten()
         maps.append(MirrorMap(width, Mirror(halves, torch.ones(width))))
-    return _stacked([MirroredLinear(*pair) for pair in pairwise([*maps, out])], activation)
+    pairs = pairwise([*maps, out])
+    return _stacked([MirroredLinear(*pair, asymmetry) for pair in pairs], activation)
 
 
 class Normalized(nn.Module):
@@ -146,7 +154,7 @@ class Policy(Normalized):
         activation: str = "silu",
         init_std: float = 0.37,
         mirrors: tuple[Mirror, Mirror] | None = None,
-        symmetric: bool = False,
+        asymmetry: float = 1.0,
     ) -> None:
         """An untrained policy: its mean action is near 0 for every observation.
 
@@ -156,23 +164,23 @@ class Policy(Normalized):
             hidden: widths of the hidden layers.
             activation: name in `ACTIVATIONS`.
             init_std: standard deviation of the actions.
-            mirrors: of observations and actions; makes the policy symmetric.
-            symmetric: it is, but the mirrors come with its weights.
+            mirrors: of observations and actions; None where there are none, or where they come
+                with saved weights.
+            asymmetry: how far the policy may tell left from right, 0 to 1; 1 needs no mirrors.
         """
         super().__init__()
-        symmetric = symmetric or mirrors is not None
         self.hparams: dict[str, Any] = {
             "obs_size": obs_size,
             "action_size": action_size,
             "hidden": list(hidden),
             "activation": activation,
-            "symmetric": symmetric,
+            "asymmetry": asymmetry,
         }
         self.normalizer = RunningNorm(obs_size)
-        if symmetric:
+        if asymmetry < 1.0:
             into, out = mirrors or (None, None)
-            self.mirror = MirrorMap(obs_size, into)
-            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(action_size, out), activation)
+            self.mirror, back = MirrorMap(obs_size, into), MirrorMap(action_size, out)
+            self.net = mirrored_mlp(self.mirror, hidden, back, activation, asymmetry)
         else:
             self.mirror = None
             self.net = mlp([obs_size, *hidden, action_size], activation)
@@ -202,8 +210,9 @@ class Critic(Normalized):
         hidden: Sequence[int],
         activation: str,
         mirror: Mirror | None = None,
+        asymmetry: float = 0.0,
     ) -> None:
-        """An untrained critic of `obs_size` observed values C; with a mirror a symmetric one."""
+        """An untrained critic of `obs_size` observed values C, plain without a mirror."""
         super().__init__()
         self.normalizer = RunningNorm(obs_size)
         if mirror is None:
@@ -211,7 +220,7 @@ class Critic(Normalized):
             self.net = mlp([obs_size, *hidden, 1], activation)
         else:
             self.mirror = MirrorMap(obs_size, mirror)
-            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(1), activation)
+            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(1), activation, asymmetry)
 
     def forward(self, critic_observation: Tensor) -> Tensor:
         """Values (...) of privileged observations (..., C)."""
@@ -224,8 +233,8 @@ def actor_from_hparams(hparams: dict[str, Any]) -> Policy:
     Raises:
         ValueError: an entry is missing or unknown.
     """
-    expected = ("obs_size", "action_size", "hidden", "activation", "symmetric")
-    hparams = {"symmetric": False, **hparams}  # at first there was no other
+    expected = ("obs_size", "action_size", "hidden", "activation", "asymmetry")
+    hparams = {"asymmetry": 1.0, **hparams}  # at first there was no other
     if set(hparams) != set(expected):
         raise ValueError(f"actor has entries {sorted(hparams)}; expected {sorted(expected)}")
     return Policy(**hparams)

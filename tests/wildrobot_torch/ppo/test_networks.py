@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from envs.symmetry import Mirror
-from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy, actor_from_hparams
+from wildrobot_torch.ppo.networks import (
+    Critic,
+    MirrorMap,
+    NetworkConfig,
+    Policy,
+    actor_from_hparams,
+)
 
 
 def test_an_untrained_policy_acts_near_zero_with_the_given_spread():
@@ -75,7 +81,7 @@ def mirrors():
 
 def test_a_symmetric_policy_answers_mirrored_observations_with_mirrored_actions():
     torch.manual_seed(0)
-    policy = Policy(3, 2, hidden=(16,), mirrors=mirrors())
+    policy = Policy(3, 2, hidden=(16,), mirrors=mirrors(), asymmetry=0.0)
     policy.update_normalizer(torch.randn(50, 3) * torch.tensor([1.0, 2.0, 3.0]) + 1.0)
     a, b, c = torch.randn(3, 20)
     here = policy(torch.stack([a, b, c], -1))
@@ -98,7 +104,7 @@ def test_a_symmetric_critic_values_mirrored_states_alike():
 
 
 def test_mirror_images_count_alike_in_the_normaliser():
-    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors())
+    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors(), asymmetry=0.0)
     policy.update_normalizer(torch.tensor([[1.0, 5.0, 2.0]]))
     assert policy.normalizer.mean.tolist() == [3.0, 3.0, 0.0]
     assert policy.normalizer.var.tolist() == [4.0, 4.0, 4.0]
@@ -106,7 +112,7 @@ def test_mirror_images_count_alike_in_the_normaliser():
 
 
 def test_a_symmetric_policy_is_rebuilt_with_its_mirrors():
-    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors())
+    policy = Policy(3, 2, hidden=(8,), mirrors=mirrors(), asymmetry=0.0)
     copy = actor_from_hparams(policy.hparams)
     copy.load_state_dict(policy.state_dict())
     observation = torch.randn(4, 3)
@@ -115,12 +121,15 @@ def test_a_symmetric_policy_is_rebuilt_with_its_mirrors():
 
 def test_policies_saved_before_there_were_symmetric_ones_are_plain():
     hparams = Policy(5, 3).hparams
-    del hparams["symmetric"]
+    del hparams["asymmetry"]
     assert actor_from_hparams(hparams).mirror is None
 
 
 def test_symmetric_networks_cost_no_more_than_plain_ones():
-    policy, plain = Policy(3, 2, hidden=(16, 8), mirrors=mirrors()), Policy(3, 2, hidden=(16, 8))
+    policy, plain = (
+        Policy(3, 2, hidden=(16, 8), mirrors=mirrors(), asymmetry=0.0),
+        Policy(3, 2, hidden=(16, 8)),
+    )
     count = [sum(p.numel() for p in net.parameters()) for net in (policy, plain)]
     assert count[0] == count[1]
     # The first layer's outputs spread as a plain network's do.
@@ -131,4 +140,24 @@ def test_symmetric_networks_cost_no_more_than_plain_ones():
 
 def test_symmetric_networks_of_odd_width_are_refused():
     with pytest.raises(ValueError, match=r"network\.hidden is \(7,\).*even"):
-        Policy(3, 2, hidden=(7,), mirrors=mirrors())
+        Policy(3, 2, hidden=(7,), mirrors=mirrors(), asymmetry=0.0)
+
+
+def test_asymmetry_goes_from_mirrored_to_plain():
+    """With the same weights the answer to a mirrored observation departs from the mirrored one."""
+    observation = torch.randn(50, 3)
+    gap = {}
+    for asymmetry in (0.0, 0.2, 0.9):
+        torch.manual_seed(3)
+        policy = Policy(3, 2, hidden=(16,), mirrors=mirrors(), asymmetry=asymmetry)
+        into, out = (MirrorMap(m.index.numel(), m) for m in mirrors())
+        difference = policy(into(observation)) - out(policy(observation))
+        gap[asymmetry] = float(
+            difference.detach().abs().mean() / policy(observation).std().detach()
+        )
+    assert gap[0.0] < 1e-5 < 0.05 < gap[0.2] < 0.6 < gap[0.9]
+
+
+def test_asymmetry_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"network\.asymmetry is 1\.5; allowed: 0 to 1"):
+        NetworkConfig(asymmetry=1.5)
