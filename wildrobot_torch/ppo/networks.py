@@ -84,9 +84,9 @@ class MirrorMap(nn.Module):
 class MirroredLinear(nn.Linear):
     """A linear layer that commutes, or nearly so, with mirrors: f(M x) = M' f(x).
 
-    Its weights are [(1 + a) W + (1 - a) M' W M] / 2: the nearest to W that commute, and a share a of
-    what does not (Finzi et al. 2021, arXiv:2104.09459, equivariance as a projection; arXiv:
-    2112.01388, as a preference). It costs what a plain layer does.
+    Its weights are [(1 + a) W + (1 - a) M' W M] / 2: the nearest to W that commute, and a share a
+    of what does not (Finzi et al. 2021, arXiv:2104.09459: equivariance as a projection;
+    arXiv:2112.01388: as a preference). It costs what a plain layer does.
     """
 
     def __init__(self, into: MirrorMap, out: MirrorMap, asymmetry: float) -> None:
