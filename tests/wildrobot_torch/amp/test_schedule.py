@@ -59,7 +59,7 @@ def test_the_gate_lets_the_ramp_go_on_only_while_the_auc_is_inside():
 
 @pytest.mark.parametrize("schedule", ["linear", "auc"])
 def test_a_schedule_that_never_starts_is_refused(schedule: str):
-    config = AMPConfig(schedule=schedule, ramp_start=500, ramp_end=900)  # type: ignore[arg-type]
+    config = AMPConfig(schedule=schedule, ramp_start=500, ramp_end=900)
     with pytest.raises(
         ValueError, match=r"amp\.ramp_start 500.*run\.env_steps 400; lower"
     ) as error:

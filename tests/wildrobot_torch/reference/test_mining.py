@@ -41,7 +41,7 @@ MakePolicy = Callable[..., PolicySource]
 
 
 def mining(**settings: object) -> ReferenceConfig:
-    return ReferenceConfig(mining=MiningConfig(**{"speeds": SPEEDS, "seconds": 3.0} | settings))  # type: ignore[arg-type]
+    return ReferenceConfig(mining=MiningConfig(**{"speeds": SPEEDS, "seconds": 3.0} | settings))
 
 
 @pytest.fixture

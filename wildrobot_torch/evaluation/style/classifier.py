@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from wildrobot_torch.amp import diagnostics
+
 HIDDEN = 64
 STEPS = 400
 BATCH = 256
@@ -19,15 +21,9 @@ SAMPLES = 4000
 def auc(positive: Tensor, negative: Tensor) -> float:
     """Share of pairs in which the positive score (N,) is above the negative (M,) [1].
 
-    The area under the receiver operating characteristic, by ranks; ties count half (Mann and
-    Whitney 1947). NaN when either is empty.
+    As the discriminator's own in `diagnostics`. NaN when either is empty.
     """
-    if not len(positive) or not len(negative):
-        return math.nan
-    ordered = negative.sort().values
-    below = torch.searchsorted(ordered, positive.contiguous())
-    with_ties = torch.searchsorted(ordered, positive.contiguous(), right=True)
-    return float((below + with_ties).double().mean()) / 2.0 / len(negative)
+    return float(diagnostics.auc(positive, negative))
 
 
 def folds_by_speed(
