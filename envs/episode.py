@@ -45,6 +45,8 @@ class Episode:
     """(E,): sum of the rewards so far."""
     air_time: Tensor
     """(E, 2) [s]: how long each foot has been unloaded."""
+    stance_time: Tensor
+    """(E,) [s]: how long both feet have been loaded."""
     push: Tensor
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
@@ -64,6 +66,7 @@ class Episode:
             steps=zeros(dtype=torch.long),
             total=zeros(),
             air_time=zeros(2),
+            stance_time=zeros(),
             push=zeros(2),
             push_steps=zeros(dtype=torch.long),
         )
@@ -160,6 +163,7 @@ def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         steps=episode.steps.masked_fill(mask, 0),
         total=episode.total.masked_fill(mask, 0.0),
         air_time=episode.air_time.masked_fill(mask[:, None], 0.0),
+        stance_time=episode.stance_time.masked_fill(mask, 0.0),
         push_steps=episode.push_steps.masked_fill(mask, 0),
     )
 
@@ -267,6 +271,7 @@ def judge(
         velocity_command=episode.command,
         heading_error=wrap_angle(m.yaw - episode.heading),
         air_time=episode.air_time,
+        stance_time=episode.stance_time,
         terminated=terminated,
     )
     weighted = weighted_terms(terms, factors).masked_fill(failed[:, None], 0.0)
@@ -295,6 +300,7 @@ def judge(
         steps=steps,
         total=total,
         air_time=(episode.air_time + config.ctrl_dt) * swing,
+        stance_time=(episode.stance_time + config.ctrl_dt) * (~swing.any(-1)),
     )
     return following, verdict
 

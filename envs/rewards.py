@@ -51,6 +51,8 @@ class RewardWeights:
     """Flexion of the swinging knee up to `knee_swing_angle`, 0 to 1, while asked to walk."""
     short_swing: float = -3.0
     """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
+    stalled: float = -2.0
+    """1 while both feet have been loaded for longer than `stall_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
     treading: float = -0.5
@@ -87,6 +89,8 @@ class RewardConfig:
     """Hip flexion from home at which its reward is full [rad]."""
     swing_time: float = 0.25
     """Time in the air after which a touchdown costs nothing [s]."""
+    stall_time: float = 0.2
+    """Time on both feet after which a walk has stalled [s]."""
     knee_swing_angle: float = 0.6
     """Knee flexion from home at which its reward is full [rad]."""
     target_height: float = 0.46
@@ -108,6 +112,7 @@ class RewardConfig:
             "tracking_sharpness",
             "clearance_height",
             "swing_time",
+            "stall_time",
             "hip_swing_angle",
             "knee_swing_angle",
             "height_sigma",
@@ -154,6 +159,7 @@ def reward_terms(
     velocity_command: Tensor,
     heading_error: Tensor,
     air_time: Tensor,
+    stance_time: Tensor,
     terminated: Tensor,
 ) -> dict[str, Tensor]:
     """Unweighted terms (E,) by name, in the order of `RewardWeights`.
@@ -167,6 +173,7 @@ def reward_terms(
         velocity_command: (E,) [m/s].
         heading_error: (E,) [rad].
         air_time: (E, 2) [s], how long each foot had been unloaded before this step.
+        stance_time: (E,) [s], how long both feet had been loaded before this step.
         terminated: (E,) bool, the robot fell in this step.
     """
     dtype = action.dtype
@@ -207,6 +214,7 @@ def reward_terms(
         "knee_swing": swing_flexion(m, robot, "knee_pitch", config.knee_swing_angle, swing)
         * stepping,
         "short_swing": (shortness * touchdown).sum(-1) * walk,
+        "stalled": ((stance_time >= config.stall_time) & loaded.all(-1)).to(dtype) * walk,
         "flight": swing.all(-1).to(dtype),
         "treading": swing.sum(-1).to(dtype) * (1.0 - walk),
         "height_target": torch.exp(

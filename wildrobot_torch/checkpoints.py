@@ -25,6 +25,39 @@ def short(name: str) -> str:
     return {"critic_observation": "critic"}.get(name, name)
 
 
+def require_networks(
+    checkpoint: Mapping[str, Any],
+    layouts: Mapping[str, Layout],
+    robot_digest: str,
+    actor: Mapping[str, Any],
+) -> None:
+    """Refuse a checkpoint whose actor and critic are for other inputs, another robot or shape.
+
+    Args:
+        checkpoint: as it was loaded.
+        layouts: of what the networks read.
+        robot_digest: version of the robot.
+        actor: shape of the policy.
+
+    Raises:
+        CheckpointMismatch: another robot, or other networks.
+        LayoutMismatch: with a field-by-field difference.
+    """
+    about = checkpoint["wildrobot"]
+    for name, layout in layouts.items():
+        found = Layout.from_dict(about[f"{short(name)}_layout"])
+        layout.require(found, f"the checkpoint's {name}")
+    if about["robot_digest"] != robot_digest:
+        raise CheckpointMismatch(
+            f"the checkpoint is for robot {about['robot_digest']}, this one is {robot_digest}"
+        )
+    if checkpoint["actor"] != actor:
+        raise CheckpointMismatch(
+            f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
+            "model.network as it was"
+        )
+
+
 def require_fit(
     checkpoint: Mapping[str, Any],
     layouts: Mapping[str, Layout],
@@ -47,21 +80,9 @@ def require_fit(
     """
     if "wildrobot" not in checkpoint or "actor" not in checkpoint:
         raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
-    about, trained = checkpoint["wildrobot"], checkpoint["training"]["amp"]
-    for name, layout in layouts.items():
-        if name == "amp" and amp is None:
-            continue
-        found = Layout.from_dict(about[f"{short(name)}_layout"])
-        layout.require(found, f"the checkpoint's {name}")
-    if about["robot_digest"] != robot_digest:
-        raise CheckpointMismatch(
-            f"the checkpoint is for robot {about['robot_digest']}, this one is {robot_digest}"
-        )
-    if checkpoint["actor"] != actor:
-        raise CheckpointMismatch(
-            f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
-            "model.network as it was"
-        )
+    trained = checkpoint["training"]["amp"]
+    read = {name: lay for name, lay in layouts.items() if name != "amp" or amp is not None}
+    require_networks(checkpoint, read, robot_digest, actor)
     if (trained is None) != (amp is None):
         raise CheckpointMismatch(
             f"the checkpoint was trained {'without' if trained is None else 'with'} a motion "

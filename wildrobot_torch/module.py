@@ -232,6 +232,7 @@ class WalkingModule(pl.LightningModule):
             next_critic_observation=following.get("critic_observation"),
             action=batch.get("action"),
             mean=batch.get("loc"),
+            log_noise=batch.get("log_noise"),
             log_prob=batch.get("action_log_prob"),
             reward=reward,
             terminated=following.get("terminated").squeeze(-1),

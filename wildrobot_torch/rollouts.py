@@ -44,21 +44,28 @@ class SamplingActor(TensorDictModuleBase):
     Written by hand: the general-purpose module costs three times as much per step.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        """Acts with `policy`, whose weights stay shared."""
+    def __init__(self, policy: Policy, log_noise: Tensor) -> None:
+        """Acts with `policy`, whose weights stay shared.
+
+        Args:
+            policy: the policy.
+            log_noise: (E, 1) see `PPOConfig.log_noise`.
+        """
         super().__init__()
         self.in_keys = ["observation"]
-        self.out_keys = ["loc", "action", "action_log_prob"]
+        self.out_keys = ["loc", "action", "action_log_prob", "log_noise"]
         self.policy = policy
+        self.log_noise = log_noise
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Add loc (E, A), action (E, A; the environment clips it) and action_log_prob (E,)."""
+        """Add loc (E, A), action (E, A; the environment clips it), its log density and noise."""
         mean = self.policy(tensordict.get("observation"))
-        log_std = self.policy.log_std
+        log_std = self.policy.log_std + self.log_noise
         action = mean + torch.exp(log_std) * torch.randn_like(mean)
         tensordict.set("loc", mean)
         tensordict.set("action", action)
         tensordict.set("action_log_prob", gaussian_log_prob(action, mean, log_std))
+        tensordict.set("log_noise", self.log_noise)
         return tensordict
 
 
@@ -276,7 +283,9 @@ class RolloutData(pl.LightningDataModule):
         module: Any = self.trainer.lightning_module
         collector = Collector(
             self.env,
-            SamplingActor(module.policy),
+            SamplingActor(
+                module.policy, module.ppo.log_noise(self.num_envs, self.env.backend.device)
+            ),
             frames_per_batch=self.num_envs * self.num_steps,
             total_frames=-1,
             # Each of the next three costs host synchronisations or copies in every step.

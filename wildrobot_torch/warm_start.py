@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from envs.layout import Layout
+from envs.layout import Layout, LayoutMismatch
+from wildrobot_torch.checkpoints import CheckpointMismatch, require_networks
 from wildrobot_torch.ppo.networks import Critic, Policy
 
 
@@ -32,34 +33,24 @@ def warm_start(
     walking, and walking to walking in style. The spread of the actions begins at `init_std` again.
 
     Raises:
-        WarmStartError: the file is no checkpoint of this project, or one of another robot or of
-            networks of another shape.
-        LayoutMismatch: it was made for other observations.
+        WarmStartError: the file is no checkpoint of this project, or one for another robot, for
+            other observations, or of networks of another shape.
     """
     path = Path(path)
     if not path.is_file():
         raise WarmStartError(f"model.warm_start: no file {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        about, weights, hparams = content["wildrobot"], content["state_dict"], content["actor"]
+        weights = content["state_dict"]
+        read = {name: layouts[name] for name in ("observation", "critic_observation")}
+        require_networks(content, read, robot_digest, policy.hparams)
+    except (CheckpointMismatch, LayoutMismatch) as error:
+        raise WarmStartError(f"model.warm_start {path}: {error}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError) as error:
         raise WarmStartError(
             f"model.warm_start: {path} is no checkpoint of wildrobot_torch "
             f"({type(error).__name__}); give a .ckpt that `wildrobot fit` wrote"
         ) from error
-    for name, key in (("observation", "observation"), ("critic_observation", "critic")):
-        found = Layout.from_dict(about[f"{key}_layout"])
-        layouts[name].require(found, f"model.warm_start: the {name} of {path}")
-    if about["robot_digest"] != robot_digest:
-        raise WarmStartError(
-            f"model.warm_start: {path} is for robot {about['robot_digest']}, this one is "
-            f"{robot_digest}"
-        )
-    if hparams != policy.hparams:
-        raise WarmStartError(
-            f"model.warm_start: the actor of {path} is {hparams}, this run's is {policy.hparams}; "
-            "set model.network as it was"
-        )
     for prefix, module in (("policy.", policy), ("critic.", critic)):
         _load(module, prefix, weights, path)
     with torch.no_grad():

@@ -24,6 +24,7 @@ from envs.disturbances import PushConfig
 from envs.episode import METRICS, Episode, act, begin, judge, start_at, start_drawn
 from envs.harness import HarnessConfig, Support
 from envs.locomotion import LocomotionEnv
+from envs.measurements import measure
 from envs.model import RobotModel
 from envs.physics.base import PhysicsState
 from envs.rewards import term_weights
@@ -258,7 +259,7 @@ def test_begin_changes_the_masked_episodes_only(robot: RobotSpec, state: Physics
     assert got.heading[1].item() == pytest.approx(1.0)
     assert got.command[1].item() == pytest.approx(0.3)
     assert got.action[1].abs().max() < 0.1  # home
-    for name in ("steps", "total", "air_time", "push_steps"):
+    for name in ("steps", "total", "air_time", "stance_time", "push_steps"):
         assert not getattr(got, name)[1].any(), name
 
 
@@ -291,6 +292,22 @@ def test_judge_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     metrics = dict(zip(METRICS, verdict.metrics.unbind(-1), strict=True))
     assert metrics["episode_length"].tolist() == [4.0, 2.0]
     assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
+
+
+def test_time_on_both_feet_counts_until_one_is_lifted(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    sensors = state.sensordata.clone()
+    for name, where in robot.sensors.items():
+        if name.endswith("_contact"):
+            sensors[0, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
+    stands = replace(state, sensordata=sensors)  # the first; the second is in the air
+    assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
+    once, _ = judged(blank(robot), stands, robot, LocomotionConfig())
+    twice, _ = judged(once, stands, robot, LocomotionConfig())
+    assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
+    lifted, _ = judged(twice, state, robot, LocomotionConfig())
+    assert lifted.stance_time.tolist() == [0.0, 0.0]
 
 
 def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:

@@ -60,6 +60,7 @@ def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[st
         "velocity_command": torch.tensor([0.3]),
         "heading_error": torch.zeros(1),
         "air_time": torch.zeros(1, 2),
+        "stance_time": torch.zeros(1),
         "terminated": torch.zeros(1, dtype=torch.bool),
     } | changes
     return {k: v.item() for k, v in reward_terms(m, robot, RewardConfig(), **inputs).items()}
@@ -164,6 +165,18 @@ def test_short_swings_cost_at_their_touchdown(standing: Measurements, robot: Rob
     assert cost(0.25, 0.4) == 0.0
     in_the_air = replace(standing, foot_force=torch.tensor([[0.0, 32.4]]))
     assert cost(0.05, 0.0, in_the_air) == 0.0
+
+
+def test_both_feet_down_for_long_is_a_stall_of_a_walk_only(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    def stalled(time: float, command: float = 0.3, m: Measurements = standing) -> float:
+        given = {"stance_time": torch.tensor([time]), "velocity_command": torch.tensor([command])}
+        return terms(m, robot, **given)["stalled"]
+
+    assert [stalled(time) for time in (0.0, 0.18, 0.2, 3.0)] == [0.0, 0.0, 1.0, 1.0]
+    assert stalled(3.0, command=0.0) == 0.0
+    assert stalled(3.0, m=left_foot_up(standing, robot)) == 0.0  # this step ended it
 
 
 def test_only_loaded_feet_slip(standing: Measurements, robot: RobotSpec) -> None:

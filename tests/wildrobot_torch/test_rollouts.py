@@ -10,6 +10,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.rollouts import RolloutData, SamplingActor
@@ -24,7 +25,7 @@ def data() -> RolloutData:
         global_rank=0,
         is_global_zero=True,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
-        lightning_module=SimpleNamespace(policy=Policy(39, 8, hidden=(16,))),
+        lightning_module=SimpleNamespace(policy=Policy(39, 8, hidden=(16,)), ppo=PPOConfig()),
     )
     made.setup("fit")
     return made
@@ -46,7 +47,8 @@ def test_log_density_and_mean_are_those_of_the_policy_that_acted(data: RolloutDa
     rollout = data.collect()
     policy: Policy = data.trainer.lightning_module.policy
     with torch.no_grad():
-        normal = torch.distributions.Normal(policy(rollout["observation"]), policy.log_std.exp())
+        std = (policy.log_std + rollout["log_noise"]).exp()
+        normal = torch.distributions.Normal(policy(rollout["observation"]), std)
     torch.testing.assert_close(rollout["loc"], normal.mean)
     torch.testing.assert_close(
         rollout["action_log_prob"], normal.log_prob(rollout["action"]).sum(-1)
@@ -183,6 +185,23 @@ def test_a_reference_without_the_tiers_in_use_is_refused(data: RolloutData, tmp_
 
 
 def test_the_actor_writes_the_same_keys_always():
-    actor = SamplingActor(Policy(4, 2, hidden=(8,)))
+    actor = SamplingActor(Policy(4, 2, hidden=(8,)), torch.zeros(3, 1))
     td = actor(TensorDict({"observation": torch.zeros(3, 4)}, batch_size=[3]))
     assert set(td.keys()) == {"observation", *actor.out_keys}
+
+
+def test_quiet_environments_act_with_less_noise():
+    num = 4000
+    log_noise = PPOConfig(quiet_share=0.25, quiet_noise=0.4).log_noise(num, torch.device("cpu"))
+    policy = Policy(4, 2, hidden=(8,), init_std=0.5)
+    with torch.no_grad():
+        td = SamplingActor(policy, log_noise)(
+            TensorDict({"observation": torch.zeros(num, 4)}, batch_size=[num])
+        )
+    noise = td.get("action") - td.get("loc")
+    assert float(noise[:1000].std()) == pytest.approx(0.2, rel=0.1)
+    assert float(noise[1000:].std()) == pytest.approx(0.5, rel=0.1)
+    # The density is that of the noise an action was drawn with.
+    quiet = torch.distributions.Normal(td.get("loc")[:1000], 0.2)
+    expected = quiet.log_prob(td.get("action")[:1000]).sum(-1)
+    assert torch.allclose(td.get("action_log_prob")[:1000], expected, atol=1e-5)

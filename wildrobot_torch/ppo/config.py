@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,11 @@ class PPOConfig:
     """Weight of the mean squared error of the values."""
     entropy_coef: float = 0.003
     """Weight of the policy's entropy."""
+    quiet_share: float = 0.5
+    """Share of the environments whose actions have less noise. A policy that is only ever shaken
+    may come to a stop where noise would have moved it on; these see what it does by itself."""
+    quiet_noise: float = 0.5
+    """Factor on the standard deviation of their actions."""
     num_epochs: int = 4
     """Passes over a rollout."""
     num_minibatches: int = 8
@@ -41,11 +50,12 @@ class PPOConfig:
     """Gradients of actor and critic together are scaled down to this norm."""
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "gae_lambda"):
+        for name in ("gamma", "gae_lambda", "quiet_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"ppo.{name} is {getattr(self, name)}; allowed: 0 to 1")
         positive = (
-            "clip", "num_epochs", "num_minibatches", "learning_rate_min", "max_grad_norm"
+            "clip", "quiet_noise", "num_epochs", "num_minibatches", "learning_rate_min",
+            "max_grad_norm",
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) <= 0:
@@ -65,6 +75,11 @@ class PPOConfig:
             raise ValueError(
                 f"ppo.kl_low {self.kl_low} and ppo.kl_high {self.kl_high}: 0 < kl_low < kl_high"
             )
+
+    def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
+        """(E, 1): logarithm of the factor on the actions' standard deviation, per environment."""
+        quiet = torch.arange(num_envs, device=device)[:, None] < round(self.quiet_share * num_envs)
+        return quiet * math.log(self.quiet_noise)
 
     @property
     def num_updates(self) -> int:

@@ -11,9 +11,9 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log density (...) of actions (..., A) under independent normals; log_std is (A,)."""
+    """Log density (...) of actions (..., A) under independent normals; log_std (A,) or (..., A)."""
     scaled = (action - mean) * torch.exp(-log_std)
-    return -0.5 * scaled.square().sum(-1) - (log_std + _LOG_SQRT_2PI).sum()
+    return -0.5 * scaled.square().sum(-1) - (log_std + _LOG_SQRT_2PI).sum(-1)
 
 
 def gaussian_entropy(log_std: Tensor) -> Tensor:

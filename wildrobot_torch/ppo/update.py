@@ -34,6 +34,8 @@ class Samples:
     """(B, A): mean action of the policy that acted."""
     old_log_prob: Tensor
     """(B,)."""
+    log_noise: Tensor
+    """(B, 1): logarithm of the factor on the actions' standard deviation."""
     old_value: Tensor
     """(B,)."""
     advantage: Tensor
@@ -106,6 +108,7 @@ def make_samples(
     action: Tensor,
     mean: Tensor,
     log_prob: Tensor,
+    log_noise: Tensor,
     reward: Tensor,
     terminated: Tensor,
     done: Tensor,
@@ -124,6 +127,7 @@ def make_samples(
         action: (E, T, A).
         mean: (E, T, A) mean actions.
         log_prob: (E, T).
+        log_noise: (E, T, 1) logarithm of the factor on the actions' standard deviation.
         reward: (E, T).
         terminated: (E, T) bool.
         done: (E, T) bool.
@@ -155,6 +159,7 @@ def make_samples(
         action=action.flatten(0, 1),
         old_mean=mean.flatten(0, 1),
         old_log_prob=log_prob.flatten(),
+        log_noise=log_noise.flatten(0, 1),
         old_value=value.flatten(),
         advantage=advantage.flatten(),
         target=target.flatten(),
@@ -181,7 +186,8 @@ def ppo_loss(
         style_critic: that of a reward apart; its error weighs as much as the other critic's.
     """
     mean = policy.net(batch.observation)
-    ratio = torch.exp(gaussian_log_prob(batch.action, mean, policy.log_std) - batch.old_log_prob)
+    log_std = policy.log_std + batch.log_noise
+    ratio = torch.exp(gaussian_log_prob(batch.action, mean, log_std) - batch.old_log_prob)
     surrogate = clipped_surrogate(ratio, batch.advantage, config.clip)
     value = critic.net(batch.critic_observation).squeeze(-1)
     error = value_loss(value, batch.old_value, batch.target, config.value_clip)

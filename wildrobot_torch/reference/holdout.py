@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
 
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.sampling import MIN_CLIPS
@@ -21,13 +26,33 @@ def family(clip: str) -> str:
     return clip
 
 
+def _distance_to_nearest(dataset: ReferenceDataset, members: Sequence[int]) -> list[float]:
+    """How far each family is from the one most like it, in feature deviations of the dataset.
+
+    Args:
+        dataset: of S segments.
+        members: family of each segment.
+    """
+    frames: list[list[Tensor]] = [[] for _ in range(max(members) + 1)]
+    starts, lengths = dataset.segment_start.tolist(), dataset.segment_length.tolist()
+    for member, start, length in zip(members, starts, lengths, strict=True):
+        frames[member].append(dataset.amp[start : start + length])
+    scale = dataset.amp.std(0, correction=0).clamp(min=1e-6)
+    scaled = [torch.cat(parts) / scale for parts in frames]
+    moments = torch.stack([torch.cat([x.mean(0), x.std(0, correction=0)]) for x in scaled])
+    distance = torch.cdist(moments, moments).fill_diagonal_(float("inf"))
+    return distance.amin(1).tolist()
+
+
 def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, ReferenceDataset]:
     """The part to train on, and the part held out: about `share` of the clip families.
 
-    Whole families go together (`family`). They are ordered by mean speed, and evenly spaced ones
-    are held out, at least one and never the slowest or the fastest, so what is held out lies
-    between motions that are trained on. The same dataset is always split alike. Both parts have
-    feature statistics of their own.
+    Whole families go together (`family`). They are ordered by mean speed; slowest and fastest apart
+    they are cut into as many stretches as families are held out, at least one, and of each stretch
+    the family is held out that another one resembles most, by means and standard deviations of its
+    features. So what is held out lies between motions that are trained on, and a motion that is the
+    only one of its kind is learned. The same dataset is always split alike. Both parts have feature
+    statistics of their own.
 
     Raises:
         DatasetError: there are fewer than 3 families, or fewer than 3 clips would be left to train
@@ -46,7 +71,9 @@ def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, Re
     order = sorted(range(len(number)), key=lambda f: (metres[f] / seconds[f], f))
     between = order[1:-1]
     count = min(max(1, round(share * len(order))), len(between))
-    held = {between[(2 * i + 1) * len(between) // (2 * count)] for i in range(count)}
+    alone = _distance_to_nearest(dataset, members)
+    cuts = [i * len(between) // count for i in range(count + 1)] if count else [0]
+    held = {min(between[a:b], key=lambda f: (alone[f], f)) for a, b in pairwise(cuts)}
     train = [i for i, member in enumerate(members) if member not in held]
     clips = len({dataset.segment_clip[i] for i in train})
     if not held or clips < MIN_CLIPS:

@@ -11,6 +11,8 @@ from wildrobot_torch.ppo.config import PPOConfig
     ("settings", "message"),
     [
         ({"gamma": 1.5}, "ppo.gamma is 1.5; allowed: 0 to 1"),
+        ({"quiet_share": 2.0}, "ppo.quiet_share is 2.0; allowed: 0 to 1"),
+        ({"quiet_noise": 0.0}, "ppo.quiet_noise is 0.0"),
         ({"clip": 0.0}, "ppo.clip is 0.0"),
         ({"num_epochs": 0}, "ppo.num_epochs is 0"),
         ({"value_clip": -1.0}, "ppo.value_clip is -1.0"),

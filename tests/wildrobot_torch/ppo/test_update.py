@@ -27,7 +27,9 @@ def _rollout(
     policy.normalizer.update(torch.randn(100, OBS))
     observation = torch.randn(ENVS, STEPS, OBS)
     mean = policy(observation).detach()
-    action = mean + policy.log_std.exp().detach() * torch.randn(ENVS, STEPS, ACTIONS)
+    log_noise = PPOConfig(quiet_share=0.5, quiet_noise=0.4).log_noise(ENVS, mean.device)
+    log_std = policy.log_std.detach() + log_noise[:, None]
+    action = mean + log_std.exp() * torch.randn(ENVS, STEPS, ACTIONS)
     samples = make_samples(
         policy,
         critic,
@@ -37,7 +39,8 @@ def _rollout(
         next_critic_observation=torch.randn(ENVS, STEPS, CRITIC),
         action=action,
         mean=mean,
-        log_prob=gaussian_log_prob(action, mean, policy.log_std).detach(),
+        log_prob=gaussian_log_prob(action, mean, log_std),
+        log_noise=log_noise[:, None].expand(-1, STEPS, -1),
         reward=torch.randn(ENVS, STEPS) if reward is None else reward,
         terminated=torch.zeros(ENVS, STEPS, dtype=torch.bool),
         done=torch.zeros(ENVS, STEPS, dtype=torch.bool),
@@ -84,7 +87,7 @@ def test_a_step_down_the_loss_makes_paid_actions_likelier():
     optimizer.step()
     with torch.no_grad():
         mean = policy.net(samples.observation)
-        log_prob = gaussian_log_prob(samples.action, mean, policy.log_std)
+        log_prob = gaussian_log_prob(samples.action, mean, policy.log_std + samples.log_noise)
     gain = (log_prob - samples.old_log_prob) * samples.advantage
     assert gain.mean() > 0.0
 
@@ -121,6 +124,7 @@ def test_a_reward_apart_counts_by_its_weight_however_large_it_is(scale: float):
         action=torch.zeros(ENVS, STEPS, ACTIONS),
         mean=torch.zeros(ENVS, STEPS, ACTIONS),
         log_prob=torch.zeros(ENVS, STEPS),
+        log_noise=torch.zeros(ENVS, STEPS, 1),
         reward=task,
         terminated=done,
         done=done,

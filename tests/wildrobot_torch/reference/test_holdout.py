@@ -12,11 +12,14 @@ from wildrobot_torch.reference.holdout import family, split
 LENGTH = 10
 
 
-def reference(*segments: tuple[str, float]) -> ReferenceDataset:
-    """One segment for each (clip, speed); features are its number."""
+def reference(
+    *segments: tuple[str, float], features: list[float] | None = None
+) -> ReferenceDataset:
+    """One segment for each (clip, speed); its one feature is its number unless given."""
     count = len(segments)
+    values = torch.arange(float(count)) if features is None else torch.tensor(features)
     return ReferenceDataset(
-        amp=torch.arange(count).repeat_interleave(LENGTH)[:, None].float(),
+        amp=values.repeat_interleave(LENGTH)[:, None],
         qpos=torch.zeros(LENGTH * count, 9),
         qvel=torch.zeros(LENGTH * count, 8),
         foot_force=torch.zeros(LENGTH * count, 2),
@@ -43,26 +46,29 @@ def test_variants_are_of_one_family_and_other_clips_are_not():
     assert family("69_walk_forward_02_mirror") == "69_walk_forward_02"
 
 
-def test_evenly_spaced_families_are_held_out_whole():
+def test_of_each_stretch_of_speeds_the_family_most_like_another_is_held_out_whole():
     speeds = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     walks = [(f"w{round(10 * s)}{variant}", s) for s in speeds for variant in ("", "_mirror")]
-    train, held_out = split(reference(*reversed(walks)), 0.25)
-    # Two of eight: of the six between slowest and fastest, the middle ones of either half.
-    assert set(held_out.segment_clip) == {"w2", "w2_mirror", "w5", "w5_mirror"}
+    # Of 1, 2, 3 it is 3 that has one near (4), of 4, 5, 6 it is 6 (7 is nearer than 3 to 4).
+    place = [0.0, 10.0, 20.0, 30.0, 33.0, 50.0, 60.0, 62.0]
+    values = [x for x in place for _ in range(2)]
+    train, held_out = split(reference(*reversed(walks), features=values[::-1]), 0.25)
+    assert set(held_out.segment_clip) == {"w3", "w3_mirror", "w6", "w6_mirror"}
     assert len(train.segment_clip) == 12
     assert not set(map(family, train.segment_clip)) & set(map(family, held_out.segment_clip))
-    # Frames went with their segments: features are the segment's number, w7 first.
-    assert held_out.amp[::LENGTH, 0].tolist() == [4.0, 5.0, 10.0, 11.0]
-    assert float(held_out.feature_mean) == 7.5
-    assert float(train.feature_mean) == 7.5
+    # Frames went with their segments.
+    assert held_out.amp[::LENGTH, 0].tolist() == [60.0, 60.0, 30.0, 30.0]
+    assert float(held_out.feature_mean) == 45.0
+    assert float(train.feature_mean) == pytest.approx(175 / 6)
     assert train.num_frames + held_out.num_frames == 16 * LENGTH
 
 
 def test_statistics_are_those_of_the_part():
-    train, held_out = split(reference(("a", 0.0), ("b", 0.1), ("c", 0.2), ("d", 0.3)), 0.01)
+    clips = reference(("a", 0.0), ("b", 0.1), ("c", 0.2), ("d", 0.3), features=[0, 1, 2, 2.5])
+    train, held_out = split(clips, 0.01)
     assert held_out.segment_clip == ("c",)
     assert float(held_out.feature_mean) == 2.0 and float(held_out.feature_std) == 0.0
-    assert float(train.feature_mean) == pytest.approx((0 + 1 + 3) / 3)
+    assert float(train.feature_mean) == pytest.approx((0 + 1 + 2.5) / 3)
 
 
 def test_the_slowest_and_the_fastest_are_never_held_out():

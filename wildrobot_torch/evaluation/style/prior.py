@@ -35,21 +35,24 @@ class StyleReward:
 
 
 def load_prior(path: Path, layout: Layout) -> MotionPrior | None:
-    """The motion prior of a checkpoint; None where it has none, or one of other features.
+    """The motion prior of a checkpoint; None where it has none.
 
     Args:
         path: a checkpoint (.ckpt), or a policy without a prior (.onnx).
         layout: of the features that it is to judge.
 
     Raises:
+        LayoutMismatch: it judges other features; with a field-by-field difference.
         PolicyFileError: there is a prior that this version cannot read.
     """
     if path.suffix != ".ckpt":
         return None
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     settings = content.get("training", {}).get("amp")
-    if settings is None or content["wildrobot"]["amp_layout"]["digest"] != layout.digest:
+    if settings is None:
         return None
+    found = Layout.from_dict(content["wildrobot"]["amp_layout"])
+    layout.require(found, f"the motion prior of {path} (its exported policy can be measured)")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(AMPConfig, "amp")
     try:
