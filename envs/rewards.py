@@ -29,7 +29,7 @@ class RewardWeights:
     """Squared roll and pitch [rad^2]."""
     angular: float = -0.2
     """Squared yaw rate [rad^2/s^2]."""
-    heading: float = -3.0
+    heading: float = -9.0
     """Squared error of the heading [rad^2], at most 1."""
     torque: float = -0.001
     """Sum of squared torques over their limits, all joints."""
