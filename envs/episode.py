@@ -19,7 +19,7 @@ from envs.frames import wrap_angle, yaw
 from envs.measurements import Measurements, measure
 from envs.observations import observe, observe_privileged
 from envs.physics.base import PhysicsState
-from envs.rewards import loaded_feet, reward_terms, weighted_terms
+from envs.rewards import asked_to_walk, loaded_feet, reward_terms, weighted_terms
 from envs.robot import RobotSpec
 from envs.starts import AT_HOME, UNDER_WAY, StartDraws, StartStates, noisy_start
 from envs.task import LocomotionConfig
@@ -46,7 +46,7 @@ class Episode:
     air_time: Tensor
     """(E, 2) [s]: how long each foot has been unloaded."""
     stance_time: Tensor
-    """(E,) [s]: how long both feet have been loaded."""
+    """(E,) [s]: how long both feet have been loaded while asked to walk."""
     push: Tensor
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
@@ -300,7 +300,8 @@ def judge(
         steps=steps,
         total=total,
         air_time=(episode.air_time + config.ctrl_dt) * swing,
-        stance_time=(episode.stance_time + config.ctrl_dt) * (~swing.any(-1)),
+        stance_time=(episode.stance_time + config.ctrl_dt)
+        * (~swing.any(-1) & asked_to_walk(episode.command, config.reward)),
     )
     return following, verdict
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -339,8 +339,9 @@ class LocomotionEnv(EnvBase):
         """Put back what `get_sim_state` returned.
 
         Raises:
-            ValueError: it is of another number of environments.
+            ValueError: it is of another number of environments, or of another version.
         """
+        require_sim_state(state)
         prefix = "physics/"
         self.backend.restore(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -352,6 +353,19 @@ class LocomotionEnv(EnvBase):
         if self.config.harness is not None:
             wrench = state["support"].to(self.backend.device, copy=True)
             self.support = replace(self.support, wrench=wrench)
+
+
+def require_sim_state(state: Mapping[str, Tensor]) -> None:
+    """Refuse a saved state that lacks what an episode has in this version.
+
+    Raises:
+        ValueError: names what is missing.
+    """
+    if lacking := {_saved_as(f.name) for f in fields(Episode)} - set(state):
+        raise ValueError(
+            f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
+            "them; begin a new training, with the old one's checkpoint as model.warm_start"
+        )
 
 
 def _saved_as(field: str) -> str:

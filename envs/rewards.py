@@ -149,6 +149,11 @@ def loaded_feet(m: Measurements, config: RewardConfig) -> Tensor:
     return m.foot_force > config.loaded_force
 
 
+def asked_to_walk(velocity_command: Tensor, config: RewardConfig) -> Tensor:
+    """(E,) bool: the command [m/s] is beyond `walking_command`."""
+    return velocity_command.abs() > config.walking_command
+
+
 def reward_terms(
     m: Measurements,
     robot: RobotSpec,
@@ -173,7 +178,8 @@ def reward_terms(
         velocity_command: (E,) [m/s].
         heading_error: (E,) [rad].
         air_time: (E, 2) [s], how long each foot had been unloaded before this step.
-        stance_time: (E,) [s], how long both feet had been loaded before this step.
+        stance_time: (E,) [s], how long both feet had been loaded, while asked to walk, before this
+            step.
         terminated: (E,) bool, the robot fell in this step.
     """
     dtype = action.dtype
@@ -182,7 +188,9 @@ def reward_terms(
     touchdown = loaded & (air_time > 0.0)
     shortness = (1.0 - air_time / config.swing_time).clamp(min=0.0)
     swing = ~loaded
-    walk = (velocity_command.abs() > config.walking_command).to(dtype)
+    walk = asked_to_walk(velocity_command, config).to(dtype)
+    # Control steps add up to a little less than their sum.
+    stalled = loaded.all(-1) & (stance_time > config.stall_time - 1e-3)
     # Exactly one foot up: a hop or a fall earns nothing for lifted feet.
     stepping = (loaded.sum(-1) == 1).to(dtype) * walk
     torque = m.torque / robot.torque_limit
@@ -214,7 +222,7 @@ def reward_terms(
         "knee_swing": swing_flexion(m, robot, "knee_pitch", config.knee_swing_angle, swing)
         * stepping,
         "short_swing": (shortness * touchdown).sum(-1) * walk,
-        "stalled": ((stance_time >= config.stall_time) & loaded.all(-1)).to(dtype) * walk,
+        "stalled": stalled.to(dtype) * walk,
         "flight": swing.all(-1).to(dtype),
         "treading": swing.sum(-1).to(dtype) * (1.0 - walk),
         "height_target": torch.exp(

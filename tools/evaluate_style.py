@@ -32,7 +32,12 @@ from wildrobot_torch.evaluation.style.assessment import (
     References,
     assess,
 )
-from wildrobot_torch.evaluation.style.prior import StyleReward, load_prior, style_reward
+from wildrobot_torch.evaluation.style.prior import (
+    StyleReward,
+    held_out_in_training,
+    load_prior,
+    style_reward,
+)
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.evaluation.trajectory import PolicyFunction, Trajectory, record
@@ -166,6 +171,12 @@ def run(options: argparse.Namespace) -> list[str]:
     }
     folder = options.out or options.policies[0].parent / "style"
     written = write_report(assessment, judged, rewards, about, folder)
+    held_out = {name: held_out_in_training(policy.path) for name, policy in policies.items()}
+    notes = [
+        f"note: {', '.join(sorted(known))} count as held out here, but {name} was trained on them"
+        for name, was in held_out.items()
+        if was is not None and (known := set(references.held) - was)
+    ]
     words = {True: "pass", False: "FAIL", None: "not evidence"}
     lines = [f"{'policy':<20}{'metric':<16}{'value':>9}  {'limit':<14}verdict"]
     lines += [
@@ -173,7 +184,7 @@ def run(options: argparse.Namespace) -> list[str]:
         for name, found in judged.items()
         for v in found
     ]
-    return [*lines, f"wrote {written[1]}"]
+    return [*lines, *notes, f"wrote {written[1]}"]
 
 
 def _named(options: argparse.Namespace) -> dict[str, Path]:

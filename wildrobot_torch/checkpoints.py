@@ -78,7 +78,7 @@ def require_fit(
         CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
         LayoutMismatch: with a field-by-field difference.
     """
-    if "wildrobot" not in checkpoint or "actor" not in checkpoint:
+    if not {"wildrobot", "actor", "training"} <= set(checkpoint):
         raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
     trained = checkpoint["training"]["amp"]
     read = {name: lay for name, lay in layouts.items() if name != "amp" or amp is not None}

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchrl.collectors import Collector
 
 from envs.layout import Layout
-from envs.locomotion import LocomotionEnv
+from envs.locomotion import LocomotionEnv, require_sim_state
 from envs.physics.engines import resolve_engine
 from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
@@ -27,6 +27,7 @@ from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread, tune_process
 from wildrobot_torch.reference.curriculum import Curriculum, load_curriculum, require_schedule
 from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.holdout import family
 from wildrobot_torch.reference.starts import commanded_starts
 
 _ROOT_KEYS = (
@@ -343,6 +344,7 @@ class RolloutData(pl.LightningDataModule):
             "simulation": _on_device(self.env.get_sim_state(), "cpu"),
             "carrier": _on_device({key: carrier.get(key).clone() for key in _ROOT_KEYS}, "cpu"),
             "rng": torch.get_rng_state(),
+            "held_out": self._held_out,
         }
         if device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(device)
@@ -355,7 +357,7 @@ class RolloutData(pl.LightningDataModule):
         the engine has changed, for no engine can go on with another's simulations; a line says so.
 
         Raises:
-            ValueError: it is of another number of environments.
+            ValueError: it is of another number of environments, or of another version.
         """
         if self.trainer is None or not self.trainer.is_global_zero or self.env is None:
             return
@@ -372,7 +374,20 @@ class RolloutData(pl.LightningDataModule):
                 f"the checkpoint holds {state_dict['num_envs']} environments, data.num_envs is "
                 f"{self.num_envs}; resume with the number it was trained with"
             )
+        require_sim_state(state_dict["simulation"])
+        if (was := state_dict.get("held_out")) not in (None, self._held_out):
+            print(
+                f"note: the training had held out the reference motion {', '.join(was) or 'none'}; "
+                f"from here on it is {', '.join(self._held_out) or 'none'}",
+                file=sys.stderr,
+            )
         self._saved = state_dict
+
+    @property
+    def _held_out(self) -> list[str]:
+        """Kinds of reference motion that are held out."""
+        held_out = self.curriculum.held_out if self.curriculum is not None else None
+        return [] if held_out is None else sorted(set(map(family, held_out.segment_clip)))
 
 
 def _on_device(state: dict[str, Tensor], device: torch.device | str) -> dict[str, Tensor]:

@@ -294,7 +294,7 @@ def test_judge_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
 
 
-def test_time_on_both_feet_counts_until_one_is_lifted(
+def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
     robot: RobotSpec, state: PhysicsState
 ) -> None:
     sensors = state.sensordata.clone()
@@ -303,11 +303,14 @@ def test_time_on_both_feet_counts_until_one_is_lifted(
             sensors[0, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
     stands = replace(state, sensordata=sensors)  # the first; the second is in the air
     assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
-    once, _ = judged(blank(robot), stands, robot, LocomotionConfig())
+    walking = replace(blank(robot), command=torch.tensor([0.2, 0.2]))
+    once, _ = judged(walking, stands, robot, LocomotionConfig())
     twice, _ = judged(once, stands, robot, LocomotionConfig())
     assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
     lifted, _ = judged(twice, state, robot, LocomotionConfig())
     assert lifted.stance_time.tolist() == [0.0, 0.0]
+    asked_to_stand, _ = judged(blank(robot), stands, robot, LocomotionConfig())
+    assert asked_to_stand.stance_time.tolist() == [0.0, 0.0]
 
 
 def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:

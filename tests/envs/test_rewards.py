@@ -175,6 +175,7 @@ def test_both_feet_down_for_long_is_a_stall_of_a_walk_only(
         return terms(m, robot, **given)["stalled"]
 
     assert [stalled(time) for time in (0.0, 0.18, 0.2, 3.0)] == [0.0, 0.0, 1.0, 1.0]
+    assert stalled(float(torch.tensor(0.02).repeat(10).cumsum(0)[-1])) == 1.0  # ten control steps
     assert stalled(3.0, command=0.0) == 0.0
     assert stalled(3.0, m=left_foot_up(standing, robot)) == 0.0  # this step ended it
 

@@ -81,6 +81,14 @@ def test_a_state_of_another_size_is_refused(data: RolloutData):
         data.load_state_dict(state)
 
 
+def test_a_state_of_another_version_is_refused(data: RolloutData):
+    data.collect()
+    state = data.state_dict()
+    simulation = {key: x for key, x in state["simulation"].items() if key != "stance_time"}
+    with pytest.raises(ValueError, match=r"lack stance_time: .*model\.warm_start"):
+        data.load_state_dict(state | {"simulation": simulation})
+
+
 def _reference(data: RolloutData, folder: Path, heights: dict[str, float]) -> str:
     """File of a reference that stands at a height [m] in each tier; features are that height."""
     assert data.env is not None

@@ -276,7 +276,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
         Rule(
             name="style never starts",
             when=(_below("AMP/weight", 1e-9),),
-            iterations=200,
+            iterations=60,
             meaning="the schedule of the style weight has not left 0",
             remedy="lower amp.ramp_start; with amp.schedule auc compare AMP/auc_held_out with "
             "amp.gate_low and amp.gate_high",

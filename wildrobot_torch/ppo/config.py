@@ -43,9 +43,9 @@ class PPOConfig:
     learning_rate_factor: float = 1.2
     """One adaption multiplies or divides the learning rate by this; 1 keeps it constant."""
     kl_low: float = 0.005
-    """KL divergence [nat] of a minibatch below which the learning rate grows."""
+    """KL divergence [nat] of a minibatch, at full noise, below which the learning rate grows."""
     kl_high: float = 0.02
-    """KL divergence [nat] of a minibatch above which the learning rate shrinks."""
+    """KL divergence [nat] of a minibatch, at full noise, above which the learning rate shrinks."""
     max_grad_norm: float = 1.0
     """Gradients of actor and critic together are scaled down to this norm."""
 

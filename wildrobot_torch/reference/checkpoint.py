@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from envs.episode import Episode
 from envs.layout import Layout
 from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig
 
@@ -29,6 +30,8 @@ def training_key(
     """
     sha = hashlib.sha256(repr((sorted(asdict(config).items()), robot_digest, physics)).encode())
     sha.update(seen.digest.encode())
+    # A training of a version that keeps other things of an episode cannot be gone on with.
+    sha.update(repr(sorted(f.name for f in fields(Episode))).encode())
     for name, values in sorted(vars(clips).items()):
         array = values.detach().cpu().contiguous().numpy()
         sha.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())

@@ -305,7 +305,7 @@ class ReferenceDataset:
         try:
             amp_layout.require(layout, f"reference {path}")
         except LayoutMismatch as error:
-            raise DatasetError(str(error)) from error
+            raise DatasetError(f"{error}; make the reference again") from error
         if dataset.robot_digest != robot_digest:
             raise DatasetError(
                 f"reference {path} was made for robot {dataset.robot_digest}, this one is "

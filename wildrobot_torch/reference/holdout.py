@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -26,12 +25,15 @@ def family(clip: str) -> str:
     return clip
 
 
-def _distance_to_nearest(dataset: ReferenceDataset, members: Sequence[int]) -> list[float]:
-    """How far each family is from the one most like it, in feature deviations of the dataset.
+def _distances(dataset: ReferenceDataset, members: Sequence[int]) -> Tensor:
+    """(N, N): how far N families are from each other, in feature deviations of the dataset.
 
     Args:
         dataset: of S segments.
-        members: family of each segment.
+        members: family of each segment, 0 to N - 1.
+
+    Returns:
+        Infinity from a family to itself.
     """
     frames: list[list[Tensor]] = [[] for _ in range(max(members) + 1)]
     starts, lengths = dataset.segment_start.tolist(), dataset.segment_length.tolist()
@@ -40,8 +42,7 @@ def _distance_to_nearest(dataset: ReferenceDataset, members: Sequence[int]) -> l
     scale = dataset.amp.std(0, correction=0).clamp(min=1e-6)
     scaled = [torch.cat(parts) / scale for parts in frames]
     moments = torch.stack([torch.cat([x.mean(0), x.std(0, correction=0)]) for x in scaled])
-    distance = torch.cdist(moments, moments).fill_diagonal_(float("inf"))
-    return distance.amin(1).tolist()
+    return torch.cdist(moments, moments).fill_diagonal_(float("inf"))
 
 
 def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, ReferenceDataset]:
@@ -71,17 +72,25 @@ def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, Re
     order = sorted(range(len(number)), key=lambda f: (metres[f] / seconds[f], f))
     between = order[1:-1]
     count = min(max(1, round(share * len(order))), len(between))
-    alone = _distance_to_nearest(dataset, members)
-    cuts = [i * len(between) // count for i in range(count + 1)] if count else [0]
-    held = {min(between[a:b], key=lambda f: (alone[f], f)) for a, b in pairwise(cuts)}
+    held: set[int] = set()
+    kept: set[int] = set()
+    distance = _distances(dataset, members)
+    for i in range(count):
+        stretch = between[i * len(between) // count : (i + 1) * len(between) // count]
+        least, likest = (x.tolist() for x in distance.min(1))
+        chosen = min(set(stretch) - kept or stretch, key=lambda f: (least[f], f))
+        # The motion like it stays, and what is held out shows nothing of the next.
+        kept.add(likest[chosen])
+        held.add(chosen)
+        distance[:, chosen] = float("inf")
     train = [i for i, member in enumerate(members) if member not in held]
     clips = len({dataset.segment_clip[i] for i in train})
     if not held or clips < MIN_CLIPS:
         raise DatasetError(
             f"the reference has {len(number)} kinds of motion in "
             f"{len(set(dataset.segment_clip))} clips, too few to hold {share:g} of it out and "
-            f"train on {MIN_CLIPS} clips; make it from more clips, or hold out none with "
-            "--data.reference_held_out 0"
+            f"train on {MIN_CLIPS} clips; make it from more clips (a motion prior needs "
+            f"{MIN_CLIPS}), or hold out none with --data.reference_held_out 0"
         )
     rest = [i for i, member in enumerate(members) if member in held]
     return dataset.take(train, own_statistics=True), dataset.take(rest, own_statistics=True)

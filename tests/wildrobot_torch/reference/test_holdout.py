@@ -63,6 +63,14 @@ def test_of_each_stretch_of_speeds_the_family_most_like_another_is_held_out_whol
     assert train.num_frames + held_out.num_frames == 16 * LENGTH
 
 
+def test_two_that_are_like_each_other_are_not_both_held_out():
+    walks = [(f"w{i}", i / 10) for i in range(8)]
+    # 3 and 4 are by far the nearest to each other, either side of the cut between the stretches.
+    place = [0.0, 10.0, 20.0, 30.0, 30.1, 50.0, 61.0, 70.0]
+    _, held_out = split(reference(*walks, features=place), 0.25)
+    assert set(held_out.segment_clip) == {"w3", "w6"}
+
+
 def test_statistics_are_those_of_the_part():
     clips = reference(("a", 0.0), ("b", 0.1), ("c", 0.2), ("d", 0.3), features=[0, 1, 2, 2.5])
     train, held_out = split(clips, 0.01)

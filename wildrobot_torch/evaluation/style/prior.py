@@ -70,6 +70,21 @@ def load_prior(path: Path, layout: Layout) -> MotionPrior | None:
     return prior.eval()
 
 
+def held_out_in_training(path: Path) -> set[str] | None:
+    """Kinds of reference motion that a checkpoint's training held out; None where it says nothing.
+
+    Args:
+        path: a checkpoint (.ckpt), or a policy that has forgotten its training (.onnx).
+    """
+    if path.suffix != ".ckpt":
+        return None
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if content.get("training", {}).get("amp") is None:
+        return None
+    held_out = content.get("RolloutData", {}).get("held_out")
+    return None if held_out is None else set(held_out)
+
+
 def style_reward(prior: MotionPrior, amp: Tensor, valid: Tensor) -> StyleReward:
     """Style reward of a recording.
 

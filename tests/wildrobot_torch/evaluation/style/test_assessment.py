@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.layout import Layout
+from envs.layout import Layout, LayoutMismatch
 from envs.robot import RobotSpec
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
@@ -18,7 +18,7 @@ from wildrobot_torch.evaluation.style import classifier, comparison
 from wildrobot_torch.evaluation.style.assessment import Assessment, References, assess
 from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetric
 from wildrobot_torch.evaluation.style.controls import jittered
-from wildrobot_torch.evaluation.style.prior import load_prior, style_reward
+from wildrobot_torch.evaluation.style.prior import held_out_in_training, load_prior, style_reward
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.evaluation.trajectory import Trajectory
@@ -145,6 +145,13 @@ def test_style_reward_of_a_checkpoint(
     assert reward.mean == pytest.approx(0.75) and reward.std == reward.zero == 0.0
     with pytest.raises(ValueError, match="nothing to reward"):
         style_reward(loaded, walk.amp, torch.zeros_like(walk.valid))
+    assert held_out_in_training(path) is None  # it does not say
+    torch.save({**content, "RolloutData": {"held_out": ["walk_0.20"]}}, path)
+    assert held_out_in_training(path) == {"walk_0.20"}
+    first = layout.fields[0]
+    other = Layout(layout.name, (replace(first, unit="furlong"), *layout.fields[1:]))
+    with pytest.raises(LayoutMismatch, match=r"last\.ckpt .*furlong"):
+        load_prior(path, other)
     torch.save({**content, "training": {"amp": None}}, path)
     assert load_prior(path, layout) is None
     assert load_prior(tmp_path / "policy.onnx", layout) is None
