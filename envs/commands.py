@@ -17,7 +17,7 @@ class CommandConfig:
     """Highest forward velocity drawn [m/s]."""
     standing_probability: float = 0.1
     """Share of draws that ask for standing (0 m/s) instead."""
-    resample_s: float = 10.0
+    resample_s: float = 5.0
     """Time after which a new velocity is drawn [s]; beyond the episode's length: never."""
 
     def __post_init__(self) -> None:

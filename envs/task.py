@@ -22,7 +22,7 @@ class LocomotionConfig:
     """Physics step [s]."""
     ctrl_dt: float = 0.02
     """Control step [s]; an integer multiple of `sim_dt`."""
-    episode_length_s: float = 20.0
+    episode_length_s: float = 10.0
     """Time after which an episode is truncated [s]."""
     action: ActionConfig = field(default_factory=ActionConfig)
     """From policy output to joint targets."""
