@@ -178,9 +178,10 @@ def run(options: argparse.Namespace) -> list[str]:
         if was is not None and (known := set(references.held) - was)
     ]
     words = {True: "pass", False: "FAIL", None: "not evidence"}
-    lines = [f"{'policy':<20}{'metric':<16}{'value':>9}  {'limit':<14}verdict"]
+    width = 2 + max(len(name) for name in ("policy", *judged))
+    lines = [f"{'policy':<{width}}{'metric':<16}{'value':>9}  {'limit':<14}verdict"]
     lines += [
-        f"{name:<20}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{words[v.passed]}"
+        f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{words[v.passed]}"
         for name, found in judged.items()
         for v in found
     ]
