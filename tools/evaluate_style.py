@@ -42,6 +42,7 @@ from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.evaluation.trajectory import PolicyFunction, Trajectory, record
 from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.gates import TIERS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--held-out", type=float, default=0.15,
         help="share of the reference that training held out (default: 0.15)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tiers", nargs="+", choices=TIERS, default=["0+", "0"],
+        help="tiers of the reference that training used (default: 0+ 0)",
     )  # fmt: skip
     parser.add_argument(
         "--episodes", type=int, default=64,
@@ -110,7 +115,10 @@ def run(options: argparse.Namespace) -> list[str]:
     first = next(iter(policies.values()))
     env = _environment(first, 1, options.seconds, physics)
     dataset = ReferenceDataset.load(options.reference, env.layouts["amp"], env.robot.digest)
-    references = References.of(dataset, env.robot.to("cpu"), options.held_out)
+    # Held out is what training held out of the tiers it used.
+    references = References.of(
+        dataset.select(tuple(options.tiers)), env.robot.to("cpu"), options.held_out
+    )
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings: dict[str, Trajectory] = {}
