@@ -59,7 +59,7 @@ class SamplingActor(TensorDictModuleBase):
         self.log_noise = log_noise
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Add loc (E, A), action (E, A; the environment clips it), its log density and noise."""
+        """Add loc and unclipped action (E, A), action_log_prob (E,) and log_noise (E, 1)."""
         mean = self.policy(tensordict.get("observation"))
         log_std = self.policy.log_std + self.log_noise
         action = mean + torch.exp(log_std) * torch.randn_like(mean)

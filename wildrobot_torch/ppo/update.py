@@ -203,7 +203,7 @@ def ppo_loss(
         loss = loss + config.value_coef * style_error
         stats["style_value"] = style_error.detach()
     with torch.no_grad():
-        # Of the policy with its full noise: it alone says how far the means have moved.
+        # Of the policy at full noise, with whichever noise a sample was drawn.
         kl = gaussian_kl(batch.old_mean, old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).to(ratio.dtype).mean()
     return loss, {

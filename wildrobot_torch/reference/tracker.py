@@ -297,7 +297,7 @@ def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
                 "action": action,
                 "mean": mean,
                 "log_prob": gaussian_log_prob(action, mean, policy.log_std),
-                "log_noise": torch.zeros_like(mean[:, :1]),
+                "log_noise": PPO.log_noise(len(mean), mean.device),
                 **task.step(action),
             }
         )
