@@ -6,6 +6,7 @@ nothing on the host by a tensor's values, so they can be recorded once and repla
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,6 +48,8 @@ class Episode:
     """(E, 2) [s]: how long each foot has been unloaded."""
     stance_time: Tensor
     """(E,) [s]: how long both feet have been loaded while asked to walk."""
+    mean_velocity: Tensor
+    """(E,) [m/s]: forward velocity, averaged over the reward's `tracking_time`."""
     push: Tensor
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
@@ -67,6 +70,7 @@ class Episode:
             total=zeros(),
             air_time=zeros(2),
             stance_time=zeros(),
+            mean_velocity=zeros(),
             push=zeros(2),
             push_steps=zeros(dtype=torch.long),
         )
@@ -155,15 +159,18 @@ def start_drawn(
 
 def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
     """New episodes where `mask` (E,) is set, in the simulations' present state."""
+    heading = yaw(state.qpos[:, 3:7])
+    velocity = state.qvel[:, 0] * torch.cos(heading) + state.qvel[:, 1] * torch.sin(heading)
     return replace(
         episode,
         action=torch.where(mask[:, None], start.action, episode.action),
         command=torch.where(mask, start.command, episode.command),
-        heading=torch.where(mask, yaw(state.qpos[:, 3:7]), episode.heading),
+        heading=torch.where(mask, heading, episode.heading),
         steps=episode.steps.masked_fill(mask, 0),
         total=episode.total.masked_fill(mask, 0.0),
         air_time=episode.air_time.masked_fill(mask[:, None], 0.0),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
+        mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
         push_steps=episode.push_steps.masked_fill(mask, 0),
     )
 
@@ -194,7 +201,14 @@ def observations(
     )
     return {
         "observation": observation,
-        "critic_observation": observe_privileged(m, robot, observation),
+        "critic_observation": observe_privileged(
+            m,
+            robot,
+            observation,
+            air_time=episode.air_time,
+            stance_time=episode.stance_time,
+            mean_velocity=episode.mean_velocity,
+        ),
         "amp": style_features(m, robot),
     }
 
@@ -262,6 +276,9 @@ def judge(
         truncated = (steps >= config.episode_steps) & ~terminated
     else:
         terminated, truncated = torch.zeros_like(fell), torch.zeros_like(fell)
+    mean_velocity = averaged_velocity(
+        episode.mean_velocity, m.linvel_h[:, 0].masked_fill(failed, 0.0), config
+    )
     terms = reward_terms(
         m,
         robot,
@@ -272,6 +289,7 @@ def judge(
         heading_error=wrap_angle(m.yaw - episode.heading),
         air_time=episode.air_time,
         stance_time=episode.stance_time,
+        mean_velocity=mean_velocity,
         terminated=terminated,
     )
     weighted = weighted_terms(terms, factors).masked_fill(failed[:, None], 0.0)
@@ -279,9 +297,19 @@ def judge(
     total = episode.total + reward
     velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
     length, failure = steps.to(reward.dtype), failed.to(reward.dtype)
+    swing = ~loaded_feet(m, config.reward)
+    following = replace(
+        episode,
+        steps=steps,
+        total=total,
+        air_time=(episode.air_time + config.ctrl_dt) * swing,
+        stance_time=(episode.stance_time + config.ctrl_dt)
+        * (~swing.any(-1) & asked_to_walk(episode.command, config.reward)),
+        mean_velocity=mean_velocity,
+    )
     observed = {
         key: value.masked_fill(failed[:, None], 0.0)
-        for key, value in observations(m, episode, robot, config).items()
+        for key, value in observations(m, following, robot, config).items()
     }
     verdict = Verdict(
         observed=observed | {"start": torch.full_like(steps, UNDER_WAY)[:, None]},
@@ -293,17 +321,21 @@ def judge(
         truncated=truncated,
         done=terminated | truncated,
     )
-    swing = ~loaded_feet(m, config.reward)
     following = replace(
-        episode,
-        command=_next_command(episode.command, steps, velocity_draws, config),
-        steps=steps,
-        total=total,
-        air_time=(episode.air_time + config.ctrl_dt) * swing,
-        stance_time=(episode.stance_time + config.ctrl_dt)
-        * (~swing.any(-1) & asked_to_walk(episode.command, config.reward)),
+        following, command=_next_command(episode.command, steps, velocity_draws, config)
     )
     return following, verdict
+
+
+def averaged_velocity(mean: Tensor, velocity: Tensor, config: LocomotionConfig) -> Tensor:
+    """(E,) [m/s]: exponential average of `velocity` (E,) over `reward.tracking_time`.
+
+    A walking robot's root is slower over its stance foot and faster between the feet; what it is
+    asked for is its speed over strides.
+    """
+    if config.reward.tracking_time == 0.0:
+        return velocity
+    return velocity + math.exp(-config.ctrl_dt / config.reward.tracking_time) * (mean - velocity)
 
 
 def _next_command(

@@ -59,6 +59,9 @@ def critic_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
             Field("sole_height", 2, "m", "world", "sole centres above the world origin"),
             Field("sole_linvel", 6, "m/s", "world", "sole centre velocities"),
             Field("sole_pos", 6, "m", "heading", "sole centres from the root"),
+            Field("air_time", 2, "s", "foot", "how long it has been unloaded"),
+            Field("stance_time", 1, "s", "robot", "how long both are loaded while asked to walk"),
+            Field("mean_velocity", 1, "m/s", "heading", "velocity averaged as the reward does"),
         ),
     )
 
@@ -96,8 +99,25 @@ def observe(
     return observation_layout(robot, config).pack(**blocks)
 
 
-def observe_privileged(m: Measurements, robot: RobotSpec, observation: Tensor) -> Tensor:
-    """Critic observation (E, C) in `critic_layout` order, from `observation` (E, 39)."""
+def observe_privileged(
+    m: Measurements,
+    robot: RobotSpec,
+    observation: Tensor,
+    *,
+    air_time: Tensor,
+    stance_time: Tensor,
+    mean_velocity: Tensor,
+) -> Tensor:
+    """Critic observation (E, C) in `critic_layout` order.
+
+    Args:
+        m: measurements of E simulations.
+        robot: the robot.
+        observation: (E, 39) of the policy.
+        air_time: (E, 2) [s]; the reward depends on the past by these three, so the value does.
+        stance_time: (E,) [s].
+        mean_velocity: (E,) [m/s].
+    """
     return torch.cat(
         [
             observation,
@@ -107,6 +127,9 @@ def observe_privileged(m: Measurements, robot: RobotSpec, observation: Tensor) -
             m.sole_pos_w[..., 2],
             m.sole_linvel_w.flatten(1),
             m.sole_pos_h.flatten(1),
+            air_time,
+            stance_time[:, None],
+            mean_velocity[:, None],
         ],
         dim=-1,
     )

@@ -55,7 +55,7 @@ class RewardWeights:
     """1 while both feet have been loaded for longer than `stall_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
-    treading: float = -0.5
+    treading: float = -2.0
     """Number of unloaded feet, while asked to stand."""
     height_target: float = 0.0
     """Closeness of the root to `target_height`, 0 to 1."""
@@ -77,6 +77,8 @@ class RewardConfig:
     """Factor on the sum of all weighted terms; keeps returns near 1 per time constant."""
     tracking_sharpness: float = 4.0
     """k of exp(-k |v_x - command|) [s/m]."""
+    tracking_time: float = 0.0
+    """Time constant of the average of v_x that is held against the command [s]; 0 for none."""
     healthy_min: float = 0.40
     """Root height above which the robot is healthy [m]."""
     healthy_max: float = 0.70
@@ -121,6 +123,10 @@ class RewardConfig:
         ):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"reward.{name} is {getattr(self, name)}; it must be positive")
+        if self.tracking_time < 0.0:
+            raise ValueError(
+                f"reward.tracking_time is {self.tracking_time}; it must not be negative"
+            )
 
 
 def swing_flexion(
@@ -165,6 +171,7 @@ def reward_terms(
     heading_error: Tensor,
     air_time: Tensor,
     stance_time: Tensor,
+    mean_velocity: Tensor,
     terminated: Tensor,
 ) -> dict[str, Tensor]:
     """Unweighted terms (E,) by name, in the order of `RewardWeights`.
@@ -180,6 +187,7 @@ def reward_terms(
         air_time: (E, 2) [s], how long each foot had been unloaded before this step.
         stance_time: (E,) [s], how long both feet had been loaded, while asked to walk, before this
             step.
+        mean_velocity: (E,) [m/s], average of the forward velocity, this step's included.
         terminated: (E,) bool, the robot fell in this step.
     """
     dtype = action.dtype
@@ -201,7 +209,7 @@ def reward_terms(
     excess = (width - config.stance_width_target).clamp(min=0.0)
     slow = (config.standing_velocity - v_x.abs()).clamp(min=0.0) / config.standing_velocity
     return {
-        "forward": torch.exp(-config.tracking_sharpness * (v_x - velocity_command).abs()),
+        "forward": torch.exp(-config.tracking_sharpness * (mean_velocity - velocity_command).abs()),
         "lateral": v_y.square(),
         "healthy": healthy.to(dtype),
         "orientation": m.roll.square() + m.pitch.square(),

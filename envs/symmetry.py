@@ -109,6 +109,9 @@ FIELDS: dict[str, Callable[[RobotSpec], Mirror]] = {
     "sole_linvel": _feet_polar,
     "sole_pos": _feet_polar,
     "contact": _feet,
+    "air_time": _feet,
+    "stance_time": _even,
+    "mean_velocity": _even,
 }
 """Layout field -> its mirror. World-frame vectors are mirrored along the world's x, as the heading
 is; every task of this project looks the same along any heading."""

@@ -7,6 +7,7 @@ what `meta` lets pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
@@ -26,8 +27,9 @@ from envs.harness import HarnessConfig, Support
 from envs.locomotion import LocomotionEnv
 from envs.measurements import measure
 from envs.model import RobotModel
+from envs.observations import critic_layout
 from envs.physics.base import PhysicsState
-from envs.rewards import term_weights
+from envs.rewards import RewardConfig, term_weights
 from envs.robot import RobotSpec
 from envs.starts import StartDraws
 from envs.task import LocomotionConfig
@@ -288,7 +290,10 @@ def test_judge_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     assert not verdict.terminated.any()
     assert torch.allclose(after.total, torch.tensor([2.0, 0.0]) + verdict.reward)
     assert torch.allclose(verdict.terms.sum(-1), verdict.reward)
-    assert torch.allclose(after.air_time, torch.tensor([[0.12, 0.02], [0.02, 0.02]]))
+    air_time = torch.tensor([[0.12, 0.02], [0.02, 0.02]])
+    assert torch.allclose(after.air_time, air_time)
+    seen = critic_layout(robot, config.observation).unpack(verdict.observed["critic_observation"])
+    assert torch.allclose(seen["air_time"], air_time)
     metrics = dict(zip(METRICS, verdict.metrics.unbind(-1), strict=True))
     assert metrics["episode_length"].tolist() == [4.0, 2.0]
     assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
@@ -305,12 +310,34 @@ def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
     assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
     walking = replace(blank(robot), command=torch.tensor([0.2, 0.2]))
     once, _ = judged(walking, stands, robot, LocomotionConfig())
-    twice, _ = judged(once, stands, robot, LocomotionConfig())
+    twice, verdict = judged(once, stands, robot, LocomotionConfig())
     assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
+    layout = critic_layout(robot, LocomotionConfig().observation)
+    seen = layout.unpack(verdict.observed["critic_observation"])["stance_time"]
+    assert torch.allclose(seen, torch.tensor([[0.04], [0.0]]))
     lifted, _ = judged(twice, state, robot, LocomotionConfig())
     assert lifted.stance_time.tolist() == [0.0, 0.0]
     asked_to_stand, _ = judged(blank(robot), stands, robot, LocomotionConfig())
     assert asked_to_stand.stance_time.tolist() == [0.0, 0.0]
+
+
+def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) -> None:
+    """It begins with the speed along the heading; after 0.02 s of 0.1 s, exp(-0.2) is left."""
+    qvel = state.qvel.clone()
+    qvel[:, :2] = 0.5 * torch.tensor([[1.0, 0.0], [math.cos(1.0), math.sin(1.0)]])
+    start = start_at(state.qpos, qvel, torch.tensor([0.3, 0.3]), robot, LocomotionConfig())
+    begun = begin(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
+    assert begun.mean_velocity.tolist() == pytest.approx([0.5, 0.5])
+    averaging = LocomotionConfig(reward=RewardConfig(tracking_time=0.1))
+    after, verdict = judged(begun, state, robot, averaging)  # at rest
+    left = 0.5 * math.exp(-0.2)
+    assert after.mean_velocity.tolist() == pytest.approx([left, left])
+    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * (left - 0.3))] * 2)
+    now, verdict = judged(
+        begun, state, robot, LocomotionConfig(reward=RewardConfig(tracking_time=0))
+    )
+    assert now.mean_velocity.tolist() == [0.0, 0.0]
+    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * 0.3)] * 2)
 
 
 def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:

@@ -99,10 +99,20 @@ def test_critic_sees_the_observation_and_the_loads(
     observation = observe(
         standing, robot, config, torch.zeros(1, 8), torch.zeros(1), torch.zeros(1)
     )
-    vector = observe_privileged(standing, robot, observation)
+    vector = observe_privileged(
+        standing,
+        robot,
+        observation,
+        air_time=torch.tensor([[0.0, 0.3]]),
+        stance_time=torch.tensor([0.1]),
+        mean_velocity=torch.tensor([0.2]),
+    )
     layout = critic_layout(robot, config)
     assert vector.shape == (1, layout.size)
     got = layout.unpack(vector)
     assert got["plate_load"].sum().item() == pytest.approx(1.0, abs=0.05)
     assert got["height"].item() == pytest.approx(0.468, abs=0.01)
+    assert got["air_time"].tolist() == [[0.0, pytest.approx(0.3)]]
+    assert got["stance_time"].item() == pytest.approx(0.1)
+    assert got["mean_velocity"].item() == pytest.approx(0.2)
     assert torch.equal(vector[:, :39], observation)

@@ -61,6 +61,7 @@ def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[st
         "heading_error": torch.zeros(1),
         "air_time": torch.zeros(1, 2),
         "stance_time": torch.zeros(1),
+        "mean_velocity": m.linvel_h[:, 0],
         "terminated": torch.zeros(1, dtype=torch.bool),
     } | changes
     return {k: v.item() for k, v in reward_terms(m, robot, RewardConfig(), **inputs).items()}
