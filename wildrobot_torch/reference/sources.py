@@ -16,7 +16,7 @@ from wildrobot_torch.motion.synthesis import WalkConfig, standing_clip, walking_
 
 def _tracked_walk() -> WalkConfig:
     """The walk in balance without support: its zero-moment point stays on the soles."""
-    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.06)
+    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class SourceConfig:
     """What the tracking policy follows."""
 
     speeds: tuple[float, ...] = (
-        0.0, 0.1, 0.12, 0.15, 0.17, 0.2, 0.22, 0.25, 0.27, 0.3, 0.35, 0.4, 0.45,
+        0.0, 0.1, 0.12, 0.15, 0.17, 0.2, 0.22, 0.25, 0.27, 0.3, 0.35, 0.4, 0.45, 0.5,
     )  # fmt: skip
     """Speeds of the built-in clips [m/s]; 0 stands, faster ones ask more torque than the servos
     have."""

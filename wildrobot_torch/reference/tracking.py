@@ -49,7 +49,7 @@ class TrackingConfig:
     """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
     slip_weight: float = 1.5
     """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
-    contact_weight: float = 0.1
+    contact_weight: float = 0.3
     """Cost of each foot that carries weight and should not by the clip, or the other way round."""
     turning_weight: float = 0.1
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
