@@ -55,7 +55,7 @@ class RewardWeights:
     """1 while both feet have been loaded for longer than `stall_time`, while asked to walk."""
     flight: float = -0.05
     """1 while no foot is loaded."""
-    treading: float = -2.0
+    treading: float = -4.0
     """Number of unloaded feet, while asked to stand."""
     height_target: float = 0.0
     """Closeness of the root to `target_height`, 0 to 1."""

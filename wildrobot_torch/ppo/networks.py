@@ -32,7 +32,7 @@ class NetworkConfig:
     """Nonlinearity after each hidden layer."""
     init_std: float = 0.37
     """Standard deviation of the actions at the start."""
-    asymmetry: float = 0.1
+    asymmetry: float = 0.2
     """How far the networks may tell left from right: 0 not at all, mirrored observations get
     mirrored actions; 1 like any network. At 0 a robot that stands straight cannot choose which foot
     to lift, unless noise does."""
