@@ -40,7 +40,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 doctor:  ## what is here, what is missing, and the command that mends it
 	@$$(command -v $(RUN) || echo $(PYTHON)) -m wildrobot_torch doctor $(ARGS)
 
-demo: $(INSTALLED)  ## a walking policy from nothing, in about ten minutes on two cores
+demo: $(INSTALLED)  ## a walking policy from nothing, in a quarter of an hour on two cores
 	@$(RUN) tools/demo.py $(ARGS)
 
 reference: $(INSTALLED)  ## reference motion from the built-in clips
