@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         help="run this arm alone; may be given several times (default: all)",
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="of the study's seeds (default: all)")
-    parser.add_argument("--out", type=Path, help="folder of the runs (default: runs/study/STUDY)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)"
+    )
     parser.add_argument(
         "--list", action="store_true", help="print what is finished, run and write nothing"
     )
@@ -71,8 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, found in settings.items():
             require_files(study, name, found)
         physics = {name: found["data"]["physics"] for name, found in settings.items()}
-        problems = run_missing(runs, physics, lambda line: print(line, flush=True))
-        write_tables(study, load_results(folder), ROOT / study.page, str(options.study))
+
+        def tables() -> None:
+            results = load_results(ROOT / study.results)
+            write_tables(study, results, ROOT / study.page, str(options.study))
+
+        tables()
+        problems = run_missing(runs, physics, lambda line: print(line, flush=True), tables)
     except (StudyError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -23,10 +23,12 @@ from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.amp.schedule import require_gate
 from wildrobot_torch.checkpoints import require_fit, short
 from wildrobot_torch.evaluation import Scenario, evaluate
+from wildrobot_torch.evaluation.style.ranking import StyleTarget, ranked
 from wildrobot_torch.monitoring import (
     EpisodeMeans,
     TrainingDiverged,
     gradient_norms,
+    loss_name,
     require_finite,
     step_metrics,
 )
@@ -140,10 +142,12 @@ class WalkingModule(pl.LightningModule):
                 self.network.init_std,
             )  # fmt: skip
         self.prior: MotionPrior | None = None
+        self.target: StyleTarget | None = None
         self.style_critic: Critic | None = None
         if self.amp is not None:
             if stage == "fit":
-                self._require_reference(self.amp)
+                trained_on = self._require_reference(self.amp).whole
+                self.target = StyleTarget.of(trained_on.to("cpu"), robot)
             self.prior = MotionPrior(data.layouts["amp"], self.amp)
             self.judge = StyleJudge(self.prior, data.layouts["amp"])
             if self.amp.critics == "two":
@@ -151,8 +155,8 @@ class WalkingModule(pl.LightningModule):
                 # They read the same samples, which are normalised once.
                 self.style_critic.normalizer = self.critic.normalizer
 
-    def _require_reference(self, amp: AMPConfig) -> None:
-        """Refuse to train a motion prior without the reference it needs."""
+    def _require_reference(self, amp: AMPConfig) -> Curriculum:
+        """The reference a motion prior needs; refuses to train one without."""
         data: TrainingData = self.data
         if data.reference is None or data.curriculum is None:
             raise ValueError(
@@ -161,6 +165,7 @@ class WalkingModule(pl.LightningModule):
             )
         require_clips(data.reference.segment_clip)
         require_gate(amp, data.curriculum.held_out is not None)
+        return data.curriculum
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for actor and critics, and another for the discriminator."""
@@ -301,7 +306,7 @@ class WalkingModule(pl.LightningModule):
                 for name, value in stats.items():
                     parts.setdefault(name, []).append(value)
         means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
-        result = {_metric_name(name): value for name, value in zip(parts, means, strict=True)}
+        result = {loss_name(name): value for name, value in zip(parts, means, strict=True)}
         for name, value in result.items():
             if not math.isfinite(value):
                 raise TrainingDiverged(f"{name} is {value} in iteration {iteration}")
@@ -345,11 +350,10 @@ class WalkingModule(pl.LightningModule):
         data: TrainingData = self.data
         with torch.no_grad():
             result = evaluate(self.policy.act, data.evaluation_env, batch)
-        self.evaluation = {"score": result.score, **result.metrics}
+        self.evaluation = ranked(result, self.target)
         self.evaluation_passed = result.passed
-        self.log_dict(
-            {"score": result.score, "env_steps": float(self.env_steps)}, logger=False, batch_size=1
-        )
+        shown = {"score": self.evaluation["score"], "env_steps": float(self.env_steps)}
+        self.log_dict(shown, logger=False, batch_size=1)
         self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
         if self.prior is not None and self.trainer.state.fn == "fit":
             self.prior.advance(self.evaluation)
@@ -392,8 +396,3 @@ class WalkingModule(pl.LightningModule):
         if self.prior is not None:
             # The module itself is moved there only after this.
             self.judge.load_state_dict(training["style"], self.trainer.strategy.root_device)
-
-
-def _metric_name(name: str) -> str:
-    disc = {"disc_loss", "adversarial", "penalty", "grad_penalty"}
-    return name if "/" in name else f"AMP/{name}" if name in disc else f"Loss/{name}"

@@ -56,6 +56,12 @@ def require_finite_weights(module: nn.Module, iteration: int) -> None:
     )
 
 
+def loss_name(name: str) -> str:
+    """The metric that a part of the losses is logged as: AMP/ for the discriminator's, or Loss/."""
+    disc = {"disc_loss", "adversarial", "penalty", "grad_penalty"}
+    return name if "/" in name else f"AMP/{name}" if name in disc else f"Loss/{name}"
+
+
 def gradient_norms(**modules: nn.Module | None) -> dict[str, Tensor]:
     """Euclidean norm () of each module's gradient as `Gradient/<name>`; none without gradients."""
     norms = {}

@@ -35,7 +35,8 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "mine.yaml"
     content = {
         "options": "--data.num_envs 8", "seeds": [0, 1], "env_steps": 96, "every": 1,
-        "style": "", "page": str(page), "needs": {"none.npz": "python make.py"},
+        "style": "", "page": str(page), "results": str(tmp_path / "results"),
+        "needs": {"none.npz": "python make.py"},
         "arms": [
             {"name": "plain", "about": "as it is"},
             {"name": "guided", "about": "reference", "options": "--data.reference none.npz"},
@@ -79,7 +80,7 @@ def test_requests_that_cannot_be_met_end_in_one_line_and_write_nothing(
     assert tool.main([str(study), *words, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ") and message in error and "\n" not in error
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not (tmp_path / "results").exists()
     assert (tmp_path / "page.md").read_text() == page
 
 
@@ -90,12 +91,12 @@ def test_results_that_are_there_are_listed_and_make_the_tables(
     plan = load_study(study)
     for seed, falls in ((0, 0.0), (1, 0.25)):
         run = ArmRun(plan, plan.arms[0], seed, out)
-        run.folder.mkdir(parents=True)
+        run.result.parent.mkdir(exist_ok=True)
         content = {
             "arm": "plain", "seed": seed, "options": run.options, "passed": seed == 0,
             "failure": "", "training": {}, "walking": {"fall_rate": falls}, "style": {},
         }  # fmt: skip
-        (run.folder / "result.json").write_text(json.dumps(content))
+        run.result.write_text(json.dumps(content))
     assert tool.main([str(study), "--list", "--out", str(out)]) == 0
     assert "0: finished  1: finished" in capsys.readouterr().out
     assert tool.main([str(study), "--only", "plain", "--out", str(out)]) == 0

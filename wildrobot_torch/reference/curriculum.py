@@ -44,6 +44,8 @@ class Curriculum:
 
     held_out: ReferenceDataset | None
     """What is never trained on, of all tiers that are used at any time; None for nothing."""
+    whole: ReferenceDataset
+    """What is trained on at any time."""
     frames: tuple[Tensor, Tensor]
     """All features (N, F) that are trained on at any time, and the first frame (N,) of each frame's
     segment; frames are numbered as here."""
@@ -67,30 +69,30 @@ class Curriculum:
         self._tiers = tiers_at(begin, 0)
         self.held_out = None
         try:
-            self._whole = reference.select(tuple(begin))
+            self.whole = reference.select(tuple(begin))
             if held_out > 0.0:
-                self._whole, self.held_out = split(self._whole, held_out)
-            self._present = self._whole.select(self._tiers)
+                self.whole, self.held_out = split(self.whole, held_out)
+            self._present = self.whole.select(self._tiers)
         except DatasetError as error:
             remedy = "name other tiers in data.reference_tiers, or make a reference that has these"
             told = str(error) if "--data." in str(error) else f"{error}; {remedy}"
             raise DatasetError(f"{source}: {told}") from error
-        start, length = self._whole.segment_start, self._whole.segment_length
-        self.frames = self._whole.amp, torch.repeat_interleave(start, length)
+        start, length = self.whole.segment_start, self.whole.segment_length
+        self.frames = self.whole.amp, torch.repeat_interleave(start, length)
 
     def at(self, env_steps: int) -> ReferenceDataset:
         """What is used after `env_steps`; the same object as long as that does not change."""
         tiers = tiers_at(self._begin, env_steps)
         if tiers != self._tiers:
-            self._tiers, self._present = tiers, self._whole.select(tiers)
+            self._tiers, self._present = tiers, self.whole.select(tiers)
         return self._present
 
     def numbers(self, frame: Tensor) -> Tensor:
         """Numbers (M,) in `frames` of the frames (M,) of what is used at present."""
         used = torch.tensor(
-            [tier in self._tiers for tier in self._whole.segment_tier], device=frame.device
+            [tier in self._tiers for tier in self.whole.segment_tier], device=frame.device
         )
-        return torch.repeat_interleave(used, self._whole.segment_length).nonzero()[frame, 0]
+        return torch.repeat_interleave(used, self.whole.segment_length).nonzero()[frame, 0]
 
 
 def load_curriculum(

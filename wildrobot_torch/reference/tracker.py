@@ -139,8 +139,10 @@ class TrackingTask:
             m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot, config
         )
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
+        way = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        terminated = fallen(m, config.termination) | (error > config.max_joint_error) | failed
+        lost = (error > config.max_joint_error) | (way > config.max_way_error)
+        terminated = fallen(m, config.termination) | lost | failed
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {

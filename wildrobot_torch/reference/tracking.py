@@ -65,11 +65,16 @@ class TrackingConfig:
     """Roll or pitch beyond which the robot has fallen [rad]."""
     max_joint_error: float = 3.0
     """Summed squared joint error beyond which an episode ends [rad^2]."""
+    max_way_error: float = 0.3
+    """Distance from the clip's root beyond which an episode ends [m]: who is far behind anyway has
+    no reason to hurry, and does a walk of 0.5 m/s at 0.35."""
     seed: int = 0
     """Of start frames, pushes and exploration."""
 
     def __post_init__(self) -> None:
-        for name in ("env_steps", "num_envs", "residual_scale", "max_joint_error"):
+        for name in (
+            "env_steps", "num_envs", "residual_scale", "max_joint_error", "max_way_error",
+        ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"tracking.{name} is {getattr(self, name)}; it must be positive")
 

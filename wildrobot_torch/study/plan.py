@@ -82,6 +82,9 @@ class Study:
     """Options of tools/evaluate_style.py beside the checkpoint and the folder to write."""
     page: str
     """Markdown file the tables go to, with a pair of markers for each."""
+    results: str
+    """Folder with a JSON file for each finished training. It is kept with the page, so that a study
+    goes on where trainings' own files are not at hand."""
     arms: tuple[Arm, ...]
     tables: tuple[Table, ...]
     columns: tuple[Column, ...]
@@ -106,6 +109,10 @@ class Study:
         for key in ("env_steps", "every"):
             if getattr(self, key) < 1:
                 raise StudyError(f"study {self.name!r}: {key} must be positive")
+
+    def result_path(self, arm: Arm, seed: int) -> Path:
+        """The file of a training's result."""
+        return ROOT / self.results / f"{arm.name}-{seed}.json"
 
     def chosen(self, names: tuple[str, ...]) -> list[Arm]:
         """The arms of these names; all where there are none.

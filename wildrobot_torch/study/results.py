@@ -14,8 +14,6 @@ from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.history import History, read_json
 from wildrobot_torch.study.walking import STYLE, passes
 
-RESULT = "result.json"
-
 
 @dataclass(frozen=True)
 class Result:
@@ -108,13 +106,13 @@ def style_values(report: Mapping[str, Any], policy: str) -> dict[str, Any]:
 
 
 def load_results(folder: Path) -> list[Result]:
-    """Every result in a study's folder, by arm and seed.
+    """Every result in a folder of results, by arm and seed.
 
     Raises:
         StudyError: one cannot be read.
     """
     results = []
-    for path in folder.glob(f"*/seed_*/{RESULT}"):
+    for path in folder.glob("*.json"):
         content = read_json(path)
         values = flat({key: content.get(key, {}) for key in ("training", "walking", "style")})
         # Infinity is written as text: JSON has no number for it.

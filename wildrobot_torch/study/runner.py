@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from wildrobot_torch.study.continuing import Say, TrainingBroken, failure, go_on
 from wildrobot_torch.study.fitting import ROOT
 from wildrobot_torch.study.history import last_checkpoint, load_history, read_json, write_json
 from wildrobot_torch.study.plan import Arm, Study
-from wildrobot_torch.study.results import RESULT, style_values, training_values, writable
+from wildrobot_torch.study.results import style_values, training_values, writable
 
 PARTS = "parts"
 
@@ -24,9 +24,10 @@ class ArmRun:
     """One training of a study and its files."""
 
     def __init__(self, study: Study, arm: Arm, seed: int, folder: Path) -> None:
-        """Nothing is written yet; `folder` is the study's."""
+        """Nothing is written yet; trainings and evaluations go to `folder`, the study's."""
         self.study, self.arm, self.seed = study, arm, seed
         self.folder = folder / arm.name / f"seed_{seed}"
+        self.result = study.result_path(arm, seed)
         self.options = study.training_arguments(arm, seed)
 
     @property
@@ -41,14 +42,13 @@ class ArmRun:
         Raises:
             StudyError: it is that of other options.
         """
-        path = self.folder / RESULT
-        if not path.is_file():
+        if not self.result.is_file():
             return False
-        found = read_json(path)["options"]
+        found = read_json(self.result)["options"]
         if found != self.options:
             raise StudyError(
-                f"{path} was made with {shlex.join(found)}, arm {self.arm.name!r} now is "
-                f"{shlex.join(self.options)}; delete its folder, or give the arm another name"
+                f"{self.result} was made with {shlex.join(found)}, arm {self.arm.name!r} now is "
+                f"{shlex.join(self.options)}; delete it, or give the arm another name"
             )
         return True
 
@@ -109,7 +109,7 @@ class ArmRun:
             result["walking"] = self._walking(path, physics)
             result["passed"] = result["walking"].pop("passed")
             result["style"] = self._style(path, physics)
-        write_json(self.folder / RESULT, result)
+        write_json(self.result, result)
         say(f"{self.name}: {'broke off: ' + broken if broken else 'done'}")
 
     def _walking(self, checkpoint: str, physics: str) -> dict[str, Any]:
@@ -169,13 +169,16 @@ def _state(run: ArmRun) -> str:
     return f"begun, {steps / 1e6:.2f} M" if steps else "missing"
 
 
-def run_missing(runs: Sequence[ArmRun], physics: dict[str, str], say: Say) -> list[str]:
+def run_missing(
+    runs: Sequence[ArmRun], physics: dict[str, str], say: Say, after: Callable[[], None]
+) -> list[str]:
     """Run what is not finished; returns one line for each that could not be.
 
     Args:
         runs: in the order they are to be run.
         physics: engine by arm.
         say: told what happens.
+        after: called when one is finished.
     """
     problems = []
     for run in runs:
@@ -183,6 +186,7 @@ def run_missing(runs: Sequence[ArmRun], physics: dict[str, str], say: Say) -> li
             continue
         try:
             run.run(say, physics[run.arm.name])
+            after()
         except TrainingBroken as error:
             problems.append(str(error))
             say(f"error: {error}")

@@ -55,6 +55,15 @@ def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
     assert task.env.measure().pitch.abs().max() < 0.1
 
 
+def test_who_is_far_from_the_clip_starts_anew(robot_model: RobotModel) -> None:
+    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
+    away = robot_model.robot.home_qpos.repeat(8, 1)
+    away[2, 0], away[5, 1] = 0.29, 0.31
+    task.env.set_state(torch.ones(8, dtype=torch.bool), away, torch.zeros(8, 14))
+    result = task.step(torch.zeros(8, 8))
+    assert result["terminated"].tolist() == [i == 5 for i in range(8)]
+
+
 def test_training_repeats_itself_and_leaves_the_random_state_alone(robot_model: RobotModel) -> None:
     before = torch.get_rng_state()
     lines: list[str] = []

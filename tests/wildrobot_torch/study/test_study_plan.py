@@ -18,6 +18,7 @@ PLAIN: dict[str, Any] = {
     "every": 3,
     "style": "--reference r.npz",
     "page": "docs/mine.md",
+    "results": "docs/mine",
     "arms": [
         {"name": "plain", "about": "as it is"},
         {"name": "short_sighted", "about": "less discount", "options": "--model.ppo.gamma 0.9"},

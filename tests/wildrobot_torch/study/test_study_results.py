@@ -51,15 +51,13 @@ def test_numbers_of_nested_results_get_dotted_names() -> None:
 
 
 def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
-    folder = tmp_path / "amp/seed_2"
-    folder.mkdir(parents=True)
     content = {
         "arm": "amp", "seed": 2, "options": ["--seed", "2"], "passed": True, "failure": "",
         "training": writable({"walk_minutes": math.inf, "auc": math.nan, "minutes": 4.0}),
         "walking": {"fall_rate": 0.01, "alternation": None},
         "style": {"distance": {"frechet": 1.5}},
     }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(content, allow_nan=False))
+    (tmp_path / "amp-2.json").write_text(json.dumps(content, allow_nan=False))
     (result,) = load_results(tmp_path)
     assert (result.arm, result.seed, result.passed) == ("amp", 2, True)
     assert result.values["training.walk_minutes"] == math.inf

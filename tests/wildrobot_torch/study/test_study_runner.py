@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ STUDY = Study(
     every=2,
     style="--reference r.npz",
     page="page.md",
+    results="results",
     arms=(ARM,),
     tables=(Table(name="t", arms=("plain",)),),
     columns=(Column(heading="falls", value="walking.fall_rate", format=".1%"),),
@@ -31,14 +33,20 @@ STUDY = Study(
 
 def finish(run: ArmRun) -> None:
     """Write a result as if the run had been made."""
-    run.folder.mkdir(parents=True)
-    (run.folder / "result.json").write_text(json.dumps({"options": run.options}))
+    run.result.parent.mkdir(parents=True, exist_ok=True)
+    run.result.write_text(json.dumps({"options": run.options}))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A study whose results go to a folder of the test's own."""
+    return replace(STUDY, results=str(tmp_path / "results"))
 
 
 def test_what_is_finished_is_kept_and_what_is_there_is_listed(
-    write_part: Callable[..., Part], tmp_path: Path
+    write_part: Callable[..., Part], tmp_path: Path, study: Study
 ) -> None:
-    runs = [ArmRun(STUDY, ARM, seed, tmp_path / "study") for seed in (0, 1)]
+    runs = [ArmRun(study, ARM, seed, tmp_path / "study") for seed in (0, 1)]
     (line,) = listing(runs)
     assert line.split() == ["plain", "0:", "missing", "1:", "missing", *ARM.options.split()]
     finish(runs[0])
@@ -48,14 +56,17 @@ def test_what_is_finished_is_kept_and_what_is_there_is_listed(
     (line,) = listing(runs)
     assert "0: finished  1: begun, 1.50 M" in line
     said: list[str] = []
-    assert run_missing(runs[:1], {"plain": "native"}, said.append) == []
+    after = partial(said.append, "after")
+    assert run_missing(runs[:1], {"plain": "native"}, said.append, after) == []
     assert said == []
 
 
-def test_results_and_trainings_of_other_options_are_never_mixed_in(tmp_path: Path) -> None:
-    run = ArmRun(STUDY, ARM, 0, tmp_path)
+def test_results_and_trainings_of_other_options_are_never_mixed_in(
+    tmp_path: Path, study: Study
+) -> None:
+    run = ArmRun(study, ARM, 0, tmp_path)
     finish(run)
-    other = ArmRun(STUDY, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path)
+    other = ArmRun(study, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path)
     with pytest.raises(StudyError, match=r"gamma 0\.9.*now is.*gamma 0\.8.*another name"):
         _ = other.finished
     run.require_same_options()
@@ -64,17 +75,18 @@ def test_results_and_trainings_of_other_options_are_never_mixed_in(tmp_path: Pat
 
 
 def test_a_training_that_broke_off_is_a_result(
-    write_part: Callable[..., Part], tmp_path: Path
+    write_part: Callable[..., Part], tmp_path: Path, study: Study
 ) -> None:
-    run = ArmRun(STUDY, ARM, 0, tmp_path / "study")
+    run = ArmRun(study, ARM, 0, tmp_path / "study")
     part = write_part(0, [(500, 30.0, 30.0)], code=1)
     replace(part, message="the loss is nan").save()
     (run.folder / "parts").mkdir(parents=True)
     part.folder.rename(run.folder / "parts/000")
     said: list[str] = []
-    assert run_missing([run], {"plain": "native"}, said.append) == []
-    assert said == ["plain, seed 0: broke off: the loss is nan"]
-    content = json.loads((run.folder / "result.json").read_text())
+    after = partial(said.append, "after")
+    assert run_missing([run], {"plain": "native"}, said.append, after) == []
+    assert said == ["plain, seed 0: broke off: the loss is nan", "after"]
+    content = json.loads(run.result.read_text())
     assert (content["passed"], content["failure"]) == (False, "the loss is nan")
     assert content["training"]["minutes"] == 1.0
     assert content["training"]["walk_minutes"] == "never"

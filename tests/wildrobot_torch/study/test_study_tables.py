@@ -20,6 +20,7 @@ STUDY = Study(
     every=1,
     style="",
     page="page.md",
+    results="results",
     arms=(Arm(name="ppo", about="PPO alone"), Arm(name="amp", about="a prior", options="--a|b 1")),
     tables=(Table(name="prior", arms=("ppo", "amp")), Table(name="again", arms=("amp",))),
     columns=(

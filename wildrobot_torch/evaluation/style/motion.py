@@ -78,19 +78,34 @@ class Motion:
 
     def windows(self, frames: int) -> tuple[Tensor, Tensor]:
         """All windows (N, frames, F) that lie within a stretch, and their stretches (N,)."""
-        if self.features.shape[0] < frames:
-            return self.features.new_empty(0, frames, self.features.shape[-1]), torch.empty(
-                0
-            ).long()
-        whole = self.valid.unfold(0, frames, 1).all(-1)
-        stretch, start = whole.T.nonzero().unbind(-1)
-        steps = start[:, None] + torch.arange(frames)
-        return self.features[steps, stretch[:, None]], stretch
+        return windows(self.features, self.valid, frames)
+
+
+def windows(features: Tensor, valid: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """All windows (N, frames, F) of valid steps, and the stretches (N,) they lie in.
+
+    Args:
+        features: (T, E, F).
+        valid: (T, E) bool.
+        frames: length of a window.
+    """
+    if features.shape[0] < frames:
+        return features.new_empty(0, frames, features.shape[-1]), torch.empty(0).long()
+    whole = valid.unfold(0, frames, 1).all(-1)
+    stretch, start = whole.T.nonzero().unbind(-1)
+    steps = start[:, None] + torch.arange(frames)
+    return features[steps, stretch[:, None]], stretch
 
 
 def compared(layout: Layout) -> Layout:
     """Layout of `Motion.features`: the fields of `FIELDS` of the style features' layout."""
     return Layout(layout.name, tuple(f for f in layout.fields if f.name in FIELDS))
+
+
+def compared_features(amp: Tensor, layout: Layout) -> Tensor:
+    """The columns (..., F) of `compared(layout)` among style features (..., S) of `layout`."""
+    parts = layout.unpack(amp)
+    return torch.cat([parts[f.name] for f in compared(layout).fields], dim=-1)
 
 
 def dimension_names(layout: Layout, robot: RobotSpec) -> tuple[str, ...]:
@@ -127,13 +142,12 @@ def as_motion(
         families: E names.
         settle_s: [s].
     """
-    parts = layout.unpack(trajectory.amp)
     contact = trajectory.foot_force > LOADED * robot.weight
     touchdown = gait.touchdowns(gait.stance(contact, trajectory.valid), trajectory.valid)
     valid = trajectory.settled(settle_s)
     return Motion(
         ctrl_dt=trajectory.ctrl_dt,
-        features=torch.cat([parts[f.name] for f in compared(layout).fields], dim=-1),
+        features=compared_features(trajectory.amp, layout),
         points=leg_points(trajectory.qpos, robot),
         joint_pos=trajectory.joint_pos(robot),
         touchdown=touchdown & valid[..., None],

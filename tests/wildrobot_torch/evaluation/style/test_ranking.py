@@ -1,0 +1,76 @@
+"""Tests of the ranking of checkpoints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from envs.robot import RobotSpec
+from wildrobot_torch.evaluation.result import EvaluationResult
+from wildrobot_torch.evaluation.scenarios import Limit, Scenario
+from wildrobot_torch.evaluation.style.controls import damped, jittered
+from wildrobot_torch.evaluation.style.motion import reference_trajectory
+from wildrobot_torch.evaluation.style.ranking import StyleTarget, ranked
+from wildrobot_torch.evaluation.trajectory import Trajectory
+from wildrobot_torch.reference.dataset import ReferenceDataset
+
+SCENARIO = Scenario(
+    name="walks", commands=(0.1, 0.3), episodes=6, seconds=5.0, settle_s=0.5,
+    limits={"velocity_error": Limit("max", 0.05)},
+)  # fmt: skip
+
+
+@pytest.fixture
+def walk(walks: ReferenceDataset, robot: RobotSpec) -> Trajectory:
+    return reference_trajectory(walks, robot, 2.0)[0]
+
+
+@pytest.fixture
+def target(walks: ReferenceDataset, robot: RobotSpec) -> StyleTarget:
+    target = StyleTarget.of(walks, robot)
+    assert target is not None
+    return target
+
+
+def result(trajectory: Trajectory, velocity_error: float, score: float) -> EvaluationResult:
+    return EvaluationResult(SCENARIO, {"velocity_error": velocity_error}, [], score, trajectory)
+
+
+def test_of_two_that_walk_the_one_like_the_reference_is_better(
+    walk: Trajectory, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
+) -> None:
+    same = result(walk, 0.04, 2.3)
+    stiff = result(damped(walk, robot, walks.amp_layout), 0.01, 2.45)
+    shaken = result(jittered(walk, robot, walks.amp_layout), 0.01, 2.45)
+    scores = [ranked(r, target)["score"] for r in (same, stiff, shaken)]
+    assert scores[0] > max(scores[1:]) and min(scores) > 2.5
+    # Without a reference it is tracking that decides.
+    assert ranked(stiff, None)["score"] == 2.45 > ranked(same, None)["score"]
+
+
+def test_who_does_not_keep_to_the_limits_ranks_below_all_who_do(
+    walk: Trajectory, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
+) -> None:
+    slow = ranked(result(walk, 0.06, 2.2), target)
+    assert slow["score"] == 2.2 and slow["velocity_error"] == 0.06
+    shaken = result(jittered(walk, robot, walks.amp_layout), 0.04, 2.1)
+    assert ranked(shaken, target)["score"] > 2.5
+
+
+def test_only_walking_is_held_against_the_reference(walk: Trajectory, target: StyleTarget) -> None:
+    alone = target.distance(result(walk, 0.0, 2.5))
+    standing = replace(walk, command=torch.zeros(walk.num_episodes), amp=torch.zeros_like(walk.amp))
+    both = Trajectory.concatenate([walk, standing])
+    assert target.distance(result(both, 0.0, 2.5)) == pytest.approx(alone)
+    nobody = ranked(result(standing, 0.0, 2.5), target)
+    assert math.isnan(nobody["style_distance"]) and nobody["score"] == 2.5
+
+
+def test_a_reference_that_only_stands_is_no_target(
+    walks: ReferenceDataset, robot: RobotSpec
+) -> None:
+    still = replace(walks, qvel=torch.zeros_like(walks.qvel))
+    assert StyleTarget.of(still, robot) is None
