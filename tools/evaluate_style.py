@@ -29,6 +29,7 @@ from wildrobot_torch.evaluation.style.assessment import (
     AGAINST,
     SETTLE_S,
     STANDING,
+    TWIN,
     References,
     assess,
 )
@@ -58,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against", type=Path, help="policy trained without style, to be beaten by half"
     )
+    parser.add_argument(
+        "--twin", type=Path,
+        help="the reference's clips done by another tracking policy (make_reference.py "
+        "--reference.tracking.seed 1): what a faithful copy reaches; a limit that it misses judges "
+        "no policy",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, help="folder of the report (default: style by the first policy)"
     )
@@ -116,9 +123,12 @@ def run(options: argparse.Namespace) -> list[str]:
     env = _environment(first, 1, options.seconds, physics)
     dataset = ReferenceDataset.load(options.reference, env.layouts["amp"], env.robot.digest)
     # Held out is what training held out of the tiers it used.
-    references = References.of(
-        dataset.select(tuple(options.tiers)), env.robot.to("cpu"), options.held_out
-    )
+    tiers, robot = tuple(options.tiers), env.robot.to("cpu")
+    references = References.of(dataset.select(tiers), robot, options.held_out)
+    twin = None
+    if options.twin is not None:
+        other = ReferenceDataset.load(options.twin, env.layouts["amp"], env.robot.digest)
+        twin = References.of(other.select(tiers), robot, options.held_out)
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings: dict[str, Trajectory] = {}
@@ -137,7 +147,7 @@ def run(options: argparse.Namespace) -> list[str]:
                 f"every episode of {name} ends in a fall within {SETTLE_S:g} s; there is no style "
                 "to measure"
             )
-    assessment = assess(references, recordings, families)
+    assessment = assess(references, recordings, families, twin)
     held = references.motion.select(references.held)
     rewards: dict[str, dict[str, StyleReward]] = {}
     for name, prior in priors.items():
@@ -164,6 +174,7 @@ def run(options: argparse.Namespace) -> list[str]:
     about = {
         "reference": str(options.reference),
         "reference_hash": dataset.content_hash,
+        **({} if options.twin is None else {"twin": str(options.twin)}),
         "held_out": options.held_out,
         **{f"policy {name}": str(policy.path) for name, policy in policies.items()},
         **{
@@ -205,7 +216,7 @@ def _named(options: argparse.Namespace) -> dict[str, Path]:
     while len({path.resolve().parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     names = {"/".join(path.resolve().parts[-depth:]): path for path in paths}
-    if clash := {STANDING, AGAINST} & set(names):
+    if clash := {STANDING, AGAINST, TWIN} & set(names):
         raise ValueError(f"a policy's file is called {clash.pop()!r}, which is a column's name")
     return names | ({AGAINST: options.against} if options.against else {})
 

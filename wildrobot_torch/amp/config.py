@@ -92,7 +92,7 @@ class AMPConfig:
     reward: Literal["canonical", "clipped", "softplus"] = "canonical"
     """Style reward of a logit that is scaled to 1 for reference and -1 for the policy: canonical
     max(0, 1 - (D - 1)^2 / 4), clipped (D + 1) / 2 within [0, 1], softplus log(1 + exp D)."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     """Learning rate of the discriminator's own Adam."""
     weight_decay: float = 0.0
     """Share of the learning rate by which each step shrinks the discriminator's weights (AdamW)."""

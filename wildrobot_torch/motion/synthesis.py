@@ -18,6 +18,10 @@ from wildrobot_torch.motion.rotations import Array
 
 MIN_SPEED, MAX_SPEED = 0.05, 0.6
 """Speeds [m/s] the generator is made for."""
+STAND_S = 1.2
+"""Time a clip stands before it walks off, and after it has stopped [s]."""
+LEAD_STEPS = 4
+"""Steps after which a walk is the same one step after the other."""
 
 _COM_HEIGHT = 0.66
 """Height of the centre of mass over the floor, as a share of the straight leg."""
@@ -136,15 +140,14 @@ def walking_clip(
         )
     _check_time(duration_s, fps)
     step_s = config.step_s or natural_step_s(robot, speed)
-    stand_s, lead_steps = 0.6, 4
-    start_s = 0.0 if start_standing else stand_s + (lead_steps + 0.5) * step_s
-    rest_s = 0.0 if end_standing else stand_s + lead_steps * step_s
-    steps = (start_s + duration_s + rest_s - 2.0 * stand_s) / step_s - config.double_share
+    start_s = 0.0 if start_standing else STAND_S + (LEAD_STEPS + 0.5) * step_s
+    rest_s = 0.0 if end_standing else STAND_S + LEAD_STEPS * step_s
+    steps = (start_s + duration_s + rest_s - 2.0 * STAND_S) / step_s - config.double_share
     num_steps = math.floor(steps) if end_standing else math.ceil(steps)
     if num_steps < 2:
         raise ClipError(
             f"duration is {duration_s} s; a walk from and to standing at this speed takes "
-            f"{2 * stand_s + (2 + config.double_share) * step_s:.2f} s or more"
+            f"{2 * STAND_S + (2 + config.double_share) * step_s:.2f} s or more"
         )
     plan = FootstepPlan(
         num_steps=num_steps,
@@ -152,7 +155,7 @@ def walking_clip(
         double_share=config.double_share,
         step_length=speed * step_s,
         half_width=robot.leg.leg_y,
-        stand_s=stand_s,
+        stand_s=STAND_S,
     )
     frames = round(duration_s * fps) + 1
     times = np.minimum(start_s + np.arange(frames) / fps, plan.duration_s)

@@ -28,7 +28,7 @@ class SourceConfig:
     )  # fmt: skip
     """Speeds of the built-in clips [m/s]; 0 stands, faster ones ask more torque than the servos
     have."""
-    from_rest: tuple[float, ...] = (0.1, 0.2, 0.3)
+    from_rest: tuple[float, ...] = (0.1, 0.2, 0.3, 0.35)
     """Speeds of the built-in walks that begin and end standing [m/s]."""
     duration_s: float = 8.0
     """Length of each built-in clip [s]."""

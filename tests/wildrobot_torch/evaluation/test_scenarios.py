@@ -34,7 +34,7 @@ def test_walking_is_what_acceptance_says() -> None:
     assert (walking.episodes, walking.seconds, walking.settle_s) == (256, 20.0, 2.0)
     assert walking.limits == {
         "fall_rate": Limit("max", 0.02),
-        "velocity_error": Limit("max", 0.05),
+        "velocity_error_1s": Limit("max", 0.05),
         "alternation": Limit("min", 0.95),
         "heading_drift": Limit("max", 20.0),
         "torque_saturation": Limit("max", 0.10),

@@ -35,7 +35,7 @@ from wildrobot_torch.reference.holdout import family, split
 
 SETTLE_S = 2.0
 """Time at the start of an episode that is left out [s]."""
-STANDING, AGAINST = "standing", "against"
+STANDING, AGAINST, TWIN = "standing", "against", "twin"
 SCOPES = {
     "held out": "families kept from training; floor: the training families nearest in speed",
     "whole": "all walking families; floor: every other family by speed against the rest",
@@ -121,7 +121,7 @@ class Scope:
     """The part of the reference that stands in for a policy in the floor."""
     floor: Comparison
     columns: dict[str, Comparison]
-    """Controls, `standing` among them, then policies."""
+    """Controls, `standing` among them, then `twin`, where there is one, and policies."""
     told: dict[str, dict[str, bool]]
     """Metric -> control -> whether it is told from the floor."""
 
@@ -129,6 +129,10 @@ class Scope:
         """Whether a metric tells every control apart that it has to see."""
         sees = (*STYLE_METRICS[metric].sees, AGAINST)
         return all(seen for name, seen in self.told[metric].items() if name in sees)
+
+    def attainable(self, metric: str, limit: float) -> bool:
+        """Whether the twin keeps to a limit; True where there is none."""
+        return TWIN not in self.columns or self.columns[TWIN].values[metric] <= limit
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,10 @@ class Assessment:
 
 
 def assess(
-    references: References, recordings: Mapping[str, Trajectory], families: Sequence[str]
+    references: References,
+    recordings: Mapping[str, Trajectory],
+    families: Sequence[str],
+    twin: References | None = None,
 ) -> Assessment:
     """Policies against the reference.
 
@@ -152,6 +159,10 @@ def assess(
         recordings: `standing`, then policies by name (`against` is one); E episodes each, with the
             commands of `References.commands`.
         families: E names, likewise.
+        twin: the same clips, done by another tracking policy: what a faithful copy reaches.
+
+    Raises:
+        DatasetError: the twin lacks a family of the reference.
     """
     robot = references.robot
     motions = {
@@ -159,10 +170,11 @@ def assess(
         for name, recording in recordings.items()
     }
     controls = {STANDING: motions.pop(STANDING), **references.controls()}
+    held = motions if twin is None else {TWIN: _same(references, twin), **motions}
     whole = tuple(references.motion.family_speeds())
     scopes = {
-        "held out": _scope(references, references.held, _neighbours(references), controls, motions),
-        "whole": _scope(references, whole, None, controls, motions),
+        "held out": _scope(references, references.held, _neighbours(references), controls, held),
+        "whole": _scope(references, whole, None, controls, held),
     }
     gait = {"reference": measure(references.trajectory, robot, 0.0)}
     gait["reference"] |= dict.fromkeys(UNRECORDED, float("nan"))
@@ -175,6 +187,16 @@ def assess(
         for name, motion in motions.items()
     }
     return Assessment(scopes, gait, per_command)
+
+
+def _same(references: References, twin: References) -> Motion:
+    """The twin's motion; refuses one that lacks a family."""
+    if lacks := sorted(set(references.motion.family) - set(twin.motion.family)):
+        raise DatasetError(
+            f"the twin has no walking of {', '.join(lacks)}; make it from the reference's clips, "
+            "with another --reference.tracking.seed"
+        )
+    return twin.motion
 
 
 def _neighbours(references: References) -> tuple[str, ...]:

@@ -38,8 +38,9 @@ def verdicts(
 ) -> list[StyleVerdict]:
     """The limits of walking in style, judged for a policy on the held-out reference.
 
-    A style metric that does not tell the controls apart that it has to see is not judged, and gait
-    that is undefined fails.
+    A style metric that does not tell the controls apart that it has to see is not judged, nor is
+    one whose limit the same clips miss when another tracking policy does them (the twin). Gait that
+    is undefined fails.
 
     Args:
         assessment: the policy among others.
@@ -74,5 +75,6 @@ def verdicts(
 
 def _style(scope: Scope, policy: str, metric: str, limit: float) -> StyleVerdict:
     value = scope.columns[policy].values[metric]
-    passed = value <= limit if scope.evidence(metric) else None
+    judged = scope.evidence(metric) and scope.attainable(metric, limit)
+    passed = value <= limit if judged else None
     return StyleVerdict(metric, value, f"<= {limit:.4g}", passed)

@@ -107,6 +107,38 @@ def test_a_metric_that_misses_a_control_is_not_judged(assessment: Assessment) ->
     assert auc.passed is None
 
 
+def test_a_limit_that_a_faithful_copy_misses_judges_nobody(
+    references: References, assessment: Assessment
+) -> None:
+    scope = assessment.scopes["held out"]
+    assert scope.evidence("auc")
+    copy = scope.columns["good"]
+    for reached, passed in ((0.8, True), (0.9, None)):
+        twin = replace(copy, values={**copy.values, "auc": reached})
+        columns = {**scope.columns, "twin": twin}
+        scopes = {**assessment.scopes, "held out": replace(scope, columns=columns)}
+        found = verdicts(replace(assessment, scopes=scopes), "good")
+        assert {v.metric: v.passed for v in found}["auc"] is passed
+        assert {v.metric: v.passed for v in found}["dtw"] is True
+
+
+def test_a_twin_stands_beside_the_policies_and_has_every_family(
+    references: References, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "STEPS", 2)
+    walk = references.trajectory
+    recordings = {"standing": walk, "good": walk}
+    found = assess(references, recordings, references.motion.family, references)
+    column = found.scopes["whole"].columns["twin"]
+    # The reference itself.
+    assert column.values["frechet"] == pytest.approx(0.0, abs=1e-6)
+    assert column.values["dtw"] == pytest.approx(0.0, abs=1e-6)
+    assert "twin" not in found.scopes["whole"].told["auc"] and "twin" not in found.gait
+    few = replace(references, motion=references.motion.select(["walk_0.10", "walk_0.15"]))
+    with pytest.raises(DatasetError, match=r"no walking of walk_0\.20, .*another"):
+        assess(references, recordings, references.motion.family, few)
+
+
 def test_the_report_is_valid_json_and_names_what_is_blind(
     assessment: Assessment, tmp_path: Path
 ) -> None:
