@@ -38,7 +38,7 @@ class PPOConfig:
     """Adam's learning rate at the start."""
     learning_rate_min: float = 1e-5
     """Lowest learning rate."""
-    learning_rate_max: float = 1e-3
+    learning_rate_max: float = 2e-3
     """Highest learning rate."""
     learning_rate_factor: float = 1.2
     """One adaption multiplies or divides the learning rate by this; 1 keeps it constant."""

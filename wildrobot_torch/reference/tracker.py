@@ -46,7 +46,13 @@ NUM_STEPS = 24
 """Control steps per rollout."""
 SAVE_EVERY_S = 30.0
 """Time between two checkpoints of a training [s]."""
-PPO = PPOConfig(gamma=0.98, learning_rate=5e-4, entropy_coef=0.001, quiet_share=0.0)
+PPO = PPOConfig(
+    gamma=0.98,
+    learning_rate=5e-4,
+    learning_rate_max=1e-3,
+    entropy_coef=0.001,
+    quiet_share=0.0,
+)
 Progress = Callable[[str], None]
 
 
