@@ -73,14 +73,12 @@ def stages(out: Path, physics: str, training: Sequence[str]) -> list[Stage]:
     engine = ["--physics", physics]
     reference, policy = out / "reference.npz", out / "policy.onnx"
     clips = ["--clips", "builtin", *([str(CMU.resolve())] if CMU.is_dir() else [])]
-    # Fewer steps and pictures than usual: enough to complete the clips, and the demo is not to take
-    # long.
-    brief = ["--reference.tracking.env_steps=1500000", "--pictures=4"]
+    few = ["--pictures=4"]  # the demo is not to take long
     overlays = [f"configs/{name}.yaml" for name in ("walking_amp", "laptop", "demo")]
     return [
         Stage(
             "reference motion",
-            lambda: ["tools/make_reference.py", *engine, *clips, *brief, "--out", str(reference)],
+            lambda: ["tools/make_reference.py", *engine, *clips, *few, "--out", str(reference)],
         ),
         Stage(
             "training",
