@@ -95,7 +95,7 @@ def summary(result: EvaluationResult) -> list[str]:
         f"{verdict.limit!s:>10}  {'pass' if verdict.passed else 'FAIL'}"
         for verdict in result.verdicts
     ]
-    head = f"{'m/s':>5}{'falls':>8}{'v':>8}{'error':>8}{'in 1 s':>8}{'alternation':>13}{'duty':>8}"
+    head = f"{'m/s':>5}{'falls':>8}{'v':>8}{'error':>8}{'1 s':>8}{'alternation':>13}{'duty':>8}"
     lines += ["", head]
     lines += [
         f"{row['command']:>5g}{row['fall_rate']:>8.0%}{number(row['velocity']):>8}"

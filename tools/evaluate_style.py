@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> list[str]:
     twin = None
     if options.twin is not None:
         other = ReferenceDataset.load(options.twin, env.layouts["amp"], env.robot.digest)
-        twin = References.of(other.select(tiers), robot, options.held_out)
+        twin = references.copy(other.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings: dict[str, Trajectory] = {}
@@ -174,7 +174,7 @@ def run(options: argparse.Namespace) -> list[str]:
     about = {
         "reference": str(options.reference),
         "reference_hash": dataset.content_hash,
-        **({} if options.twin is None else {"twin": str(options.twin)}),
+        **({} if twin is None else {"twin": str(options.twin)}),
         "held_out": options.held_out,
         **{f"policy {name}": str(policy.path) for name, policy in policies.items()},
         **{
@@ -196,11 +196,10 @@ def run(options: argparse.Namespace) -> list[str]:
         for name, was in held_out.items()
         if was is not None and (known := set(references.held) - was)
     ]
-    words = {True: "pass", False: "FAIL", None: "not evidence"}
     width = 2 + max(len(name) for name in ("policy", *judged))
     lines = [f"{'policy':<{width}}{'metric':<16}{'value':>9}  {'limit':<14}verdict"]
     lines += [
-        f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{words[v.passed]}"
+        f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{v.word}"
         for name, found in judged.items()
         for v in found
     ]

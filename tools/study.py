@@ -39,7 +39,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="of the study's seeds (default: all)")
     parser.add_argument(
-        "--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)"
+        "--out",
+        type=Path,
+        help="folder of the trainings, not of results and tables, whose places the study names "
+        "(default: runs/study/STUDY)",
     )
     parser.add_argument(
         "--list", action="store_true", help="print what is finished, run and write nothing"
@@ -60,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"--seeds {min(unknown)} is none of the study's: {', '.join(map(str, study.seeds))}"
             )
         folder: Path = options.out or ROOT / "runs/study" / study.name
+        settings = {arm.name: study.settings(arm) for arm in arms}
+        recipes = {name: study.recipe(found) for name, found in settings.items()}
         runs = [
-            ArmRun(study, arm, seed, folder)
+            ArmRun(study, arm, seed, folder, recipes[arm.name])
             for arm in arms
             for seed in study.seeds
             if options.seeds is None or seed in options.seeds
@@ -69,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             print("\n".join(listing(runs)))
             return 0
-        settings = {arm.name: study.settings(arm) for arm in arms if _missing(runs, arm)}
-        for name, found in settings.items():
-            require_files(study, name, found)
+        for arm in arms:
+            if _missing(runs, arm):
+                require_files(study, arm.name, settings[arm.name])
         physics = {name: found["data"]["physics"] for name, found in settings.items()}
 
         def tables() -> None:

@@ -262,7 +262,7 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         metrics: dict[str, float] = pl_module.evaluation
-        shown = ("score", "fall_rate", "velocity_error", "alternation", "style_distance")
+        shown = ("score", "fall_rate", "velocity_error_1s", "alternation", "style_distance")
         text = "  ".join(
             f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics
         )

@@ -276,7 +276,7 @@ def _checkpoints(folder: Path) -> list[Callback]:
         folder,
         filename="best-{env_steps:.0f}",
         auto_insert_metric_name=False,
-        monitor="score",
+        monitor="rank",
         mode="max",
         save_on_train_epoch_end=False,
     )

@@ -142,12 +142,12 @@ class WalkingModule(pl.LightningModule):
                 self.network.init_std,
             )  # fmt: skip
         self.prior: MotionPrior | None = None
-        self.target: StyleTarget | None = None
+        self.style_target: StyleTarget | None = None
         self.style_critic: Critic | None = None
         if self.amp is not None:
             if stage == "fit":
                 trained_on = self._require_reference(self.amp).whole
-                self.target = StyleTarget.of(trained_on.to("cpu"), robot)
+                self.style_target = StyleTarget.of(trained_on.to("cpu"), robot)
             self.prior = MotionPrior(data.layouts["amp"], self.amp)
             self.judge = StyleJudge(self.prior, data.layouts["amp"])
             if self.amp.critics == "two":
@@ -346,13 +346,13 @@ class WalkingModule(pl.LightningModule):
     # Evaluation
 
     def validation_step(self, batch: Scenario, batch_idx: int) -> None:
-        """Deterministic evaluation of a scenario; `score` decides which checkpoint is best."""
+        """Deterministic evaluation of a scenario; `rank` decides which checkpoint is best."""
         data: TrainingData = self.data
         with torch.no_grad():
             result = evaluate(self.policy.act, data.evaluation_env, batch)
-        self.evaluation = ranked(result, self.target)
+        self.evaluation = ranked(result, self.style_target)
         self.evaluation_passed = result.passed
-        shown = {"score": self.evaluation["score"], "env_steps": float(self.env_steps)}
+        shown = {"rank": self.evaluation["rank"], "env_steps": float(self.env_steps)}
         self.log_dict(shown, logger=False, batch_size=1)
         self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
         if self.prior is not None and self.trainer.state.fn == "fit":

@@ -89,12 +89,14 @@ def test_results_that_are_there_are_listed_and_make_the_tables(
 ) -> None:
     out = tmp_path / "out"
     plan = load_study(study)
+    arm = plan.arms[0]
     for seed, falls in ((0, 0.0), (1, 0.25)):
-        run = ArmRun(plan, plan.arms[0], seed, out)
+        run = ArmRun(plan, arm, seed, out, plan.recipe(plan.settings(arm)))
         run.result.parent.mkdir(exist_ok=True)
         content = {
-            "arm": "plain", "seed": seed, "options": run.options, "passed": seed == 0,
-            "failure": "", "training": {}, "walking": {"fall_rate": falls}, "style": {},
+            "arm": "plain", "seed": seed, "options": run.options, "recipe": run.recipe,
+            "reference": "", "passed": seed == 0, "failure": "", "training": {},
+            "walking": {"fall_rate": falls}, "style": {},
         }  # fmt: skip
         run.result.write_text(json.dumps(content))
     assert tool.main([str(study), "--list", "--out", str(out)]) == 0

@@ -115,7 +115,9 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     assert about["env_steps"] == 3 * ENVS * STEPS
     assert about["env_config"]["ctrl_dt"] == 0.02
     assert Layout.from_dict(about["observation_layout"]).size == 39
-    assert {"fall_rate", "velocity_error", "score"} <= about["metrics"].keys()
+    # With a motion prior, checkpoints are ranked by style, too.
+    ranking = {"score", "rank", "style_distance"}
+    assert ranking | {"fall_rate", "velocity_error"} <= about["metrics"].keys()
 
     policy = actor_from_hparams(checkpoint["actor"])
     policy.load_state_dict(

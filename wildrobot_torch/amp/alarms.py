@@ -308,7 +308,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
         ),
         Rule(
             name="learning rate at its ceiling",
-            when=(_above("Loss/learning_rate", 0.999 * ppo.learning_rate_max),),
+            when=(_above("Loss/learning_rate", 0.99 * ppo.learning_rate_max),),
             iterations=100,
             meaning="updates hardly move the policy: it has no advantage to follow",
             remedy="look at the reward's terms; raise ppo.num_epochs or ppo.learning_rate_max if "

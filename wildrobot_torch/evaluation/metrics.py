@@ -15,6 +15,8 @@ LOADED = 0.10
 """A foot with more than this share of the robot's weight on it touches the floor."""
 MOVING = 0.05
 """A command of at least this [m/s] asks for steps."""
+BEST_SCORE = 2.5
+"""The most that `score` can be."""
 STEPPING = 4
 """Touchdowns an episode must have to count as stepping."""
 
@@ -157,7 +159,7 @@ def _pair(robot: RobotSpec, joint: str) -> list[int]:
 
 
 def score(metrics: dict[str, float], commands: tuple[float, ...]) -> float:
-    """One number that ranks policies, bigger is better; 2.5 is the most a walker can reach.
+    """One number that ranks policies, bigger is better, at most `BEST_SCORE`.
 
     score = (1 - fall_rate) + survival - velocity_error / 0.2 m/s + alternation / 2. An undefined
     velocity error (all fell before settling) counts as that of standing still, an undefined

@@ -47,6 +47,22 @@ def smoothed_velocity_error(velocity: Tensor, command: Tensor, valid: Tensor, wi
     return float((mean - command).abs()[whole].mean())
 
 
+def running_mean(values: Tensor, width: int) -> Tensor:
+    """Mean (N, ...) over the `width` steps around each of N steps, float64.
+
+    Near the ends the window stays whole and is off centre, or half a stride would count as a speed.
+
+    Args:
+        values: (N, ...).
+        width: steps; all N where there are fewer.
+    """
+    num = len(values)
+    width = min(width, num)
+    total = torch.cat([torch.zeros_like(values[:1]).double(), values.double().cumsum(0)])
+    low = (torch.arange(num) - width // 2).clamp(0, num - width)
+    return (total[low + width] - total[low]) / width
+
+
 def mean_velocities(velocity: Tensor, valid: Tensor) -> Tensor:
     """Mean velocity of each episode (E,) [m/s]; NaN where no step counts."""
     total = torch.where(valid, velocity, torch.zeros_like(velocity)).double().sum(0)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from wildrobot_torch.evaluation.tracking import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS
 
@@ -260,11 +261,8 @@ def _standing(dataset: ReferenceDataset, segment: int) -> tuple[float, int, int]
     """Time spent standing [s], starts and stops in one segment."""
     first, length = int(dataset.segment_start[segment]), int(dataset.segment_length[segment])
     velocity = dataset.amp_layout.unpack(dataset.amp[first : first + length])["linvel"][:, :2]
-    width = min(round(SPEED_AVERAGE_S / dataset.ctrl_dt), length)
-    total = torch.cat([torch.zeros(1, 2).double(), velocity.double().cumsum(0)])
-    # Near the ends the window stays whole, or half a stride would pass for a stop.
-    low = (torch.arange(length) - width // 2).clamp(0, length - width)
-    speed = torch.linalg.vector_norm((total[low + width] - total[low]) / width, dim=-1)
+    mean = running_mean(velocity, round(SPEED_AVERAGE_S / dataset.ctrl_dt))
+    speed = torch.linalg.vector_norm(mean, dim=-1)
     starts, stops, walks = 0, 0, None
     for value in speed.tolist():
         # In between the two limits nothing changes.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.fitting import ROOT, fit_settings, require_free
 
@@ -153,6 +156,18 @@ class Study:
             return fit_settings(self.training_arguments(arm, self.seeds[0]), ROOT)
         except (StudyError, ValueError) as error:
             raise StudyError(f"arm {arm.name!r} of study {self.name!r}: {error}") from None
+
+    def recipe(self, settings: Mapping[str, Any]) -> str:
+        """Digest of all that makes an arm's results: `settings` of the arm, limits of the scenario.
+
+        Options name overlays and leave defaults out, so they stay alike where these change. Where
+        and on how many threads a training runs is no part of it.
+        """
+        data = {key: value for key, value in settings["data"].items() if key != "num_threads"}
+        scenario = load_scenario(self.evaluation)
+        parts = {"data": data, "model": settings["model"], "scenario": asdict(scenario)}
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_study(path: Path) -> Study:

@@ -27,6 +27,8 @@ class Result:
     """Whether the last checkpoint keeps to the limits of the study's evaluation."""
     failure: str
     """Why the training broke off; empty where it did not."""
+    reference: str
+    """Content hash of the reference that style was measured by; empty where it was not."""
     values: dict[str, float]
     """All numbers by dotted name: training.<name>, walking.<metric>, style.<name>."""
 
@@ -109,9 +111,9 @@ def load_results(folder: Path) -> list[Result]:
     """Every result in a folder of results, by arm and seed.
 
     Raises:
-        StudyError: one cannot be read.
+        StudyError: one cannot be read, or style was measured by more than one reference.
     """
-    results = []
+    results: list[Result] = []
     for path in folder.glob("*.json"):
         content = read_json(path)
         values = flat({key: content.get(key, {}) for key in ("training", "walking", "style")})
@@ -128,10 +130,19 @@ def load_results(folder: Path) -> list[Result]:
                 options=list(content["options"]),
                 passed=bool(content["passed"]),
                 failure=str(content["failure"]),
+                reference=str(content["reference"]),
                 values=values,
             )
         )
-    return sorted(results, key=lambda result: (result.arm, result.seed))
+    results.sort(key=lambda result: (result.arm, result.seed))
+    by_reference = {r.reference: f"{r.arm}-{r.seed}.json" for r in reversed(results) if r.reference}
+    if len(by_reference) > 1:
+        raise StudyError(
+            f"{folder}: style was measured by different references in "
+            f"{', '.join(sorted(by_reference.values()))}, among others; delete what belongs to one that is "
+            "gone"
+        )
+    return results
 
 
 def writable(values: Mapping[str, float]) -> dict[str, Any]:

@@ -23,9 +23,17 @@ PARTS = "parts"
 class ArmRun:
     """One training of a study and its files."""
 
-    def __init__(self, study: Study, arm: Arm, seed: int, folder: Path) -> None:
-        """Nothing is written yet; trainings and evaluations go to `folder`, the study's."""
-        self.study, self.arm, self.seed = study, arm, seed
+    def __init__(self, study: Study, arm: Arm, seed: int, folder: Path, recipe: str) -> None:
+        """Nothing is written yet.
+
+        Args:
+            study: what it belongs to.
+            arm: what is trained.
+            seed: with which seed.
+            folder: of the study's trainings and evaluations.
+            recipe: `Study.recipe` of the arm's settings.
+        """
+        self.study, self.arm, self.seed, self.recipe = study, arm, seed, recipe
         self.folder = folder / arm.name / f"seed_{seed}"
         self.result = study.result_path(arm, seed)
         self.options = study.training_arguments(arm, seed)
@@ -40,31 +48,36 @@ class ArmRun:
         """Whether its result is there.
 
         Raises:
-            StudyError: it is that of other options.
+            StudyError: it is that of other options or settings.
         """
         if not self.result.is_file():
             return False
-        found = read_json(self.result)["options"]
-        if found != self.options:
-            raise StudyError(
-                f"{self.result} was made with {shlex.join(found)}, arm {self.arm.name!r} now is "
-                f"{shlex.join(self.options)}; delete it, or give the arm another name"
-            )
+        self._require_same(self.result)
         return True
 
+    def _require_same(self, path: Path) -> None:
+        found = read_json(path)
+        if found["options"] != self.options:
+            raise StudyError(
+                f"{path} was made with {shlex.join(found['options'])}, arm {self.arm.name!r} now "
+                f"is {shlex.join(self.options)}; delete it, or give the arm another name"
+            )
+        if found.get("recipe") != self.recipe:
+            raise StudyError(
+                f"{path} was made by the same options when they meant something else: defaults, "
+                "overlays or the scenario's limits have changed since; delete it"
+            )
+
     def require_same_options(self) -> None:
-        """Note what is trained; refuse a folder that holds a training of other options.
+        """Note what is trained; refuse a folder that holds a training of something else.
 
         Raises:
             StudyError: it does.
         """
         path = self.folder / "options.json"
-        if path.is_file() and (found := read_json(path)["options"]) != self.options:
-            raise StudyError(
-                f"{self.folder} holds a training with {shlex.join(found)}, arm {self.arm.name!r} "
-                f"now is {shlex.join(self.options)}; delete it, or give the arm another name"
-            )
-        write_json(path, {"options": self.options})
+        if path.is_file():
+            self._require_same(path)
+        write_json(path, {"options": self.options, "recipe": self.recipe})
 
     def run(self, say: Say, physics: str) -> None:
         """Train what is left to train, evaluate, write the result.
@@ -98,6 +111,8 @@ class ArmRun:
             "arm": self.arm.name,
             "seed": self.seed,
             "options": self.options,
+            "recipe": self.recipe,
+            "reference": "",
             "passed": False,
             "failure": broken,
             "training": writable(training_values(history, walk)),
@@ -108,7 +123,7 @@ class ArmRun:
             path = str(checkpoint[0].absolute())
             result["walking"] = self._walking(path, physics)
             result["passed"] = result["walking"].pop("passed")
-            result["style"] = self._style(path, physics)
+            result["reference"], result["style"] = self._style(path, physics)
         write_json(self.result, result)
         say(f"{self.name}: {'broke off: ' + broken if broken else 'done'}")
 
@@ -124,8 +139,8 @@ class ArmRun:
         metrics = {name: found["value"] for name, found in report["metrics"].items()}
         return {**metrics, "score": report["score"], "passed": report["passed"]}
 
-    def _style(self, checkpoint: str, physics: str) -> dict[str, Any]:
-        """Numbers of the style evaluation of the last checkpoint."""
+    def _style(self, checkpoint: str, physics: str) -> tuple[str, dict[str, Any]]:
+        """Hash of the reference of the style evaluation, and its numbers of the last checkpoint."""
         folder = self.folder / "style"
         self._tool(
             [
@@ -133,7 +148,9 @@ class ArmRun:
                 *("--physics", physics, "--out", str(folder.absolute())),
             ]
         )
-        return style_values(read_json(folder / "style.json"), Path(checkpoint).name)
+        report = read_json(folder / "style.json")
+        hashed = str(report["about"]["reference_hash"])
+        return hashed, style_values(report, Path(checkpoint).name)
 
     def _tool(self, command: Sequence[str]) -> None:
         """Run a tool of this repository in its root.

@@ -101,7 +101,7 @@ FAULTS: dict[str, dict[str, float]] = {
     "policy noise exploding": {"Policy/std": 1.4},
     "gradients exploding": {"Gradient/policy": 500.0},
     "learning rate at its floor": {"Loss/learning_rate": 1e-5},
-    "learning rate at its ceiling": {"Loss/learning_rate": 1e-3},
+    "learning rate at its ceiling": {"Loss/learning_rate": 2e-3},
 }
 ALSO = {"style reward faint": {"style ignored"}}
 """What a fault brings with it."""

@@ -46,6 +46,12 @@ def test_an_arm_is_the_shared_options_then_its_own_then_the_budget(tmp_path: Pat
     ]  # fmt: skip
     settings = study.settings(arm)
     assert (settings["data"]["num_envs"], settings["model"]["ppo"]["gamma"]) == (8, 0.9)
+    plain, other = (study.recipe(study.settings(arm)) for arm in study.arms)
+    assert plain != other and plain == study.recipe(study.settings(study.arms[0]))
+    settings["data"]["num_threads"] = 7
+    assert study.recipe(settings) == other
+    settings["model"]["ppo"]["learning_rate_max"] *= 2  # as if its default had changed
+    assert study.recipe(settings) != other
     assert [arm.name for arm in study.chosen(())] == ["plain", "short_sighted"]
 
 

@@ -53,6 +53,7 @@ def test_numbers_of_nested_results_get_dotted_names() -> None:
 def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     content = {
         "arm": "amp", "seed": 2, "options": ["--seed", "2"], "passed": True, "failure": "",
+        "reference": "abc",
         "training": writable({"walk_minutes": math.inf, "auc": math.nan, "minutes": 4.0}),
         "walking": {"fall_rate": 0.01, "alternation": None},
         "style": {"distance": {"frechet": 1.5}},
@@ -64,6 +65,17 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert math.isnan(result.values["training.auc"])
     assert math.isnan(result.values["walking.alternation"])
     assert result.values["style.distance.frechet"] == 1.5
+
+
+def test_style_by_different_references_is_not_put_into_one_table(tmp_path: Path) -> None:
+    for arm, reference in (("amp", "abc"), ("broken", ""), ("ppo", "abc")):
+        content = {"arm": arm, "seed": 0, "options": [], "passed": True, "failure": ""}
+        text = json.dumps({**content, "reference": reference})
+        (tmp_path / f"{arm}-0.json").write_text(text)
+    assert len(load_results(tmp_path)) == 3
+    (tmp_path / "ppo-0.json").write_text(text.replace("abc", "def"))
+    with pytest.raises(StudyError, match=r"different references in amp-0\.json, ppo-0\.json"):
+        load_results(tmp_path)
 
 
 def test_style_is_taken_from_its_report() -> None:
@@ -85,7 +97,7 @@ def test_style_is_taken_from_its_report() -> None:
 
 def test_seeds_are_summed_up_by_median_and_range() -> None:
     results = [
-        Result("amp", seed, [], True, "", {"a": value})
+        Result("amp", seed, [], True, "", "", {"a": value})
         for seed, value in enumerate((3.0, 1.0, math.inf, math.nan))
     ]
     found = summary(results, "a")

@@ -34,7 +34,7 @@ STUDY = Study(
 def finish(run: ArmRun) -> None:
     """Write a result as if the run had been made."""
     run.result.parent.mkdir(parents=True, exist_ok=True)
-    run.result.write_text(json.dumps({"options": run.options}))
+    run.result.write_text(json.dumps({"options": run.options, "recipe": run.recipe}))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def study(tmp_path: Path) -> Study:
 def test_what_is_finished_is_kept_and_what_is_there_is_listed(
     write_part: Callable[..., Part], tmp_path: Path, study: Study
 ) -> None:
-    runs = [ArmRun(study, ARM, seed, tmp_path / "study") for seed in (0, 1)]
+    runs = [ArmRun(study, ARM, seed, tmp_path / "study", "r") for seed in (0, 1)]
     (line,) = listing(runs)
     assert line.split() == ["plain", "0:", "missing", "1:", "missing", *ARM.options.split()]
     finish(runs[0])
@@ -64,20 +64,25 @@ def test_what_is_finished_is_kept_and_what_is_there_is_listed(
 def test_results_and_trainings_of_other_options_are_never_mixed_in(
     tmp_path: Path, study: Study
 ) -> None:
-    run = ArmRun(study, ARM, 0, tmp_path)
+    run = ArmRun(study, ARM, 0, tmp_path, "r")
     finish(run)
-    other = ArmRun(study, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path)
+    other = ArmRun(study, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path, "r")
     with pytest.raises(StudyError, match=r"gamma 0\.9.*now is.*gamma 0\.8.*another name"):
         _ = other.finished
     run.require_same_options()
-    with pytest.raises(StudyError, match=r"holds a training with.*another name"):
+    with pytest.raises(StudyError, match=r"options\.json was made with.*another name"):
         other.require_same_options()
+    changed = ArmRun(study, ARM, 0, tmp_path, "s")
+    with pytest.raises(StudyError, match="when they meant something else"):
+        _ = changed.finished
+    with pytest.raises(StudyError, match="when they meant something else"):
+        changed.require_same_options()
 
 
 def test_a_training_that_broke_off_is_a_result(
     write_part: Callable[..., Part], tmp_path: Path, study: Study
 ) -> None:
-    run = ArmRun(study, ARM, 0, tmp_path / "study")
+    run = ArmRun(study, ARM, 0, tmp_path / "study", "r")
     part = write_part(0, [(500, 30.0, 30.0)], code=1)
     replace(part, message="the loss is nan").save()
     (run.folder / "parts").mkdir(parents=True)

@@ -32,7 +32,7 @@ STUDY = Study(
 
 def result(arm: str, seed: int, falls: float, minutes: float, failure: str = "") -> Result:
     values = {"walking.fall_rate": falls, "training.walk_minutes": minutes}
-    return Result(arm, seed, [], falls < 0.02, failure, {} if failure else values)
+    return Result(arm, seed, [], falls < 0.02, failure, "", {} if failure else values)
 
 
 RESULTS = [

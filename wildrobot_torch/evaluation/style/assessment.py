@@ -43,17 +43,18 @@ SCOPES = {
 PER_COMMAND = ("wasserstein", "dtw", "phase_rmse", "phase_r")
 """Style metrics that make sense for a single speed."""
 UNRECORDED = ("torque_p95", "torque_saturation", "action_rate", "cost_of_transport", "fall_rate",
-              "survival", "velocity_error", "velocity_error_1s", "velocity_error_episode",
-              "velocity_rmse")  # fmt: skip
-"""Metrics that a reference does not have: it holds no torques, actions or commands."""
+              "survival", "velocity_error_episode")  # fmt: skip
+"""Metrics that a reference does not have: it holds no torques and actions, and its speeds are held
+against the mean of their family, for it is given no commands."""
 
 
 @dataclass(frozen=True)
 class References:
     """A reference prepared for assessments."""
 
+    dataset: ReferenceDataset
     trajectory: Trajectory
-    """Its walking segments."""
+    """Its steady walking."""
     motion: Motion
     held: tuple[str, ...]
     """Families kept from training."""
@@ -69,7 +70,7 @@ class References:
             DatasetError: too few clips, or none that walks; names the remedy.
         """
         layout = dataset.amp_layout
-        trajectory, names = reference_trajectory(dataset, robot, SETTLE_S)
+        trajectory, names = reference_trajectory(dataset, robot)
         motion = as_motion(trajectory, robot, layout, trajectory.command, names, 0.0)
         families = motion.family_speeds()
         _, rest = split(dataset, share)
@@ -86,7 +87,7 @@ class References:
         yardstick = Yardstick(
             Space.fit(windows, compared(layout)), names, robot.joint_names, robot.leg.leg_length
         )
-        return cls(trajectory, motion, held, yardstick, robot, layout)
+        return cls(dataset, trajectory, motion, held, yardstick, robot, layout)
 
     def commands(self, episodes: int) -> tuple[Tensor, tuple[str, ...]]:
         """Speeds (E,) [m/s] to command, and their families: each family's equally often.
@@ -99,6 +100,27 @@ class References:
         return torch.tensor(list(speeds.values())).repeat_interleave(each), tuple(
             name for name in speeds for _ in range(each)
         )
+
+    def copy(self, other: ReferenceDataset) -> Motion:
+        """The walking of another dataset, of the same clips.
+
+        Raises:
+            DatasetError: it is this very reference, its frames are not as far apart, or it lacks a
+                family.
+        """
+        remedy = "make it from the reference's clips with another --reference.tracking.seed"
+        trajectory, names = reference_trajectory(other, self.robot)
+        motion = as_motion(trajectory, self.robot, self.layout, trajectory.command, names, 0.0)
+        if torch.equal(other.amp, self.dataset.amp):
+            raise DatasetError(f"the twin is the reference itself; {remedy}")
+        if other.ctrl_dt != self.dataset.ctrl_dt:
+            raise DatasetError(
+                f"the twin's frames are {other.ctrl_dt:g} s apart, the reference's "
+                f"{self.dataset.ctrl_dt:g} s; {remedy}"
+            )
+        if lacks := sorted(set(self.motion.family) - set(names)):
+            raise DatasetError(f"the twin has no walking of {', '.join(lacks)}; {remedy}")
+        return motion
 
     def controls(self) -> dict[str, Motion]:
         """Wrong motions made from the reference, by name."""
@@ -130,10 +152,6 @@ class Scope:
         sees = (*STYLE_METRICS[metric].sees, AGAINST)
         return all(seen for name, seen in self.told[metric].items() if name in sees)
 
-    def attainable(self, metric: str, limit: float) -> bool:
-        """Whether the twin keeps to a limit; True where there is none."""
-        return TWIN not in self.columns or self.columns[TWIN].values[metric] <= limit
-
 
 @dataclass(frozen=True)
 class Assessment:
@@ -150,7 +168,7 @@ def assess(
     references: References,
     recordings: Mapping[str, Trajectory],
     families: Sequence[str],
-    twin: References | None = None,
+    twin: Motion | None = None,
 ) -> Assessment:
     """Policies against the reference.
 
@@ -159,10 +177,8 @@ def assess(
         recordings: `standing`, then policies by name (`against` is one); E episodes each, with the
             commands of `References.commands`.
         families: E names, likewise.
-        twin: the same clips, done by another tracking policy: what a faithful copy reaches.
-
-    Raises:
-        DatasetError: the twin lacks a family of the reference.
+        twin: the same clips, done by another tracking policy: what a faithful copy reaches. As
+            `References.copy` returns it.
     """
     robot = references.robot
     motions = {
@@ -170,7 +186,7 @@ def assess(
         for name, recording in recordings.items()
     }
     controls = {STANDING: motions.pop(STANDING), **references.controls()}
-    held = motions if twin is None else {TWIN: _same(references, twin), **motions}
+    held = motions if twin is None else {TWIN: twin, **motions}
     whole = tuple(references.motion.family_speeds())
     scopes = {
         "held out": _scope(references, references.held, _neighbours(references), controls, held),
@@ -187,16 +203,6 @@ def assess(
         for name, motion in motions.items()
     }
     return Assessment(scopes, gait, per_command)
-
-
-def _same(references: References, twin: References) -> Motion:
-    """The twin's motion; refuses one that lacks a family."""
-    if lacks := sorted(set(references.motion.family) - set(twin.motion.family)):
-        raise DatasetError(
-            f"the twin has no walking of {', '.join(lacks)}; make it from the reference's clips, "
-            "with another --reference.tracking.seed"
-        )
-    return twin.motion
 
 
 def _neighbours(references: References) -> tuple[str, ...]:

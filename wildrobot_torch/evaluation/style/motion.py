@@ -14,6 +14,7 @@ from envs.layout import Layout
 from envs.robot import RobotSpec
 from wildrobot_torch.evaluation import gait
 from wildrobot_torch.evaluation.metrics import LOADED
+from wildrobot_torch.evaluation.tracking import running_mean
 from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.kinematics import Legs
@@ -28,6 +29,8 @@ Contacts and height are left out: both differ between floors and engines.
 """
 STANDING = 0.05
 """Slower than this [m/s] a segment stands, and is not walked with a policy."""
+STEADY = 0.9
+"""Least share of a motion's own speed at which it walks steadily."""
 POINTS = ("hip", "knee", "ankle", "toe")
 """Points of each leg whose places are compared."""
 
@@ -197,14 +200,33 @@ def _placed(
     return world_to_heading(turned, quat).to(qpos.dtype)
 
 
-def reference_trajectory(
-    dataset: ReferenceDataset, robot: RobotSpec, settle_s: float
-) -> tuple[Trajectory, tuple[str, ...]]:
-    """The walking segments of a reference as a recording, and the family of each.
+def steady_walking(speed: Tensor, width: int) -> tuple[int, int]:
+    """First frame, and the one after the last, of a motion's longest part at its own walking speed.
 
-    The first `settle_s` seconds of a segment that begins at rest are left out, as they are of a
-    policy's episodes; so are segments that stand. The command of a segment is the mean speed of its
-    family. Torques and actions are not recorded in a reference and are NaN.
+    What it walks at is the upper quartile of the speed averaged over `width` frames; where that
+    average is below `STEADY` of it, the robot stands, sets off or stops.
+
+    Args:
+        speed: (N,) forward [m/s].
+        width: frames to average over: a stride or so.
+    """
+    mean = running_mean(speed, width)
+    walks_at = float(mean.quantile(0.75))
+    fast = mean >= min(STEADY * walks_at, walks_at)  # who stands may drift backwards
+    edges = torch.diff(fast.int(), prepend=torch.zeros(1).int(), append=torch.zeros(1).int())
+    begins, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
+    longest = int((ends - begins).argmax())
+    return int(begins[longest]), int(ends[longest])
+
+
+def reference_trajectory(
+    dataset: ReferenceDataset, robot: RobotSpec
+) -> tuple[Trajectory, tuple[str, ...]]:
+    """The steady walking of a reference's segments as a recording, and the family of each.
+
+    How a walk begins and ends is left out, as it is of a policy's episodes; so are segments that
+    stand. The command of a segment is the mean speed of its family. Torques and actions are not
+    recorded in a reference and are NaN.
 
     Raises:
         DatasetError: no segment walks.
@@ -219,9 +241,8 @@ def reference_trajectory(
         dataset.segment_length.tolist(),
         strict=True,
     ):
-        at_rest = float(heading_velocity[start : start + max(fps // 10, 1)].mean()) < STANDING
-        first = start + (round(settle_s / dataset.ctrl_dt) if at_rest else 0)
-        stop = start + length
+        begin, end = steady_walking(heading_velocity[start : start + length], fps)
+        first, stop = start + begin, start + end
         if stop - first < fps or float(heading_velocity[first:stop].mean()) < STANDING:
             continue
         stretches.append((first, stop))

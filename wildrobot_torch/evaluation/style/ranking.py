@@ -9,10 +9,10 @@ from torch import Tensor
 
 from envs.layout import Layout
 from envs.robot import RobotSpec
+from wildrobot_torch.evaluation.metrics import BEST_SCORE, MOVING
 from wildrobot_torch.evaluation.result import EvaluationResult
 from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
-    STANDING,
     compared,
     compared_features,
     reference_trajectory,
@@ -21,10 +21,8 @@ from wildrobot_torch.evaluation.style.motion import (
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
-SETTLE_S = 2.0
-"""Time at the start of a walk from rest that is left out [s]."""
-BEST_WALKER = 2.5
-"""The most `metrics.score` gives."""
+MOST_WINDOWS = 20_000
+"""Of more windows evenly spaced ones stand for all: they would take a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,11 @@ class StyleTarget:
             robot: likewise.
         """
         try:
-            trajectory, _ = reference_trajectory(dataset, robot, SETTLE_S)
+            trajectory, _ = reference_trajectory(dataset, robot)
         except DatasetError:
             return None
         layout = dataset.amp_layout
-        found, _ = windows(compared_features(trajectory.amp, layout), trajectory.valid, FRAMES)
+        found = _windows(trajectory.amp, trajectory.valid, layout)
         space = Space.fit(found, compared(layout))
         return cls(layout, space, space.whiten(found))
 
@@ -62,24 +60,29 @@ class StyleTarget:
         policies of one scenario and is no verdict on any.
         """
         trajectory = result.trajectory
-        walking = trajectory.select(trajectory.command >= STANDING)
-        valid = walking.settled(result.scenario.settle_s)
-        found, _ = windows(compared_features(walking.amp, self.layout), valid, FRAMES)
+        walking = trajectory.select(trajectory.command >= MOVING)
+        found = _windows(walking.amp, walking.settled(result.scenario.settle_s), self.layout)
         return frechet(self.space.whiten(found), self.whitened) if len(found) else math.nan
 
 
-def ranked(result: EvaluationResult, target: StyleTarget | None) -> dict[str, float]:
-    """The metrics of an evaluation with `score`, which ranks checkpoints, bigger is better.
+def _windows(amp: Tensor, valid: Tensor, layout: Layout) -> Tensor:
+    """Windows (N, K, F) of the compared features, N at most about `MOST_WINDOWS`."""
+    found, _ = windows(compared_features(amp, layout), valid, FRAMES)
+    return found[:: math.ceil(len(found) / MOST_WINDOWS) or 1]
 
-    Without a style to aim at it is that of `metrics.score`. With one, policies that keep to all
-    limits of the scenario rank by style alone, above all others: 2.5 + 1 / (1 + style_distance),
-    `style_distance` being `StyleTarget.distance`. Among those that walk, tracking the speed step by
-    step would prefer a gait stiffer than the reference's.
+
+def ranked(result: EvaluationResult, target: StyleTarget | None) -> dict[str, float]:
+    """The metrics of an evaluation, its `score`, and `rank`: which checkpoint is better.
+
+    Bigger is better. Without a style to aim at the rank is the score. With one, policies that keep
+    to all limits of the scenario rank by style alone, above all others: `BEST_SCORE` + 1 / (1 +
+    style_distance), `style_distance` being `StyleTarget.distance`. Among those that walk, tracking
+    the speed step by step would prefer a gait stiffer than the reference's.
     """
+    values = {"score": result.score, "rank": result.score, **result.metrics}
     if target is None:
-        return {"score": result.score, **result.metrics}
-    distance = target.distance(result)
-    score = result.score
-    if result.passed and not math.isnan(distance):
-        score = BEST_WALKER + 1.0 / (1.0 + distance)
-    return {"score": score, "style_distance": distance, **result.metrics}
+        return values
+    values["style_distance"] = distance = target.distance(result)
+    if result.scenario.limits and result.passed and not math.isnan(distance):
+        values["rank"] = BEST_SCORE + 1.0 / (1.0 + distance)
+    return values

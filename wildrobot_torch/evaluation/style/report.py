@@ -126,9 +126,8 @@ def markdown(
 
 
 def _verdict_table(verdicts: Mapping[str, list[StyleVerdict]]) -> list[str]:
-    words = {True: "pass", False: "**FAIL**", None: "not evidence"}
     return ["| policy | metric | value | limit | verdict |", "|---|---|---|---|---|"] + [
-        f"| {name} | {v.metric} | {number(v.value)} | {v.limit} | {words[v.passed]} |"
+        f"| {name} | {v.metric} | {number(v.value)} | {v.limit} | {v.word} |"
         for name, found in verdicts.items()
         for v in found
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from wildrobot_torch.evaluation.style.assessment import AGAINST, Assessment, Scope
+from wildrobot_torch.evaluation.style.assessment import AGAINST, TWIN, Assessment, Scope
 
 FRECHET_SHARE = 0.5
 """Largest share of the other policy's Frechet distance."""
@@ -30,7 +30,16 @@ class StyleVerdict:
     value: float
     limit: str
     passed: bool | None
-    """None where the metric is no evidence and does not count."""
+    """None where it does not count."""
+    note: str = ""
+    """Why it does not count."""
+
+    @property
+    def word(self) -> str:
+        """The verdict in words."""
+        if self.passed is None:
+            return f"does not count: {self.note}"
+        return "pass" if self.passed else "FAIL"
 
 
 def verdicts(
@@ -74,7 +83,10 @@ def verdicts(
 
 
 def _style(scope: Scope, policy: str, metric: str, limit: float) -> StyleVerdict:
-    value = scope.columns[policy].values[metric]
-    judged = scope.evidence(metric) and scope.attainable(metric, limit)
-    passed = value <= limit if judged else None
-    return StyleVerdict(metric, value, f"<= {limit:.4g}", passed)
+    value, words = scope.columns[policy].values[metric], f"<= {limit:.4g}"
+    if not scope.evidence(metric):
+        return StyleVerdict(metric, value, words, None, "blind to a control it has to see")
+    if TWIN in scope.columns and not scope.columns[TWIN].values[metric] <= limit:
+        reached = f"the twin has {scope.columns[TWIN].values[metric]:.4g}"
+        return StyleVerdict(metric, value, words, None, reached)
+    return StyleVerdict(metric, value, words, value <= limit)

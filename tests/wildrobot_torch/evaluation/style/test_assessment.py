@@ -81,6 +81,17 @@ def test_time_reversal_standing_and_jitter_are_seen(assessment: Assessment) -> N
     assert not told["phase_rmse"]["jittered"]
 
 
+def test_the_sway_of_the_reference_within_its_strides_is_measured(
+    references: References, assessment: Assessment
+) -> None:
+    walk = references.trajectory
+    sway = (walk.velocity - walk.command).abs()[walk.valid].mean()
+    assert assessment.gait["reference"]["velocity_error"] == pytest.approx(float(sway), rel=1e-4)
+    # Averaged over a second of steps of 0.3 s hardly anything is left of it.
+    assert assessment.gait["reference"]["velocity_error_1s"] < 0.3 * float(sway)
+    assert math.isnan(assessment.gait["reference"]["torque_p95"])
+
+
 def test_what_counts_as_told_apart() -> None:
     worse, share = StyleMetric("m", "", ()), StyleMetric("AUC", "", ())
     assert worse.told_apart(0.31, 0.2) and not worse.told_apart(0.29, 0.2)
@@ -104,7 +115,7 @@ def test_a_metric_that_misses_a_control_is_not_judged(assessment: Assessment) ->
     blind = replace(scope, told={**scope.told, "auc": {**scope.told["auc"], "jittered": False}})
     changed = replace(assessment, scopes={**assessment.scopes, "held out": blind})
     (auc,) = [v for v in verdicts(changed, "good") if v.metric == "auc"]
-    assert auc.passed is None
+    assert auc.passed is None and auc.word.startswith("does not count: blind to")
 
 
 def test_a_limit_that_a_faithful_copy_misses_judges_nobody(assessment: Assessment) -> None:
@@ -117,25 +128,36 @@ def test_a_limit_that_a_faithful_copy_misses_judges_nobody(assessment: Assessmen
         columns = {**scope.columns, "twin": twin}
         scopes = {**assessment.scopes, "held out": replace(scope, columns=columns)}
         found = verdicts(replace(assessment, scopes=scopes), "good")
-        assert {v.metric: v.passed for v in found}["auc"] is passed
+        verdict = {v.metric: v for v in found}["auc"]
+        assert verdict.passed is passed
+        assert verdict.word == ("pass" if passed else "does not count: the twin has 0.9")
         assert {v.metric: v.passed for v in found}["dtw"] is True
 
 
-def test_a_twin_stands_beside_the_policies_and_has_every_family(
-    references: References, monkeypatch: pytest.MonkeyPatch
+def test_a_twin_stands_beside_the_policies(
+    references: References, walks: ReferenceDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "STEPS", 2)
+    noise = 0.02 * torch.randn(walks.amp.shape, generator=torch.Generator().manual_seed(0))
+    twin = references.copy(replace(walks, amp=walks.amp + noise))
     walk = references.trajectory
     recordings = {"standing": walk, "good": walk}
-    found = assess(references, recordings, references.motion.family, references)
-    column = found.scopes["whole"].columns["twin"]
-    # The reference itself.
-    assert column.values["frechet"] == pytest.approx(0.0, abs=1e-6)
-    assert column.values["dtw"] == pytest.approx(0.0, abs=1e-6)
-    assert "twin" not in found.scopes["whole"].told["auc"] and "twin" not in found.gait
-    few = replace(references, motion=references.motion.select(["walk_0.10", "walk_0.15"]))
-    with pytest.raises(DatasetError, match=r"no walking of walk_0\.20, .*another"):
-        assess(references, recordings, references.motion.family, few)
+    scope = assess(references, recordings, references.motion.family, twin).scopes["whole"]
+    # Its features are a little off, its poses are those of the reference.
+    assert scope.columns["good"].values["wasserstein"] < scope.columns["twin"].values["wasserstein"]
+    assert scope.columns["twin"].values["dtw"] == pytest.approx(0.0, abs=1e-6)
+    assert "twin" not in scope.told["auc"]
+
+
+def test_what_is_no_twin_is_refused(references: References, walks: ReferenceDataset) -> None:
+    with pytest.raises(DatasetError, match=r"the reference itself; .*tracking\.seed"):
+        references.copy(walks)
+    slower = replace(walks, amp=walks.amp + 1.0, ctrl_dt=0.04)
+    with pytest.raises(DatasetError, match=r"0\.04 s apart, the reference's 0\.02 s"):
+        references.copy(slower)
+    names = tuple(f"walk_{i}" for i in range(6))
+    with pytest.raises(DatasetError, match=r"no walking of walk_0\.10, walk_0\.15"):
+        references.copy(replace(walks, amp=walks.amp + 1.0, segment_clip=names))
 
 
 def test_the_report_is_valid_json_and_names_what_is_blind(

@@ -14,7 +14,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 
 @pytest.fixture
 def walk(walks: ReferenceDataset, robot: RobotSpec) -> Trajectory:
-    return reference_trajectory(walks, robot, 2.0)[0]
+    return reference_trajectory(walks, robot)[0]
 
 
 def test_time_runs_back(walk: Trajectory, walks: ReferenceDataset, robot: RobotSpec) -> None:

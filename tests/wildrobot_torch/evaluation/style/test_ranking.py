@@ -25,7 +25,7 @@ SCENARIO = Scenario(
 
 @pytest.fixture
 def walk(walks: ReferenceDataset, robot: RobotSpec) -> Trajectory:
-    return reference_trajectory(walks, robot, 2.0)[0]
+    return reference_trajectory(walks, robot)[0]
 
 
 @pytest.fixture
@@ -45,19 +45,23 @@ def test_of_two_that_walk_the_one_like_the_reference_is_better(
     same = result(walk, 0.04, 2.3)
     stiff = result(damped(walk, robot, walks.amp_layout), 0.01, 2.45)
     shaken = result(jittered(walk, robot, walks.amp_layout), 0.01, 2.45)
-    scores = [ranked(r, target)["score"] for r in (same, stiff, shaken)]
+    scores = [ranked(r, target)["rank"] for r in (same, stiff, shaken)]
     assert scores[0] > max(scores[1:]) and min(scores) > 2.5
     # Without a reference it is tracking that decides.
-    assert ranked(stiff, None)["score"] == 2.45 > ranked(same, None)["score"]
+    assert ranked(stiff, None)["rank"] == 2.45 > ranked(same, None)["rank"]
+    assert ranked(same, target)["score"] == 2.3
 
 
 def test_who_does_not_keep_to_the_limits_ranks_below_all_who_do(
     walk: Trajectory, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
 ) -> None:
     slow = ranked(result(walk, 0.06, 2.2), target)
-    assert slow["score"] == 2.2 and slow["velocity_error"] == 0.06
+    assert slow["rank"] == 2.2 and slow["velocity_error"] == 0.06
     shaken = result(jittered(walk, robot, walks.amp_layout), 0.04, 2.1)
-    assert ranked(shaken, target)["score"] > 2.5
+    assert ranked(shaken, target)["rank"] > 2.5
+    # A scenario without limits says of nobody that it walks.
+    anything = replace(SCENARIO, limits={})
+    assert ranked(replace(shaken, scenario=anything), target)["rank"] == 2.1
 
 
 def test_only_walking_is_held_against_the_reference(walk: Trajectory, target: StyleTarget) -> None:
@@ -66,7 +70,7 @@ def test_only_walking_is_held_against_the_reference(walk: Trajectory, target: St
     both = Trajectory.concatenate([walk, standing])
     assert target.distance(result(both, 0.0, 2.5)) == pytest.approx(alone)
     nobody = ranked(result(standing, 0.0, 2.5), target)
-    assert math.isnan(nobody["style_distance"]) and nobody["score"] == 2.5
+    assert math.isnan(nobody["style_distance"]) and nobody["rank"] == 2.5
 
 
 def test_a_reference_that_only_stands_is_no_target(

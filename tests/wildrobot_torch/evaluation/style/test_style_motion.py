@@ -17,6 +17,7 @@ from wildrobot_torch.evaluation.style.motion import (
     leg_points,
     reference_trajectory,
     sole_places,
+    steady_walking,
 )
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
@@ -61,7 +62,7 @@ def test_a_reference_becomes_stretches(walks: ReferenceDataset, robot: RobotSpec
         qvel=torch.where(torch.arange(len(walks.amp))[:, None] < 251, 0.0, walks.qvel),
     )
     assert int(walks.segment_length[0]) == 251
-    trajectory, names = reference_trajectory(standing, robot, settle_s=2.0)
+    trajectory, names = reference_trajectory(standing, robot)
     # The first now stands; the others walk from their first frame on.
     assert names == walks.segment_clip[1:]
     assert trajectory.valid.all() and trajectory.valid.shape == (251, 5)
@@ -72,19 +73,34 @@ def test_a_reference_becomes_stretches(walks: ReferenceDataset, robot: RobotSpec
     assert float(slip.median()) < 0.02
     nothing = replace(walks, qvel=torch.zeros_like(walks.qvel))
     with pytest.raises(DatasetError, match="walks for a second"):
-        reference_trajectory(nothing, robot, 2.0)
+        reference_trajectory(nothing, robot)
 
 
-def test_a_segment_from_rest_loses_its_start(walks: ReferenceDataset, robot: RobotSpec) -> None:
+def test_only_steady_walking_is_left_of_a_walk_from_rest_to_rest(
+    walks: ReferenceDataset, robot: RobotSpec
+) -> None:
     qvel = walks.qvel.clone()
-    qvel[:50] = 0.0
-    trajectory, names = reference_trajectory(replace(walks, qvel=qvel), robot, settle_s=2.0)
+    qvel[:60] = qvel[200:251] = 0.0
+    trajectory, names = reference_trajectory(replace(walks, qvel=qvel), robot)
     assert names[0] == "walk_0.10"
-    assert int(trajectory.valid[:, 0].sum()) == 151 and int(trajectory.valid[:, 1].sum()) == 251
+    # The average over a second falls below nine tenths within five frames of either end.
+    kept = int(trajectory.valid[:, 0].sum())
+    assert 90 <= kept <= 140 and int(trajectory.valid[:, 1].sum()) == 251
+    steady = trajectory.velocity[:kept, 0]
+    assert float(steady.mean()) == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_longest_steady_part_by_hand() -> None:
+    speed = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0, 0.95, 1.0, 1.0, 0.5])
+    assert steady_walking(speed, 1) == (5, 8)
+    assert steady_walking(torch.full((4,), 0.3), 50) == (0, 4)
+    assert steady_walking(torch.full((4,), -1e-3), 2) == (0, 4)
+    # A sway within the average is no stop.
+    assert steady_walking(torch.tensor([0.1, 0.5] * 10), 2) == (0, 20)
 
 
 def test_windows_stay_within_stretches(walks: ReferenceDataset, robot: RobotSpec) -> None:
-    trajectory, names = reference_trajectory(walks, robot, 2.0)
+    trajectory, names = reference_trajectory(walks, robot)
     valid = trajectory.valid.clone()
     valid[10:, 0] = False
     motion = as_motion(
