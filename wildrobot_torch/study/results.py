@@ -139,8 +139,8 @@ def load_results(folder: Path) -> list[Result]:
     if len(by_reference) > 1:
         raise StudyError(
             f"{folder}: style was measured by different references in "
-            f"{', '.join(sorted(by_reference.values()))}, among others; delete what belongs to one that is "
-            "gone"
+            f"{', '.join(sorted(by_reference.values()))}, among others; delete what belongs to one "
+            "that is gone"
         )
     return results
 
