@@ -16,7 +16,7 @@ from envs.actions import action_to_ctrl, ctrl_to_action, filter_action
 from envs.commands import drawn_velocity
 from envs.disturbances import push_force
 from envs.features import style_features
-from envs.frames import wrap_angle, yaw
+from envs.frames import turn, wrap_angle, yaw
 from envs.measurements import Measurements, measure
 from envs.observations import observe, observe_privileged
 from envs.physics.base import PhysicsState
@@ -160,7 +160,7 @@ def start_drawn(
 def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
     """New episodes where `mask` (E,) is set, in the simulations' present state."""
     heading = yaw(state.qpos[:, 3:7])
-    velocity = state.qvel[:, 0] * torch.cos(heading) + state.qvel[:, 1] * torch.sin(heading)
+    velocity = turn(state.qvel[:, :3], -heading)[:, 0]
     return replace(
         episode,
         action=torch.where(mask[:, None], start.action, episode.action),
