@@ -95,11 +95,13 @@ def summary(result: EvaluationResult) -> list[str]:
         f"{verdict.limit!s:>10}  {'pass' if verdict.passed else 'FAIL'}"
         for verdict in result.verdicts
     ]
-    head = f"{'m/s':>5}{'falls':>8}{'v':>8}{'error':>8}{'1 s':>8}{'alternation':>13}{'duty':>8}"
+    head = (
+        f"{'m/s':>5}{'falls':>8}{'v':>8}{'error':>10}{'over 1 s':>10}{'alternation':>13}{'duty':>8}"
+    )
     lines += ["", head]
     lines += [
         f"{row['command']:>5g}{row['fall_rate']:>8.0%}{number(row['velocity']):>8}"
-        f"{number(row['velocity_error']):>8}{number(row['velocity_error_1s']):>8}"
+        f"{number(row['velocity_error']):>10}{number(row['velocity_error_1s']):>10}"
         f"{number(row['alternation']):>13}"
         f"{number(row['duty_factor']):>8}"
         for row in result.per_command
