@@ -122,13 +122,13 @@ def run(options: argparse.Namespace) -> list[str]:
     first = next(iter(policies.values()))
     env = _environment(first, 1, options.seconds, physics)
     dataset = ReferenceDataset.load(options.reference, env.layouts["amp"], env.robot.digest)
+    other = None
+    if options.twin is not None:
+        other = ReferenceDataset.load(options.twin, env.layouts["amp"], env.robot.digest)
     # Held out is what training held out of the tiers it used.
     tiers, robot = tuple(options.tiers), env.robot.to("cpu")
     references = References.of(dataset.select(tiers), robot, options.held_out)
-    twin = None
-    if options.twin is not None:
-        other = ReferenceDataset.load(options.twin, env.layouts["amp"], env.robot.digest)
-        twin = references.copy(other.select(tiers))
+    twin = None if other is None else references.copy(other.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings: dict[str, Trajectory] = {}
