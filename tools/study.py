@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.plan import Arm, Study, load_study
+from wildrobot_torch.study.plan import Study, load_study
 from wildrobot_torch.study.results import load_results
 from wildrobot_torch.study.runner import ArmRun, listing, run_missing
 from wildrobot_torch.study.tables import write_tables
@@ -74,9 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             print("\n".join(listing(runs)))
             return 0
-        for arm in arms:
-            if _missing(runs, arm):
-                require_files(study, arm.name, settings[arm.name])
+        missing = [run for run in runs if not run.finished]
+        for run in missing:
+            require_files(study, run.arm.name, settings[run.arm.name])
+            run.require_same_training()
         physics = {name: found["data"]["physics"] for name, found in settings.items()}
 
         def tables() -> None:
@@ -93,11 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"wrote {study.page}")
     return 1 if problems else 0
-
-
-def _missing(runs: Sequence[ArmRun], arm: Arm) -> bool:
-    """Whether a run of the arm is not finished."""
-    return any(run.arm.name == arm.name and not run.finished for run in runs)
 
 
 def require_files(study: Study, arm: str, settings: dict[str, Any]) -> None:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-FEATURES = ("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos")
-"""Fields of a frame that differ little between engines, terrains and ways to make a reference."""
+FEATURES = (
+    *("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos"),
+    *("contact", "height"),
+)
+"""Fields of a frame: how the body moves, then how the ground carries it."""
 MAX_WINDOW = 10
 """Longest window [frames]."""
 
@@ -54,7 +57,7 @@ class FeatureStage:
 class AMPConfig:
     """Settings of AMP (Peng et al. 2021, arXiv:2104.02180) on windows of consecutive frames."""
 
-    weight: float = 0.5
+    weight: float = 1.0
     """Weight of the style reward, which is in [0, 1] per step (`reward` softplus: 0 to 9.2); the
     task reward has weight 1. With two critics, weight of the advantages of style."""
     critics: Literal["one", "two"] = "one"
@@ -78,7 +81,7 @@ class AMPConfig:
     window: int = 2
     """Frames in a window, 1 to 10; they are `data.env.ctrl_dt` apart."""
     features: tuple[str, ...] = FEATURES
-    """Fields of a frame that the discriminator sees; there are contact and height besides these."""
+    """Fields of a frame that the discriminator sees."""
     stages: tuple[FeatureStage, ...] = ()
     """More features, each stage once an evaluation during training keeps to its limits: a list of
     {add: [height], limits: {fall_rate: {max: 0.02}}}."""

@@ -65,6 +65,8 @@ class ClipReport:
     """The same under pushes of 3 N, by the tracker; NaN where it did not follow the clip."""
     speed: float
     """Mean forward speed before the falls [m/s]; NaN if it fell at once."""
+    clip_speed: float
+    """Speed of the clip [m/s], which no gate compares; NaN for a policy, which follows none."""
     load_mean: float
     """Mean weight on the feet [m g]."""
     force_share: float
@@ -261,6 +263,7 @@ def _report(
             return math.nan
         return float(values.mean() if percent is None else torch.quantile(values, percent / 100))
 
+    error = pooled(lambda f: joint_error(f).square()) ** 0.5
     return ClipReport(
         name=clip.name,
         seconds_in=clip.duration_s,
@@ -269,10 +272,11 @@ def _report(
         survival=sum(r.survival for r in rollouts) / len(rollouts),
         survival_pushed=float(np.mean(survival_pushed)) if survival_pushed else math.nan,
         speed=pooled(lambda f: f.root_linvel_h[:, 0]),
+        clip_speed=math.nan if math.isnan(error) else clip.mean_speed,
         load_mean=pooled(lambda f: load(f, robot)),
         force_share=pooled(lambda f: force_share(f, robot), 95),
         torque_share=pooled(lambda f: torque_share(f, robot), 95),
-        joint_error=pooled(lambda f: joint_error(f).square()) ** 0.5,
+        joint_error=error,
         slip=pooled(lambda f: sole_speed(f)[loaded_feet(f, robot)], 95),
         first_failure=failures[0] if failures else "",
         seconds={

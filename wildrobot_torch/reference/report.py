@@ -128,16 +128,17 @@ def write_generation_report(
 def clip_table(generation: Generation) -> str:
     """Markdown table: a row per clip, what went in, what was accepted, how, and why not more."""
     rows = [
-        "| clip | in s | accepted s | segments | survival | pushed by 3 N | v m/s | load mg "
-        "| harness force p95 mg | torque p95 mgh | joint error rad | slip p95 m/s "
+        "| clip | in s | accepted s | segments | survival | pushed by 3 N | v m/s | of clip "
+        "| load mg | harness force p95 mg | torque p95 mgh | joint error rad | slip p95 m/s "
         "| first rejection |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows += [
         f"| {c.name} | {c.seconds_in:.2f} | {c.seconds_accepted:.2f} | {c.num_segments} "
-        f"| {c.survival:.0%} | {_share(c.survival_pushed)} | {c.speed:.3f} "
-        f"| {c.load_mean:.2f} | {c.force_share:.3f} | {c.torque_share:.3f} "
-        f"| {_error(c.joint_error)} | {c.slip:.3f} | {c.first_failure} |"
+        f"| {c.survival:.0%} | {_share(c.survival_pushed)} "
+        f"| {c.speed:.3f} | {_number(c.clip_speed)} | {c.load_mean:.2f} "
+        f"| {c.force_share:.3f} | {c.torque_share:.3f} "
+        f"| {_number(c.joint_error)} | {c.slip:.3f} | {c.first_failure} |"
         for c in generation.clips
     ]
     return "\n".join(rows)
@@ -147,7 +148,7 @@ def _share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0%}"
 
 
-def _error(value: float) -> str:
+def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 

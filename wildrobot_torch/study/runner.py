@@ -68,16 +68,19 @@ class ArmRun:
                 "overlays or the scenario's limits have changed since; delete it"
             )
 
-    def require_same_options(self) -> None:
-        """Note what is trained; refuse a folder that holds a training of something else.
+    def require_same_training(self) -> None:
+        """Refuse a folder that holds a training of something else.
 
         Raises:
             StudyError: it does.
         """
-        path = self.folder / "options.json"
-        if path.is_file():
-            self._require_same(path)
-        write_json(path, {"options": self.options, "recipe": self.recipe})
+        if self._options_path.is_file():
+            self._require_same(self._options_path)
+
+    @property
+    def _options_path(self) -> Path:
+        """What is trained in the folder."""
+        return self.folder / "options.json"
 
     def run(self, say: Say, physics: str) -> None:
         """Train what is left to train, evaluate, write the result.
@@ -86,7 +89,8 @@ class ArmRun:
             StudyError: the training or an evaluation was refused.
             TrainingBroken: the training was killed.
         """
-        self.require_same_options()
+        self.require_same_training()
+        write_json(self._options_path, {"options": self.options, "recipe": self.recipe})
         walk = load_scenario(self.study.evaluation)
         history = load_history(self.folder / PARTS)
         if history.env_steps < self.study.env_steps or history.interrupted:

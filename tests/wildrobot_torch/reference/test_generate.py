@@ -231,6 +231,7 @@ def test_the_report_names_every_clip_and_reason(generation):
     table = clip_table(generation)
     for clip in generation.clips:
         assert f"| {clip.name} | {clip.seconds_in:.2f} | {clip.seconds_accepted:.2f} |" in table
+        assert f"| {clip.speed:.3f} | {clip.clip_speed:.3f} |" in table
     assert f"accepted {generation.seconds_accepted:.1f} s of 4.5 s" in summary(generation)
     assert generation.dataset.content_hash[:16] in markdown(generation)
 

@@ -69,14 +69,18 @@ def test_results_and_trainings_of_other_options_are_never_mixed_in(
     other = ArmRun(study, replace(ARM, options="--model.ppo.gamma 0.8"), 0, tmp_path, "r")
     with pytest.raises(StudyError, match=r"gamma 0\.9.*now is.*gamma 0\.8.*another name"):
         _ = other.finished
-    run.require_same_options()
+    run.require_same_training()
+    begun = {"options": run.options, "recipe": run.recipe}
+    run.folder.mkdir(parents=True)
+    (run.folder / "options.json").write_text(json.dumps(begun))
+    run.require_same_training()
     with pytest.raises(StudyError, match=r"options\.json was made with.*another name"):
-        other.require_same_options()
+        other.require_same_training()
     changed = ArmRun(study, ARM, 0, tmp_path, "s")
     with pytest.raises(StudyError, match="when they meant something else"):
         _ = changed.finished
     with pytest.raises(StudyError, match="when they meant something else"):
-        changed.require_same_options()
+        changed.require_same_training()
 
 
 def test_a_training_that_broke_off_is_a_result(
