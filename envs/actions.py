@@ -18,8 +18,9 @@ class ActionConfig:
     mapping: Literal["home", "full_range"] = "home"
     """home: action 0 is the home pose and 1 is `scale` away. full_range: -1 and 1 are the joint's
     stops, so action 0 is a deep crouch (the mapping of the earlier system)."""
-    scale: float = 0.8
-    """Joint angle one unit of action stands for [rad]; only mapping `home` reads it."""
+    scale: float = 1.4
+    """Joint angle one unit of action stands for [rad]; only mapping `home` reads it. Poses beyond
+    it are out of reach: walks with bent knees have them at up to 1.4."""
     filter: float = 0.5
     """Share of the previous filtered action in the next one; 0 passes actions through."""
 

@@ -35,7 +35,7 @@ class RewardWeights:
     """Sum of squared torques over their limits, all joints."""
     saturation: float = -0.08
     """Number of joints at more than 95 % of their torque limit."""
-    action_rate: float = -0.05
+    action_rate: float = -0.15
     """Sum of squared changes of the filtered action."""
     joint_velocity: float = -0.0003
     """Sum of squared joint velocities over their nominal limits."""

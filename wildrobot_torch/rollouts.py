@@ -28,12 +28,12 @@ from wildrobot_torch.process import one_torch_thread, tune_process
 from wildrobot_torch.reference.curriculum import Curriculum, load_curriculum, require_schedule
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.holdout import family
+from wildrobot_torch.reference.reach import require_reach
 from wildrobot_torch.reference.starts import commanded_starts
 
 _ROOT_KEYS = (
     "observation", "critic_observation", "amp", "start", "terminated", "truncated", "done",
 )  # fmt: skip
-
 
 _TASK = LocomotionConfig()
 _TIERS = {"0+": 0, "0": 0}
@@ -184,6 +184,7 @@ class RolloutData(pl.LightningDataModule):
         reference = curriculum.at(env_steps)
         if reference is self.reference:
             return
+        require_reach(reference, self.env.robot, self.config.action)
         self.reference = reference
         if self.reference_start_probability > 0.0:
             qpos, qvel, velocity, frame = commanded_starts(reference, self.config.command)

@@ -30,7 +30,7 @@ class NetworkConfig:
     """Widths of the hidden layers."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "silu"
     """Nonlinearity after each hidden layer."""
-    init_std: float = 0.37
+    init_std: float = 0.21
     """Standard deviation of the actions at the start."""
     asymmetry: float = 0.2
     """How far the networks may tell left from right: 0 not at all, mirrored observations get
@@ -152,7 +152,7 @@ class Policy(Normalized):
         action_size: int,
         hidden: Sequence[int] = (128, 128),
         activation: str = "silu",
-        init_std: float = 0.37,
+        init_std: float = 0.21,
         mirrors: tuple[Mirror, Mirror] | None = None,
         asymmetry: float = 1.0,
     ) -> None:

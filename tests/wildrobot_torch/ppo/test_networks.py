@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
+from envs.actions import ActionConfig
 from envs.symmetry import Mirror
 from wildrobot_torch.ppo.networks import (
     Critic,
@@ -67,8 +66,8 @@ def test_critic_values_have_no_feature_axis():
     assert critic(torch.randn(3, 4, 6)).shape == (3, 4)
 
 
-def test_default_spread_is_one_over_e():
-    assert math.log(NetworkConfig().init_std) == pytest.approx(-1.0, abs=0.01)
+def test_default_spread_is_0_3_rad():
+    assert NetworkConfig().init_std * ActionConfig().scale == pytest.approx(0.3, abs=0.01)
 
 
 def mirrors():
