@@ -233,7 +233,7 @@ def test_start_holds_the_pose_it_starts_in(robot: RobotSpec, state: PhysicsState
     qpos = state.qpos.clone()
     qpos[:, robot.joint_qpos_adr] += 0.1 * robot.action_sign
     start = start_at(qpos, state.qvel, torch.tensor([0.1, 0.2]), robot, LocomotionConfig())
-    assert torch.allclose(start.action, torch.full((2, 8), 0.1 / 0.8), atol=1e-5)
+    assert torch.allclose(start.action, torch.full((2, 8), 0.1 / 1.4), atol=1e-5)
     assert torch.allclose(start.ctrl, qpos[:, robot.joint_qpos_adr], atol=1e-5)
 
 
@@ -267,12 +267,12 @@ def test_begin_changes_the_masked_episodes_only(robot: RobotSpec, state: Physics
 
 def test_act_filters_and_pushes(robot: RobotSpec) -> None:
     config = LocomotionConfig(push=PushConfig(force_max=4.0, duration_s=0.04, interval_s=1.0))
-    action = torch.full((2, 8), 0.5)
+    action = torch.full((2, 8), 0.2)
     # A push starts for draws below 0.02 s / 1 s; size 0.5 of 4 N, a quarter of a turn: +y.
     draws = torch.tensor([[0.01, 0.03], [0.25, 0.25], [0.5, 0.5]])
     got, ctrl = act(blank(robot), action, draws, robot=robot, config=config)
-    assert torch.allclose(got.action, torch.full((2, 8), 0.25))
-    assert torch.allclose(ctrl, (robot.joint_home + robot.action_sign * 0.2).expand(2, -1)
+    assert torch.allclose(got.action, torch.full((2, 8), 0.1))
+    assert torch.allclose(ctrl, (robot.joint_home + robot.action_sign * 0.14).expand(2, -1)
                           .clamp(*robot.joint_range.T))  # fmt: skip
     assert torch.allclose(got.push, torch.tensor([[0.0, 2.0], [0.0, 0.0]]), atol=1e-6)
     assert got.push_steps.tolist() == [1, 0]

@@ -159,7 +159,7 @@ def test_action_moves_the_joints_it_should() -> None:
     env = make(reset=QUIET)
     root = env.reset()
     action = torch.zeros(NUM, 8)
-    action[:, [0, 2, 3, 4, 6, 7]] = torch.tensor([0.25, 0.5, -0.25, 0.25, 0.5, -0.25])
+    action[:, [0, 2, 3, 4, 6, 7]] = torch.tensor([0.2, 0.4, -0.2, 0.2, 0.4, -0.2]) / 1.4
     for _ in range(40):
         _, root = env.step_and_maybe_reset(root.set("action", action))
     m = env.measure()

@@ -12,7 +12,7 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
 from wildrobot_torch.checkpoints import CheckpointMismatch, require_fit
 
 STAGES = (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)
-CONFIG = AMPConfig(stages=STAGES)
+CONFIG = AMPConfig(features=("angvel",), stages=STAGES)
 LAYOUTS = {
     name: Layout(name, (Field("value", 1, "m", "world", ""),))
     for name in ("observation", "critic_observation", "amp")

@@ -83,8 +83,8 @@ class AMPConfig:
     features: tuple[str, ...] = FEATURES
     """Fields of a frame that the discriminator sees."""
     stages: tuple[FeatureStage, ...] = ()
-    """More features, each stage once an evaluation during training keeps to its limits: a list of
-    {add: [height], limits: {fall_rate: {max: 0.02}}}."""
+    """More features, left out of `features`, each stage once an evaluation during training keeps to
+    its limits: a list of {add: [height], limits: {fall_rate: {max: 0.02}}}."""
     hidden: tuple[int, ...] = (256, 128)
     """Widths of the discriminator's hidden layers."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "relu"
@@ -153,6 +153,14 @@ class AMPConfig:
             raise ValueError(f"amp.window is {self.window}; allowed: 1 to {MAX_WINDOW} frames")
         if not self.features:
             raise ValueError("amp.features is empty; name at least one field of a frame")
+        seen = set(self.features)
+        for stage in self.stages:
+            if known := seen.intersection(stage.add):
+                raise ValueError(
+                    f"amp.stages adds {', '.join(sorted(known))}, which the discriminator sees "
+                    "already; leave it out of amp.features and of the stages before"
+                )
+            seen.update(stage.add)
         self._check_schedule()
 
     def _check_schedule(self) -> None:

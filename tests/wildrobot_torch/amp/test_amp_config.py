@@ -28,6 +28,10 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
         ({"window": 0}, "amp.window is 0"),
         ({"features": ()}, "amp.features is empty"),
         ({"input_noise": -0.1}, "amp.input_noise is -0.1"),
+        (
+            {"stages": (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)},
+            "amp.stages adds height, which the discriminator sees already",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str):
