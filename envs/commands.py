@@ -15,7 +15,7 @@ class CommandConfig:
     """Lowest forward velocity drawn [m/s]."""
     velocity_max: float = 0.6
     """Highest forward velocity drawn [m/s]."""
-    standing_probability: float = 0.2
+    standing_probability: float = 0.1
     """Share of draws that ask for standing (0 m/s) instead."""
     resample_s: float = 5.0
     """Time after which a new velocity is drawn [s]; beyond the episode's length: never."""
