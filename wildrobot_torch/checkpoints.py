@@ -30,17 +30,19 @@ def require_networks(
     layouts: Mapping[str, Layout],
     robot_digest: str,
     actor: Mapping[str, Any],
+    actions: Mapping[str, Any],
 ) -> None:
-    """Refuse a checkpoint whose actor and critic are for other inputs, another robot or shape.
+    """Refuse a checkpoint whose actor and critic are for another robot, or read or act otherwise.
 
     Args:
         checkpoint: as it was loaded.
         layouts: of what the networks read.
         robot_digest: version of the robot.
         actor: shape of the policy.
+        actions: how actions become joint targets (`ActionConfig` as a dict).
 
     Raises:
-        CheckpointMismatch: another robot, or other networks.
+        CheckpointMismatch: another robot, other networks, or actions that mean something else.
         LayoutMismatch: with a field-by-field difference.
     """
     about = checkpoint["wildrobot"]
@@ -56,6 +58,12 @@ def require_networks(
             f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
             "model.network as it was"
         )
+    for name, here in actions.items():
+        if (was := about["env_config"]["action"].get(name)) != here:
+            raise CheckpointMismatch(
+                f"the checkpoint's actions have {name} {was}, this run's {here}; set "
+                f"data.env.action.{name} as it was"
+            )
 
 
 def require_fit(
@@ -63,15 +71,17 @@ def require_fit(
     layouts: Mapping[str, Layout],
     robot_digest: str,
     actor: Mapping[str, Any],
+    actions: Mapping[str, Any],
     amp: AMPConfig | None,
 ) -> None:
-    """Refuse a checkpoint of other layouts, another robot, or other networks.
+    """Refuse a checkpoint of other layouts, another robot, or other networks or actions.
 
     Args:
         checkpoint: as it was loaded.
         layouts: of the task; that of style features counts with a motion prior only.
         robot_digest: version of the robot.
         actor: shape of the policy.
+        actions: how actions become joint targets (`ActionConfig` as a dict).
         amp: settings of the motion prior; None without one.
 
     Raises:
@@ -82,7 +92,7 @@ def require_fit(
         raise CheckpointMismatch("the checkpoint was not written by wildrobot_torch")
     trained = checkpoint["training"]["amp"]
     read = {name: lay for name, lay in layouts.items() if name != "amp" or amp is not None}
-    require_networks(checkpoint, read, robot_digest, actor)
+    require_networks(checkpoint, read, robot_digest, actor, actions)
     if (trained is None) != (amp is None):
         raise CheckpointMismatch(
             f"the checkpoint was trained {'without' if trained is None else 'with'} a motion "

@@ -139,7 +139,7 @@ class WalkingModule(pl.LightningModule):
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
             begin_with(
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
-                self.network.init_std,
+                data.env_config["action"], self.network.init_std,
             )  # fmt: skip
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
@@ -388,7 +388,8 @@ class WalkingModule(pl.LightningModule):
             LayoutMismatch: with a field-by-field difference.
         """
         data: TrainingData = self.data
-        require_fit(checkpoint, data.layouts, data.robot_digest, self.policy.hparams, self.amp)
+        actor, actions = self.policy.hparams, data.env_config["action"]
+        require_fit(checkpoint, data.layouts, data.robot_digest, actor, actions, self.amp)
         about, training = checkpoint["wildrobot"], checkpoint["training"]
         self.env_steps = about["env_steps"]
         self.evaluation = dict(about["metrics"])

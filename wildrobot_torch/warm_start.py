@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ def warm_start(
     critic: Critic,
     layouts: Mapping[str, Layout],
     robot_digest: str,
+    actions: Mapping[str, Any],
     init_std: float,
 ) -> None:
     """Give `policy` and `critic` the weights and normalisers of a checkpoint.
@@ -34,7 +36,7 @@ def warm_start(
 
     Raises:
         WarmStartError: the file is no checkpoint of this project, or one for another robot, for
-            other observations, or of networks of another shape.
+            other observations or actions, or of networks of another shape.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,7 +45,7 @@ def warm_start(
         content = torch.load(path, map_location="cpu", weights_only=True)
         weights = content["state_dict"]
         read = {name: layouts[name] for name in ("observation", "critic_observation")}
-        require_networks(content, read, robot_digest, policy.hparams)
+        require_networks(content, read, robot_digest, policy.hparams, actions)
     except (CheckpointMismatch, LayoutMismatch) as error:
         raise WarmStartError(f"model.warm_start {path}: {error}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError) as error:

@@ -12,6 +12,7 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
 from wildrobot_torch.checkpoints import CheckpointMismatch, require_fit
 
 STAGES = (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)
+ACTIONS = {"mapping": "home", "scale": 1.4}
 CONFIG = AMPConfig(features=("angvel",), stages=STAGES)
 LAYOUTS = {
     name: Layout(name, (Field("value", 1, "m", "world", ""),))
@@ -23,14 +24,14 @@ def _checkpoint(amp: AMPConfig | None) -> dict[str, Any]:
     keys = {"observation": "observation", "critic": "critic_observation", "amp": "amp"}
     about = {f"{key}_layout": LAYOUTS[name].to_dict() for key, name in keys.items()}
     return {
-        "wildrobot": {**about, "robot_digest": "r2d2"},
+        "wildrobot": {**about, "robot_digest": "r2d2", "env_config": {"action": dict(ACTIONS)}},
         "actor": {"hidden": [8]},
         "training": {"amp": None if amp is None else asdict(amp)},
     }
 
 
 def _require(checkpoint: dict[str, Any], amp: AMPConfig | None = CONFIG) -> None:
-    require_fit(checkpoint, LAYOUTS, "r2d2", {"hidden": [8]}, amp)
+    require_fit(checkpoint, LAYOUTS, "r2d2", {"hidden": [8]}, ACTIONS, amp)
 
 
 def test_a_checkpoint_of_the_same_run_fits_however_it_was_written():
@@ -67,6 +68,10 @@ def test_another_robot_actor_or_origin_is_refused():
         _require(checkpoint)
     checkpoint = _checkpoint(CONFIG) | {"actor": {"hidden": [9]}}
     with pytest.raises(CheckpointMismatch, match=r"set model\.network as it was"):
+        _require(checkpoint)
+    checkpoint = _checkpoint(CONFIG)
+    checkpoint["wildrobot"]["env_config"]["action"]["mapping"] = "full_range"
+    with pytest.raises(CheckpointMismatch, match=r"mapping full_range, this run's home; set data"):
         _require(checkpoint)
     with pytest.raises(CheckpointMismatch, match="without a motion prior"):
         _require(_checkpoint(None))
