@@ -24,7 +24,7 @@ OURS = {
     "--run.stop_when_passed": "nothing, for arms have equal budgets",
     "--trainer.max_time": "the study's env_steps",
     "--data.evaluation": "the study's evaluation",
-    "--data.iterations_per_epoch": "the study's every",
+    "--data.iterations_per_epoch": "every, the study's or the arm's",
     "--ckpt_path": "nothing, for the study resumes by itself",
 }
 """Options of `fit` that an arm may not set, and what to use in their place."""
@@ -39,6 +39,9 @@ class Arm:
     """What it is, for the tables."""
     options: str = ""
     """Options of `fit` beyond those of the study, as on a command line."""
+    every: int = 0
+    """Iterations between two evaluations during its trainings, where what an evaluation finds
+    changes them; 0 for the study's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,12 @@ class Study:
         for key in ("env_steps", "every"):
             if getattr(self, key) < 1:
                 raise StudyError(f"study {self.name!r}: {key} must be positive")
+        for arm in self.arms:
+            if arm.every < 0:
+                raise StudyError(
+                    f"study {self.name!r}: every of arm {arm.name!r} is {arm.every}; it must be "
+                    "positive, or 0 for the study's"
+                )
 
     def result_path(self, arm: Arm, seed: int) -> Path:
         """The file of a training's result."""
@@ -142,7 +151,7 @@ class Study:
             *("--seed", str(seed)),
             *("--run.env_steps", str(self.env_steps)),
             *("--data.evaluation", self.evaluation),
-            *("--data.iterations_per_epoch", str(self.every)),
+            *("--data.iterations_per_epoch", str(arm.every or self.every)),
         ]
 
     def settings(self, arm: Arm) -> dict[str, Any]:

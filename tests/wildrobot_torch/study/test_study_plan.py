@@ -55,6 +55,13 @@ def test_an_arm_is_the_shared_options_then_its_own_then_the_budget(tmp_path: Pat
     assert [arm.name for arm in study.chosen(())] == ["plain", "short_sighted"]
 
 
+def test_an_arm_that_evaluations_change_says_how_often_it_is_evaluated(tmp_path: Path) -> None:
+    arms = [{**PLAIN["arms"][0], "every": 7}, PLAIN["arms"][1]]
+    study = load_study(write(tmp_path, arms=arms))
+    epochs = [study.settings(arm)["data"]["iterations_per_epoch"] for arm in study.arms]
+    assert epochs == [7, 3]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -66,6 +73,10 @@ def test_an_arm_is_the_shared_options_then_its_own_then_the_budget(tmp_path: Pat
         ({"seeds": 3}, "seeds in the study is 3; it must be a list"),
         ({"arms": []}, "arms must be a list with at least one entry"),
         ({"arms": [{"name": "a"}]}, "key(s) about missing in arms[0]"),
+        (
+            {"arms": [*PLAIN["arms"], {**PLAIN["arms"][0], "name": "odd", "every": -1}]},
+            "of arm 'odd' is -1",
+        ),
         ({"arms": PLAIN["arms"] * 2}, "arms of one name: plain, short_sighted"),
         ({"tables": [{"name": "t", "arms": ["other"]}]}, "no arm 'other'; allowed: plain, short"),
         ({"needs": ["a.npz"]}, "needs must map files to commands"),
