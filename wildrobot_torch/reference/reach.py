@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from envs.actions import ActionConfig, action_map
 from envs.robot import RobotSpec
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
@@ -25,18 +27,26 @@ def require_reach(dataset: ReferenceDataset, robot: RobotSpec, config: ActionCon
             with the setting that mends it.
     """
     offset, gain = action_map(robot, config)
-    low = (offset - gain.abs()).maximum(robot.joint_range[:, 0])
-    high = (offset + gain.abs()).minimum(robot.joint_range[:, 1])
+    stops = robot.joint_range.unbind(1)
+    low = (offset - gain.abs()).maximum(stops[0])
+    high = (offset + gain.abs()).minimum(stops[1])
     joints = dataset.qpos[:, robot.joint_qpos_adr]
-    beyond = (joints > high + SLACK) | (joints < low - SLACK)
-    share = beyond.double().mean(0)
+    share = _beyond(joints, low, high)
     worst = int(share.argmax())
     if float(share[worst]) <= TOLERATED:
         return
-    needed = float((joints - offset).abs().max())
+    if float(_beyond(joints, *stops)[worst]) > TOLERATED:
+        remedy = "these poses are beyond the joint's stops; make the reference for this robot"
+    else:
+        needed = float((joints - offset).abs().max())
+        remedy = f"set data.env.action.scale to {needed:.2f} rad (now {config.scale:g})"
     raise DatasetError(
         f"the reference has {robot.joint_names[worst]} out of an action's reach "
         f"({float(low[worst]):.2f} to {float(high[worst]):.2f} rad) in {float(share[worst]):.0%} "
-        f"of its frames (allowed: {TOLERATED:.0%}), so no policy can move like it; "
-        f"set data.env.action.scale to {needed:.2f} rad (now {config.scale:g})"
+        f"of its frames (allowed: {TOLERATED:.0%}), so no policy can move like it; {remedy}"
     )
+
+
+def _beyond(joints: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(nu,) share of frames whose joint angles (frames, nu) are past `low` or `high` (nu,)."""
+    return ((joints > high + SLACK) | (joints < low - SLACK)).double().mean(0)

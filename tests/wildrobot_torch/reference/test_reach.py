@@ -61,5 +61,8 @@ def test_single_frames_and_what_a_load_adds_are_let_pass(toy_robot: RobotSpec):
 def test_the_stops_bound_an_action_of_the_full_range(toy_robot: RobotSpec):
     config = ActionConfig(mapping="full_range")
     require_reach(_reference(1.0, FRAMES), toy_robot, config)
-    with pytest.raises(DatasetError, match=r"\(-1\.00 to 1\.00 rad\)"):
-        require_reach(_reference(1.2, FRAMES), toy_robot, config)
+    for beyond in (config, ActionConfig(scale=2.0)):
+        with pytest.raises(
+            DatasetError, match=r"\(-1\.00 to 1\.00 rad\).* the joint's stops; make"
+        ):
+            require_reach(_reference(1.2, FRAMES), toy_robot, beyond)
