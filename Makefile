@@ -4,7 +4,7 @@
 #   make test    the default tests
 #   make help    all targets
 #
-# Variables, as in `make train ARGS="--model.ppo.gamma 0.97"`:
+# Variables, as in `make train ARGS="--model.ppo.gamma 0.99"`:
 PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
 ARGS ?=#            more arguments for the program that a target runs

@@ -46,9 +46,9 @@ class RewardWeights:
     gait_periodicity: float = 0.2
     """1 while exactly one foot is loaded, while asked to walk."""
     hip_swing: float = 0.0
-    """Flexion of the swinging hip up to `hip_swing_angle`, 0 to 1, while asked to walk."""
+    """Flexion of a swinging hip up to `hip_swing_angle`, mean over feet, while asked to walk."""
     knee_swing: float = 0.0
-    """Flexion of the swinging knee up to `knee_swing_angle`, 0 to 1, while asked to walk."""
+    """Flexion of a swinging knee up to `knee_swing_angle`, mean over feet, while asked to walk."""
     short_swing: float = -3.0
     """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
     stalled: float = -2.0
@@ -74,7 +74,7 @@ class RewardConfig:
     weights: RewardWeights = field(default_factory=RewardWeights)
     """Weight of each term."""
     scale: float = 0.1
-    """Factor on the sum of all weighted terms; keeps returns near 1 per time constant."""
+    """Factor on the sum of all weighted terms; a step of a good walk then earns 0.5."""
     tracking_sharpness: float = 4.0
     """k of exp(-k |v_x - command|) [s/m]."""
     tracking_time: float = 0.0

@@ -1,4 +1,4 @@
-"""Evaluate a policy: `python tools/evaluate.py runs/walking/checkpoints/best.ckpt`.
+"""Evaluate a policy: `python tools/evaluate.py RUN/checkpoints/last.ckpt`.
 
 Exit code 0; with --gate 1 when a limit of the scenario does not hold; 2 for bad input; 1 also where
 the physics cannot be trusted.

@@ -1,4 +1,4 @@
-"""Watch a policy or a motion clip: `python tools/play.py runs/walking/checkpoints/best.ckpt`.
+"""Watch a policy or a motion clip: `python tools/play.py RUN/checkpoints/last.ckpt`.
 
 With a display the policy walks in MuJoCo's viewer, its velocity set by keyboard. Without one, or
 with --out, a film is written: .mp4, .gif, or .png for a film strip. With --clip and --reference the

@@ -39,7 +39,7 @@ Train a policy, look at a checkpoint.
 
   python -m wildrobot_torch fit --config configs/walking.yaml
   python -m wildrobot_torch fit --config configs/walking.yaml --config configs/laptop.yaml \\
-      --model.ppo.gamma 0.97 --trainer.max_time 00:00:08:00
+      --model.ppo.gamma 0.99 --trainer.max_time 00:00:08:00
   python -m wildrobot_torch fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
   python -m wildrobot_torch validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
 

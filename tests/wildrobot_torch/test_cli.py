@@ -71,8 +71,8 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         "--config", str(CONFIGS / "walking.yaml"), "--config", str(CONFIGS / "demo.yaml"),
         "--model.ppo.gamma", "0.97",
     )  # fmt: skip
-    assert merged["run"]["env_steps"] == 5_000_000
-    assert merged["trainer"]["max_time"] == "00:00:12:00"
+    assert merged["run"]["env_steps"] == 6_000_000
+    assert merged["trainer"]["max_time"] == "00:00:14:00"
     assert merged["model"]["ppo"]["gamma"] == 0.97
 
 
