@@ -23,7 +23,7 @@ from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.amp.schedule import require_gate
 from wildrobot_torch.checkpoints import require_fit, short
 from wildrobot_torch.evaluation import Scenario, evaluate
-from wildrobot_torch.evaluation.style.ranking import StyleTarget, ranked
+from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.monitoring import (
     EpisodeMeans,
     TrainingDiverged,
@@ -33,7 +33,6 @@ from wildrobot_torch.monitoring import (
     step_metrics,
 )
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.losses import adaptive_learning_rate
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
 from wildrobot_torch.ppo.update import Apart, Samples, make_samples, ppo_loss
@@ -165,6 +164,8 @@ class WalkingModule(pl.LightningModule):
             )
         require_clips(data.reference.segment_clip)
         require_gate(amp, data.curriculum.held_out is not None)
+        for stage in amp.stages:
+            stage.require_metrics(RANKED)
         return data.curriculum
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -195,10 +196,13 @@ class WalkingModule(pl.LightningModule):
     # One iteration
 
     def on_train_start(self) -> None:
-        """Keep a resumed run's learning rate within the bounds that are set now."""
+        """Hold a resumed run to the learning rates that are set now, not to its checkpoint's."""
         for group in self.trainer.optimizers[0].param_groups:
-            low, high = self.ppo.learning_rate_min, self.ppo.learning_rate_max
-            group["lr"] = min(max(group["lr"], low), high)
+            group["lr"] = self.ppo.resumed(group["lr"])
+        if self.amp is not None:
+            for group in self.trainer.optimizers[1].param_groups:
+                group["lr"] = self.amp.learning_rate
+                group["weight_decay"] = self.amp.weight_decay
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
@@ -270,9 +274,7 @@ class WalkingModule(pl.LightningModule):
         parts: dict[str, list[Tensor]] = {}
         update = 0
         for _ in range(self.ppo.num_epochs):
-            # One permutation per epoch: its minibatches are a partition of the rollout.
-            order = torch.randperm(len(samples), device=self.device)
-            for index in order.chunk(self.ppo.num_minibatches):
+            for index in self.ppo.minibatches(len(samples), self.device):
                 loss, stats = ppo_loss(
                     self.policy,
                     self.critic,
@@ -327,15 +329,7 @@ class WalkingModule(pl.LightningModule):
                 "ppo.learning_rate_max or ppo.max_grad_norm"
             )
         for group in optimizer.param_groups:
-            group["lr"] = adaptive_learning_rate(
-                group["lr"],
-                divergence,
-                self.ppo.kl_low,
-                self.ppo.kl_high,
-                self.ppo.learning_rate_factor,
-                self.ppo.learning_rate_min,
-                self.ppo.learning_rate_max,
-            )
+            group["lr"] = self.ppo.adapted(group["lr"], divergence)
 
     def _log(self, metrics: dict[str, float]) -> None:
         """Hand metrics to the loggers; their x-axis is environment steps."""

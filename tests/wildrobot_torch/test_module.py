@@ -285,6 +285,19 @@ def test_a_training_on_a_gpu_is_resumed_there_and_elsewhere(files: Path, tmp_pat
     assert main(["validate", *config, "--ckpt_path", last]) == 0
 
 
+def test_a_resumed_training_learns_at_the_rates_it_is_given(files: Path, tmp_path: Path):
+    part = _fit(files, tmp_path, 1)
+    resumed = _load(
+        _fit(
+            files, tmp_path, 2, "--ckpt_path", str(part / "checkpoints" / "last.ckpt"),
+            "--model.amp.learning_rate", "3e-5", "--model.amp.weight_decay", "0.25",
+            "--model.ppo.learning_rate", "4e-5", "--model.ppo.learning_rate_factor", "1",
+        )
+    )  # fmt: skip
+    ppo, disc = (state["param_groups"][0] for state in resumed["optimizer_states"])
+    assert (ppo["lr"], disc["lr"], disc["weight_decay"]) == (4e-5, 3e-5, 0.25)
+
+
 FULL = (
     "--model.amp.window", "5", "--model.amp.critics", "two", "--model.amp.loss", "bce",
     "--model.amp.reward", "softplus", "--model.amp.spectral_norm", "true",
@@ -325,8 +338,10 @@ def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path
         (("--model.amp.schedule", "auc", "--model.amp.ramp_end", "9",
           "--data.reference_held_out", "0"), "gated by reference motion that is held out"),
         (("--model.amp.features", "[gravity, elbow]"), "names elbow; a frame has gravity"),
+        (("--model.amp.features", "[gravity]", "--model.amp.stages",
+          "[{add: [height], limits: {falls: {max: 1.0}}}]"), "the evaluation has no falls; it has"),
     ],
-    ids=["never_starts", "few_clips", "gate", "feature"],
+    ids=["never_starts", "few_clips", "gate", "feature", "stage"],
 )  # fmt: skip
 def test_a_prior_that_cannot_work_is_refused_before_anything_is_written(
     files: Path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,17 +36,24 @@ class FeatureStage:
                 "{add: [height], limits: {fall_rate: {max: 0.02}}}"
             )
 
+    def require_metrics(self, names: Collection[str]) -> None:
+        """Refuse limits of metrics that are not among these.
+
+        Raises:
+            ValueError: there is one.
+        """
+        if unknown := sorted(set(self.limits) - set(names)):
+            raise ValueError(
+                f"amp.stages: the evaluation has no {', '.join(unknown)}; it has {', '.join(names)}"
+            )
+
     def reached(self, metrics: Mapping[str, float]) -> bool:
         """Whether an evaluation's metrics keep to all limits; an undefined one (NaN) never does.
 
         Raises:
             ValueError: the evaluation has no such metric.
         """
-        if unknown := sorted(set(self.limits) - set(metrics)):
-            raise ValueError(
-                f"amp.stages: the evaluation has no {', '.join(unknown)}; it has "
-                f"{', '.join(metrics)}"
-            )
+        self.require_metrics(metrics)
         return all(
             limit.get("min", -float("inf")) <= metrics[name] <= limit.get("max", float("inf"))
             for name, limit in self.limits.items()
@@ -113,7 +120,7 @@ class AMPConfig:
     """Weight lambda of the gradient penalty relative to the sum of both sides' losses: loss = 1/2
     [(D_real - 1)^2 + (D_fake + 1)^2 + lambda |grad D|^2]. The paper's w_gp of 10 is lambda 5."""
     logit_penalty: float = 0.01
-    """Weight of the squared norm of the output layer's weights."""
+    """Weight of the squared norm of the output layer's weights, which spectral norm holds at 1."""
     spectral_norm: bool = False
     """Whether every layer's weights are divided by their largest singular value."""
     input_noise: float = 0.0
@@ -175,9 +182,11 @@ class AMPConfig:
                 f"amp.ramp_end {self.ramp_end} is not after amp.ramp_start {self.ramp_start}, "
                 f"which amp.schedule {self.schedule} needs"
             )
-        if len(self.ramp_levels) < 2 or min(self.ramp_levels) < 0.0:
+        levels = self.ramp_levels
+        if len(levels) < 2 or min(levels) < 0.0 or levels[-1] == 0.0:
             raise ValueError(
-                f"amp.ramp_levels is {self.ramp_levels}; it needs two or more, none negative"
+                f"amp.ramp_levels is {levels}; it needs two or more, none "
+                "negative, the last above 0"
             )
         if not 0.0 <= self.gate_low < self.gate_high <= 1.0:
             raise ValueError(

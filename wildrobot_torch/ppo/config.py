@@ -81,6 +81,38 @@ class PPOConfig:
         quiet = torch.arange(num_envs, device=device)[:, None] < round(self.quiet_share * num_envs)
         return quiet * math.log(self.quiet_noise)
 
+    def minibatches(self, num_samples: int, device: torch.device) -> tuple[Tensor, ...]:
+        """Indices of each minibatch of a pass: a partition of the samples, drawn at random.
+
+        Raises:
+            ValueError: there are fewer samples than minibatches.
+        """
+        if num_samples < self.num_minibatches:
+            raise ValueError(
+                f"a rollout of {num_samples} samples is too short for ppo.num_minibatches "
+                f"{self.num_minibatches}; raise data.num_envs or data.num_steps"
+            )
+        return torch.randperm(num_samples, device=device).tensor_split(self.num_minibatches)
+
+    def adapted(self, learning_rate: float, kl: float) -> float:
+        """Learning rate after one at which an update's minibatch was off by `kl` [nat].
+
+        It shrinks by `learning_rate_factor` when `kl` is above `kl_high`, grows by it when `kl` is
+        below `kl_low`, and stays within its bounds. `kl` is the divergence that the updates before
+        have made, so that the first of an iteration is 0.
+        """
+        if kl > self.kl_high:
+            return max(learning_rate / self.learning_rate_factor, self.learning_rate_min)
+        if kl < self.kl_low:
+            return min(learning_rate * self.learning_rate_factor, self.learning_rate_max)
+        return learning_rate
+
+    def resumed(self, learning_rate: float) -> float:
+        """Learning rate a training goes on with that had come to another: within the bounds now."""
+        if self.learning_rate_factor == 1.0:
+            return self.learning_rate
+        return min(max(learning_rate, self.learning_rate_min), self.learning_rate_max)
+
     @property
     def num_updates(self) -> int:
         """Optimiser steps per iteration."""

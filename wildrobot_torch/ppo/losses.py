@@ -83,24 +83,3 @@ def value_loss(
         held = old_value + (value - old_value).clamp(-clip, clip)
         error = torch.maximum(error, (held - target).square())
     return error.mean()
-
-
-def adaptive_learning_rate(
-    learning_rate: float,
-    kl: float,
-    low: float,
-    high: float,
-    factor: float,
-    lowest: float,
-    highest: float,
-) -> float:
-    """Learning rate after a step that moved the policy by `kl` [nat].
-
-    It shrinks by `factor` when `kl` is above `high`, grows by it when `kl` is below `low`, and
-    stays in [lowest, highest].
-    """
-    if kl > high:
-        return max(learning_rate / factor, lowest)
-    if kl < low:
-        return min(learning_rate * factor, highest)
-    return learning_rate

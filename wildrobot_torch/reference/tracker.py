@@ -24,7 +24,7 @@ from envs.physics.engines import resolve_engine
 from envs.task import LocomotionConfig
 from envs.terminations import fallen
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.losses import adaptive_learning_rate, gaussian_log_prob
+from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.ppo.update import make_samples, ppo_loss
 from wildrobot_torch.process import one_torch_thread
@@ -318,8 +318,7 @@ def _update(
     samples = make_samples(policy, critic, PPO, reduce=None, apart=None, **rollout)
     old_log_std = policy.log_std.detach().clone()
     for _ in range(PPO.num_epochs):
-        order = torch.randperm(len(samples), device=samples.advantage.device)
-        for index in order.chunk(PPO.num_minibatches):
+        for index in PPO.minibatches(len(samples), samples.advantage.device):
             loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, PPO)
             optimizer.zero_grad()
             loss.backward()
@@ -327,15 +326,7 @@ def _update(
             torch.nn.utils.clip_grad_norm_(parameters, PPO.max_grad_norm)
             optimizer.step()
             for group in optimizer.param_groups:
-                group["lr"] = adaptive_learning_rate(
-                    group["lr"],
-                    float(stats["kl"]),
-                    PPO.kl_low,
-                    PPO.kl_high,
-                    PPO.learning_rate_factor,
-                    PPO.learning_rate_min,
-                    PPO.learning_rate_max,
-                )
+                group["lr"] = PPO.adapted(group["lr"], float(stats["kl"]))
 
 
 def track(

@@ -11,7 +11,8 @@ from wildrobot_torch.study.fitting import run_part
 from wildrobot_torch.study.history import History, Part
 
 DIVERGED = 1
-"""Exit code of a training that cannot go on: an outcome, not a mistake in the request."""
+"""Exit code of a training that says that it cannot go on: an outcome, not a mistake in the request.
+One that says nothing was interrupted, or a fault in it."""
 REFUSED = 2
 """Exit code of a training that was asked for something it cannot do."""
 Say = Callable[[str], None]
@@ -49,8 +50,7 @@ def go_on(
         cwd: working directory of the training; None for the present one.
 
     Raises:
-        StudyError: the training was refused; the part is gone.
-        TrainingBroken: it was killed.
+        StudyError, TrainingBroken: as of `require_outcome`.
     """
     note = ""
     if history.interrupted:
@@ -70,18 +70,52 @@ def go_on(
     )
     resume = ("--ckpt_path", str(checkpoint[0].absolute())) if checkpoint else ()
     done = run_part(part, [*arguments, *resume], watch, cwd)
-    if done.code == REFUSED:
-        shutil.rmtree(part.folder)
-        raise StudyError(done.message or f"{name}: the training was refused")
-    if done.code not in (0, DIVERGED):
-        raise TrainingBroken(
-            f"{name}: the training ended with code {done.code}, see {part.folder / 'log.txt'}; "
-            "the same command resumes it"
-        )
+    require_outcome(name, done)
     return done
+
+
+def require_outcome(name: str, part: Part) -> None:
+    """Tell a training that ended, or cannot go on, from one that was only cut short.
+
+    Args:
+        name: of the training, in what is said of it.
+        part: its last, as it ended.
+
+    Raises:
+        StudyError: the training was refused; the part is gone.
+        TrainingBroken: it was killed, or broke off by what is no outcome, as a full disk.
+    """
+    if part.code == REFUSED and part.run is None:
+        shutil.rmtree(part.folder)
+        raise StudyError(part.message or f"{name}: the training was refused")
+    if part.code and not _diverged(part):
+        why = f" ({part.message})" if part.message else ""
+        raise TrainingBroken(
+            f"{name}: the training ended with code {part.code}{why}, see "
+            f"{part.folder / 'log.txt'}; the same command resumes it"
+        )
+
+
+def require_whole(name: str, history: History, env_steps: int) -> None:
+    """Refuse to take a training for finished that did not come to its environment steps.
+
+    One that the system asks to end does so with exit code 0.
+
+    Raises:
+        TrainingBroken: it did not, and can go on.
+    """
+    if not failure(history) and history.env_steps < env_steps:
+        raise TrainingBroken(
+            f"{name}: the training ended at {history.env_steps:,} of {env_steps:,} steps; the same "
+            "command resumes it"
+        )
 
 
 def failure(history: History) -> str:
     """Why a training cannot go on; empty where it can."""
     last = history.parts[-1] if history.parts else None
-    return "" if last is None or last.code != DIVERGED else last.message or "exit code 1"
+    return "" if last is None or not _diverged(last) else last.message
+
+
+def _diverged(part: Part) -> bool:
+    return part.code == DIVERGED and bool(part.message)

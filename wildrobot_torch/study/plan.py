@@ -162,12 +162,18 @@ class Study:
         """
         try:
             require_free(self.arguments(arm), OURS)
-            return fit_settings(self.training_arguments(arm, self.seeds[0]), ROOT)
+            settings = fit_settings(self.training_arguments(arm, self.seeds[0]), ROOT)
+            if settings["trainer"]["max_time"] or settings["run"]["stop_when_passed"]:
+                raise StudyError(
+                    "an overlay sets trainer.max_time or run.stop_when_passed, and arms have equal "
+                    "budgets; leave it out"
+                )
+            return settings
         except (StudyError, ValueError) as error:
             raise StudyError(f"arm {arm.name!r} of study {self.name!r}: {error}") from None
 
     def recipe(self, settings: Mapping[str, Any]) -> str:
-        """Digest of all that makes an arm's results: `settings` of the arm, limits of the scenario.
+        """Digest of all that makes an arm's results: `settings`, limits, how style is measured.
 
         Options name overlays and leave defaults out, so they stay alike where these change. Where
         and on how many threads a training runs is no part of it.
@@ -175,6 +181,7 @@ class Study:
         data = {key: value for key, value in settings["data"].items() if key != "num_threads"}
         scenario = load_scenario(self.evaluation)
         parts = {"data": data, "model": settings["model"], "scenario": asdict(scenario)}
+        parts |= {"style": self.style, "precision": settings["trainer"]["precision"]}
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

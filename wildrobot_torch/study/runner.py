@@ -11,7 +11,7 @@ from typing import Any
 
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.continuing import Say, TrainingBroken, failure, go_on
+from wildrobot_torch.study.continuing import Say, TrainingBroken, failure, go_on, require_whole
 from wildrobot_torch.study.fitting import ROOT
 from wildrobot_torch.study.history import last_checkpoint, load_history, read_json, write_json
 from wildrobot_torch.study.plan import Arm, Study
@@ -87,7 +87,7 @@ class ArmRun:
 
         Raises:
             StudyError: the training or an evaluation was refused.
-            TrainingBroken: the training was killed.
+            TrainingBroken: the training was killed, or ended too early.
         """
         self.require_same_training()
         write_json(self._options_path, {"options": self.options, "recipe": self.recipe})
@@ -110,6 +110,7 @@ class ArmRun:
                 )
             history = load_history(self.folder / PARTS)
         broken = failure(history)
+        require_whole(self.name, history, self.study.env_steps)
         checkpoint = last_checkpoint(history.parts)
         result: dict[str, Any] = {
             "arm": self.arm.name,

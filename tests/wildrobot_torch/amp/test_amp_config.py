@@ -17,6 +17,7 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
         ({"schedule": "auc"}, "amp.ramp_end 0 is not after"),
         ({"ramp_end": 9}, "do nothing with amp.schedule fixed"),
         ({"ramp_levels": (1.0,)}, "amp.ramp_levels"),
+        ({"ramp_levels": (1.0, 0.0)}, "the last above 0"),
         ({"gate_low": 0.9}, "amp.gate_low is 0.9 and amp.gate_high 0.85"),
         ({"weight": -1.0}, "amp.weight is -1.0"),
         ({"replay_share": 2.0}, "amp.replay_share is 2.0"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor
 
@@ -64,8 +66,16 @@ def test_the_reward_is_that_of_the_discriminator_before_its_update_and_its_weigh
     weights = []
     for iteration in range(3):
         disc = {name: x.clone() for name, x in judge.prior.discriminator.state_dict().items()}
+        before = deepcopy(judge.prior)
         style, weight, metrics = _judge(judge, curriculum, iteration)
         weights.append(weight)
+        if iteration == 0:
+            # All begin at home, where they have stood.
+            amp = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(0))
+            past = torch.cat([amp[:, :1], amp[:, :1], amp], dim=1).unfold(1, 3, 1).mT
+            seen = torch.cat([past, amp.roll(-1, 1)[:, :, None]], dim=2)
+            torch.testing.assert_close(style, before.style_reward(seen))
+            assert not torch.equal(style, judge.prior.style_reward(seen))
         assert metrics["AMP/style_reward"] == style.mean().item()
         assert metrics["AMP/weight"] == weight
         assert 0.0 <= metrics["AMP/auc_held_out"] <= 1.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from wildrobot_torch.ppo.config import PPOConfig
 
@@ -28,3 +31,35 @@ def test_refused(settings: dict[str, float], message: str):
 
 def test_updates_per_iteration():
     assert PPOConfig(num_epochs=3, num_minibatches=5).num_updates == 15
+
+
+def test_minibatches_part_a_rollout_even_where_it_does_not_divide():
+    parts = PPOConfig(num_minibatches=8).minibatches(20, torch.device("cpu"))
+    assert sorted(map(len, parts)) == [2] * 4 + [3] * 4
+    assert sorted(torch.cat(parts).tolist()) == list(range(20))
+    with pytest.raises(ValueError, match=r"of 7 samples .* ppo\.num_minibatches 8; raise"):
+        PPOConfig(num_minibatches=8).minibatches(7, torch.device("cpu"))
+
+
+RATES = PPOConfig(
+    kl_low=0.005, kl_high=0.02, learning_rate_factor=1.5, learning_rate=2e-4,
+    learning_rate_min=1e-5, learning_rate_max=1e-3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"),
+    [(0.03, 2e-4 / 1.5), (0.001, 3e-4), (0.01, 2e-4)],
+)
+def test_learning_rate_follows_the_kl(kl: float, expected: float):
+    assert RATES.adapted(2e-4, kl) == pytest.approx(expected)
+
+
+def test_learning_rate_stays_in_its_bounds():
+    assert RATES.adapted(9e-4, 0.0) == 1e-3
+    assert RATES.adapted(1.1e-5, 1.0) == 1e-5
+
+
+def test_a_resumed_learning_rate_is_brought_into_bounds_or_to_the_constant_one():
+    assert [RATES.resumed(rate) for rate in (2e-3, 1e-6, 7e-4)] == [1e-3, 1e-5, 7e-4]
+    assert replace(RATES, learning_rate_factor=1.0).resumed(7e-4) == 2e-4

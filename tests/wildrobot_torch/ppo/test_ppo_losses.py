@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from wildrobot_torch.ppo.losses import (
-    adaptive_learning_rate,
     clipped_surrogate,
     gae,
     gaussian_entropy,
@@ -91,17 +90,3 @@ def test_gaussian_quantities():
     )
     assert kl.item() == pytest.approx(math.log(2.0) - 0.25)
     assert gaussian_kl(mean, log_std, mean, log_std).item() == 0.0
-
-
-@pytest.mark.parametrize(
-    ("kl", "expected"),
-    [(0.03, 2e-4 / 1.5), (0.001, 3e-4), (0.01, 2e-4)],
-)
-def test_learning_rate_follows_the_kl(kl: float, expected: float):
-    rate = adaptive_learning_rate(2e-4, kl, 0.005, 0.02, 1.5, 1e-5, 1e-3)
-    assert rate == pytest.approx(expected)
-
-
-def test_learning_rate_stays_in_its_bounds():
-    assert adaptive_learning_rate(9e-4, 0.0, 0.005, 0.02, 1.5, 1e-5, 1e-3) == 1e-3
-    assert adaptive_learning_rate(1.1e-5, 1.0, 0.005, 0.02, 1.5, 1e-5, 1e-3) == 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_an_arm_is_the_shared_options_then_its_own_then_the_budget(tmp_path: Pat
     assert (settings["data"]["num_envs"], settings["model"]["ppo"]["gamma"]) == (8, 0.9)
     plain, other = (study.recipe(study.settings(arm)) for arm in study.arms)
     assert plain != other and plain == study.recipe(study.settings(study.arms[0]))
+    assert replace(study, style="--reference s.npz").recipe(settings) != other
     settings["data"]["num_threads"] = 7
     assert study.recipe(settings) == other
     settings["model"]["ppo"]["learning_rate_max"] *= 2  # as if its default had changed
@@ -95,6 +97,7 @@ def test_what_no_study_can_say_is_refused_in_one_line(
     [
         ("--model.ppo.gama 0.9", "did you mean model.ppo.gamma?"),
         ("--run.env_steps 9", "--run.env_steps is set by this tool; use the study's env_steps"),
+        ("--config configs/demo.yaml", "an overlay sets trainer.max_time or run.stop_when_passed"),
         ("--a 'b", "No closing quotation"),
     ],
 )

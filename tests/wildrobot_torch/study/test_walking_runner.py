@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,13 @@ import torch
 
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.history import load_history, load_parts
+from wildrobot_torch.study.continuing import (
+    TrainingBroken,
+    failure,
+    require_outcome,
+    require_whole,
+)
+from wildrobot_torch.study.history import Part, joined, load_history, load_parts
 from wildrobot_torch.study.walking import SeedResult, WalkPlan
 from wildrobot_torch.study.walking_runner import SeedRun, clock, outcome
 
@@ -105,6 +112,33 @@ def test_a_recipe_that_is_refused_leaves_no_part(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="num_envz"):
         run.run(lambda _: None)
     assert load_parts(run.folder / "parts") == []
+
+
+def test_only_what_a_training_says_of_itself_is_an_outcome(
+    write_part: Callable[..., Part],
+) -> None:
+    iterations = [(500, 1.0, 1.0)]
+    silent = write_part(0, iterations, code=1)  # as one that ran out of memory, or was interrupted
+    with pytest.raises(TrainingBroken, match=r"with code 1, see .*; the same command resumes"):
+        require_outcome("plain", silent)
+    assert failure(joined([silent])) == ""
+    diverged = replace(silent, message="the loss is nan")
+    require_outcome("plain", diverged)
+    assert failure(joined([diverged])) == "the loss is nan"
+    # What was trained is never thrown away, whatever the exit code.
+    full = replace(write_part(0, iterations, code=2), message="No space left on device")
+    with pytest.raises(TrainingBroken, match=r"code 2 \(No space left on device\)"):
+        require_outcome("plain", full)
+    assert full.run is not None and full.run.is_dir()
+
+
+def test_a_training_that_ends_early_is_not_finished(write_part: Callable[..., Part]) -> None:
+    history = joined([write_part(0, [(500, 1.0, 1.0)])])
+    with pytest.raises(TrainingBroken, match="plain: the training ended at 500 of 2,000 steps"):
+        require_whole("plain", history, 2000)
+    require_whole("plain", history, 500)
+    broken = joined([replace(history.parts[0], code=1, message="the loss is nan")])
+    require_whole("plain", broken, 2000)
 
 
 def test_outcomes_in_words() -> None:

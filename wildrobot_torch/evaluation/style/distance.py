@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor
@@ -14,12 +16,15 @@ def frechet(x: Tensor, y: Tensor) -> float:
     """Frechet distance of the normal distributions with two samples' moments [1], squared.
 
     |mu_x - mu_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^1/2): Dowson and Landau 1982; Heusel et al. 2017
-    (arXiv:1706.08500), as there without a root over the whole. 0 for equal moments.
+    (arXiv:1706.08500), as there without a root over the whole. 0 for equal moments,
+    NaN where there are no samples.
 
     Args:
         x: (N, D).
         y: (M, D).
     """
+    if not len(x) or not len(y):
+        return math.nan
     (mean_x, cov_x), (mean_y, cov_y) = _moments(x), _moments(y)
     # tr (C_x C_y)^1/2 = tr (C_x^1/2 C_y C_x^1/2)^1/2, whose argument is symmetric.
     value, vector = torch.linalg.eigh(cov_x)
@@ -38,12 +43,15 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def wasserstein(x: Tensor, y: Tensor) -> Tensor:
     """Wasserstein-1 distance of each dimension (D,), in its unit: integral of |F_x - F_y|.
 
-    Ramdas et al. 2017 (arXiv:1509.02237), eq. 7: the area between two distribution functions.
+    Ramdas et al. 2017 (arXiv:1509.02237), eq. 7: the area between two distribution functions. NaN
+    where there are no samples.
 
     Args:
         x: (N, D).
         y: (M, D).
     """
+    if not len(x) or not len(y):
+        return torch.full((x.shape[1],), math.nan, dtype=torch.double)
     columns = zip(x.double().T.numpy(), y.double().T.numpy(), strict=True)
     return torch.tensor([wasserstein_distance(a, b) for a, b in columns], dtype=torch.double)
 

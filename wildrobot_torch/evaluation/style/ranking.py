@@ -9,7 +9,7 @@ from torch import Tensor
 
 from envs.layout import Layout
 from envs.robot import RobotSpec
-from wildrobot_torch.evaluation.metrics import BEST_SCORE, MOVING
+from wildrobot_torch.evaluation.metrics import BEST_SCORE, METRICS, MOVING
 from wildrobot_torch.evaluation.result import EvaluationResult
 from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
@@ -23,6 +23,8 @@ from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 MOST_WINDOWS = 20_000
 """Of more windows evenly spaced ones stand for all: they would take a gigabyte."""
+RANKED = ("score", "rank", *METRICS, "style_distance")
+"""What `ranked` has, given a style to aim at."""
 
 
 @dataclass(frozen=True)

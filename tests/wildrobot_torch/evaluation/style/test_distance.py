@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -37,6 +39,13 @@ def test_wasserstein_of_a_shifted_uniform_is_the_shift() -> None:
     # Of half the width, same centre: the integral of |F - G| over both sides is 1/8.
     narrow = 0.5 * torch.rand(5000, 2) + 0.25
     assert wasserstein(x, narrow).tolist() == pytest.approx([0.125, 0.125], abs=0.02)
+
+
+def test_without_samples_nothing_is_measured() -> None:
+    nothing, some = torch.empty(0, 2), torch.rand(9, 2)
+    for x, y in ((nothing, some), (some, nothing)):
+        assert math.isnan(frechet(x, y))
+        assert wasserstein(x, y).isnan().tolist() == [True, True]
 
 
 def test_wasserstein_by_hand() -> None:
