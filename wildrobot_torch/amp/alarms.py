@@ -160,6 +160,18 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
         meaning="next to the task reward, style is too little to be worth anything to the policy",
         remedy="raise amp.weight, or set amp.critics to two, which compares like with like",
     )
+    gate = Rule(
+        name="gate shut",
+        when=(
+            _above("AMP/auc_held_out", amp.gate_high),
+            _below("AMP/weight", 0.999 * amp.weight),
+            _below(_rise("AMP/weight"), 1e-9),
+        ),
+        iterations=40,
+        meaning="reference and policy are told apart so surely that the style weight does not "
+        "grow, and without weight the policy comes no nearer",
+        remedy="raise amp.gate_high to 1, or take amp.schedule fixed",
+    )
     penalty = Rule(
         name="gradient penalty dominates",
         when=(_above("AMP/penalty", 0.5 * _UNDECIDED[amp.loss]),),
@@ -290,6 +302,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
         ),
         # Separate critics normalise both advantages: the size of the rewards says nothing then.
         *(() if amp.critics == "two" else (share,)),
+        *((gate,) if amp.schedule == "auc" else ()),
         # Between the two sides the norm is held at 1: that penalty is large at first, rightly.
         *(() if amp.penalty == "interpolated" else (penalty,)),
     )

@@ -124,6 +124,17 @@ def test_falls_that_rise_with_the_style_weight_are_heard():
         assert _sounding([metrics | {name: value} for metrics in history]) == set()
 
 
+def test_a_gate_that_stays_shut_is_heard():
+    gated = AMPConfig(schedule="auc", ramp_end=1_000_000)
+    history = [metrics | {"AMP/weight": 0.3, "AMP/auc_held_out": 0.99} for metrics in _healthy()]
+    assert _sounding(history, gated) == {"gate shut"}
+    assert _sounding(history) == set()  # of any other schedule
+    for other in ({"AMP/weight": 1.0}, {"AMP/auc_held_out": 0.8}):
+        assert "gate shut" not in _sounding([metrics | other for metrics in history], gated)
+    growing = [m | {"AMP/weight": 0.3 + 0.001 * i} for i, m in enumerate(history)]
+    assert "gate shut" not in _sounding(growing, gated)
+
+
 def test_every_rule_is_tried():
     assert {rule.name for rule in rules()} == set(FAULTS) | {"style drowns the task"}
 
