@@ -18,7 +18,7 @@ from envs.physics import engines
 from envs.physics.capacities import Capacities
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
-SMALL = ["--steps", "2", "--rounds", "1"]
+SMALL = ["--steps", "8", "--rounds", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     for arguments, words in (
         ([str(tmp_path / "none.ckpt"), *fine], "none.ckpt"),
         ([str(tmp_path / "mine.yaml"), *fine], "a .ckpt or an .onnx"),
-        ([str(checkpoint), "--scenario", "runing"], "'runing' is unknown; allowed: quick"),
+        ([str(checkpoint), "--scenario", "runing"], "'runing' is unknown; allowed: pushed"),
         ([str(checkpoint), *fine, "--num-envs", "3"], "3 does not divide the 4 episodes"),
         ([str(checkpoint), *fine, "--num-envs", "0"], "0 does not divide"),
         ([str(checkpoint), *fine, "--physics", "wrap"], "'wrap'; allowed: native, warp"),
