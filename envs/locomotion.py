@@ -336,7 +336,7 @@ class LocomotionEnv(EnvBase):
         }
 
     def set_sim_state(self, state: dict[str, Tensor]) -> None:
-        """Put back what `get_sim_state` returned.
+        """Put back what `get_sim_state` returned, on this device or another.
 
         Raises:
             ValueError: it is of another number of environments, or of another version.
@@ -347,9 +347,12 @@ class LocomotionEnv(EnvBase):
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         self._episode = Episode(
-            **{f.name: state[_saved_as(f.name)].clone() for f in fields(Episode)}
+            **{
+                f.name: state[_saved_as(f.name)].to(self.backend.device, copy=True)
+                for f in fields(Episode)
+            }
         )
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
         if self.config.harness is not None:
             wrench = state["support"].to(self.backend.device, copy=True)
             self.support = replace(self.support, wrench=wrench)

@@ -301,7 +301,7 @@ class RolloutData(pl.LightningDataModule):
         if self._saved is not None:
             # Last of all, because making networks and collectors draws random numbers.
             saved, device = self._saved, self.env.backend.device
-            self.env.set_sim_state(_on_device(saved["simulation"], device))
+            self.env.set_sim_state(saved["simulation"])
             # The collector holds the root of its next step and offers no way to set it.
             carrier = _on_device(saved["carrier"], device)
             collector._carrier.update(TensorDict(carrier, batch_size=[self.num_envs]))

@@ -241,8 +241,8 @@ def test_steps_record_nothing_wait_for_nothing_and_keep_their_memory(
     monkeypatch.setattr(Replay, "_prepare", never)
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         root = run(50, root)
     finally:
         torch.cuda.set_sync_debug_mode("default")

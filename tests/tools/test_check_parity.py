@@ -6,6 +6,8 @@ import pytest
 
 from tools import check_parity
 
+POLICY = str(Path(__file__).parents[1] / "data" / "walking_policy.onnx")
+
 
 def test_writes_what_it_measured_and_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -18,6 +20,15 @@ def test_writes_what_it_measured_and_passes(
     assert any("| reward | standing |" in row for row in rows)
     assert "FAIL" not in out.read_text()
     assert str(out) in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_a_gpus_engine_walks_as_the_native_one_does(tmp_path: Path) -> None:
+    """The native environment's states go into the other, which is on another device."""
+    out = tmp_path / "parity.md"
+    told = ["--physics", "warp", "--states", "64", "--policy", POLICY, "--out", str(out)]
+    assert check_parity.main(told) == 0
+    assert "| reward | walking |" in out.read_text()
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,7 @@ class TrackingTask:
         observation, critic_observation = state["seen"]
         self.seen = observation.to(device), critic_observation.to(device)
         self._generator.set_state(state["generator"])
-        simulation = dict(state["simulation"])
-        drawn = simulation.pop("generator")
-        moved = {key: x.to(device) for key, x in simulation.items()}
-        self.env.set_sim_state({**moved, "generator": drawn})
+        self.env.set_sim_state(state["simulation"])
 
     def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
         """Observations of tracker (E, O) and critic (E, C) in the present state."""

@@ -101,8 +101,8 @@ def test_drawing_does_not_wait_for_the_device():
     made = WindowTable.of(start, length, weight, clip, frames=2)
     generator = torch.Generator("cuda").manual_seed(0)
     made.draw(4, 64, generator)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         first = made.draw(4, 64, generator)
     finally:
         torch.cuda.set_sync_debug_mode("default")
