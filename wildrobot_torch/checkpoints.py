@@ -9,6 +9,7 @@ from typing import Any
 
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.ppo.average import NO_AVERAGE, WEIGHTS_PREFIX
 
 SHAPING = (
     "window", "features", "stages", "hidden", "activation", "spectral_norm", "loss", "critics",
@@ -42,7 +43,8 @@ def require_networks(
         actions: how actions become joint targets (`ActionConfig` as a dict).
 
     Raises:
-        CheckpointMismatch: another robot, other networks, or actions that mean something else.
+        CheckpointMismatch: another robot, other networks, actions that mean something else, or no
+            averaged policy.
         LayoutMismatch: with a field-by-field difference.
     """
     about = checkpoint["wildrobot"]
@@ -58,6 +60,8 @@ def require_networks(
             f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
             "model.network as it was"
         )
+    if not any(name.startswith(WEIGHTS_PREFIX) for name in checkpoint["state_dict"]):
+        raise CheckpointMismatch(f"the checkpoint has {NO_AVERAGE}")
     for name, here in actions.items():
         if (was := about["env_config"]["action"].get(name)) != here:
             raise CheckpointMismatch(

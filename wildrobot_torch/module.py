@@ -32,6 +32,7 @@ from wildrobot_torch.monitoring import (
     require_finite,
     step_metrics,
 )
+from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
@@ -73,6 +74,7 @@ class WalkingModule(pl.LightningModule):
         ppo: PPOConfig = _PPO,
         network: NetworkConfig = _NETWORK,
         amp: AMPConfig | None = None,
+        average: float = 0.9,
         warm_start: str | None = None,
     ) -> None:
         """Settings; networks are made in `setup`, when the layouts are known.
@@ -81,14 +83,16 @@ class WalkingModule(pl.LightningModule):
             ppo: settings of PPO.
             network: shape of actor and critic.
             amp: settings of the motion prior; null trains on the task reward alone.
-            warm_start: checkpoint of another training, with or without motion prior, whose actor
-                and critic this one begins with; null for untrained ones.
+            average: share of the averaged policy, the one to deploy, that each iteration leaves.
+            warm_start: checkpoint of another training, with or without motion prior, whose averaged
+                actor and whose critic this one begins with; null for untrained ones.
         """
         super().__init__()
         self.automatic_optimization = False
         self.ppo = ppo
         self.network = network
         self.amp = amp
+        self.average = average
         self.warm_start = warm_start
         if amp is not None and amp.num_updates > self.ppo.num_updates:
             raise ValueError(
@@ -140,6 +144,7 @@ class WalkingModule(pl.LightningModule):
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
                 data.env_config["action"], self.network.init_std,
             )  # fmt: skip
+        self.averaged = AveragedPolicy(self.policy, self.average)
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
         self.style_critic: Critic | None = None
@@ -253,6 +258,7 @@ class WalkingModule(pl.LightningModule):
         # After the update: rollout and update saw the same normalisation, so ratios start at 1.
         self.policy.update_normalizer(batch.get("observation"), self._reduce)
         self.critic.update_normalizer(batch.get("critic_observation"), self._reduce)
+        self.averaged.update_parameters(self.policy)
         learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
         self.metrics |= {
             "Perf/collect_s": collect_s,
@@ -343,7 +349,7 @@ class WalkingModule(pl.LightningModule):
         """Deterministic evaluation of a scenario; `rank` decides which checkpoint is best."""
         data: TrainingData = self.data
         with torch.no_grad():
-            result = evaluate(self.policy.act, data.evaluation_env, batch)
+            result = evaluate(self.averaged.policy.act, data.evaluation_env, batch)
         self.evaluation = ranked(result, self.style_target)
         self.evaluation_passed = result.passed
         shown = {"rank": self.evaluation["rank"], "env_steps": float(self.env_steps)}

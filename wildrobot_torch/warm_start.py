@@ -13,6 +13,7 @@ from torch import nn
 
 from envs.layout import Layout, LayoutMismatch
 from wildrobot_torch.checkpoints import CheckpointMismatch, require_networks
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Critic, Policy
 
 
@@ -29,7 +30,7 @@ def warm_start(
     actions: Mapping[str, Any],
     init_std: float,
 ) -> None:
-    """Give `policy` and `critic` the weights and normalisers of a checkpoint.
+    """Give `policy` and `critic` a checkpoint's averaged policy, its critic, and their normalisers.
 
     Task, motion prior, optimisers and counters are the new training's own, so standing may lead to
     walking, and walking to walking in style. The spread of the actions begins at `init_std` again.
@@ -53,7 +54,7 @@ def warm_start(
             f"model.warm_start: {path} is no checkpoint of wildrobot_torch "
             f"({type(error).__name__}); give a .ckpt that `wildrobot fit` wrote"
         ) from error
-    for prefix, module in (("policy.", policy), ("critic.", critic)):
+    for prefix, module in ((WEIGHTS_PREFIX, policy), ("critic.", critic)):
         _load(module, prefix, weights, path)
     with torch.no_grad():
         policy.log_std.fill_(math.log(init_std))

@@ -17,6 +17,7 @@ from envs.observations import observation_layout
 from envs.physics.capacities import Capacities, read_capacities
 from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def checkpoint(tmp_path: Path, robot: RobotSpec) -> Path:
         "env_steps": 7,
         "metrics": {},
     }
-    weights = {f"policy.{name}": value for name, value in policy.state_dict().items()}
+    weights = {f"{WEIGHTS_PREFIX}{name}": value for name, value in policy.state_dict().items()}
     torch.save({"state_dict": weights, "actor": policy.hparams, "wildrobot": about}, path)
     return path
 

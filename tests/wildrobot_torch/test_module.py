@@ -17,7 +17,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.capacities import Capacities, read_capacities
 from envs.task import LocomotionConfig
 from wildrobot_torch.cli import main
-from wildrobot_torch.ppo.networks import actor_from_hparams
+from wildrobot_torch.deploy.policy import read_checkpoint
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 SCENARIO = "commands: [0.2]\nepisodes: 2\nseconds: 0.3\nsettle_s: 0.1\n"
@@ -141,14 +141,7 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     # The reference stands, so there is no style to rank by.
     assert about["metrics"]["rank"] == about["metrics"]["score"]
 
-    policy = actor_from_hparams(checkpoint["actor"])
-    policy.load_state_dict(
-        {
-            key.removeprefix("policy."): value
-            for key, value in checkpoint["state_dict"].items()
-            if key.startswith("policy.")
-        }
-    )
+    policy = read_checkpoint(folder / "checkpoints" / "last.ckpt").actor
     # Every observation and its mirror image.
     assert float(policy.normalizer.count) == 2 * 3 * ENVS * STEPS
     assert policy.act(torch.zeros(1, 39)).shape == (1, 8)
@@ -374,6 +367,15 @@ def test_training_moves_every_network(files: Path, tmp_path: Path):
     assert all(not torch.equal(first[key], last[key]) for key in first if "weight" in key)
 
 
+def test_what_is_deployed_is_the_average_of_the_iterations(files: Path, tmp_path: Path):
+    runs = [_fit(files, tmp_path / str(n), n, "--model.average", "0.75") for n in (1, 2, 3)]
+    name = "net.0.weight"
+    one, two, three = (_load(run)["state_dict"][f"policy.{name}"] for run in runs)
+    found = read_checkpoint(runs[-1] / "checkpoints" / "last.ckpt").actor.state_dict()[name]
+    torch.testing.assert_close(found, 0.5625 * one + 0.1875 * two + 0.25 * three)
+    assert float((found - three).abs().max()) > 1e-4
+
+
 @pytest.fixture(scope="module")
 def trained(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run folder of a training of two iterations."""
@@ -451,9 +453,12 @@ def test_a_warm_start_goes_on_from_another_training_and_counts_from_zero(
     path = str(first / "checkpoints" / "last.ckpt")
     second = _load(_fit(files, tmp_path, 1, "--model.warm_start", path, *still))
     assert second["wildrobot"]["env_steps"] == ENVS * STEPS
-    for name in ("policy.net.0.weight", "critic.net.2.weight"):
+    for mine, its in (
+        ("policy.net.0.weight", "averaged.module.net.0.weight"),
+        ("critic.net.2.weight", "critic.net.2.weight"),
+    ):
         torch.testing.assert_close(
-            second["state_dict"][name], before["state_dict"][name], atol=1e-8, rtol=0.0
+            second["state_dict"][mine], before["state_dict"][its], atol=1e-8, rtol=0.0
         )
     counts = [run["state_dict"]["policy.normalizer.count"] for run in (before, second)]
     assert counts[1] == counts[0] + 2 * ENVS * STEPS

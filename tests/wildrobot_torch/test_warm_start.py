@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from envs.layout import Field, Layout
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.warm_start import WarmStartError, warm_start
 
@@ -37,7 +38,7 @@ def saved(tmp_path: Path) -> tuple[Path, Policy, Critic, dict[str, Any]]:
     policy, critic = networks()
     policy.update_normalizer(torch.randn(9, 3) + 2.0)
     critic.update_normalizer(torch.randn(9, 4) - 1.0)
-    state = {f"policy.{k}": v for k, v in policy.state_dict().items()}
+    state = {f"{WEIGHTS_PREFIX}{k}": v for k, v in policy.state_dict().items()}
     state |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     state["prior.discriminator.net.0.weight"] = torch.zeros(1)
     lays = layouts()
@@ -85,6 +86,14 @@ def test_another_robot_layout_or_shape_is_refused(saved, tmp_path: Path):
     torch.save(narrow, tmp_path / "narrow.ckpt")
     with pytest.raises(WarmStartError, match=r"the critic of .* has another shape"):
         warm_start(tmp_path / "narrow.ckpt", *networks(), layouts(), "r2d2", ACTIONS, 0.4)
+
+
+def test_a_checkpoint_without_an_averaged_policy_is_refused(saved, tmp_path: Path):
+    _, _, _, content = saved
+    old = {k.replace(WEIGHTS_PREFIX, "policy."): v for k, v in content["state_dict"].items()}
+    torch.save(dict(content, state_dict=old), tmp_path / "old.ckpt")
+    with pytest.raises(WarmStartError, match="no averaged policy: an earlier version wrote it"):
+        warm_start(tmp_path / "old.ckpt", *networks(), layouts(), "r2d2", ACTIONS, 0.4)
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path):

@@ -16,12 +16,11 @@ from torch import Tensor
 
 from envs.layout import Layout
 from envs.task import LocomotionConfig
+from wildrobot_torch.ppo.average import NO_AVERAGE, WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy, actor_from_hparams
 
 SPEC_KEY = "policy_spec"
 """Metadata entry of an ONNX file that holds the whole description as JSON, in full precision."""
-WEIGHTS_PREFIX = "policy."
-"""Beginning of the policy's names in a checkpoint's state_dict."""
 
 
 class PolicyFileError(ValueError):
@@ -142,6 +141,8 @@ def read_checkpoint(path: Path | str) -> ActorCheckpoint:
             for name, value in content["state_dict"].items()
             if name.startswith(WEIGHTS_PREFIX)
         }
+        if not weights:
+            raise ValueError(NO_AVERAGE)
         actor.load_state_dict(weights)
         layout = Layout.from_dict(about["observation_layout"])
         policy = LoadedPolicy(

@@ -13,6 +13,7 @@ import torch
 from envs.observations import observation_layout
 from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 
 MakeCheckpoint = Callable[..., Path]
@@ -44,7 +45,7 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
         }
         path = tmp_path / "checkpoints" / "last.ckpt"
         path.parent.mkdir(exist_ok=True)
-        weights = {f"policy.{name}": value for name, value in policy.state_dict().items()}
+        weights = {f"{WEIGHTS_PREFIX}{name}": value for name, value in policy.state_dict().items()}
         weights["critic.net.0.weight"] = torch.zeros(3, 3)
         torch.save(
             {"state_dict": weights, "actor": policy.hparams, "wildrobot": about | changes}, path
