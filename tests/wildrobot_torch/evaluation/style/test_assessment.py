@@ -149,6 +149,28 @@ def test_a_twin_stands_beside_the_policies(
     assert "twin" not in scope.told["auc"]
 
 
+@pytest.mark.parametrize("families", [1, 6])
+def test_a_policy_that_falls_in_whole_families_is_assessed_by_what_is_left(
+    references: References, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, families: int
+) -> None:
+    monkeypatch.setattr(classifier, "STEPS", 2)
+    walk, family = references.trajectory, references.motion.family
+    valid = walk.valid.clone()
+    valid[3:, [name in sorted(set(family))[-families:] for name in family]] = False
+    found = assess(references, {"standing": walk, "fallen": replace(walk, valid=valid)}, family)
+    judged = verdicts(found, "fallen")
+    passed = {v.metric: v.passed for v in judged}
+    values = found.scopes["whole"].columns["fallen"].values
+    if families == 6:
+        assert math.isnan(values["dtw"]) and math.isnan(values["frechet"])
+        assert not passed["dtw"]
+    else:
+        assert values["dtw"] == pytest.approx(0.0, abs=1e-6)
+        assert values["frechet"] > 0.1  # a whole copy has 0
+    _, page = write_report(found, {"fallen": judged}, {}, {}, tmp_path)
+    assert "fallen" in page.read_text()
+
+
 def test_what_is_no_twin_is_refused(references: References, walks: ReferenceDataset) -> None:
     with pytest.raises(DatasetError, match=r"the reference itself; .*tracking\.seed"):
         references.copy(walks)
