@@ -336,12 +336,17 @@ class LocomotionEnv(EnvBase):
         }
 
     def set_sim_state(self, state: dict[str, Tensor]) -> None:
-        """Put back what `get_sim_state` returned, on this device or another.
+        """Put back what `get_sim_state` returned.
+
+        Tensors may be on any device, but a generator's state suits generators of its own kind of
+        device only.
 
         Raises:
             ValueError: it is of another number of environments, or of another version.
+            RuntimeError: the generator's state is of another kind of device; nothing has changed.
         """
         require_sim_state(state)
+        self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
         prefix = "physics/"
         self.backend.restore(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -352,7 +357,6 @@ class LocomotionEnv(EnvBase):
                 for f in fields(Episode)
             }
         )
-        self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
         if self.config.harness is not None:
             wrench = state["support"].to(self.backend.device, copy=True)
             self.support = replace(self.support, wrench=wrench)

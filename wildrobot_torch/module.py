@@ -83,7 +83,8 @@ class WalkingModule(pl.LightningModule):
             ppo: settings of PPO.
             network: shape of actor and critic.
             amp: settings of the motion prior; null trains on the task reward alone.
-            average: share of the averaged policy, the one to deploy, that each iteration leaves.
+            average: share of the averaged policy, the one to deploy, that each iteration leaves; 0
+                to deploy the policy as it is trained.
             warm_start: checkpoint of another training, with or without motion prior, whose averaged
                 actor and whose critic this one begins with; null for untrained ones.
         """
@@ -94,6 +95,8 @@ class WalkingModule(pl.LightningModule):
         self.amp = amp
         self.average = average
         self.warm_start = warm_start
+        if not 0.0 <= average < 1.0:
+            raise ValueError(f"model.average is {average}; allowed: 0 up to, but not, 1")
         if amp is not None and amp.num_updates > self.ppo.num_updates:
             raise ValueError(
                 f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
@@ -180,12 +183,9 @@ class WalkingModule(pl.LightningModule):
         ]
         if self.prior is not None and self.amp is not None:
             # Without weight decay this is Adam.
-            decay = self.amp.weight_decay
-            optimizers.append(
-                torch.optim.AdamW(
-                    self.prior.parameters(), self.amp.learning_rate, weight_decay=decay, fused=True
-                )
-            )
+            rate, decay = self.amp.learning_rate, self.amp.weight_decay
+            parameters = self.prior.parameters()
+            optimizers.append(torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True))
         return optimizers
 
     def _ppo_parameters(self) -> list[nn.Parameter]:

@@ -54,13 +54,15 @@ def warm_start(
             f"model.warm_start: {path} is no checkpoint of wildrobot_torch "
             f"({type(error).__name__}); give a .ckpt that `wildrobot fit` wrote"
         ) from error
-    for prefix, module in ((WEIGHTS_PREFIX, policy), ("critic.", critic)):
-        _load(module, prefix, weights, path)
+    for what, prefix, module in (("actor", WEIGHTS_PREFIX, policy), ("critic", "critic.", critic)):
+        _load(module, what, prefix, weights, path)
     with torch.no_grad():
         policy.log_std.fill_(math.log(init_std))
 
 
-def _load(module: nn.Module, prefix: str, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+def _load(
+    module: nn.Module, what: str, prefix: str, weights: Mapping[str, torch.Tensor], path: Path
+) -> None:
     mine = {
         name.removeprefix(prefix): value
         for name, value in weights.items()
@@ -70,6 +72,5 @@ def _load(module: nn.Module, prefix: str, weights: Mapping[str, torch.Tensor], p
         module.load_state_dict(mine)
     except RuntimeError as error:
         raise WarmStartError(
-            f"model.warm_start: the {prefix.rstrip('.')} of {path} has another shape; set "
-            "model.network as it was"
+            f"model.warm_start: the {what} of {path} has another shape; set model.network as it was"
         ) from error

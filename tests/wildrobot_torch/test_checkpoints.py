@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+import torch
 
 from envs.layout import Field, Layout, LayoutMismatch
 from wildrobot_torch.amp.config import AMPConfig, FeatureStage
 from wildrobot_torch.checkpoints import CheckpointMismatch, require_fit
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 
 STAGES = (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)
 ACTIONS = {"mapping": "home", "scale": 1.4}
@@ -26,6 +28,7 @@ def _checkpoint(amp: AMPConfig | None) -> dict[str, Any]:
     return {
         "wildrobot": {**about, "robot_digest": "r2d2", "env_config": {"action": dict(ACTIONS)}},
         "actor": {"hidden": [8]},
+        "state_dict": {f"{WEIGHTS_PREFIX}net.0.weight": torch.zeros(1)},
         "training": {"amp": None if amp is None else asdict(amp)},
     }
 
@@ -72,6 +75,9 @@ def test_another_robot_actor_or_origin_is_refused():
     checkpoint = _checkpoint(CONFIG)
     checkpoint["wildrobot"]["env_config"]["action"]["mapping"] = "full_range"
     with pytest.raises(CheckpointMismatch, match=r"mapping full_range, this run's home; set data"):
+        _require(checkpoint)
+    checkpoint = _checkpoint(CONFIG) | {"state_dict": {"policy.net.0.weight": torch.zeros(1)}}
+    with pytest.raises(CheckpointMismatch, match="has no averaged policy: an earlier version"):
         _require(checkpoint)
     with pytest.raises(CheckpointMismatch, match="without a motion prior"):
         _require(_checkpoint(None))

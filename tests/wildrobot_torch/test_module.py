@@ -372,7 +372,8 @@ def test_what_is_deployed_is_the_average_of_the_iterations(files: Path, tmp_path
     name = "net.0.weight"
     one, two, three = (_load(run)["state_dict"][f"policy.{name}"] for run in runs)
     found = read_checkpoint(runs[-1] / "checkpoints" / "last.ckpt").actor.state_dict()[name]
-    torch.testing.assert_close(found, 0.5625 * one + 0.1875 * two + 0.25 * three)
+    # Of the first iterations little is left, whatever the share.
+    torch.testing.assert_close(found, (2 / 11 * one + 9 / 11 * two) / 4 + 0.75 * three)
     assert float((found - three).abs().max()) > 1e-4
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from wildrobot_torch.ppo.networks import Policy
 
@@ -28,13 +29,14 @@ class AveragedPolicy(AveragedModel):
         Args:
             policy: whose weights are averaged.
             keep: share of the average that an update leaves of it; at 0 it is the policy itself.
-
-        Raises:
-            ValueError: `keep` is below 0, or not below 1.
+                Update n + 1 leaves (1 + n) / (10 + n) where that is less: a policy that has learned
+                for a short time only should not be held back by what it was at first.
         """
-        if not 0.0 <= keep < 1.0:
-            raise ValueError(f"model.average is {keep}; allowed: 0 up to, but not, 1")
-        super().__init__(policy, multi_avg_fn=get_ema_multi_avg_fn(keep))
+
+        def average(before: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+            return before.lerp(now, 1.0 - min(keep, float((1 + count) / (10 + count))))
+
+        super().__init__(policy, avg_fn=average)
         self.requires_grad_(False)
 
     @property

@@ -16,6 +16,7 @@ from envs.observations import ObservationConfig, observation_layout
 from envs.robot import RobotSpec
 from envs.task import LocomotionConfig
 from wildrobot_torch.deploy.policy import PolicyFileError, load_policy
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 
 MakeCheckpoint = Callable[..., Path]
@@ -91,6 +92,18 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "epoch": 3}, path)
     with pytest.raises(PolicyFileError, match="no policy of wildrobot_torch: entry 'wildrobot'"):
         load_policy(path)
+
+
+def test_a_checkpoint_without_an_averaged_policy_is_refused(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    content = torch.load(make_checkpoint(), weights_only=True)
+    content["state_dict"] = {
+        name.replace(WEIGHTS_PREFIX, "policy."): x for name, x in content["state_dict"].items()
+    }
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(PolicyFileError, match="no averaged policy: an earlier version wrote it"):
+        load_policy(tmp_path / "old.ckpt")
 
 
 def test_a_checkpoint_is_read_without_running_code_in_it(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from wildrobot_torch.ppo.average import AveragedPolicy
@@ -22,11 +21,20 @@ def test_weights_are_averaged_from_the_first_update_on_and_the_normaliser_is_not
     for number, value in enumerate((1.0, 2.0, 4.0)):
         filled(policy, value).update_normalizer(torch.full((5, 3), float(number)))
         averaged.update_parameters(policy)
-    # 0.9 (0.9 x 1 + 0.1 x 2) + 0.1 x 4
+    # The second leaves 2 / 11 of 1, the third 3 / 12 of that.
     for parameter in averaged.policy.parameters():
-        torch.testing.assert_close(parameter, torch.full_like(parameter, 1.39))
+        torch.testing.assert_close(parameter, torch.full_like(parameter, 20 / 11 / 4 + 3.0))
     assert torch.equal(averaged.policy.normalizer.mean, policy.normalizer.mean)
     assert float(policy.normalizer.count) == 15
+
+
+def test_after_many_updates_each_leaves_its_share():
+    policy = Policy(3, 2, hidden=(4,))
+    averaged = AveragedPolicy(policy, 0.6)
+    for value in (0.0,) * 40 + (1.0, 1.0):
+        averaged.update_parameters(filled(policy, value))
+    for parameter in averaged.policy.parameters():
+        torch.testing.assert_close(parameter, torch.full_like(parameter, 1 - 0.6**2))
 
 
 def test_keeping_nothing_is_the_policy_itself():
@@ -42,9 +50,3 @@ def test_keeping_nothing_is_the_policy_itself():
 
 def test_the_average_is_no_parameter_to_train():
     assert not any(p.requires_grad for p in AveragedPolicy(Policy(3, 2, (4,)), 0.9).parameters())
-
-
-@pytest.mark.parametrize("keep", [-0.1, 1.0, float("nan")])
-def test_a_share_that_averages_nothing_is_refused(keep):
-    with pytest.raises(ValueError, match=rf"model\.average is {keep}; allowed: 0 up to"):
-        AveragedPolicy(Policy(3, 2, (4,)), keep)
