@@ -32,7 +32,7 @@ GL_PLATFORMS = ("egl", "osmesa", "glfw")
 _IN_ENVIRONMENT = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
 INSTALL = "pip install -e . -c constraints.txt" if _IN_ENVIRONMENT else "make install"
 INSTALL_WARP = "pip install -e '.[warp]'"
-DRIVER = "sudo ubuntu-drivers install && sudo reboot   # elsewhere: NVIDIA's driver, 550 or newer"
+DRIVER = "sudo ubuntu-drivers install && sudo reboot   # elsewhere: NVIDIA's driver, 580 or newer"
 
 
 @dataclass(frozen=True)
