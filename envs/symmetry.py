@@ -129,7 +129,8 @@ def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
         if field.name not in FIELDS:
             raise ValueError(
                 f"layout {layout.name!r} has a field {field.name!r} whose mirror is not known; add "
-                "it to envs/symmetry.py, or set model.network.asymmetry to 1"
+                "it to envs/symmetry.py, or set model.network.asymmetry and "
+                "model.network.deployed_asymmetry to 1"
             )
         part = FIELDS[field.name](robot)
         if part.index.numel() != field.size:

@@ -39,7 +39,7 @@ def require_networks(
         checkpoint: as it was loaded.
         layouts: of what the networks read.
         robot_digest: version of the robot.
-        actor: shape of the policy.
+        actor: shape of the policy as it is trained.
         actions: how actions become joint targets (`ActionConfig` as a dict).
 
     Raises:
@@ -55,10 +55,10 @@ def require_networks(
         raise CheckpointMismatch(
             f"the checkpoint is for robot {about['robot_digest']}, this one is {robot_digest}"
         )
-    if checkpoint["actor"] != actor:
+    # `actor` is the averaged one, which may have less asymmetry.
+    if (trained := checkpoint.get("trained_actor", checkpoint["actor"])) != actor:
         raise CheckpointMismatch(
-            f"the checkpoint's actor is {checkpoint['actor']}, this run's {actor}; set "
-            "model.network as it was"
+            f"the checkpoint's actor is {trained}, this run's {actor}; set model.network as it was"
         )
     if not any(name.startswith(WEIGHTS_PREFIX) for name in checkpoint["state_dict"]):
         raise CheckpointMismatch(f"the checkpoint has {NO_AVERAGE}")
@@ -84,7 +84,7 @@ def require_fit(
         checkpoint: as it was loaded.
         layouts: of the task; that of style features counts with a motion prior only.
         robot_digest: version of the robot.
-        actor: shape of the policy.
+        actor: shape of the policy as it is trained.
         actions: how actions become joint targets (`ActionConfig` as a dict).
         amp: settings of the motion prior; None without one.
 

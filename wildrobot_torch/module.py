@@ -147,14 +147,14 @@ class WalkingModule(pl.LightningModule):
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
                 data.env_config["action"], self.network.init_std,
             )  # fmt: skip
-        self.averaged = AveragedPolicy(self.policy, self.average)
+        self.averaged = AveragedPolicy(self.policy, self.average, self.network.deployed_asymmetry)
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
         self.style_critic: Critic | None = None
         if self.amp is not None:
             if stage == "fit":
-                trained_on = self._require_reference(self.amp).whole
-                self.style_target = StyleTarget.of(trained_on.to("cpu"), robot)
+                trained_on = self._require_reference(self.amp).whole.to("cpu")
+                self.style_target = StyleTarget.of(trained_on, robot)
             self.prior = MotionPrior(data.layouts["amp"], self.amp)
             self.judge = StyleJudge(self.prior, data.layouts["amp"])
             if self.amp.critics == "two":
@@ -347,9 +347,8 @@ class WalkingModule(pl.LightningModule):
 
     def validation_step(self, batch: Scenario, batch_idx: int) -> None:
         """Deterministic evaluation of a scenario; `rank` decides which checkpoint is best."""
-        data: TrainingData = self.data
         with torch.no_grad():
-            result = evaluate(self.averaged.policy.act, data.evaluation_env, batch)
+            result = evaluate(self.averaged.policy.act, self.data.evaluation_env, batch)
         self.evaluation = ranked(result, self.style_target)
         self.evaluation_passed = result.passed
         shown = {"rank": self.evaluation["rank"], "env_steps": float(self.env_steps)}
@@ -365,7 +364,8 @@ class WalkingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a reader without Lightning or an environment needs, and what a resume needs."""
         data: TrainingData = self.data
-        checkpoint["actor"] = dict(self.policy.hparams)
+        checkpoint["actor"] = dict(self.averaged.policy.hparams)
+        checkpoint["trained_actor"] = dict(self.policy.hparams)
         checkpoint["wildrobot"] = {
             **{f"{short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
             "robot_digest": data.robot_digest,

@@ -85,6 +85,11 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         (["--model.ppo.gamma", "many"], "many", None),
         (["--model.ppo.gamma", "1.5"], "ppo.gamma is 1.5; allowed: 0 to 1", None),
         (["--model.average", "1"], "model.average is 1.0; allowed: 0 up to, but not, 1", None),
+        (
+            ["--model.network.asymmetry", "0"],
+            "network.deployed_asymmetry is 0.1; allowed: 0 to network.asymmetry, 0.0",
+            None,
+        ),
         (["--data.num_envs", "0"], "data.num_envs is 0", None),
         (["--data.env.sim_dt", "0.003"], "integer multiple", None),
         (

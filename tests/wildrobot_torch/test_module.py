@@ -371,10 +371,13 @@ def test_what_is_deployed_is_the_average_of_the_iterations(files: Path, tmp_path
     runs = [_fit(files, tmp_path / str(n), n, "--model.average", "0.75") for n in (1, 2, 3)]
     name = "net.0.weight"
     one, two, three = (_load(run)["state_dict"][f"policy.{name}"] for run in runs)
-    found = read_checkpoint(runs[-1] / "checkpoints" / "last.ckpt").actor.state_dict()[name]
+    actor = read_checkpoint(runs[-1] / "checkpoints" / "last.ckpt").actor
+    found = actor.state_dict()[name]
     # Of the first iterations little is left, whatever the share.
-    torch.testing.assert_close(found, (2 / 11 * one + 9 / 11 * two) / 4 + 0.75 * three)
+    torch.testing.assert_close(found, (2 * one + 39 * two) / 41 / 14 + 13 / 14 * three)
     assert float((found - three).abs().max()) > 1e-4
+    assert actor.hparams["asymmetry"] == 0.1
+    assert _load(runs[-1])["trained_actor"]["asymmetry"] == 0.2
 
 
 @pytest.fixture(scope="module")
@@ -422,7 +425,7 @@ def test_a_checkpoint_of_another_layout_is_refused_field_by_field(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("actor", {"hidden": [9]}, "set model.network as it was"),
+        ("trained_actor", {"hidden": [9]}, "set model.network as it was"),
         ("training", {"amp": None}, "without a motion prior"),
         ("wildrobot", {"robot_digest": "0"}, "is for robot 0"),
     ],

@@ -23,21 +23,23 @@ class AveragedPolicy(AveragedModel):
     the policy's own, not averaged: statistics of all it has seen so far.
     """
 
-    def __init__(self, policy: Policy, keep: float) -> None:
+    def __init__(self, policy: Policy, keep: float, asymmetry: float) -> None:
         """A copy of `policy`; the first update still replaces it.
 
         Args:
             policy: whose weights are averaged.
             keep: share of the average that an update leaves of it; at 0 it is the policy itself.
-                Update n + 1 leaves (1 + n) / (10 + n) where that is less: a policy that has learned
+                Update n + 1 leaves (1 + n) / (40 + n) where that is less: a policy that has learned
                 for a short time only should not be held back by what it was at first.
+            asymmetry: how far the average may tell left from right (`Policy.set_asymmetry`).
         """
 
         def average(before: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
-            return before.lerp(now, 1.0 - min(keep, float((1 + count) / (10 + count))))
+            return before.lerp(now, 1.0 - min(keep, float((1 + count) / (40 + count))))
 
         super().__init__(policy, avg_fn=average)
         self.requires_grad_(False)
+        self.policy.set_asymmetry(asymmetry)
 
     @property
     def policy(self) -> Policy:

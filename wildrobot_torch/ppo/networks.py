@@ -36,6 +36,9 @@ class NetworkConfig:
     """How far the networks may tell left from right: 0 not at all, mirrored observations get
     mirrored actions; 1 like any network. At 0 a robot that stands straight cannot choose which foot
     to lift, unless noise does."""
+    deployed_asymmetry: float = 0.1
+    """The same of the averaged policy, the one to deploy, with the weights it has: a gait once
+    chosen is kept up, and less favours one leg; at most `asymmetry`, and 1 where that is 1."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1:
@@ -44,6 +47,16 @@ class NetworkConfig:
             raise ValueError(f"network.init_std is {self.init_std}; it must be positive")
         if not 0.0 <= self.asymmetry <= 1.0:
             raise ValueError(f"network.asymmetry is {self.asymmetry}; allowed: 0 to 1")
+        if not 0.0 <= self.deployed_asymmetry <= self.asymmetry:
+            raise ValueError(
+                f"network.deployed_asymmetry is {self.deployed_asymmetry}; allowed: 0 to "
+                f"network.asymmetry, {self.asymmetry}"
+            )
+        if self.asymmetry == 1.0 and self.deployed_asymmetry < 1.0:
+            raise ValueError(
+                f"network.deployed_asymmetry is {self.deployed_asymmetry}; networks of asymmetry 1 "
+                "know no mirror: set it to 1"
+            )
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
@@ -93,16 +106,22 @@ class MirroredLinear(nn.Linear):
         """From values mirrored by `into` M to values mirrored by `out` M'; `asymmetry` a."""
         super().__init__(into.index.numel(), out.index.numel())
         self.into, self.out = into, out
-        self.own, self.image = 0.5 * (1.0 + asymmetry), 0.5 * (1.0 - asymmetry)
+        self.asymmetry = asymmetry
         with torch.no_grad():
             # Averaging W with its image makes it smaller; this keeps the outputs' spread.
-            self.weight.div_(math.hypot(self.own, self.image))
+            self.weight.div_(math.hypot(*self._shares))
+
+    @property
+    def _shares(self) -> tuple[float, float]:
+        """What the weights, and what their images count for."""
+        return 0.5 * (1.0 + self.asymmetry), 0.5 * (1.0 - self.asymmetry)
 
     def forward(self, input: Tensor) -> Tensor:
         """Outputs (..., D') of inputs (..., D)."""
+        own, mirrored = self._shares
         image = self.into(self.weight.index_select(0, self.out.index)) * self.out.sign[:, None]
-        weight = self.own * self.weight + self.image * image
-        bias = self.own * self.bias + self.image * self.out(self.bias)
+        weight = own * self.weight + mirrored * image
+        bias = own * self.bias + mirrored * self.out(self.bias)
         return nn.functional.linear(input, weight, bias)
 
 
@@ -119,7 +138,7 @@ def mirrored_mlp(
     if any(width % 2 for width in hidden):
         raise ValueError(
             f"network.hidden is {tuple(hidden)}; symmetric networks have even widths, or set "
-            "network.asymmetry to 1"
+            "network.asymmetry and network.deployed_asymmetry to 1"
         )
     maps = [into]
     for width in hidden:
@@ -191,6 +210,19 @@ class Policy(Normalized):
             last.weight.mul_(0.01)
             last.bias.zero_()
         self.log_std = nn.Parameter(torch.full((action_size,), math.log(init_std)))
+
+    def set_asymmetry(self, asymmetry: float) -> None:
+        """Tell left from right as nearly as `asymmetry` says, with the weights there are.
+
+        Raises:
+            ValueError: the policy knows no mirror, and it is not 1.
+        """
+        if self.mirror is None and asymmetry != 1.0:
+            raise ValueError(f"asymmetry is {asymmetry}; a policy that knows no mirror has 1")
+        for layer in self.net:
+            if isinstance(layer, MirroredLinear):
+                layer.asymmetry = asymmetry
+        self.hparams["asymmetry"] = asymmetry
 
     def forward(self, observation: Tensor) -> Tensor:
         """Mean action (..., A) for observations (..., O), not clipped."""

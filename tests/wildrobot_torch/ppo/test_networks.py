@@ -157,6 +157,41 @@ def test_asymmetry_goes_from_mirrored_to_plain():
     assert gap[0.0] < 1e-5 < 0.05 < gap[0.2] < 0.6 < gap[0.9]
 
 
-def test_asymmetry_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"network\.asymmetry is 1\.5; allowed: 0 to 1"):
-        NetworkConfig(asymmetry=1.5)
+def test_a_layer_is_made_less_asymmetric_with_the_weights_it_has():
+    """Half the asymmetry is half way to the mirrored layer."""
+    torch.manual_seed(3)
+    policy = Policy(3, 2, hidden=(16,), mirrors=mirrors(), asymmetry=0.2)
+    observation, answers = torch.randn(50, 3), {}
+    for asymmetry in (0.2, 0.1, 0.0):
+        policy.set_asymmetry(asymmetry)
+        assert policy.hparams["asymmetry"] == asymmetry
+        answers[asymmetry] = policy.net[0](observation).detach()
+    torch.testing.assert_close(answers[0.1], (answers[0.2] + answers[0.0]) / 2)
+    assert (answers[0.2] - answers[0.0]).abs().max() > 0.01
+    into, out = (MirrorMap(m.index.numel(), m) for m in mirrors())
+    torch.testing.assert_close(policy(into(observation)), out(policy(observation)))
+
+
+def test_a_policy_without_a_mirror_cannot_be_made_less_asymmetric():
+    plain = Policy(3, 2, hidden=(16,))
+    plain.set_asymmetry(1.0)
+    with pytest.raises(ValueError, match=r"asymmetry is 0\.5; a policy that knows no mirror has 1"):
+        plain.set_asymmetry(0.5)
+
+
+@pytest.mark.parametrize(
+    ("asymmetry", "deployed", "message"),
+    [
+        (1.5, 0.1, r"network\.asymmetry is 1\.5; allowed: 0 to 1"),
+        (0.2, 0.3, r"network\.deployed_asymmetry is 0\.3; allowed: 0 to network\.asymmetry, 0\.2"),
+        (0.2, -0.1, r"network\.deployed_asymmetry is -0\.1; allowed: 0 to network\.asymmetry"),
+        (
+            1.0,
+            0.1,
+            r"deployed_asymmetry is 0\.1; networks of asymmetry 1 know no mirror: set it to 1",
+        ),
+    ],
+)
+def test_asymmetry_out_of_range_is_refused(asymmetry: float, deployed: float, message: str):
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig(asymmetry=asymmetry, deployed_asymmetry=deployed)
