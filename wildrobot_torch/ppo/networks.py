@@ -215,10 +215,11 @@ class Policy(Normalized):
         """Tell left from right as nearly as `asymmetry` says, with the weights there are.
 
         Raises:
-            ValueError: the policy knows no mirror, and it is not 1.
+            ValueError: 1 for a policy that knows mirrors, or less for one that does not.
         """
-        if self.mirror is None and asymmetry != 1.0:
-            raise ValueError(f"asymmetry is {asymmetry}; a policy that knows no mirror has 1")
+        if (self.mirror is None) != (asymmetry == 1.0):
+            allowed = "1, it knows no mirror" if self.mirror is None else "less than 1"
+            raise ValueError(f"asymmetry is {asymmetry}; allowed for this policy: {allowed}")
         for layer in self.net:
             if isinstance(layer, MirroredLinear):
                 layer.asymmetry = asymmetry

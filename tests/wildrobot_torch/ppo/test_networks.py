@@ -172,11 +172,14 @@ def test_a_layer_is_made_less_asymmetric_with_the_weights_it_has():
     torch.testing.assert_close(policy(into(observation)), out(policy(observation)))
 
 
-def test_a_policy_without_a_mirror_cannot_be_made_less_asymmetric():
+def test_policies_with_and_without_mirrors_do_not_become_each_other():
     plain = Policy(3, 2, hidden=(16,))
     plain.set_asymmetry(1.0)
-    with pytest.raises(ValueError, match=r"asymmetry is 0\.5; a policy that knows no mirror has 1"):
+    with pytest.raises(ValueError, match=r"asymmetry is 0\.5; .*: 1, it knows no mirror"):
         plain.set_asymmetry(0.5)
+    mirrored = Policy(3, 2, hidden=(16,), mirrors=mirrors(), asymmetry=0.2)
+    with pytest.raises(ValueError, match=r"asymmetry is 1\.0; .*: less than 1"):
+        mirrored.set_asymmetry(1.0)
 
 
 @pytest.mark.parametrize(
