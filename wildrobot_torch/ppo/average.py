@@ -20,7 +20,8 @@ class AveragedPolicy(AveragedModel):
 
     One iteration may take a policy over an edge, for instance to a speed at which it falls, and the
     next one back. The average of the last iterations lies between them. Normaliser and mirrors are
-    the policy's own, not averaged: statistics of all it has seen so far.
+    the policy's own, not averaged: statistics of all it has seen so far. Left from right it may
+    tell less than the policy does, which had to choose a foot to begin with.
     """
 
     def __init__(self, policy: Policy, keep: float, asymmetry: float) -> None:
