@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+
 
 @dataclass(frozen=True)
 class Field:
@@ -26,7 +28,7 @@ class Field:
     meaning: str
 
 
-class LayoutMismatch(ValueError):
+class LayoutMismatch(UserError):
     """Two layouts that should be equal differ; the message lists the fields that do."""
 
 

@@ -13,8 +13,15 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.envs import EnvBase
 
-from envs.actions import ctrl_to_action
-from envs.episode import (
+from envs.config import LocomotionConfig
+from envs.layout import Layout
+from envs.measurements import Measurements, measure
+from envs.physics.base import PhysicsState
+from envs.physics.engines import make_physics
+from envs.physics.graph import recorded
+from envs.robot.model import load_robot
+from envs.specs import action_spec, done_spec, observation_spec, reward_spec
+from envs.step import (
     METRICS,
     Episode,
     Start,
@@ -27,19 +34,12 @@ from envs.episode import (
     start_at,
     start_drawn,
 )
-from envs.features import amp_layout
-from envs.graph import recorded
-from envs.harness import Support, supporting_wrench
-from envs.layout import Layout
-from envs.measurements import Measurements, measure
-from envs.model import load_robot
-from envs.observations import critic_layout, observation_layout
-from envs.physics.base import PhysicsState
-from envs.physics.engines import make_physics
-from envs.rewards import RewardWeights, term_weights
-from envs.specs import action_spec, done_spec, observation_spec, reward_spec
-from envs.starts import StartDraws, StartStates
-from envs.task import LocomotionConfig
+from envs.task.actions import ctrl_to_action
+from envs.task.features import amp_layout
+from envs.task.harness import Support, supporting_wrench
+from envs.task.observations import critic_layout, observation_layout
+from envs.task.rewards import RewardWeights, term_weights
+from envs.task.starts import StartDraws, StartStates
 
 
 class LocomotionEnv(EnvBase):

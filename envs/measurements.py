@@ -12,7 +12,7 @@ from torch import Tensor
 
 from envs.frames import projected_gravity, roll_pitch, turn, yaw
 from envs.physics.base import PhysicsState
-from envs.robot import FEET, RobotSpec
+from envs.robot.spec import FEET, RobotSpec
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.model import RobotModel, load_robot
-from envs.robot import RobotSpec
+from envs.robot.model import RobotModel, load_robot
+from envs.robot.spec import RobotSpec
 
 CMU = Path(__file__).parents[1] / "../shared/motions/cmu"
 

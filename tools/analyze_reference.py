@@ -13,16 +13,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from envs.features import amp_layout
-from envs.model import load_robot
-from wildrobot_torch.reference.analysis import BATCH, analyse
-from wildrobot_torch.reference.analysis_report import (
+from envs.robot.model import load_robot
+from envs.task.features import amp_layout
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.report.analysis import BATCH, analyse
+from wildrobot_torch.reference.report.analysis_report import (
     analysis_json,
     analysis_markdown,
     verdict,
     write_analysis,
 )
-from wildrobot_torch.reference.dataset import ReferenceDataset
 
 
 def parser() -> argparse.ArgumentParser:

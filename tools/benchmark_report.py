@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from envs.physics.native import physical_cores
-from wildrobot_torch.inventory import nvidia, processor, version
+from wildrobot_torch.cli.inventory import nvidia, processor, version
 
 MEASURED = {
     "physics": "the engine's own step, `PhysicsBackend.step`: decimation and sensors, no pushes",

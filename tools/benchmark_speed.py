@@ -22,15 +22,15 @@ import torch
 from benchmark_report import MEASURED, results
 from lightning.pytorch.callbacks import Callback
 
-from envs.actions import action_to_ctrl, filter_action
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import require_capacities
-from envs.task import LocomotionConfig
+from envs.task.actions import action_to_ctrl, filter_action
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.module import WalkingModule
 from wildrobot_torch.ppo.networks import NetworkConfig
 from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.rollouts import RolloutData
+from wildrobot_torch.training.data import RolloutData
+from wildrobot_torch.training.module import WalkingModule
 
 MIB = 2**20
 

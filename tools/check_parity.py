@@ -17,13 +17,12 @@ sys.path.insert(0, str(ROOT))
 
 import torch
 
-from envs.disturbances import PushConfig
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import ROBOT_DIRECTORY, load_robot
 from envs.physics.base import PhysicsError
 from envs.physics.engines import make_physics, resolve_engine
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import load_policy
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,
     TOLERANCES,
@@ -34,6 +33,7 @@ from wildrobot_torch.evaluation.parity import (
     single_step,
 )
 from wildrobot_torch.evaluation.trajectory import PolicyFunction
+from wildrobot_torch.ppo.policy_file import load_policy
 
 WITHOUT_POLICY = ("standing", "fallen")
 """Kinds of states that need no policy that walks."""

@@ -15,36 +15,36 @@ sys.path.insert(0, str(ROOT))
 
 from jsonargparse import ArgumentParser
 
-from envs.disturbances import PushConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import RobotModel, load_robot
 from envs.physics.base import PhysicsError
-from envs.robot import RobotSpec
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel, load_robot
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.clips import load_all
+from wildrobot_torch.motion.read.files import load_all
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.reference.analysis_report import table
-from wildrobot_torch.reference.checkpoint import load_training, training_key
-from wildrobot_torch.reference.comparison import CLIP, Row, Span, compare
-from wildrobot_torch.reference.comparison_tables import comparison_table
 from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
-from wildrobot_torch.reference.gates import Gate, load_gates
-from wildrobot_torch.reference.generate import gates_for
-from wildrobot_torch.reference.predictive import PredictiveConfig, predict
-from wildrobot_torch.reference.rollout import Rollout, Task
-from wildrobot_torch.reference.segments import SegmentConfig, find_segments
-from wildrobot_torch.reference.selection import label, resolve
-from wildrobot_torch.reference.sources import prepared, tracked_walks
-from wildrobot_torch.reference.tracker import (
+from wildrobot_torch.reference.follow.checkpoint import load_training, training_key
+from wildrobot_torch.reference.follow.rollout import Rollout, Task
+from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
+from wildrobot_torch.reference.follow.tracker import (
     NUM_STEPS,
     TEST_PUSH,
     track,
     tracking_env,
     train_tracker,
 )
-from wildrobot_torch.reference.tracking import ClipStates, tracking_layout
+from wildrobot_torch.reference.follow.tracking import ClipStates, tracking_layout
+from wildrobot_torch.reference.generate import gates_for
+from wildrobot_torch.reference.judge.gates import Gate, load_gates
+from wildrobot_torch.reference.judge.segments import SegmentConfig, find_segments
+from wildrobot_torch.reference.judge.selection import label, resolve
+from wildrobot_torch.reference.predictive import PredictiveConfig, predict
+from wildrobot_torch.reference.report.analysis_report import table
+from wildrobot_torch.reference.report.comparison import CLIP, Row, Span, compare
+from wildrobot_torch.reference.report.comparison_tables import comparison_table
 
 NOTE = (
     "Every way follows the same clips from their first frame, on the same physics and judged by "

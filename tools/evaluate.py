@@ -19,10 +19,10 @@ sys.path.insert(0, str(ROOT))
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import resolve_engine
-from wildrobot_torch.deploy.policy import load_policy
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
 from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.report import number, write_report
+from wildrobot_torch.ppo.policy_file import load_policy
 
 
 def parser() -> argparse.ArgumentParser:

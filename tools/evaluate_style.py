@@ -22,7 +22,12 @@ from torch import Tensor
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import resolve_engine
-from wildrobot_torch.deploy.policy import LoadedPolicy, load_policy
+from wildrobot_torch.amp.opinion import (
+    StyleReward,
+    held_out_in_training,
+    load_prior,
+    style_reward,
+)
 from wildrobot_torch.evaluation.policies import zero_policy
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
@@ -33,17 +38,12 @@ from wildrobot_torch.evaluation.style.assessment import (
     References,
     assess,
 )
-from wildrobot_torch.evaluation.style.prior import (
-    StyleReward,
-    held_out_in_training,
-    load_prior,
-    style_reward,
-)
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.evaluation.trajectory import PolicyFunction, Trajectory, record
+from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import TIERS
+from wildrobot_torch.reference.judge.gates import TIERS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,10 +14,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from envs.model import load_robot
-from envs.robot import RobotSpec
-from wildrobot_torch.motion.clips import Clip, load_clips, save_clip
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from envs.robot.model import load_robot
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.read.files import Clip, load_clips, save_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 

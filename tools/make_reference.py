@@ -11,12 +11,13 @@ sys.path.insert(0, str(ROOT))
 
 from jsonargparse import ArgumentParser
 
-from envs.model import RobotModel, load_robot
 from envs.physics.base import PhysicsError
-from envs.robot import RobotSpec
+from envs.robot.model import RobotModel, load_robot
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.clips import load_all, save_clip
-from wildrobot_torch.reference.gates import GOOD_TIERS, load_gates
+from wildrobot_torch.motion.read.files import load_all, save_clip
+from wildrobot_torch.reference.follow.mining import load_sources
+from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
 from wildrobot_torch.reference.generate import (
     CTRL_DT,
     Generation,
@@ -24,14 +25,13 @@ from wildrobot_torch.reference.generate import (
     builtin_clips,
     generate,
 )
-from wildrobot_torch.reference.mining import load_sources
-from wildrobot_torch.reference.report import (
+from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
+from wildrobot_torch.reference.report.report import (
     clip_table,
     rejection_table,
     summary,
     write_generation_report,
 )
-from wildrobot_torch.reference.sources import prepared, tracked_walks
 
 say = partial(print, flush=True)
 

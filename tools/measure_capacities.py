@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
-from envs.observations import observation_layout
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import Capacities, write_capacities
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import LoadedPolicy, load_policy
+from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
+from envs.task.observations import observation_layout
+from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
 
 if TYPE_CHECKING:

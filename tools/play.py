@@ -20,26 +20,26 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
-from envs.disturbances import PushConfig
-from envs.features import amp_layout
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import load_robot
 from envs.physics.base import PhysicsError
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import load_policy
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import load_robot
+from envs.task.features import amp_layout
 from wildrobot_torch.evaluation.policies import random_policy, zero_policy
-from wildrobot_torch.evaluation.render import (
+from wildrobot_torch.evaluation.trajectory import PolicyFunction, record
+from wildrobot_torch.motion.read.files import clip_states, load_clip
+from wildrobot_torch.ppo.policy_file import load_policy
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.report.playback import playback
+from wildrobot_torch.render.film import (
     GHOST_BESIDE,
     RenderConfig,
     beside,
     check_output,
     write_film,
 )
-from wildrobot_torch.evaluation.trajectory import PolicyFunction, record
-from wildrobot_torch.evaluation.viewer import KEYS, Controls, drive, show
-from wildrobot_torch.motion.clips import clip_states, load_clip
-from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.playback import playback
+from wildrobot_torch.render.viewer import KEYS, Controls, drive, show
 
 
 def parser() -> argparse.ArgumentParser:

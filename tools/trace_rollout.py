@@ -35,12 +35,12 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 from trace_events import ROLLOUT, SPANS, Calls, Event, count_calls, events_of, longest, steps_of
 
-from envs.graph import Replay
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError, require_capacities
 from envs.physics.engines import ENGINE_NAMES, resolve_engine
-from wildrobot_torch.module import WalkingModule
-from wildrobot_torch.rollouts import RolloutData
+from envs.physics.graph import Replay
+from wildrobot_torch.training.data import RolloutData
+from wildrobot_torch.training.module import WalkingModule
 
 WARM_UP = 3
 """Iterations of training before."""

@@ -15,12 +15,12 @@ sys.path.insert(0, str(ROOT))
 
 import torch
 
-from envs.features import amp_layout
-from envs.model import ROBOT_DIRECTORY, load_robot
+from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from envs.task.features import amp_layout
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.verification.feasibility import STRETCHES
-from wildrobot_torch.reference.verification.finding import as_json, markdown, passed
-from wildrobot_torch.reference.verification.suite import verify
+from wildrobot_torch.reference.verify.feasibility import STRETCHES
+from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
+from wildrobot_torch.reference.verify.suite import verify
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,10 +8,10 @@ import sys
 def main() -> int:
     """Run the command line; the doctor without cli.py, whose imports may be what is missing."""
     if sys.argv[1:2] == ["doctor"]:
-        from wildrobot_torch.doctor import main as doctor
+        from wildrobot_torch.cli.doctor import main as doctor
 
         return doctor(sys.argv[2:])
-    from wildrobot_torch.cli import main as train
+    from wildrobot_torch.cli.fit import main as train
 
     return train()
 

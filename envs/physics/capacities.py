@@ -12,12 +12,13 @@ from pathlib import Path
 
 import yaml
 
+from envs.errors import UserError
 from envs.physics.base import MEASURE_CAPACITIES
 
 FILE_NAME = "capacities.yaml"
 
 
-class CapacityError(ValueError):
+class CapacityError(UserError):
     """Capacities are missing, unreadable or of another robot; the message says what to do."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from envs.model import RobotModel
 from envs.physics.base import PhysicsBackend
 from envs.physics.capacities import read_capacities
 from envs.physics.native import NativePhysics
+from envs.robot.model import RobotModel
 
 ENGINE_NAMES = ("native", "warp", "warp-cpu", "auto")
 """native: MuJoCo on CPU threads. warp: MuJoCo Warp on the current CUDA device. warp-cpu: MuJoCo

@@ -7,11 +7,11 @@ import torch
 from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
-from envs.commands import CommandConfig
-from envs.disturbances import PushConfig
-from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
-from envs.starts import ResetConfig
+from envs.reality.disturbances import PushConfig
+from envs.task.commands import CommandConfig
+from envs.task.harness import HarnessConfig
+from envs.task.starts import ResetConfig
 
 NUM = 6
 QUIET = ResetConfig(joint_noise=0.0, velocity_noise=0.0)

@@ -9,9 +9,9 @@ import torch
 
 from envs.frames import quat_from_euler, quat_multiply, quat_rotate
 from envs.measurements import measure
-from envs.model import RobotModel
 from envs.physics.base import PhysicsState
-from envs.robot import FEET, RobotSpec
+from envs.robot.model import RobotModel
+from envs.robot.spec import FEET, RobotSpec
 
 
 def physics(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray, settle: int = 0,

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from envs.features import amp_layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from envs.task.features import amp_layout
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from wildrobot_torch.motion.augment import VariantConfig
-from wildrobot_torch.motion.synthesis import standing_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.config import ReferenceConfig
-from wildrobot_torch.reference.gates import load_gates
+from wildrobot_torch.reference.follow.tracking import TrackingConfig
 from wildrobot_torch.reference.generate import generate
-from wildrobot_torch.reference.tracking import TrackingConfig
+from wildrobot_torch.reference.judge.gates import load_gates
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "compare_tracking.py"

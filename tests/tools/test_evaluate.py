@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from envs.observations import observation_layout
+from envs.config import LocomotionConfig
 from envs.physics.capacities import Capacities, read_capacities
-from envs.robot import RobotSpec
-from envs.task import LocomotionConfig
+from envs.robot.spec import RobotSpec
+from envs.task.observations import observation_layout
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 

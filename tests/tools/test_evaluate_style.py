@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from envs.model import RobotModel
+from envs.robot.model import RobotModel
 from wildrobot_torch.evaluation.style import classifier
 
 ROOT = Path(__file__).resolve().parents[2]

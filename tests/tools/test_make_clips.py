@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.robot import RobotSpec
-from wildrobot_torch.motion.clips import load_clips
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.read.files import load_clips
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_clips.py"
 Main = Callable[[Sequence[str]], int]

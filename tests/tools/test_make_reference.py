@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.features import amp_layout
 from envs.physics.capacities import read_capacities
-from wildrobot_torch.motion.clips import save_clip
-from wildrobot_torch.motion.synthesis import standing_clip
+from envs.task.features import amp_layout
+from wildrobot_torch.motion.read.files import save_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_reference.py"

@@ -12,12 +12,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from envs.model import ROBOT_DIRECTORY, RobotModel, load_robot
+from envs.config import LocomotionConfig
 from envs.physics.capacities import Capacities, CapacityError, read_capacities
 from envs.physics.engines import make_physics
 from envs.physics.warp import WarpPhysics
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import load_policy
+from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot
+from wildrobot_torch.ppo.policy_file import load_policy
 
 TOOL = Path(__file__).parents[2] / "tools" / "measure_capacities.py"
 POLICY = Path(__file__).parents[1] / "data" / "walking_policy.onnx"

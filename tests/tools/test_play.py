@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from envs.features import amp_layout
-from envs.robot import RobotSpec
-from wildrobot_torch.motion.clips import clip_states, save_clip
-from wildrobot_torch.motion.synthesis import standing_clip
+from envs.robot.spec import RobotSpec
+from envs.task.features import amp_layout
+from wildrobot_torch.motion.read.files import clip_states, save_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.generate import clip_hash
 

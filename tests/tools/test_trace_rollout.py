@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from envs.graph import Replay
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
+from envs.physics.graph import Replay
 from envs.physics.warp import WarpPhysics
-from envs.task import LocomotionConfig
 
 TOOL = Path(__file__).parents[2] / "tools" / "trace_rollout.py"
 STEPS = 3

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.model import load_robot
+from envs.robot.model import load_robot
 from tools import verify_reference
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import load_gates
 from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
+from wildrobot_torch.reference.judge.gates import load_gates
 
 UNVARIED = VariantConfig(mirror=False, align=False)
 

@@ -15,18 +15,19 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from envs.actions import action_map
-from envs.model import load_robot
-from envs.observations import observation_layout
-from envs.robot import RobotSpec
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import (
+from envs.config import LocomotionConfig
+from envs.errors import UserError
+from envs.robot.model import load_robot
+from envs.robot.spec import RobotSpec
+from envs.task.actions import action_map
+from envs.task.observations import observation_layout
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.ppo.policy_file import (
     SPEC_KEY,
     ActorCheckpoint,
     load_policy,
     read_checkpoint,
 )
-from wildrobot_torch.ppo.networks import Policy
 
 TOLERANCE = 1e-5
 """Largest difference allowed between the actions of ONNX and torch."""
@@ -34,7 +35,7 @@ BATCHES = (1, 2, 7, 512)
 """Batch sizes the two are compared at."""
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A policy that cannot be exported faithfully; no file was written."""
 
 

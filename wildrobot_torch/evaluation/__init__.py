@@ -1,6 +1,6 @@
 """Evaluation: deterministic rollouts, gait metrics, verdicts, reports and pictures."""
 
-from wildrobot_torch.evaluation.result import EvaluationResult, Verdict, evaluate
+from wildrobot_torch.evaluation.evaluate import EvaluationResult, Verdict, evaluate
 from wildrobot_torch.evaluation.scenarios import Limit, Scenario, ScenarioError, load_scenario
 
 __all__ = [

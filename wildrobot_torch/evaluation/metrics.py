@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from envs.robot import RobotSpec
-from wildrobot_torch.evaluation import effort, gait, tracking
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.trajectory import Trajectory
+from wildrobot_torch.motion import effort, gait, tracking
 
 LOADED = 0.10
 """A foot with more than this share of the robot's weight on it touches the floor."""

@@ -13,13 +13,13 @@ import torch
 from tensordict import NestedKey, TensorDict, TensorDictBase
 from torch import Tensor
 
-from envs.disturbances import PushConfig
-from envs.harness import HarnessConfig
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import RobotModel
 from envs.physics.base import PhysicsBackend
 from envs.physics.native import NativePhysics
-from envs.task import LocomotionConfig
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.evaluation.trajectory import PolicyFunction
 
 Snapshot = dict[str, Tensor]

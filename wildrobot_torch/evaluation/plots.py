@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from envs.robot import RobotSpec
-from wildrobot_torch.evaluation import gait
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.evaluation.metrics import LOADED
-from wildrobot_torch.evaluation.result import EvaluationResult
 from wildrobot_torch.evaluation.trajectory import Trajectory
+from wildrobot_torch.motion import gait
 
 SIDES = (("left", "tab:blue"), ("right", "tab:orange"))
 RASTER_S = 4.0

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.plots import write_plots
-from wildrobot_torch.evaluation.result import EvaluationResult
 
 PACKAGES = ("torch", "torchrl", "tensordict", "mujoco", "numpy")
 WARP_PACKAGES = ("mujoco-warp", "warp-lang")

@@ -10,14 +10,15 @@ from typing import Any
 
 import yaml
 
-from envs.task import LocomotionConfig
+from envs.config import LocomotionConfig
+from envs.errors import UserError
 from wildrobot_torch.evaluation.metrics import METRICS
 
 DIRECTORY = Path(__file__).parents[2] / "configs" / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
 
 
-class ScenarioError(ValueError):
+class ScenarioError(UserError):
     """A scenario that cannot be used; the message is one line."""
 
 

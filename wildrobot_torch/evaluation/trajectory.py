@@ -12,7 +12,7 @@ from torch import Tensor
 from envs.frames import world_to_heading, yaw
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import require_capacities
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 
 PolicyFunction = Callable[[Tensor], Tensor]
 """From observations (E, O) to actions (E, J) in [-1, 1]."""

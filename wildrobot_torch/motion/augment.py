@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs, sole_corners
 from wildrobot_torch.motion.rotations import Array
-from wildrobot_torch.motion.stance_bridge import (
+from wildrobot_torch.motion.synthesis.bridge import (
     MAX_BLEND_S,
     MIN_BLEND_S,
     into_stance,

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.robot import RobotSpec
+from envs.errors import UserError
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.rotations import Array
 
@@ -20,7 +21,7 @@ QUAT_TOLERANCE = 1e-3
 """How far a quaternion's length may be from 1 before it is refused instead of renormalised."""
 
 
-class ClipError(ValueError):
+class ClipError(UserError):
     """A motion clip or motion file that cannot be used; the message is one line."""
 
 

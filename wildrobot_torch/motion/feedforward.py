@@ -13,7 +13,7 @@ import copy
 import mujoco
 import numpy as np
 
-from envs.model import RobotModel
+from envs.robot.model import RobotModel
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners
 from wildrobot_torch.motion.rotations import Array

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from envs.symmetry import Mirror
+from envs.robot.symmetry import Mirror
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

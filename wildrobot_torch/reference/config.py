@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from envs.harness import HarnessConfig
-from envs.task import LocomotionConfig
+from envs.config import LocomotionConfig
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.motion.augment import VariantConfig
-from wildrobot_torch.motion.synthesis import WalkConfig
-from wildrobot_torch.reference.balance import BalanceConfig
-from wildrobot_torch.reference.mining import MiningConfig
-from wildrobot_torch.reference.segments import SegmentConfig
-from wildrobot_torch.reference.sources import SourceConfig
-from wildrobot_torch.reference.tracking import TrackingConfig
+from wildrobot_torch.motion.synthesis.walk import WalkConfig
+from wildrobot_torch.reference.follow.balance import BalanceConfig
+from wildrobot_torch.reference.follow.mining import MiningConfig
+from wildrobot_torch.reference.follow.sources import SourceConfig
+from wildrobot_torch.reference.follow.tracking import TrackingConfig
+from wildrobot_torch.reference.judge.segments import SegmentConfig
 
 CTRL_DT = LocomotionConfig().ctrl_dt
 """Time between the frames of a reference [s]."""

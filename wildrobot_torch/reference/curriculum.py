@@ -10,8 +10,8 @@ from torch import Tensor
 
 from envs.layout import Layout
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.reference.gates import TIERS
-from wildrobot_torch.reference.holdout import split
+from wildrobot_torch.reference.judge.gates import TIERS
+from wildrobot_torch.reference.splits import split
 
 
 def tiers_at(begin: Mapping[str, int], env_steps: int) -> tuple[str, ...]:

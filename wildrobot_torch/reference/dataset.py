@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.layout import Layout, LayoutMismatch
-from wildrobot_torch.reference.gates import TIERS
+from wildrobot_torch.reference.judge.gates import TIERS
 from wildrobot_torch.reference.sampling import WindowTable
 
 SUPPORTS = ("none", "harness")
@@ -44,7 +45,7 @@ _HEADER = "header"
 _DIGEST = "sha256"
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A reference file cannot be used; the message says what is wrong with it."""
 
 

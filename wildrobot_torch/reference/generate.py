@@ -15,21 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.actions import ActionConfig
-from envs.disturbances import PushConfig
-from envs.features import amp_layout
-from envs.harness import HarnessConfig
 from envs.locomotion import LocomotionConfig, LocomotionEnv
-from envs.model import load_robot
 from envs.physics.engines import resolve_engine
-from envs.robot import RobotSpec
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import load_robot
+from envs.robot.spec import RobotSpec
+from envs.task.actions import ActionConfig
+from envs.task.features import amp_layout
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.config import CTRL_DT, MOVING, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import GOOD_TIERS, TIERS, Gate, quality
-from wildrobot_torch.reference.metrics import (
+from wildrobot_torch.reference.follow.mining import PolicySource, mine
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, tracking_env, train_tracker
+from wildrobot_torch.reference.follow.tracking import ClipStates
+from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS, Gate, quality
+from wildrobot_torch.reference.judge.metrics import (
     Frames,
     force_share,
     joint_error,
@@ -38,17 +42,13 @@ from wildrobot_torch.reference.metrics import (
     sole_speed,
     torque_share,
 )
-from wildrobot_torch.reference.mining import PolicySource, mine
-from wildrobot_torch.reference.rollout import Rollout, Task, follow
-from wildrobot_torch.reference.segments import (
+from wildrobot_torch.reference.judge.segments import (
     Search,
     Stretch,
     find_segments,
     sampling_weights,
 )
-from wildrobot_torch.reference.selection import Rejection, label, rejections, resolve
-from wildrobot_torch.reference.tracker import TEST_PUSH, track, tracking_env, train_tracker
-from wildrobot_torch.reference.tracking import ClipStates
+from wildrobot_torch.reference.judge.selection import Rejection, label, rejections, resolve
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.actions import action_to_ctrl
-from envs.disturbances import PushConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
-from envs.model import RobotModel
-from envs.terminations import fallen
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel
+from envs.task.actions import action_to_ctrl
+from envs.task.terminations import fallen
 from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.reference.rollout import Goal, Rollout, Task, perform
-from wildrobot_torch.reference.tracker import tracking_env
-from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig, tracking_reward
+from wildrobot_torch.reference.follow.rollout import Goal, Rollout, Task, perform
+from wildrobot_torch.reference.follow.tracker import tracking_env
+from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig, tracking_reward
 
 GIVEN = 3
 """Sequences of an iteration that are not drawn: the best known, the centre, no correction."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from envs.actions import ActionConfig, action_map
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from envs.task.actions import ActionConfig, action_map
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 SLACK = 0.05

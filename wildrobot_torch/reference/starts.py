@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.commands import CommandConfig
+from envs.task.commands import CommandConfig
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 

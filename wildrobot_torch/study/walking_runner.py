@@ -12,8 +12,8 @@ from pathlib import Path
 
 from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
-from wildrobot_torch.deploy.policy import load_policy
 from wildrobot_torch.evaluation import Scenario, evaluate
+from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.study.continuing import Say, failure, go_on
 from wildrobot_torch.study.history import (
     History,

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from envs.model import ROBOT_DIRECTORY, RobotModel, scene_names
 from envs.physics.capacities import (
     Capacities,
     CapacityError,
     read_capacities,
     write_capacities,
 )
+from envs.robot.model import ROBOT_DIRECTORY, RobotModel, scene_names
 
 SOME = Capacities(njmax=96, nconmax=24, contact_sensor_maxmatch=8)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from envs.model import RobotModel
 from envs.physics.base import HEALTH_BITS, PhysicsBackend
 from envs.physics.capacities import Capacities
 from envs.physics.native import NativePhysics
 from envs.physics.warp import WarpPhysics
+from envs.robot.model import RobotModel
 
 ENGINES: dict[str, Callable[[mujoco.MjModel, int], PhysicsBackend]] = {
     "native": NativePhysics,

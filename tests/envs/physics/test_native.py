@@ -6,8 +6,8 @@ import mujoco
 import pytest
 import torch
 
-from envs.model import RobotModel
 from envs.physics.native import NativePhysics, physical_cores
+from envs.robot.model import RobotModel
 
 
 def test_threads_do_not_change_the_result(robot_model: RobotModel) -> None:

@@ -6,11 +6,11 @@ import mujoco
 import pytest
 import torch
 
-from envs.model import RobotModel
 from envs.physics.base import HEALTH_BITS, PhysicsBackend, PhysicsError, require_capacities
 from envs.physics.capacities import Capacities
 from envs.physics.native import NativePhysics
 from envs.physics.warp import WarpPhysics
+from envs.robot.model import RobotModel
 
 ROOM = Capacities(256, 64, 32)
 

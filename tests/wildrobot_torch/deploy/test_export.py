@@ -12,14 +12,14 @@ import onnxruntime
 import pytest
 import torch
 
-from envs.actions import ActionConfig, action_to_ctrl
 from envs.layout import LayoutMismatch
-from envs.observations import ObservationConfig, observation_layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from envs.task.actions import ActionConfig, action_to_ctrl
+from envs.task.observations import ObservationConfig, observation_layout
 from wildrobot_torch.deploy import export
 from wildrobot_torch.deploy.export import ExportError, export_onnx, probe_observations
-from wildrobot_torch.deploy.policy import PolicyFileError, load_policy
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.ppo.policy_file import PolicyFileError, load_policy
 
 MakeCheckpoint = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.metrics import METRICS, measure, score
 from wildrobot_torch.evaluation.trajectory import Trajectory
 

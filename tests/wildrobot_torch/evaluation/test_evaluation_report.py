@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation import EvaluationResult, Limit, Scenario
 from wildrobot_torch.evaluation.metrics import METRICS, measure, score
 from wildrobot_torch.evaluation.report import as_dict, markdown, number, write_report

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 import torch
 
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.model import RobotModel, load_robot
 from envs.physics.base import PhysicsBackend
 from envs.physics.engines import make_physics
-from envs.task import LocomotionConfig
-from wildrobot_torch.deploy.policy import LoadedPolicy, load_policy
+from envs.robot.model import RobotModel, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,
     TOLERANCES,
@@ -37,6 +36,7 @@ from wildrobot_torch.evaluation.parity import (
     single_step,
 )
 from wildrobot_torch.evaluation.trajectory import record
+from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
 NUM = 256
 POLICY = Path(__file__).parents[2] / "data" / "walking_policy.onnx"

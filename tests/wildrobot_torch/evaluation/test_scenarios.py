@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from envs.disturbances import PushConfig
-from envs.harness import HarnessConfig
-from envs.task import LocomotionConfig
+from envs.config import LocomotionConfig
+from envs.reality.disturbances import PushConfig
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.evaluation.scenarios import (
     Limit,
     Scenario,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.disturbances import PushConfig
-from envs.harness import HarnessConfig
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.task import LocomotionConfig
+from envs.reality.disturbances import PushConfig
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.evaluation.policies import random_policy, zero_policy
 from wildrobot_torch.evaluation.trajectory import Trajectory, record
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from envs.robot import RobotSpec
-from wildrobot_torch.motion import rotations, stances
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.kinematics import Legs, sole_corners
 from wildrobot_torch.motion.posing import FootPath, pose
+from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.rotations import Array
-from wildrobot_torch.motion.synthesis import walking_clip
+from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.generate import ReferenceConfig
 
 SPEEDS = (0.10, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.30, 0.34, 0.38, 0.40, 0.43)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from envs.model import load_robot
 from envs.physics.native import NativePhysics
+from envs.robot.model import load_robot
 from wildrobot_torch.motion.augment import (
     VariantConfig,
     align,
@@ -23,10 +23,10 @@ from wildrobot_torch.motion.augment import (
     variants,
 )
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
-from wildrobot_torch.motion.clips import load_clip
 from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.motion.rotations import quat_from_euler, rotation_vector, yaw
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 ROBOT = load_robot().robot
 LEGS = Legs(ROBOT)

@@ -6,11 +6,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.model import load_robot
+from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
 from wildrobot_torch.motion.feedforward import carried, inverse_dynamics, position_targets
 from wildrobot_torch.motion.kinematics import Legs, soles
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot

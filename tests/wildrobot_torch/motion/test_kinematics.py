@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.model import load_robot
+from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners, soles
 from wildrobot_torch.motion.rotations import quat_from_euler

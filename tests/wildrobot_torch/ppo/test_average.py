@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from envs.symmetry import Mirror
+from envs.robot.symmetry import Mirror
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.networks import Policy
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.actions import ActionConfig
-from envs.symmetry import Mirror
+from envs.robot.symmetry import Mirror
+from envs.task.actions import ActionConfig
 from wildrobot_torch.ppo.networks import (
     Critic,
     MirrorMap,

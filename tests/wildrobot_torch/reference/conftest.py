@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from envs.robot import LegGeometry, RobotSpec
-from wildrobot_torch.reference.metrics import Frames
+from envs.robot.spec import LegGeometry, RobotSpec
+from wildrobot_torch.reference.judge.metrics import Frames
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from envs.frames import projected_gravity, world_to_heading
-from envs.harness import HarnessConfig
+from envs.task.harness import HarnessConfig
 from wildrobot_torch.motion.augment import VariantConfig
-from wildrobot_torch.motion.clips import load_clip
-from wildrobot_torch.motion.synthesis import standing_clip, walking_clip
+from wildrobot_torch.motion.read.files import load_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.gates import Verdict, load_gates
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.follow.tracking import TrackingConfig
 from wildrobot_torch.reference.generate import ReferenceConfig, generate, resolve
-from wildrobot_torch.reference.metrics import force_share, torque_share
-from wildrobot_torch.reference.report import clip_table, markdown, summary
-from wildrobot_torch.reference.rollout import Rollout, Task, follow
-from wildrobot_torch.reference.segments import Search, SegmentConfig, Stretch
-from wildrobot_torch.reference.tracking import TrackingConfig
+from wildrobot_torch.reference.judge.gates import Verdict, load_gates
+from wildrobot_torch.reference.judge.metrics import force_share, torque_share
+from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch
+from wildrobot_torch.reference.report.report import clip_table, markdown, summary
 
 UNVARIED = VariantConfig(mirror=False, align=False)
 

@@ -11,11 +11,14 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from envs.disturbances import PushConfig
 from envs.measurements import measure
-from envs.model import RobotModel
 from envs.physics.base import PhysicsState
-from wildrobot_torch.motion.synthesis import standing_clip
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel
+from wildrobot_torch.motion.synthesis.walk import standing_clip
+from wildrobot_torch.reference.follow.rollout import Rollout, Task
+from wildrobot_torch.reference.follow.tracker import tracking_env
+from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig, tracking_reward
 from wildrobot_torch.reference.predictive import (
     FALL_REWARD,
     Planner,
@@ -26,9 +29,6 @@ from wildrobot_torch.reference.predictive import (
     shifted,
     weighted_mean,
 )
-from wildrobot_torch.reference.rollout import Rollout, Task
-from wildrobot_torch.reference.tracker import tracking_env
-from wildrobot_torch.reference.tracking import ClipStates, TrackingConfig, tracking_reward
 
 SMALL = PredictiveConfig(samples=8, horizon=6, replan=2, knots=3)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.actions import ActionConfig
 from envs.layout import Field, Layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from envs.task.actions import ActionConfig
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.reach import require_reach
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.commands import CommandConfig
 from envs.layout import Field, Layout
+from envs.task.commands import CommandConfig
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.starts import commanded_starts
 

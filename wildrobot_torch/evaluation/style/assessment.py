@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.layout import Layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.metrics import METRICS, measure
 from wildrobot_torch.evaluation.style.comparison import (
     STYLE_METRICS,
@@ -31,7 +31,7 @@ from wildrobot_torch.evaluation.style.space import FRAMES, Space
 from wildrobot_torch.evaluation.style.warping import pose_errors
 from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.reference.holdout import family, split
+from wildrobot_torch.reference.splits import family, split
 
 SETTLE_S = 2.0
 """Time at the start of an episode that is left out [s]."""

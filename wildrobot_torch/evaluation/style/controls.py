@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.layout import Layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.style.motion import sole_places
 from wildrobot_torch.evaluation.trajectory import Trajectory
 

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from envs.frames import heading_to_world, world_to_heading
 from envs.layout import Layout
-from envs.robot import RobotSpec
-from wildrobot_torch.evaluation import gait
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.metrics import LOADED
-from wildrobot_torch.evaluation.tracking import running_mean
 from wildrobot_torch.evaluation.trajectory import Trajectory
-from wildrobot_torch.motion import rotations
+from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.motion.rotations import Array
+from wildrobot_torch.motion.tracking import running_mean
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.reference.holdout import family
+from wildrobot_torch.reference.splits import family
 
 FIELDS = ("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos")
 """Features that are compared, whatever else a layout has or a checkpoint's prior was shown.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wildrobot_torch.evaluation import gait
 from wildrobot_torch.evaluation.style.motion import Motion
+from wildrobot_torch.motion import gait
 
 POINTS = 100
 """Points of a stride."""

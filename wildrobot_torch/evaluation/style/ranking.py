@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from envs.layout import Layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.evaluation.metrics import BEST_SCORE, METRICS, MOVING
-from wildrobot_torch.evaluation.result import EvaluationResult
 from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
     compared,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from wildrobot_torch.amp.opinion import StyleReward
 from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
@@ -21,7 +22,6 @@ from wildrobot_torch.evaluation.style.assessment import (
     Scope,
 )
 from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS
-from wildrobot_torch.evaluation.style.prior import StyleReward
 from wildrobot_torch.evaluation.style.verdicts import StyleVerdict
 
 COMMAND_COLUMNS = ("fall_rate", "velocity", "foot_slip", "phase_offset", "duty_factor",

@@ -6,11 +6,11 @@ import mujoco
 import pytest
 import torch
 
-from envs.features import amp_features, amp_layout
-from envs.model import RobotModel
 from envs.physics.base import PhysicsState
+from envs.robot.model import RobotModel
+from envs.task.features import amp_features, amp_layout
 from wildrobot_torch.motion.clip import clip_states
-from wildrobot_torch.motion.synthesis import walking_clip
+from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 SPEEDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35)

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from envs.layout import Layout, LayoutMismatch
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.opinion import held_out_in_training, load_prior, style_reward
 from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.evaluation.style import classifier, comparison
 from wildrobot_torch.evaluation.style.assessment import Assessment, References, assess
 from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetric
 from wildrobot_torch.evaluation.style.controls import jittered
-from wildrobot_torch.evaluation.style.prior import held_out_in_training, load_prior, style_reward
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.evaluation.trajectory import Trajectory

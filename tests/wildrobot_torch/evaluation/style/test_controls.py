@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.style.controls import JITTER, damped, jittered, reversed_in_time
 from wildrobot_torch.evaluation.style.motion import reference_trajectory
 from wildrobot_torch.evaluation.trajectory import Trajectory

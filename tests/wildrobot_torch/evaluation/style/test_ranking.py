@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envs.robot import RobotSpec
-from wildrobot_torch.evaluation.result import EvaluationResult
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.evaluation.scenarios import Limit, Scenario
 from wildrobot_torch.evaluation.style.controls import damped, jittered
 from wildrobot_torch.evaluation.style.motion import reference_trajectory

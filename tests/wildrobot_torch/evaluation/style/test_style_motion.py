@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envs.features import amp_layout
-from envs.robot import RobotSpec
+from envs.robot.spec import RobotSpec
+from envs.task.features import amp_layout
 from wildrobot_torch.evaluation.style.motion import (
     FIELDS,
     as_motion,

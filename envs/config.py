@@ -1,0 +1,70 @@
+"""The task: timing, what is seen, what is asked, what is paid, when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from envs.reality.disturbances import PushConfig
+from envs.task.actions import ActionConfig
+from envs.task.commands import CommandConfig
+from envs.task.harness import HarnessConfig
+from envs.task.observations import ObservationConfig
+from envs.task.rewards import RewardConfig
+from envs.task.starts import ResetConfig
+from envs.task.terminations import TerminationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocomotionConfig:
+    """The task: timing, what is seen, what is asked, what is paid, when it ends."""
+
+    sim_dt: float = 0.002
+    """Physics step [s]."""
+    ctrl_dt: float = 0.02
+    """Control step [s]; an integer multiple of `sim_dt`."""
+    episode_length_s: float = 10.0
+    """Time after which an episode is truncated [s]."""
+    action: ActionConfig = field(default_factory=ActionConfig)
+    """From policy output to joint targets."""
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    """What the policy sees."""
+    command: CommandConfig = field(default_factory=CommandConfig)
+    """Velocities asked for."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Terms of the task reward."""
+    termination: TerminationConfig = field(default_factory=TerminationConfig)
+    """When a robot counts as fallen."""
+    reset: ResetConfig = field(default_factory=ResetConfig)
+    """Noise on start states."""
+    push: PushConfig = field(default_factory=PushConfig)
+    """Random pushes."""
+    harness: HarnessConfig | None = None
+    """Support wrench for reference generation; ends are then recorded, not enforced."""
+
+    def __post_init__(self) -> None:
+        if self.sim_dt <= 0 or self.ctrl_dt <= 0 or self.episode_length_s < self.ctrl_dt:
+            raise ValueError(
+                f"sim_dt {self.sim_dt} s, ctrl_dt {self.ctrl_dt} s, episode_length_s "
+                f"{self.episode_length_s} s: all must be positive, an episode at least one step"
+            )
+        ratio = self.ctrl_dt / self.sim_dt
+        if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
+            raise ValueError(
+                f"ctrl_dt {self.ctrl_dt} s is {ratio:.6g} times sim_dt {self.sim_dt} s; "
+                "it must be an integer multiple"
+            )
+        if self.harness is not None and self.decimation % self.harness.updates_per_step:
+            raise ValueError(
+                f"harness.updates_per_step {self.harness.updates_per_step} does not divide the "
+                f"decimation {self.decimation}"
+            )
+
+    @property
+    def decimation(self) -> int:
+        """Physics steps per control step."""
+        return round(self.ctrl_dt / self.sim_dt)
+
+    @property
+    def episode_steps(self) -> int:
+        """Control steps per episode."""
+        return round(self.episode_length_s / self.ctrl_dt)

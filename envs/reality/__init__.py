@@ -1,0 +1,1 @@
+"""What makes an ideal robot a real one."""

@@ -1,0 +1,1 @@
+"""The robot: its description, its model, what must agree between them."""

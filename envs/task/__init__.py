@@ -1,0 +1,1 @@
+"""Task arithmetic: pure functions of tensors, an idea per file."""

@@ -1,0 +1,156 @@
+"""Start states: the home pose with noise, or states of a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.robot.spec import RobotSpec
+
+AT_HOME, UNDER_WAY = -1, -2
+"""Values of the key `start` besides the numbers of given states: an episode begins at home; it has
+begun before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetConfig:
+    """Noise on the state an episode starts in."""
+
+    joint_noise: float = 0.05
+    """Joint positions move by U(-joint_noise, joint_noise) [rad], within their ranges."""
+    velocity_noise: float = 0.05
+    """Root and joint velocities move by U(-velocity_noise, velocity_noise) [m/s, rad/s]."""
+
+    def __post_init__(self) -> None:
+        if self.joint_noise < 0 or self.velocity_noise < 0:
+            raise ValueError(
+                f"reset.joint_noise {self.joint_noise} rad and reset.velocity_noise "
+                f"{self.velocity_noise} must not be negative"
+            )
+
+
+@dataclass(frozen=True)
+class StartStates:
+    """States an episode may start in, and the velocity asked for after that."""
+
+    qpos: Tensor
+    """(N, nq)."""
+    qvel: Tensor
+    """(N, nv)."""
+    velocity_command: Tensor
+    """(N,) [m/s]."""
+    probability: float
+    """Share of the resets that start in one of them."""
+    number: Tensor
+    """(N,) long, >= 0: what the environment calls them by."""
+
+    @classmethod
+    def checked(
+        cls,
+        qpos: Tensor,
+        qvel: Tensor,
+        velocity_command: Tensor,
+        probability: float,
+        robot: RobotSpec,
+        number: Tensor | None = None,
+    ) -> StartStates:
+        """Start states whose shapes fit the robot; without `number` they are counted from 0.
+
+        Raises:
+            ValueError: they do not, or the probability is not in [0, 1].
+        """
+        nq, num = robot.home_qpos.shape[0], qpos.shape[0]
+        number = torch.arange(num) if number is None else number
+        given = (qpos, qvel, velocity_command, number)
+        expected = ((num, nq), (num, nq - 1), (num,), (num,))
+        shapes = tuple(tuple(tensor.shape) for tensor in given)
+        if num == 0 or shapes != expected:
+            raise ValueError(
+                f"start states (qpos, qvel, command, number) have shapes {shapes}; expected "
+                f"{expected}, N > 0"
+            )
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"start state probability is {probability}; allowed: 0 to 1")
+        device = robot.home_qpos.device
+        return cls(
+            qpos.to(device, torch.float32),
+            qvel.to(device, torch.float32),
+            velocity_command.to(device, torch.float32),
+            probability,
+            number.to(device, torch.long),
+        )
+
+
+@dataclass(frozen=True)
+class StartDraws:
+    """Random numbers one start of all E simulations takes, in [0, 1) unless said otherwise."""
+
+    pick: Tensor | None
+    """(E,) long: which of the given states; None where none are given."""
+    given: Tensor | None
+    """(E,): whether it is one of them."""
+    joint_pos: Tensor
+    """(E, J)."""
+    velocity: Tensor
+    """(E, nv)."""
+
+    @classmethod
+    def from_generator(
+        cls, num: int, robot: RobotSpec, starts: StartStates | None, generator: torch.Generator
+    ) -> StartDraws:
+        """Draws for `num` simulations, on the robot's device."""
+        device = robot.home_qpos.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device)
+
+        pick = given = None
+        if starts is not None:
+            pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
+            given = uniform(num)
+        return cls(
+            pick, given, uniform(num, robot.num_joints), uniform(num, robot.home_qpos.shape[0] - 1)
+        )
+
+
+def noisy_start(
+    draws: StartDraws,
+    robot: RobotSpec,
+    config: ResetConfig,
+    starts: StartStates | None,
+    velocity_command: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """State and command to begin an episode with.
+
+    Args:
+        draws: random numbers for E simulations.
+        robot: the robot; its home pose is the start where no given state is drawn.
+        config: noise.
+        starts: states that may be drawn, or None.
+        velocity_command: (E,) [m/s], kept where the start is the home pose.
+
+    Returns:
+        qpos (E, nq), qvel (E, nv), velocity command (E,), number of the given state (E,) long,
+        `AT_HOME` for none.
+    """
+    qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
+    qvel = torch.zeros_like(draws.velocity)
+    number = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
+    if starts is not None:
+        assert draws.pick is not None and draws.given is not None
+        given = draws.given < starts.probability
+        qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
+        qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
+        velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
+        number = torch.where(given, starts.number[draws.pick], number)
+
+    def noise(draw: Tensor, size: float) -> Tensor:
+        return size * (2.0 * draw - 1.0)
+
+    joints = qpos[:, robot.joint_qpos_adr] + noise(draws.joint_pos, config.joint_noise)
+    qpos[:, robot.joint_qpos_adr] = torch.clamp(
+        joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
+    )
+    return qpos, qvel + noise(draws.velocity, config.velocity_noise), velocity_command, number

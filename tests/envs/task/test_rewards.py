@@ -1,0 +1,210 @@
+"""Each term answers a constructed state with the right sign and size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from envs.measurements import Measurements
+from envs.robot.spec import RobotSpec
+from envs.task.rewards import (
+    RewardConfig,
+    RewardWeights,
+    reward_terms,
+    term_weights,
+    weighted_terms,
+)
+
+
+@pytest.fixture
+def standing(robot: RobotSpec) -> Measurements:
+    """One robot standing still at home, half its weight on each foot."""
+    zero = torch.zeros(1)
+    sole = torch.tensor([[[0.0, 0.09, 0.0], [0.0, -0.09, 0.0]]])
+    return Measurements(
+        height=torch.tensor([0.468]),
+        roll=zero,
+        pitch=zero,
+        yaw=zero,
+        gravity_b=torch.tensor([[0.0, 0.0, -1.0]]),
+        linvel_h=torch.zeros(1, 3),
+        angvel_b=torch.zeros(1, 3),
+        joint_pos=robot.joint_home[None].clone(),
+        joint_vel=torch.zeros(1, 8),
+        torque=torch.zeros(1, 8),
+        plate_force=torch.full((1, 4), 8.1),
+        foot_force=torch.full((1, 2), 16.2),
+        sole_pos_w=sole,
+        sole_linvel_w=torch.zeros(1, 2, 3),
+        sole_pos_h=sole - torch.tensor([0.0, 0.0, 0.468]),
+    )
+
+
+def left_foot_up(m: Measurements, robot: RobotSpec) -> Measurements:
+    """The left foot lifted 2 cm by flexing hip and knee; the right one carries everything."""
+    joint_pos = m.joint_pos.clone()
+    joint_pos[0, 0] += 0.2
+    joint_pos[0, 2] += 0.3
+    sole = m.sole_pos_w.clone()
+    sole[0, 0, 2] = 0.02
+    return replace(m, foot_force=torch.tensor([[0.0, 32.4]]), sole_pos_w=sole, joint_pos=joint_pos)
+
+
+def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[str, float]:
+    inputs = {
+        "action": torch.zeros(1, 8),
+        "prev_action": torch.zeros(1, 8),
+        "velocity_command": torch.tensor([0.3]),
+        "heading_error": torch.zeros(1),
+        "air_time": torch.zeros(1, 2),
+        "stance_time": torch.zeros(1),
+        "mean_velocity": m.linvel_h[:, 0],
+        "terminated": torch.zeros(1, dtype=torch.bool),
+    } | changes
+    return {k: v.item() for k, v in reward_terms(m, robot, RewardConfig(), **inputs).items()}
+
+
+def test_names_are_those_of_the_weights(standing: Measurements, robot: RobotSpec) -> None:
+    assert list(terms(standing, robot)) == [field.name for field in fields(RewardWeights)]
+
+
+def test_standing_earns_no_swing_reward(standing: Measurements, robot: RobotSpec) -> None:
+    """Quiet double support is no flight and no swing, whatever the command."""
+    got = terms(standing, robot)
+    for name in ("clearance", "gait_periodicity", "hip_swing", "knee_swing", "flight", "slip"):
+        assert got[name] == 0.0
+    assert got["standing"] == 1.0
+    assert got["healthy"] == 1.0
+
+
+def test_lifted_foot_earns_swing_rewards_when_asked_to_walk(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    up = left_foot_up(standing, robot)
+    got = terms(up, robot)
+    assert got["clearance"] == pytest.approx(0.5)  # 2 of 4 cm
+    assert got["gait_periodicity"] == 1.0
+    assert got["hip_swing"] == pytest.approx(0.25)  # 0.2 of 0.4 rad, one foot of two
+    assert got["knee_swing"] == pytest.approx(0.25)  # 0.3 of 0.6 rad
+    asked_to_stand = terms(up, robot, velocity_command=torch.zeros(1))
+    for name in ("clearance", "gait_periodicity", "hip_swing", "knee_swing", "standing"):
+        assert asked_to_stand[name] == 0.0
+    assert got["treading"] == 0.0 and asked_to_stand["treading"] == 1.0
+
+
+def test_straight_swing_leg_earns_no_flexion(standing: Measurements, robot: RobotSpec) -> None:
+    m = replace(standing, foot_force=torch.tensor([[0.0, 32.4]]))
+    got = terms(m, robot)
+    assert got["hip_swing"] == got["knee_swing"] == 0.0
+
+
+def test_right_hip_flexes_towards_minus(standing: Measurements, robot: RobotSpec) -> None:
+    joint_pos = standing.joint_pos.clone()
+    joint_pos[0, 4] -= 0.4
+    m = replace(standing, foot_force=torch.tensor([[32.4, 0.0]]), joint_pos=joint_pos)
+    assert terms(m, robot)["hip_swing"] == pytest.approx(0.5)
+
+
+def test_hop_earns_nothing_for_lifted_feet(standing: Measurements, robot: RobotSpec) -> None:
+    sole = standing.sole_pos_w.clone()
+    sole[..., 2] = 0.04
+    got = terms(replace(standing, foot_force=torch.zeros(1, 2), sole_pos_w=sole), robot)
+    assert got["clearance"] == got["gait_periodicity"] == 0.0
+    assert got["flight"] == 1.0
+
+
+def test_tracking_is_one_at_the_command_and_falls_exponentially(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    at = replace(standing, linvel_h=torch.tensor([[0.3, 0.0, 0.0]]))
+    assert terms(at, robot)["forward"] == pytest.approx(1.0)
+    assert terms(standing, robot)["forward"] == pytest.approx(math.exp(-4 * 0.3))
+
+
+def test_torque_terms_see_every_joint(standing: Measurements, robot: RobotSpec) -> None:
+    for joint in range(8):
+        torque = torch.zeros(1, 8)
+        torque[0, joint] = -3.9  # 97.5 % of 4 N m
+        got = terms(replace(standing, torque=torque), robot)
+        assert got["torque"] == pytest.approx(0.975**2)
+        assert got["saturation"] == 1.0
+
+
+def test_squares_by_hand(standing: Measurements, robot: RobotSpec) -> None:
+    m = replace(
+        standing,
+        linvel_h=torch.tensor([[0.0, 0.2, 0.0]]),
+        angvel_b=torch.tensor([[5.0, 5.0, 0.5]]),
+        roll=torch.tensor([0.1]),
+        pitch=torch.tensor([-0.2]),
+        joint_vel=torch.tensor([[5.0, 20.0, 0, 0, 0, 0, 0, 0]]),
+        sole_linvel_w=torch.tensor([[[0.3, 0.4, 9.0], [0.0, 0.1, 0.0]]]),
+        sole_pos_h=torch.tensor([[[0.0, 0.145, -0.4], [0.0, -0.145, -0.4]]]),
+        height=torch.tensor([0.41]),
+    )
+    got = terms(m, robot, action=torch.full((1, 8), 0.1), heading_error=torch.tensor([0.5]))
+    assert got["lateral"] == pytest.approx(0.04)
+    assert got["angular"] == pytest.approx(0.25)  # yaw rate alone
+    assert got["orientation"] == pytest.approx(0.05)
+    assert got["heading"] == pytest.approx(0.25)
+    assert got["joint_velocity"] == pytest.approx(0.25 + 1.0)  # clipped at the limit
+    assert got["slip"] == pytest.approx(0.25 + 0.01)  # horizontal, both feet loaded
+    assert got["action_rate"] == pytest.approx(0.08)
+    assert got["stance_width"] == pytest.approx(4.0)  # 0.29 - 0.19 = two sigmas
+    assert got["height_target"] == pytest.approx(math.exp(-1))
+
+
+def test_short_swings_cost_at_their_touchdown(standing: Measurements, robot: RobotSpec) -> None:
+    def cost(left: float, right: float, m: Measurements = standing) -> float:
+        return terms(m, robot, air_time=torch.tensor([[left, right]]))["short_swing"]
+
+    assert cost(0.0, 0.0) == 0.0  # both feet stayed down
+    assert cost(0.05, 0.0) == pytest.approx(0.8)  # 50 of 250 ms
+    assert cost(0.25, 0.4) == 0.0
+    in_the_air = replace(standing, foot_force=torch.tensor([[0.0, 32.4]]))
+    assert cost(0.05, 0.0, in_the_air) == 0.0
+
+
+def test_both_feet_down_for_long_is_a_stall_of_a_walk_only(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    def stalled(time: float, command: float = 0.3, m: Measurements = standing) -> float:
+        given = {"stance_time": torch.tensor([time]), "velocity_command": torch.tensor([command])}
+        return terms(m, robot, **given)["stalled"]
+
+    assert [stalled(time) for time in (0.0, 0.18, 0.2, 3.0)] == [0.0, 0.0, 1.0, 1.0]
+    assert stalled(float(torch.tensor(0.02).repeat(10).cumsum(0)[-1])) == 1.0  # ten control steps
+    assert stalled(3.0, command=0.0) == 0.0
+    assert stalled(3.0, m=left_foot_up(standing, robot)) == 0.0  # this step ended it
+
+
+def test_only_loaded_feet_slip(standing: Measurements, robot: RobotSpec) -> None:
+    m = replace(
+        left_foot_up(standing, robot), sole_linvel_w=torch.tensor([[[1.0, 0, 0], [0.0, 0, 0]]])
+    )
+    assert terms(m, robot)["slip"] == 0.0
+
+
+def test_fall_is_paid_once(standing: Measurements, robot: RobotSpec) -> None:
+    assert terms(standing, robot)["termination"] == 0.0
+    assert terms(standing, robot, terminated=torch.ones(1, dtype=torch.bool))["termination"] == 1.0
+
+
+def test_weights_sign_and_scale_the_terms() -> None:
+    config = RewardConfig(weights=RewardWeights(forward=2.0, slip=-0.5), scale=0.1)
+    values = dict.fromkeys(vars(config.weights), torch.zeros(1))
+    values |= {"slip": torch.tensor([4.0]), "forward": torch.tensor([3.0])}
+    got = weighted_terms(values, term_weights(config))
+    names = list(vars(config.weights))
+    assert got.shape == (1, len(names))
+    assert got[0, names.index("forward")].item() == pytest.approx(0.6)
+    assert got[0, names.index("slip")].item() == pytest.approx(-0.2)
+    assert got.sum().item() == pytest.approx(0.4)
+
+
+def test_refuses_a_width_of_zero() -> None:
+    with pytest.raises(ValueError, match="height_sigma"):
+        RewardConfig(height_sigma=0.0)

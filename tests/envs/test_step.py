@@ -1,0 +1,389 @@
+"""Tests of envs.step: its arithmetic by hand, and that no step waits for the device.
+
+Waiting is looked for without a GPU: the environment runs on torch's `meta` device, whose tensors
+have no values. Reading one on the host is an error there, as is mixing devices; two modes refuse
+what `meta` lets pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import envs.step
+from envs.config import LocomotionConfig
+from envs.locomotion import LocomotionEnv
+from envs.measurements import measure
+from envs.physics.base import PhysicsState
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel
+from envs.robot.spec import RobotSpec
+from envs.step import METRICS, Episode, act, begin, judge, start_at, start_drawn
+from envs.task.commands import CommandConfig
+from envs.task.harness import HarnessConfig, Support
+from envs.task.observations import critic_layout
+from envs.task.rewards import RewardConfig, term_weights
+from envs.task.starts import StartDraws
+
+META = torch.device("meta")
+NUM = 4
+
+
+class HostAccess(AssertionError):
+    """Something would have made the device and the host wait for each other."""
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part)
+    else:
+        yield value
+
+
+class NoHostData(TorchFunctionMode):
+    """Refuses tensors made of Python numbers, and lists as an index: each is uploaded."""
+
+    MAKERS = (torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, Tensor.new_tensor)
+    INDEXING = (Tensor.__getitem__, Tensor.__setitem__)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        index = args[1] if func in self.INDEXING else ()
+        lists = [part for part in (index if isinstance(index, tuple) else (index,))
+                 if isinstance(part, list)]  # fmt: skip
+        if func in self.MAKERS or lists:
+            raise HostAccess(f"{func.__name__} of Python numbers")
+        return func(*args, **(kwargs or {}))
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations that touch the host's memory, and masks as an index: they are counted."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in leaves((args, kwargs or {}, result)):
+            if isinstance(leaf, Tensor) and leaf.device != META:
+                raise HostAccess(f"{func} on {leaf.device}")
+        masks = [i for i in leaves(args[1]) if isinstance(i, Tensor) and i.dtype == torch.bool
+                 ] if "index" in str(func) and len(args) > 1 else []  # fmt: skip
+        if masks:
+            raise HostAccess(f"{func} by a mask")
+        return result
+
+
+class ShapesOnly:
+    """A physics engine without values: it checks what it is given and reports empty tensors."""
+
+    device = META
+
+    def __init__(self, loaded: RobotModel) -> None:
+        self.model = loaded.model
+        sizes = (self.model.nq, self.model.nv, self.model.nsensordata)
+        self._state = PhysicsState(*(torch.empty(NUM, size, device=META) for size in sizes))
+
+    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+        assert ctrl.shape == (NUM, self.model.nu) and ctrl.device == META
+        assert xfrc_applied is None or xfrc_applied.shape == (NUM, self.model.nbody, 6)
+        assert xfrc_applied is None or xfrc_applied.device == META
+
+    def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor, ctrl: Tensor) -> None:
+        assert mask.dtype == torch.bool and {x.device for x in (mask, qpos, qvel, ctrl)} == {META}
+        assert qpos.shape == self._state.qpos.shape and qvel.shape == self._state.qvel.shape
+
+    def state(self) -> PhysicsState:
+        return self._state
+
+    def health(self) -> Tensor:
+        return torch.empty(NUM, dtype=torch.int32, device=META)
+
+
+def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
+    """The environment with everything a step reads on the `meta` device."""
+    env = LocomotionEnv(config, NUM)
+    env.backend = ShapesOnly(loaded)
+    env.robot = env.robot.to(META)
+    env.support = Support.none(NUM, META)
+    env._episode = Episode.blank(NUM, env.robot.num_joints, META)
+    env._record()
+    return env
+
+
+def step_twice(env: LocomotionEnv) -> TensorDict:
+    root, taken = env._reset(), []
+    with NoHostData(), OneDevice():
+        for _ in range(2):
+            root.set("action", torch.empty(NUM, 8, device=META))
+            step, root = env.step_and_maybe_reset(root)
+            taken.append(step)
+    return taken[-1]
+
+
+SETTINGS = {
+    "plain": LocomotionConfig(),
+    "pushed": LocomotionConfig(push=PushConfig(force_max=3.0)),
+    "full range": LocomotionConfig(
+        action=replace(LocomotionConfig().action, mapping="full_range"),
+        observation=replace(LocomotionConfig().observation, heading=False),
+    ),
+    "harness": LocomotionConfig(harness=HarnessConfig()),
+    "harness, pushed": LocomotionConfig(harness=HarnessConfig(), push=PushConfig(force_max=3.0)),
+}
+
+
+@pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("given", [False, True], ids=["drawn", "given"])
+def test_no_step_waits_for_the_device_or_mixes_devices(
+    robot_model: RobotModel, config: LocomotionConfig, given: bool
+) -> None:
+    env = on_meta(config, robot_model)
+    if config.harness is not None:
+        env.set_harness_targets(torch.empty(NUM, device=META), torch.empty(NUM, 4, device=META))
+    if given:
+        env.set_commands(torch.full((NUM,), 0.2))
+        env.set_start_states(torch.zeros(5, 15), torch.zeros(5, 14), torch.zeros(5), 0.5)
+    taken = step_twice(env)
+    for key, value in taken.items(include_nested=True, leaves_only=True):
+        assert value.device == META, key
+        assert value.shape[0] == NUM, key
+
+
+FAULTS: dict[str, Callable[[Tensor], Any]] = {
+    "item": lambda fell: fell.sum().item(),
+    "bool": lambda fell: bool(fell.any()),
+    "nonzero": lambda fell: fell.nonzero(),
+    "mask": lambda fell: fell[fell],
+    "mask written": lambda fell: fell.clone().__setitem__(fell, False),
+    "cpu": lambda fell: fell.cpu(),
+    "numbers": lambda fell: fell & torch.tensor([True] * NUM, device=META),
+    "list": lambda fell: fell[[0, 1]],
+    "mixed": lambda fell: fell & torch.ones(NUM, dtype=torch.bool),
+    "scalar of the host": lambda fell: fell & torch.ones((), dtype=torch.bool),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_planted_faults_are_found(
+    robot_model: RobotModel, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Tensor], Any]
+) -> None:
+    honest = envs.step.fallen
+
+    def planted(*args: Any) -> Tensor:
+        fell = honest(*args)
+        fault(fell)
+        return fell
+
+    monkeypatch.setattr(envs.step, "fallen", planted)
+    with pytest.raises((HostAccess, RuntimeError)):
+        step_twice(on_meta(LocomotionConfig(), robot_model))
+
+
+# Arithmetic
+
+
+@pytest.fixture
+def state(robot: RobotSpec) -> PhysicsState:
+    """Two robots at home, in the air; the second turned by 1 rad."""
+    qpos = robot.home_qpos.repeat(2, 1)
+    half = torch.tensor(0.5)
+    qpos[1, 3:7] = torch.stack([half.cos(), torch.zeros(()), torch.zeros(()), half.sin()])
+    size = max(where.stop for where in robot.sensors.values())
+    return PhysicsState(qpos, torch.zeros(2, 14), torch.zeros(2, size))
+
+
+def judged(
+    episode: Episode,
+    state: PhysicsState,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    health: tuple[int, int] = (0, 0),
+    draws: Tensor | None = None,
+) -> Any:
+    return judge(
+        episode,
+        episode.action,
+        state,
+        torch.tensor(health, dtype=torch.int32),
+        draws,
+        robot=robot,
+        config=config,
+        factors=term_weights(config.reward),
+    )
+
+
+def blank(robot: RobotSpec) -> Episode:
+    return Episode.blank(2, robot.num_joints, torch.device("cpu"))
+
+
+def test_start_holds_the_pose_it_starts_in(robot: RobotSpec, state: PhysicsState) -> None:
+    qpos = state.qpos.clone()
+    qpos[:, robot.joint_qpos_adr] += 0.1 * robot.action_sign
+    start = start_at(qpos, state.qvel, torch.tensor([0.1, 0.2]), robot, LocomotionConfig())
+    assert torch.allclose(start.action, torch.full((2, 8), 0.1 / 1.4), atol=1e-5)
+    assert torch.allclose(start.ctrl, qpos[:, robot.joint_qpos_adr], atol=1e-5)
+
+
+def test_held_commands_go_before_drawn_ones(robot: RobotSpec) -> None:
+    draws = StartDraws.from_generator(2, robot, None, torch.Generator().manual_seed(0))
+    for held in (None, torch.tensor([0.7, 0.8])):
+        start = start_drawn(
+            torch.tensor([[0.0, 1.0], [0.5, 0.5]]),
+            draws,
+            held,
+            robot=robot,
+            config=LocomotionConfig(command=CommandConfig(velocity_min=0.1, velocity_max=0.3)),
+            starts=None,
+        )
+        expected = [0.1, 0.3] if held is None else [0.7, 0.8]
+        assert start.command.tolist() == pytest.approx(expected)
+
+
+def test_begin_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:
+    ones = {f.name: torch.ones_like(getattr(blank(robot), f.name)) for f in fields(Episode)}
+    start = start_at(state.qpos, state.qvel, torch.tensor([0.2, 0.3]), robot, LocomotionConfig())
+    got = begin(Episode(**ones), torch.tensor([False, True]), start, state)
+    for name in ones:
+        assert (getattr(got, name)[0] == 1).all(), name
+    assert got.heading[1].item() == pytest.approx(1.0)
+    assert got.command[1].item() == pytest.approx(0.3)
+    assert got.action[1].abs().max() < 0.1  # home
+    for name in ("steps", "total", "air_time", "stance_time", "push_steps"):
+        assert not getattr(got, name)[1].any(), name
+
+
+def test_act_filters_and_pushes(robot: RobotSpec) -> None:
+    config = LocomotionConfig(push=PushConfig(force_max=4.0, duration_s=0.04, interval_s=1.0))
+    action = torch.full((2, 8), 0.2)
+    # A push starts for draws below 0.02 s / 1 s; size 0.5 of 4 N, a quarter of a turn: +y.
+    draws = torch.tensor([[0.01, 0.03], [0.25, 0.25], [0.5, 0.5]])
+    got, ctrl = act(blank(robot), action, draws, robot=robot, config=config)
+    assert torch.allclose(got.action, torch.full((2, 8), 0.1))
+    assert torch.allclose(ctrl, (robot.joint_home + robot.action_sign * 0.14).expand(2, -1)
+                          .clamp(*robot.joint_range.T))  # fmt: skip
+    assert torch.allclose(got.push, torch.tensor([[0.0, 2.0], [0.0, 0.0]]), atol=1e-6)
+    assert got.push_steps.tolist() == [1, 0]
+
+
+def test_judge_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
+    config = LocomotionConfig(episode_length_s=0.08)
+    episode = replace(
+        blank(robot), steps=torch.tensor([3, 1]), total=torch.tensor([2.0, 0.0]),
+        air_time=torch.tensor([[0.1, 0.0], [0.0, 0.0]]), command=torch.tensor([0.25, 0.0]),
+    )  # fmt: skip
+    after, verdict = judged(episode, state, robot, config)
+    assert after.steps.tolist() == [4, 2]
+    assert verdict.truncated.tolist() == verdict.done.tolist() == [True, False]
+    assert not verdict.terminated.any()
+    assert torch.allclose(after.total, torch.tensor([2.0, 0.0]) + verdict.reward)
+    assert torch.allclose(verdict.terms.sum(-1), verdict.reward)
+    air_time = torch.tensor([[0.12, 0.02], [0.02, 0.02]])
+    assert torch.allclose(after.air_time, air_time)
+    seen = critic_layout(robot, config.observation).unpack(verdict.observed["critic_observation"])
+    assert torch.allclose(seen["air_time"], air_time)
+    metrics = dict(zip(METRICS, verdict.metrics.unbind(-1), strict=True))
+    assert metrics["episode_length"].tolist() == [4.0, 2.0]
+    assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
+
+
+def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    sensors = state.sensordata.clone()
+    for name, where in robot.sensors.items():
+        if name.endswith("_contact"):
+            sensors[0, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
+    stands = replace(state, sensordata=sensors)  # the first; the second is in the air
+    assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
+    walking = replace(blank(robot), command=torch.tensor([0.2, 0.2]))
+    once, _ = judged(walking, stands, robot, LocomotionConfig())
+    twice, verdict = judged(once, stands, robot, LocomotionConfig())
+    assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
+    layout = critic_layout(robot, LocomotionConfig().observation)
+    seen = layout.unpack(verdict.observed["critic_observation"])["stance_time"]
+    assert torch.allclose(seen, torch.tensor([[0.04], [0.0]]))
+    lifted, _ = judged(twice, state, robot, LocomotionConfig())
+    assert lifted.stance_time.tolist() == [0.0, 0.0]
+    asked_to_stand, _ = judged(blank(robot), stands, robot, LocomotionConfig())
+    assert asked_to_stand.stance_time.tolist() == [0.0, 0.0]
+
+
+def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) -> None:
+    """It begins with the speed along the heading; after 0.02 s of 0.1 s, exp(-0.2) is left."""
+    qvel = state.qvel.clone()
+    qvel[:, :2] = 0.5 * torch.tensor([[1.0, 0.0], [math.cos(1.0), math.sin(1.0)]])
+    start = start_at(state.qpos, qvel, torch.tensor([0.3, 0.3]), robot, LocomotionConfig())
+    begun = begin(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
+    assert begun.mean_velocity.tolist() == pytest.approx([0.5, 0.5])
+    averaging = LocomotionConfig(reward=RewardConfig(tracking_time=0.1))
+    after, verdict = judged(begun, state, robot, averaging)  # at rest
+    left = 0.5 * math.exp(-0.2)
+    assert after.mean_velocity.tolist() == pytest.approx([left, left])
+    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * (left - 0.3))] * 2)
+    now, verdict = judged(
+        begun, state, robot, LocomotionConfig(reward=RewardConfig(tracking_time=0))
+    )
+    assert now.mean_velocity.tolist() == [0.0, 0.0]
+    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * 0.3)] * 2)
+
+
+def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:
+    """States may be views that change with the next step; what is kept must not."""
+    engine = {x.untyped_storage().data_ptr() for x in vars(state).values()}
+    after, verdict = judged(blank(robot), state, robot, LocomotionConfig())
+    mask, start = (
+        torch.ones(2, dtype=torch.bool),
+        start_at(
+            robot.home_qpos.repeat(2, 1),
+            state.qvel.clone(),
+            torch.zeros(2),
+            robot,
+            LocomotionConfig(),
+        ),
+    )
+    kept = [after, verdict, begin(after, mask, start, state)]
+    for value in leaves([list(vars(x).values()) for x in kept]):
+        assert value.untyped_storage().data_ptr() not in engine
+
+
+def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: PhysicsState) -> None:
+    state.qvel[1] = float("nan")
+    _, verdict = judged(blank(robot), state, robot, LocomotionConfig(), health=(0, 2))
+    assert verdict.terminated.tolist() == [False, True]
+    for value in (verdict.reward, verdict.metrics, *verdict.observed.values()):
+        assert torch.isfinite(value).all()
+    assert not verdict.observed["observation"][1].any()
+
+
+def test_harness_records_a_fall_and_goes_on(robot: RobotSpec, state: PhysicsState) -> None:
+    state.qpos[0, 2] = 0.1
+    config = LocomotionConfig(harness=HarnessConfig())
+    _, verdict = judged(blank(robot), state, robot, config)
+    assert verdict.fell.tolist() == [True, False]
+    assert not verdict.done.any()
+
+
+def test_commands_whose_time_is_up_are_drawn_unless_held(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    command = CommandConfig(velocity_min=0.1, velocity_max=0.3, resample_s=0.1)
+    config = LocomotionConfig(command=command)
+    episode = replace(blank(robot), steps=torch.tensor([4, 3]), command=torch.tensor([0.9, 0.9]))
+    draws = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
+    after, _ = judged(episode, state, robot, config, draws=draws)
+    assert after.command.tolist() == pytest.approx([0.2, 0.9])
+    after, _ = judged(episode, state, robot, config)
+    assert after.command.tolist() == pytest.approx([0.9, 0.9])

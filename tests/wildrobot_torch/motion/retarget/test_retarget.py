@@ -1,0 +1,240 @@
+"""Human walking on the robot: file errors by a hand-made skeleton, the motion by CMU clips."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.robot.model import load_robot
+from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.read.acclaim import read_motion, read_skeleton
+from wildrobot_torch.motion.read.files import ClipError, load_clip, load_clips
+from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget_with_report
+
+ROBOT = load_robot().robot
+LEGS = Legs(ROBOT)
+CMU = Path(__file__).parents[4] / "../shared/motions/cmu"
+
+ASF = """:version 1.10
+:name toy
+:units
+  mass 1.0
+  length 0.45
+  angle deg
+:root
+   order TX TY TZ RX RY RZ
+   axis XYZ
+   position 0 0 0
+   orientation 0 0 0
+:bonedata
+  begin
+     id 1
+     name thigh
+     direction 0 -2 0
+     length 4.5
+     axis 0 0 0  XYZ
+    dof rx ry rz
+    limits (-160.0 20.0)
+  end
+  begin
+     id 2
+     name shank
+     direction 0 -1 0
+     length 9
+     axis 0 0 90  XYZ
+    dof rx
+  end
+:hierarchy
+  begin
+    root thigh
+    thigh shank
+  end
+"""
+AMC = """#!OML:ASF
+:FULLY-SPECIFIED
+:DEGREES
+1
+root 0 0 0 0 0 0
+thigh 0 0 0
+shank 0
+2
+root 1 0 0 0 90 0
+thigh 90 0 0
+shank 90
+"""
+INCHES = 0.0254 / 0.45
+
+
+def toy(tmp_path: Path, asf: str = ASF, amc: str = AMC) -> tuple[Path, Path]:
+    paths = tmp_path / "09.asf", tmp_path / "09_toy.amc"
+    paths[0].write_text(asf)
+    paths[1].write_text(amc)
+    return paths
+
+
+def test_forward_kinematics_of_a_hand_made_skeleton(tmp_path: Path) -> None:
+    asf, amc = toy(tmp_path)
+    motion = read_motion(amc, read_skeleton(asf))
+    assert np.allclose(motion.tips["thigh"][0], [0.0, -4.5 * INCHES, 0.0])
+    assert np.allclose(motion.tips["shank"][0], [0.0, -13.5 * INCHES, 0.0])
+    # Frame 2: the thigh turns by 90 deg about x, (0,-1,0) -> (0,0,-1), then with the root by 90 deg
+    # about y, -> (-1,0,0). The shank turns about its own x axis, which is (0,1,0) in the
+    # thigh's axes: its direction (0,-1,0) lies along it and stays.
+    assert np.allclose(motion.tips["thigh"][1], [(1.0 - 4.5) * INCHES, 0.0, 0.0])
+    assert np.allclose(motion.tips["shank"][1], [(1.0 - 13.5) * INCHES, 0.0, 0.0])
+
+
+def test_radians_and_other_length_units(tmp_path: Path) -> None:
+    asf, amc = toy(
+        tmp_path,
+        ASF.replace("length 0.45", "length 1.0").replace("deg", "rad").replace("0 0 90", "0 0 0"),
+        AMC.replace("0 90 0", "0 1.5707963267948966 0").replace("90", "0"),
+    )
+    motion = read_motion(amc, read_skeleton(asf))
+    assert np.allclose(motion.tips["thigh"][0], [0.0, -4.5 * 0.0254, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("shank 90\n", "", ("frame 2", "shank", "cut short")),
+        ("thigh 90 0 0", "thigh 90 0", ("frame 2", "2 value(s)", "has 3")),
+        ("thigh 90 0 0", "thigh 90 0 x", ("frame 2", "not numbers")),
+        ("thigh 90 0 0", "thigh 90 0 nan", ("thigh", "not finite")),
+        ("thigh 90 0 0", "tail 90 0 0", ("'tail'", "no bone")),
+        ("2\nroot 1 0 0 0 90 0\nthigh 90 0 0\nshank 90\n", "", ("1 frame(s)",)),
+    ],
+)
+def test_damaged_motions_are_refused(
+    tmp_path: Path, old: str, new: str, words: tuple[str, ...]
+) -> None:
+    assert old in AMC
+    asf, amc = toy(tmp_path, amc=AMC.replace(old, new))
+    with pytest.raises(ClipError) as error:
+        read_motion(amc, read_skeleton(asf))
+    assert "\n" not in str(error.value)
+    for word in ("09_toy.amc", *words):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (":hierarchy", ":tree", "hierarchy"),
+        ("    thigh shank\n", "", "shank"),
+        ("root thigh", "pelvis thigh", "hang together"),
+        ("length 9", "length nine", "nine"),
+        ("order TX TY TZ RX RY RZ", "order TX TY TZ", "root order"),
+    ],
+)
+def test_damaged_skeletons_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    asf, _ = toy(tmp_path, asf=ASF.replace(old, new))
+    with pytest.raises(ClipError, match=words) as error:
+        read_skeleton(asf)
+    assert "09.asf" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_motion_without_its_skeleton_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "07_walk.amc").write_text(AMC)
+    with pytest.raises(ClipError, match=r"07_walk\.amc.*07\.asf is not beside it"):
+        load_clip(tmp_path / "07_walk.amc", ROBOT)
+
+
+def test_a_skeleton_without_legs_is_refused(tmp_path: Path) -> None:
+    toy(tmp_path)
+    with pytest.raises(ClipError, match="no bone lhipjoint"):
+        load_clip(tmp_path / "09_toy.amc", ROBOT)
+
+
+def test_unusable_settings_are_refused() -> None:
+    with pytest.raises(ClipError, match=r"retarget\.lean is 2\.0; allowed: -0\.5 to 0\.5 rad"):
+        RetargetConfig(lean=2.0)
+    with pytest.raises(ClipError, match=r"retarget\.fps is nan"):
+        RetargetConfig(fps=float("nan"))
+
+
+@pytest.fixture(scope="module")
+def captured() -> Path:
+    if not CMU.is_dir():
+        pytest.skip("no CMU clips in ../shared/motions/cmu")
+    return CMU
+
+
+# Human and robot speeds [m/s]; the human ones are those of the database's own frames.
+@pytest.mark.parametrize(
+    ("name", "human", "robot"),
+    [
+        ("07_walk_1", 1.36, 0.77),
+        ("07_slow_walk_1", 0.93, 0.52),
+        ("69_walk_forward_01", 0.63, 0.34),
+        ("69_walk_forward_02", 0.87, 0.48),
+        ("91_straight_walk", 0.60, 0.35),
+    ],
+)
+def test_cmu_walks(captured: Path, name: str, human: float, robot: float) -> None:
+    clip, report = retarget_with_report(
+        captured / f"{name.split('_')[0]}.asf", captured / f"{name}.amc", ROBOT
+    )
+    assert report.human_speed == pytest.approx(human, abs=0.01)
+    assert report.robot_speed == pytest.approx(robot, abs=0.02)
+    assert clip.fps == 50.0
+    # Froude: v^2 / (g L) as the human's, but for the shorter steps (0.975 * 0.85).
+    assert report.robot_speed / report.human_speed == pytest.approx(
+        0.975 * 0.85 * np.sqrt(LEGS.reach / _human_leg(captured, name)), rel=0.03
+    )
+    assert max(report.clamped.values()) <= 0.04 and report.out_of_reach == 0.0
+    low, high = ROBOT.joint_range.double().numpy().T
+    near = (clip.joint_pos < low + 0.02) | (clip.joint_pos > high - 0.02)
+    assert near.mean(0).max() < 0.01, "no joint rests on its stop"
+    assert np.abs(clip.velocities(ROBOT)[2]).max() < 10.0
+    # Straight ahead from the origin, upright across.
+    assert np.allclose(clip.root_pos[0, :2], 0.0, atol=1e-9)
+    assert abs(clip.root_pos[-1, 1]) < 0.05 * clip.root_pos[-1, 0]
+    corners = sole_corners(LEGS, clip)
+    height = corners[..., 2].min(-1)
+    assert height.min() > -2e-3
+    assert (height.min(1) < 5e-3).mean() > 0.75, "a sole on the floor"
+    assert (corners[:, 0, :, 1].mean(-1) - corners[:, 1, :, 1].mean(-1)).min() > 0.10
+    stands = height < 1e-3
+    middle = corners.mean(2)[..., :2]
+    speed = np.linalg.norm(np.gradient(middle, 1.0 / clip.fps, axis=0), axis=-1)
+    assert speed[stands].mean() < 0.1 * (1.0 + robot)
+
+
+def _human_leg(folder: Path, name: str) -> float:
+    bones = {b.name: b for b in read_skeleton(folder / f"{name.split('_')[0]}.asf").bones}
+    return sum(float(np.linalg.norm(bones[b].tip)) for b in ("lfemur", "ltibia"))
+
+
+def test_both_feet_step_in_turn(captured: Path) -> None:
+    clip = load_clip(captured / "91_straight_walk.amc", ROBOT)
+    height = sole_corners(LEGS, clip)[..., 2].min(-1)
+    swings = [np.flatnonzero(np.diff((height[:, s] > 0.015).astype(int)) == 1) for s in (0, 1)]
+    order = sorted([(t, 0) for t in swings[0]] + [(t, 1) for t in swings[1]])
+    sides = [side for _, side in order]
+    assert len(sides) >= 8
+    assert all(a != b for a, b in pairwise(sides))
+
+
+def test_a_folder_of_captures(captured: Path) -> None:
+    clips = load_clips(captured, ROBOT)
+    assert [clip.name for clip in clips] == [
+        "07_slow_walk_1",
+        "07_walk_1",
+        "69_walk_forward_01",
+        "69_walk_forward_02",
+        "91_straight_walk",
+    ]
+
+
+def test_motion_beyond_the_robot_is_refused_with_the_joints(captured: Path) -> None:
+    with pytest.raises(ClipError, match=r"hip_pitch \d+%.*raise lean"):
+        retarget_with_report(
+            captured / "07.asf",
+            captured / "07_walk_1.amc",
+            ROBOT,
+            RetargetConfig(leg_factor=1.0, stride_factor=1.2, lean=-0.2),
+        )

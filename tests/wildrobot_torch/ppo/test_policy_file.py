@@ -1,0 +1,137 @@
+"""Tests of wildrobot_torch/ppo/policy_file.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from envs.config import LocomotionConfig
+from envs.layout import LayoutMismatch
+from envs.robot.spec import RobotSpec
+from envs.task.observations import ObservationConfig, observation_layout
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.ppo.policy_file import PolicyFileError, load_policy
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def test_a_checkpoint_gives_back_the_policy_and_what_it_was_trained_on(
+    make_checkpoint: MakeCheckpoint, policy: Policy, robot: RobotSpec
+) -> None:
+    loaded = load_policy(make_checkpoint())
+    observation = torch.randn(5, 39)
+    assert torch.equal(loaded(observation), policy.act(observation).detach())
+    assert not loaded(observation).requires_grad
+    assert loaded.env_steps == 12345
+    assert loaded.task == LocomotionConfig()
+    loaded.require(observation_layout(robot, ObservationConfig()), robot.digest)
+
+
+def test_changed_settings_of_the_task_survive(make_checkpoint: MakeCheckpoint) -> None:
+    config = asdict(LocomotionConfig())
+    config["action"]["filter"] = 0.25
+    config["command"]["velocity_max"] = 0.3
+    task = load_policy(make_checkpoint(env_config=config)).task
+    assert (task.action.filter, task.command.velocity_max) == (0.25, 0.3)
+
+
+def test_a_task_of_another_version_is_refused_in_one_line(make_checkpoint: MakeCheckpoint) -> None:
+    config = asdict(LocomotionConfig()) | {"gravity_on_tuesdays": 1.0}
+    loaded = load_policy(make_checkpoint(env_config=config))
+    with pytest.raises(PolicyFileError, match="gravity_on_tuesdays") as caught:
+        _ = loaded.task
+    assert "\n" not in str(caught.value)
+
+
+def test_another_layout_or_robot_is_refused(
+    make_checkpoint: MakeCheckpoint, robot: RobotSpec
+) -> None:
+    loaded = load_policy(make_checkpoint())
+    without_heading = observation_layout(robot, ObservationConfig(heading=False))
+    with pytest.raises(LayoutMismatch, match="heading_error"):
+        loaded.require(without_heading, robot.digest)
+    with pytest.raises(PolicyFileError, match="robot"):
+        loaded.require(loaded.layout, "0" * 16)
+
+
+@pytest.mark.parametrize("shape", [(39,), (3, 38), (2, 3, 39)])
+def test_observations_of_another_shape_are_refused(
+    make_checkpoint: MakeCheckpoint, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="expects"):
+        load_policy(make_checkpoint())(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ["none.ckpt", "none.onnx"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PolicyFileError, match="no file"):
+        load_policy(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["policy.ckpt", "policy.onnx", "policy.pt"])
+@pytest.mark.parametrize("content", [b"", b"not a policy", b"PK\x03\x04broken"])
+def test_a_broken_or_unknown_file_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(PolicyFileError, match="policy") as caught:
+        load_policy(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {}, "epoch": 3}, path)
+    with pytest.raises(PolicyFileError, match="no policy of wildrobot_torch: entry 'wildrobot'"):
+        load_policy(path)
+
+
+def test_a_checkpoint_without_an_averaged_policy_is_refused(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    content = torch.load(make_checkpoint(), weights_only=True)
+    content["state_dict"] = {
+        name.replace(WEIGHTS_PREFIX, "policy."): x for name, x in content["state_dict"].items()
+    }
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(PolicyFileError, match="no averaged policy: an earlier version wrote it"):
+        load_policy(tmp_path / "old.ckpt")
+
+
+def test_a_checkpoint_is_read_without_running_code_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.ckpt"
+    marker = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (marker,)
+
+    torch.save({"wildrobot": Hostile()}, path)
+    with pytest.raises(PolicyFileError, match="no readable checkpoint"):
+        load_policy(path)
+    assert not marker.exists()
+
+
+def test_an_altered_layout_is_noticed(make_checkpoint: MakeCheckpoint, robot: RobotSpec) -> None:
+    layout = observation_layout(robot, ObservationConfig()).to_dict()
+    layout["fields"][1]["unit"] = "deg/s"
+    with pytest.raises(PolicyFileError, match="altered"):
+        load_policy(make_checkpoint(observation_layout=layout))
+
+
+def test_an_onnx_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path = tmp_path / "other.onnx"
+    onnx.save(model, path)
+    with pytest.raises(PolicyFileError, match="policy_spec"):
+        load_policy(path)

@@ -1,0 +1,209 @@
+"""Rollouts: physics from one state on, or forced upon the robot and labelled so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.physics.native import NativePhysics
+from envs.task.actions import ActionConfig
+from envs.task.harness import HarnessConfig
+from wildrobot_torch.motion.augment import turn
+from wildrobot_torch.motion.clip import clip_states
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
+from wildrobot_torch.reference.follow.balance import BalanceConfig
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow, force
+from wildrobot_torch.reference.judge.metrics import force_share, load, torque_share
+
+HARNESS = HarnessConfig()
+BALANCE = BalanceConfig()
+SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
+
+
+class TakenDown:
+    """Passes everything on to an engine, and keeps what was done to it."""
+
+    def __init__(self, backend: NativePhysics) -> None:
+        self._backend = backend
+        self.events: list[tuple[str, list[Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._backend, name)
+        if name not in ("reset", "step", "restore"):
+            return method
+
+        def kept(*args: Any) -> None:
+            values = [a.clone() if isinstance(a, Tensor) else a for a in args]
+            self.events.append((name, values))
+            method(*args)
+
+        return kept
+
+    def done(self, name: str) -> list[int]:
+        return [i for i, (what, _) in enumerate(self.events) if what == name]
+
+
+def make_env(num: int, harness: HarnessConfig = HARNESS) -> LocomotionEnv:
+    action = ActionConfig(mapping="full_range", filter=0.0)
+    return LocomotionEnv(LocomotionConfig(action=action, harness=harness), num, num_threads=1)
+
+
+@pytest.fixture(scope="module")
+def tasks(robot) -> list[Task]:
+    """A walk, the same from its middle on, and standing for longer than both."""
+    walk = walking_clip(robot, 0.2, 1.2)
+    return [Task(walk, 0), Task(walk, 20), Task(standing_clip(robot, 1.6), 0)]
+
+
+@pytest.fixture(scope="module")
+def followed(robot_model, tasks) -> tuple[list[Rollout], TakenDown]:
+    env = make_env(len(tasks))
+    env.backend = taken = TakenDown(env.backend)
+    return follow(env, tasks, robot_model, BALANCE), taken
+
+
+def test_the_state_is_set_once_and_then_there_is_physics(followed, tasks, robot):
+    rollouts, taken = followed
+    assert taken.done("reset") == [0] and taken.done("restore") == []
+    assert len(taken.done("step")) == 80 * HARNESS.updates_per_step
+    mask, qpos, qvel, _ = taken.events[0][1]
+    assert mask.all()
+    for task, position, velocity in zip(tasks, qpos, qvel, strict=True):
+        states = clip_states(task.clip, robot)
+        assert torch.equal(position, states[0][task.start])
+        assert torch.equal(velocity, states[1][task.start])
+    assert [r.mode for r in rollouts] == ["physics"] * 3
+    assert [r.frames.num_frames for r in rollouts] == [60, 40, 80]
+
+
+def test_targets_and_wrenches_alone_make_the_same_motion_to_the_last_bit(followed, robot_model):
+    rollouts, taken = followed
+    # Timestep as the environment sets it; several threads instead of one.
+    model = robot_model.model
+    model.opt.timestep = 0.002
+    engine = NativePhysics(model, len(rollouts), num_threads=2)
+    states = []
+    for name, arguments in taken.events:
+        getattr(engine, name)(*arguments)
+        states.append(engine.state().clone())
+    per_step = HARNESS.updates_per_step
+    wrenches = 0.0
+    for i, rollout in enumerate(rollouts):
+        for frame in range(rollout.frames.num_frames):
+            state = states[(frame + 1) * per_step]
+            assert torch.equal(state.qpos[i], rollout.qpos[frame]), (i, frame)
+            assert torch.equal(state.qvel[i], rollout.qvel[frame]), (i, frame)
+        wrenches += float(rollout.frames.harness_torque.abs().sum())
+    assert wrenches > 1.0, "the harness must have helped for this to say something of it"
+
+
+def test_what_is_logged_of_the_harness_is_what_acted_on_the_root(followed, robot):
+    """Newtons and newton metres of every step, and their shares of m g and m g h."""
+    rollouts, taken = followed
+    per_step = HARNESS.updates_per_step
+    acted = torch.stack([taken.events[i][1][1] for i in taken.done("step")])
+    assert not acted[:, :, [b for b in range(acted.shape[2]) if b != robot.root_body]].any()
+    mean = acted[:, :, robot.root_body].unflatten(0, (-1, per_step)).mean(1)
+    for i, rollout in enumerate(rollouts):
+        frames, mine = rollout.frames, mean[: rollout.frames.num_frames, i]
+        assert torch.allclose(frames.harness_force, mine[:, :3], atol=1e-6)
+        assert torch.allclose(frames.harness_torque, mine[:, 3:], atol=1e-6)
+        newtons = mine[:, :3].norm(dim=-1)
+        assert torch.allclose(force_share(frames, robot) * robot.mass * 9.81, newtons, rtol=1e-3)
+        moment = robot.mass * 9.81 * frames.com_height
+        assert torch.allclose(
+            torque_share(frames, robot) * moment, mine[:, 3:].norm(dim=-1), rtol=1e-3
+        )
+
+
+def test_the_flag_says_in_which_steps_a_cap_was_met(robot_model, robot):
+    """A clip that hangs 10 cm above the floor asks for 6 N of 4; one on the floor does not."""
+    clip = standing_clip(robot, 0.6)
+    high = replace(clip, root_pos=clip.root_pos + np.array([0.0, 0.0, 0.1]))
+    env = make_env(2, HarnessConfig())
+    lifted, stood = follow(env, [Task(high, 0), Task(clip, 0)], robot_model, BALANCE)
+    # It falls first: 60 g t^2 / 2 + 10 g t reaches 4 N after 0.036 s, and the wrench is computed
+    # anew every 4 ms, so next at 0.040 s.
+    assert lifted.frames.harness_saturated[:, 0].tolist() == [False] * 2 + [True] * 28
+    assert not stood.frames.harness_saturated[2:].any()
+    assert torch.allclose(lifted.frames.harness_force[2:, 2], torch.tensor(4.0), atol=1e-4)
+    slack = follow(make_env(1, SLACK), [Task(high, 0)], robot_model, BALANCE)[0]
+    assert not slack.frames.harness_saturated.any(), "what is not there is not at its cap"
+
+
+def test_teacher_forcing_puts_the_robot_back_before_every_step(robot):
+    clip = walking_clip(robot, 0.2, 1.0)
+    env = make_env(1, SLACK)
+    env.backend = taken = TakenDown(env.backend)
+    forced = force(env, [Task(clip, 5)])[0]
+    # One control step is one call to the engine for each update of the harness.
+    period = 1 + SLACK.updates_per_step
+    assert taken.done("reset") == [i * period for i in range(45)]
+    qpos, qvel = clip_states(clip, robot)
+    for frame, event in enumerate(taken.done("reset")):
+        assert torch.equal(taken.events[event][1][1][0], qpos[5 + frame])
+        assert torch.equal(taken.events[event][1][2][0], qvel[5 + frame])
+    # A frame is a control step of physics away from the clip: near it, but not on it.
+    error = (forced.qpos - qpos[6:])[:, :3].norm(dim=-1)
+    assert forced.survival == 1.0 and 0.0 < error.max() < 0.01
+    assert (forced.qpos[:, 7:] - qpos[6:, 7:]).abs().max() < 0.15
+    assert 0.5 < float(load(forced.frames, robot).mean()) < 1.5
+
+
+def test_forced_motion_is_labelled_and_of_the_lowest_tier_whatever_the_gates_say(robot):
+    """A standing robot that is put back 50 times a second measures perfectly; it did nothing."""
+    task = [Task(standing_clip(robot, 1.0), 0)]
+    forced, stood = force(make_env(1, SLACK), task)[0], None
+    assert forced.mode == "teacher_forced"
+    assert not forced.frames.harness_force.any() and not forced.frames.harness_torque.any()
+    assert forced.support(0, 20) == "harness"
+    assert [forced.tier(best) for best in ("0+", "0", "1", "2", None)] == ["2"] * 4 + [None]
+    stood = replace(forced, mode="physics")
+    assert stood.support(0, 20) == "none"
+    assert [stood.tier(best) for best in ("0+", "0", "1", "2", None)] == ["0+", "0", "1", "2", None]
+
+
+def test_support_is_told_of_the_frames_asked_for(followed):
+    rollout = followed[0][0]
+    torque = torch.zeros_like(rollout.frames.harness_torque)
+    torque[30, 1] = 0.01
+    frames = replace(rollout.frames, harness_force=0 * torque, harness_torque=torque)
+    some = replace(rollout, frames=frames)
+    assert [some.support(*span) for span in ((0, 30), (30, 31), (31, 60))] == [
+        "none",
+        "harness",
+        "none",
+    ]
+
+
+def test_rollouts_do_not_depend_on_what_the_environment_did_before(robot_model, tasks):
+    env = make_env(len(tasks))
+    first, again = (follow(env, tasks, robot_model, BALANCE) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.qpos, other.qpos) and torch.equal(one.amp, other.amp)
+        assert torch.equal(one.frames.harness_torque, other.frames.harness_torque)
+
+
+def test_a_turned_clip_is_done_turned(robot_model, robot):
+    """Heading variation changes the heading and nothing else, until rounding has grown."""
+    clip = walking_clip(robot, 0.2, 0.4)
+    env = make_env(2)
+    tasks = [Task(clip, 0), Task(turn(clip, 1.0), 0)]
+    straight, turned = follow(env, tasks, robot_model, BALANCE)
+    # Joint velocities reach 5 rad/s, the pyramid of friction has sides: 0.03 was measured.
+    assert torch.allclose(turned.amp, straight.amp, atol=0.06)
+    assert torch.allclose(turned.frames.yaw - straight.frames.yaw, torch.tensor(1.0), atol=1e-2)
+
+
+def test_an_environment_without_harness_mode_is_refused(robot_model, tasks):
+    env = LocomotionEnv(LocomotionConfig(), len(tasks))
+    with pytest.raises(ValueError, match="harness mode"):
+        force(env, tasks)
+    with pytest.raises(ValueError, match="as many simulations"):
+        follow(make_env(2), tasks, robot_model, BALANCE)

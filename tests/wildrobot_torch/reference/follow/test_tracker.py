@@ -1,0 +1,141 @@
+"""Restarts, ends, training, unassisted rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from envs.reality.disturbances import PushConfig
+from envs.robot.model import RobotModel
+from wildrobot_torch.motion.synthesis.walk import standing_clip
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference.follow import tracker
+from wildrobot_torch.reference.follow.rollout import Task
+from wildrobot_torch.reference.follow.tracker import (
+    TrackingTask,
+    track,
+    tracking_env,
+    train_tracker,
+)
+from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig, tracking_layout
+from wildrobot_torch.reference.judge.metrics import joint_error
+
+SMALL = TrackingConfig(num_envs=8, env_steps=400, push_force=0.0)
+
+
+def standing(robot_model: RobotModel, seconds: float = 1.5) -> ClipStates:
+    return ClipStates.of([standing_clip(robot_model.robot, seconds)], robot_model)
+
+
+def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotModel) -> None:
+    clips = standing(robot_model)
+    task = TrackingTask(tracking_env(8, PushConfig()), clips, SMALL)
+    assert (task.frame <= clips.length[0] - 50).all() and task.frame.unique().numel() > 1
+    left = clips.length[0] - 1 - task.frame
+    ends = torch.zeros(8, dtype=torch.long)
+    for step in range(int(left.max())):
+        result = task.step(torch.zeros(8, 8))
+        assert not result["terminated"].any()
+        ends = torch.where(result["done"] & (ends == 0), step + 1, ends)
+    assert torch.equal(ends, left)
+
+
+def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
+    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
+    tipped = robot_model.robot.home_qpos.repeat(8, 1)
+    tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])
+    mask = torch.arange(8) == 3
+    task.env.set_state(mask, tipped, torch.zeros(8, 14))
+    result = task.step(torch.zeros(8, 8))
+    assert result["terminated"].tolist() == mask.tolist()
+    assert task.env.measure().pitch.abs().max() < 0.1
+
+
+def test_who_is_far_from_the_clip_starts_anew(robot_model: RobotModel) -> None:
+    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
+    away = robot_model.robot.home_qpos.repeat(8, 1)
+    away[2, 0], away[5, 1] = 0.29, 0.31
+    task.env.set_state(torch.ones(8, dtype=torch.bool), away, torch.zeros(8, 14))
+    result = task.step(torch.zeros(8, 8))
+    assert result["terminated"].tolist() == [i == 5 for i in range(8)]
+
+
+def test_training_repeats_itself_and_leaves_the_random_state_alone(robot_model: RobotModel) -> None:
+    before = torch.get_rng_state()
+    lines: list[str] = []
+    clips = standing(robot_model)
+    first, second = (train_tracker(clips, SMALL, progress=lines.append) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert lines and "tracker" in lines[0]
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    untouched = Policy(first.hparams["obs_size"], 8, init_std=0.3)
+    assert not torch.equal(first.net[0].weight, untouched.net[0].weight)
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    robot_model: RobotModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "SAVE_EVERY_S", 0.0)
+    clips, config = standing(robot_model), replace(SMALL, env_steps=800, push_force=4.0)
+    whole = train_tracker(clips, config)
+    kept = tmp_path / "kept.tracker"
+
+    class Stopped(Exception):
+        """As if the process had ended."""
+
+    updates = 0
+
+    def stop_after_two(*arguments: Any) -> None:
+        nonlocal updates
+        updates += 1
+        if updates > 2:
+            raise Stopped
+        update(*arguments)
+
+    update = tracker._update
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(tracker, "_update", stop_after_two)
+        train_tracker(clips, config, checkpoint=kept)
+    lines: list[str] = []
+    resumed = train_tracker(clips, config, checkpoint=kept, progress=lines.append)
+    assert lines[0] == "tracker goes on at 2/5"
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+    lines.clear()
+    train_tracker(clips, replace(config, seed=1), checkpoint=kept, progress=lines.append)
+    assert not lines[0].startswith("tracker goes on")
+
+
+def test_a_damaged_training_file_is_refused(robot_model: RobotModel, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.tracker"
+    kept.write_bytes(b"not a file of tensors")
+    with pytest.raises(ValueError, match=r"kept\.tracker: not readable .*; remove it"):
+        train_tracker(standing(robot_model), SMALL, checkpoint=kept)
+    assert kept.read_bytes() == b"not a file of tensors"
+
+
+def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -> None:
+    clips = standing(robot_model)
+    trained = train_tracker(clips, replace(SMALL, env_steps=192), physics="warp-cpu")
+    native = train_tracker(clips, replace(SMALL, env_steps=192))
+    # One rollout: two engines' physics is nearly the same, and so is what is learnt from it.
+    assert torch.equal(trained.normalizer.count, native.normalizer.count)
+    torch.testing.assert_close(trained.normalizer.mean, native.normalizer.mean, atol=0.02, rtol=0)
+
+
+def test_rollouts_have_no_support(robot_model: RobotModel) -> None:
+    """An untrained tracker adds nothing: the standing clip, played open loop, stands by itself."""
+    clip = standing_clip(robot_model.robot, 1.5)
+    env = tracking_env(1, PushConfig())
+    size = tracking_layout(env.layouts["observation"], env.robot).size
+    rollout = track(env, [Task(clip, 0)], Policy(size, 8), 0.3, robot_model)[0]
+    assert rollout.survival == 1.0
+    assert not rollout.frames.harness_force.any() and not rollout.frames.harness_torque.any()
+    error = joint_error(rollout.frames)
+    assert error.square().mean().sqrt() < 0.05

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import torch
+
+from envs.physics.native import NativePhysics
+from wildrobot_torch.reference.verify.dynamics import recover, replay, tangent
+
+
+def _step(loaded, qpos, qvel, ctrl, force_z):
+    physics = NativePhysics(loaded.model, len(qpos))
+    physics.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, ctrl)
+    wrench = torch.zeros(len(qpos), loaded.model.nbody, 6)
+    wrench[:, loaded.robot.root_body, 2] = force_z
+    physics.step(ctrl, wrench, 10)
+    state = physics.state()
+    return state.qpos, state.qvel
+
+
+def _states(loaded, height):
+    qpos = loaded.robot.home_qpos.repeat(16, 1)
+    # Knees bent, soles as high as before: no joint is on its stop.
+    qpos[:, 7:] = torch.tensor([0.2, 0.0, 0.4, -0.2, -0.2, 0.0, 0.4, -0.2])
+    qpos[:, 2] += height - 0.0075
+    qvel = 0.1 * torch.randn(16, loaded.model.nv)
+    ctrl = qpos[:, 7:] + 0.05 * torch.randn(16, loaded.robot.num_joints)
+    return qpos, qvel, ctrl
+
+
+def test_recovers_the_targets_that_made_a_step(timed):
+    qpos, qvel, ctrl = _states(timed, 0.0)
+    after = _step(timed, qpos, qvel, ctrl, 0.0)
+    found = recover(qpos, qvel, *after, timed, 0.02, supported=False)
+    # A contact that opens within the step makes a few of them hard; most come out to rounding.
+    assert float(found.residual.abs().amax(-1).median()) < 1e-3
+    assert float((found.ctrl - ctrl).abs().amax(-1).median()) < 2e-3
+    assert not bool(found.wrench.any())
+    _, again = replay(qpos, qvel, found, timed, 0.02)
+    misfit = found.residual[:, timed.model.nv :]
+    torch.testing.assert_close(again[:, 0] - after[1], misfit, atol=1e-4, rtol=0)
+
+
+def test_recovers_the_hand_that_holds_a_robot_in_the_air(timed):
+    qpos, qvel, ctrl = _states(timed, 0.1)
+    after = _step(timed, qpos, qvel, ctrl, timed.robot.weight)
+    found = recover(qpos, qvel, *after, timed, 0.02, supported=True)
+    force = found.wrench[:, 2] / timed.robot.weight
+    torch.testing.assert_close(force, torch.ones(16), atol=0.15, rtol=0)
+    unaided = recover(qpos, qvel, *after, timed, 0.02, supported=False)
+    # g times the control step: what no servo in the air can do.
+    assert float(unaided.residual.abs().amax(-1).min()) > 0.1
+
+
+def test_tangent_reads_like_qvel():
+    # A quarter turn about z from a body that lies on its side is a quarter turn about its own -y.
+    half = 0.5**0.5
+    a = torch.tensor([[0.0, 0, 0, half, half, 0, 0, 0.1]])
+    b = torch.tensor([[1.0, 2, 3, 0.5, 0.5, 0.5, 0.5, 0.3]])
+    expected = torch.tensor([[1.0, 2, 3, 0, torch.pi / 2, 0, 0.2]])
+    torch.testing.assert_close(tangent(a, b), expected)
+    torch.testing.assert_close(tangent(a, b * torch.tensor([1, 1, 1, -1, -1, -1, -1, 1])), expected)

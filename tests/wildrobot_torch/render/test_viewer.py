@@ -1,0 +1,76 @@
+"""Tests of wildrobot_torch/render/viewer.py, but for the window itself."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from envs.config import LocomotionConfig
+from envs.locomotion import LocomotionEnv
+from wildrobot_torch.evaluation.policies import zero_policy
+from wildrobot_torch.render.viewer import Controls, drive
+
+UP, DOWN, HOME, END = 265, 264, 268, 269
+
+
+@pytest.fixture
+def env() -> LocomotionEnv:
+    return LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
+
+
+def test_keys_set_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    controls = Controls(0.3)
+    for key in (UP, UP, DOWN):
+        controls.press(key)
+    assert controls.velocity == pytest.approx(0.35)
+    assert "command 0.35 m/s" in capsys.readouterr().out
+    controls.press(END)
+    assert controls.velocity == 0.0
+    controls.press(ord("Q"))  # the viewer's
+    assert not controls.start_over
+    controls.press(HOME)
+    assert controls.start_over
+
+
+def test_the_policy_sees_the_command_of_the_moment(env: LocomotionEnv) -> None:
+    seen = []
+
+    def act(observation: Tensor) -> Tensor:
+        where = env.layouts["observation"].slices["velocity_command"]
+        seen.append(round(float(observation[0, where]), 3))
+        return observation.new_zeros(1, 8)
+
+    controls = Controls(0.3)
+    positions = drive(act, env, controls)
+    for _ in islice(positions, 3):
+        controls.press(UP)
+    # A change is seen in the observation after the step it was made in.
+    assert seen[0] == 0.3 or seen[1] == 0.3
+    assert seen[-1] > 0.3
+
+
+def test_a_robot_that_falls_starts_over(env: LocomotionEnv) -> None:
+    heights = [
+        float(q[2]) for q in islice(drive(lambda o: o.new_ones(1, 8), env, Controls(0.3)), 200)
+    ]
+    jumps = [b - a for a, b in pairwise(heights)]
+    assert min(heights) < 0.45
+    assert max(jumps) > 0.05  # from the floor back to home within one step
+
+
+def test_the_home_key_starts_over(env: LocomotionEnv) -> None:
+    controls = Controls(0.3)
+    positions = drive(zero_policy(8), env, controls)
+    next(positions)
+    env.set_state(
+        torch.ones(1, dtype=torch.bool),
+        env.robot.home_qpos[None] + torch.eye(15)[0] * 5.0,
+        torch.zeros(1, 14),
+    )
+    assert next(positions)[0] > 4.0
+    controls.press(HOME)
+    next(positions)
+    assert abs(next(positions)[0]) < 0.1

@@ -1,0 +1,184 @@
+"""Silent on a run that went well, heard on each made-up fault."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.training.health.alarms import Rule, rules, table
+
+ROOT = Path(__file__).parents[4]
+NUM = 240
+
+# A training to a good walk with the default prior, by iteration; measured.
+MEASURED = """
+iteration              0       5      20      40      80     120
+Loss/kl            0.0071  0.0065  0.0107  0.0127  0.0107  0.0115
+Loss/learning_rate 0.001   0.001   0.001   0.00069 0.0004  0.00033
+Policy/std         0.370   0.360   0.336   0.310   0.267   0.225
+Metrics/fall_rate  1.0     1.0     1.0     1.0     0.25    0.37
+Episode_Reward/total 0.0215 0.085  0.180   0.295   0.389   0.409
+AMP/weight         0.3     0.3     0.3     0.3     0.3     0.3
+AMP/accuracy       0.528   0.955   0.995   0.998   0.997   0.966
+AMP/adversarial    0.961   0.760   0.342   0.115   0.172   0.317
+AMP/penalty        0.042   0.044   0.103   0.159   0.131   0.153
+AMP/logit_real     -0.049  0.054   0.337   0.604   0.628   0.520
+AMP/logit_fake     -0.098  -0.217  -0.540  -0.834  -0.744  -0.540
+AMP/style_reward   0.723   0.645   0.438   0.191   0.441   0.611
+AMP/style_reward_std 0.036 0.064   0.077   0.120   0.155   0.127
+AMP/style_reward_zero 0.0  0.0     0.0001  0.074   0.006   0.0001
+"""
+# The same run's last policy against its reference; held-out AUC and gradient are those of another
+# training, after 80 iterations.
+AT_THE_END = {
+    "AMP/auc": 0.979, "AMP/auc_held_out": 0.998, "AMP/style_reward_p90": 0.759,
+    "AMP/near_constant": 0.0, "AMP/distinct_reference": 0.973, "AMP/diversity_real": 10.4,
+    "AMP/diversity_fake": 11.2, "AMP/separation/joint_pos": 1.2, "AMP/separation/gravity": 0.78,
+    "Gradient/policy": 1.28,
+}  # fmt: skip
+# Another good one: reference inside the commanded speeds, style and accuracy at 2, 3.4, 4.9, 5.9 M
+# steps, a discriminator that is always right and a style reward that holds.
+PROBE = (0.40, 1.00, 0.09), (0.39, 1.00, 0.04), (0.39, 1.00, 0.02), (0.38, 0.99, 0.01)
+
+
+def _healthy() -> list[dict[str, float]]:
+    rows = [line.split() for line in MEASURED.strip().splitlines()]
+    starts = [int(x) for x in rows[0][1:]]
+    history: list[dict[str, float]] = []
+    for iteration in range(NUM):
+        column = max(i for i, start in enumerate(starts) if start <= iteration)
+        measured = {name: float(values[column]) for name, *values in rows[1:]}
+        history.append(AT_THE_END | measured)
+    return history
+
+
+def _sounding(history: list[dict[str, float]], amp: AMPConfig | None = None) -> set[str]:
+    """Names of the rules that sound at some tenth iteration of a history."""
+    return {
+        rule.name
+        for rule in rules(PPOConfig(), amp or AMPConfig())
+        for end in range(10, len(history) + 1, 10)
+        if rule.warning(history[:end], end) is not None
+    }
+
+
+def test_a_good_run_is_silent():
+    assert _sounding(_healthy()) == set()
+
+
+def test_a_discriminator_that_is_always_right_is_no_fault():
+    history = _healthy()
+    for style, accuracy, falls in PROBE:
+        after = {"AMP/style_reward": style, "AMP/accuracy": accuracy, "AMP/auc": accuracy}
+        history += [history[-1] | after | {"Metrics/fall_rate": falls}] * 60
+    assert _sounding(history) == set()
+
+
+FAULTS: dict[str, dict[str, float]] = {
+    "style reward constant": {"AMP/style_reward_std": 0.001},
+    "style reward saturated": {"AMP/style_reward_p90": 0.02},
+    # as measured where commands left the reference's speeds
+    "style reward faint": {"AMP/style_reward": 0.03},
+    "style reward mostly zero": {"AMP/style_reward_zero": 0.9},
+    "discriminator blind": {"AMP/auc": 0.51, "AMP/auc_held_out": 0.5},
+    "logits squeezed": {"AMP/logit_real": 0.03, "AMP/logit_fake": -0.02},
+    "gradient penalty dominates": {"AMP/penalty": 2.0},
+    "discriminator overfits": {"AMP/auc": 0.99, "AMP/auc_held_out": 0.6},
+    "one feature gives the policy away": {"AMP/separation/joint_pos": 9.0},
+    "near-constant features": {"AMP/near_constant": 2.0},
+    "little reference motion": {"AMP/distinct_reference": 0.05},
+    "policy motion uniform": {"AMP/diversity_fake": 0.5},
+    "style never starts": {"AMP/weight": 0.0},
+    "style ignored": {"AMP/weight": 0.02},
+    "KL divergence far beyond its target": {"Loss/kl": 0.5},
+    "policy noise collapsing": {"Policy/std": 0.02},
+    "policy noise exploding": {"Policy/std": 1.4},
+    "gradients exploding": {"Gradient/policy": 500.0},
+    "learning rate at its floor": {"Loss/learning_rate": 1e-5},
+    "learning rate at its ceiling": {"Loss/learning_rate": 2e-3},
+}
+ALSO = {"style reward faint": {"style ignored"}}
+"""What a fault brings with it."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_heard(name: str):
+    history = [metrics | FAULTS[name] for metrics in _healthy()]
+    assert _sounding(history) == {name} | ALSO.get(name, set())
+
+
+def test_falls_that_rise_with_the_style_weight_are_heard():
+    history = _healthy()
+    for step in range(40):
+        falls = {"Metrics/fall_rate": 0.08 + 0.01 * step}
+        history.append(history[-1] | falls | {"AMP/weight": 0.3 + 0.01 * step})
+    assert _sounding(history) == {"style drowns the task"}
+    # Falls alone, or a weight alone, are something else.
+    for name, value in (("AMP/weight", 0.3), ("Metrics/fall_rate", 0.08)):
+        assert _sounding([metrics | {name: value} for metrics in history]) == set()
+
+
+def test_a_gate_that_stays_shut_is_heard():
+    gated = AMPConfig(schedule="auc", ramp_end=1_000_000)
+    history = [metrics | {"AMP/weight": 0.3, "AMP/auc_held_out": 0.99} for metrics in _healthy()]
+    assert _sounding(history, gated) == {"gate shut"}
+    assert _sounding(history) == set()  # of any other schedule
+    for other in ({"AMP/weight": 1.0}, {"AMP/auc_held_out": 0.8}):
+        assert "gate shut" not in _sounding([metrics | other for metrics in history], gated)
+    growing = [m | {"AMP/weight": 0.3 + 0.001 * i} for i, m in enumerate(history)]
+    assert "gate shut" not in _sounding(growing, gated)
+
+
+def test_every_rule_is_tried():
+    assert {rule.name for rule in rules()} == set(FAULTS) | {"style drowns the task"}
+
+
+def _rule(name: str) -> Rule:
+    return next(rule for rule in rules() if rule.name == name)
+
+
+def test_a_warning_names_value_beginning_and_remedy():
+    rule = _rule("style reward constant")
+    history = [{"AMP/style_reward_std": 0.5}] * 5 + [{"AMP/style_reward_std": 0.004}] * 20
+    assert rule.warning(history[:-1], 24) is None
+    line = rule.warning(history, 25)
+    assert line == (
+        "style reward constant: `AMP/style_reward_std` is 0.004 (< 0.01 since iteration 6); "
+        + rule.remedy
+    )
+    assert rule.warning([*history, {"AMP/style_reward_std": 0.5}], 26) is None
+    # A metric that is not there says nothing.
+    assert rule.warning([{}] * 50, 50) is None
+
+
+def test_limits_follow_the_settings():
+    slow = rules(PPOConfig(kl_high=0.2), None)
+    history = [{"Loss/kl": 0.5}] * 5
+    assert all(rule.warning(history, 5) is None for rule in slow)
+    assert not any("AMP" in rule.when[0].signal.text for rule in slow)
+    constant = {rule.name for rule in rules(PPOConfig(learning_rate_factor=1.0), None)}
+    assert not any(name.startswith("learning rate") for name in constant)
+    apart = {rule.name for rule in rules(PPOConfig(), AMPConfig(critics="two"))}
+    assert "style ignored" not in apart
+
+
+def test_remedies_name_settings_that_exist():
+    base = yaml.safe_load((ROOT / "configs" / "base.yaml").read_text())
+    known = {
+        "ppo": set(base["model"]["ppo"]),
+        "data": set(base["data"]),
+        "run": set(base["run"]),
+        "amp": {field.name for field in fields(AMPConfig)},
+    }
+    named = set(re.findall(r"\b(ppo|amp|data|run)\.(\w+)", table()))
+    assert named and sorted(pair for pair in named if pair[1] not in known[pair[0]]) == []
+
+
+def test_the_documentation_has_the_table():
+    assert table() in (ROOT / "docs" / "alarms.md").read_text()

@@ -1,0 +1,215 @@
+"""wildrobot_torch.training.data: what a rollout holds, and how it goes on after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
+from wildrobot_torch.training.data import RolloutData, SamplingActor
+
+
+@pytest.fixture
+def data() -> RolloutData:
+    """Six robots, five steps per rollout, acted on by an untrained policy."""
+    made = RolloutData(num_envs=6, num_steps=5, num_threads=1, iterations_per_epoch=3)
+    # All that rollouts ask of a trainer.
+    made.trainer = SimpleNamespace(
+        global_rank=0,
+        is_global_zero=True,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        lightning_module=SimpleNamespace(policy=Policy(39, 8, hidden=(16,)), ppo=PPOConfig()),
+    )
+    made.setup("fit")
+    return made
+
+
+def test_a_rollout_has_each_robots_steps_in_order(data: RolloutData):
+    rollout = data.collect()
+    assert rollout.batch_size == (6, 5)
+    following, done = rollout["next"], rollout["next", "done"].squeeze(-1)
+    goes_on = ~done[:, :-1]
+    assert goes_on.any()
+    # A step's next observation is the following step's observation, unless an episode ended.
+    assert torch.equal(following["amp"][:, :-1][goes_on], rollout["amp"][:, 1:][goes_on])
+    # A buffer handed out twice would make all steps alike.
+    assert not torch.equal(rollout["observation"][:, 0], rollout["observation"][:, 1])
+
+
+def test_log_density_and_mean_are_those_of_the_policy_that_acted(data: RolloutData):
+    rollout = data.collect()
+    policy: Policy = data.trainer.lightning_module.policy
+    with torch.no_grad():
+        std = (policy.log_std + rollout["log_noise"]).exp()
+        normal = torch.distributions.Normal(policy(rollout["observation"]), std)
+    torch.testing.assert_close(rollout["loc"], normal.mean)
+    torch.testing.assert_close(
+        rollout["action_log_prob"], normal.log_prob(rollout["action"]).sum(-1)
+    )
+
+
+def test_later_rollouts_are_of_the_policy_as_it_is_then(data: RolloutData):
+    data.collect()
+    policy: Policy = data.trainer.lightning_module.policy
+    with torch.no_grad():
+        policy.net[-1].bias.fill_(0.7)
+    assert (data.collect()["loc"] - 0.7).abs().max() < 0.1
+
+
+def test_a_restored_state_repeats_the_rollout(data: RolloutData):
+    data.collect()
+    state = data.state_dict()
+    expected = data.collect().clone()
+    data.teardown("fit")
+    data.load_state_dict(state)
+    found = data.collect()
+    for key in ("observation", "action", "start", ("next", "reward"), ("next", "amp")):
+        assert torch.equal(found[key], expected[key])
+
+
+def test_a_state_of_another_size_is_refused(data: RolloutData):
+    data.collect()
+    state = data.state_dict() | {"num_envs": 7}
+    with pytest.raises(ValueError, match=r"holds 7 environments, data\.num_envs is 6"):
+        data.load_state_dict(state)
+
+
+def test_a_state_of_another_version_is_refused(data: RolloutData):
+    data.collect()
+    state = data.state_dict()
+    simulation = {key: x for key, x in state["simulation"].items() if key != "stance_time"}
+    with pytest.raises(ValueError, match=r"lack stance_time: .*model\.warm_start"):
+        data.load_state_dict(state | {"simulation": simulation})
+
+
+def _reference(data: RolloutData, folder: Path, heights: dict[str, float]) -> str:
+    """File of a reference that stands at a height [m] in each tier; features are that height."""
+    assert data.env is not None
+    robot, layout, count = data.env.robot, data.layouts["amp"], len(heights)
+    qpos = robot.home_qpos.repeat(40 * count, 1)
+    qpos[:, 2] = torch.tensor(list(heights.values())).repeat_interleave(40)
+    ReferenceDataset(
+        amp=qpos[:, 2:3].expand(-1, layout.size),
+        qpos=qpos,
+        qvel=torch.zeros(40 * count, robot.num_joints + 6),
+        foot_force=torch.zeros(40 * count, 2),
+        support_wrench=torch.zeros(40 * count, 6),
+        segment_start=torch.arange(count) * 40,
+        segment_length=torch.full((count,), 40),
+        segment_weight=torch.ones(count),
+        segment_velocity=torch.full((count,), 0.2),
+        segment_clip=("clip",) * count,
+        segment_tier=tuple(heights),
+        segment_support=("none",) * count,
+        ctrl_dt=0.02,
+        amp_layout=layout,
+        robot_digest=robot.digest,
+        manifest={},
+    ).save(folder / "r.npz")
+    return str(folder / "r.npz")
+
+
+def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_path: Path):
+    # Told apart by height: 0.5 m in tier 0+, 0.6 m in tier 1, which joins at 1000 steps.
+    path = _reference(data, tmp_path, {"0+": 0.5, "1": 0.6})
+    made = RolloutData(
+        num_envs=64,
+        num_steps=1,
+        num_threads=1,
+        reference=path,
+        reference_tiers={"0+": 0, "1": 1000},
+        reference_start_probability=1.0,
+        reference_held_out=0.0,
+    )
+    made.trainer = data.trainer
+    module: Any = data.trainer.lightning_module
+    made.setup("fit")
+
+    def seen(env_steps: int) -> tuple[set[float], ...]:
+        """Heights the robots start at and the discriminator is shown, after so many steps."""
+        module.env_steps = env_steps
+        made.collect()
+        assert made.env is not None and made.reference is not None
+        made.env.reset()
+        heights = made.env.backend.state().qpos[:, 2]
+        windows = made.reference.sample_windows(64, 2)
+        return tuple({round(x, 1) for x in t.flatten().tolist()} for t in (heights, windows))
+
+    assert seen(0) == ({0.5}, {0.5})
+    assert seen(999) == ({0.5}, {0.5})
+    assert seen(1000) == ({0.5, 0.6}, {0.5, 0.6})
+
+
+def test_starts_are_numbered_over_all_tiers(data: RolloutData, tmp_path: Path):
+    # In the file tier 1 comes first, and is used later: the first frame of tier 0+ is number 40.
+    path = _reference(data, tmp_path, {"1": 0.6, "0+": 0.5})
+    made = RolloutData(
+        num_envs=32,
+        num_steps=1,
+        num_threads=1,
+        reference=path,
+        reference_tiers={"0+": 0, "1": 1000},
+        reference_held_out=0.0,
+    )
+    made.trainer = data.trainer
+    module: Any = data.trainer.lightning_module
+    made.setup("fit")
+    for env_steps, lowest in ((0, 40), (1000, 0)):
+        module.env_steps = env_steps
+        made.collect()
+        assert made.env is not None and made.curriculum is not None
+        root = made.env.reset()
+        start = root["start"][:, 0]
+        given = start >= 0
+        assert 0 < given.sum() < 32 and (start[~given] == -1).all()
+        assert start[given].min() >= lowest
+        # Features are the height, here and there.
+        frames, _ = made.curriculum.frames
+        height = made.env.backend.state().qpos[:, 2]
+        assert torch.allclose(frames[start[given], 0], height[given])
+
+
+def test_motion_that_is_held_out_is_never_shown(data: RolloutData, tmp_path: Path):
+    path = _reference(data, tmp_path, {"0+": 0.5})
+    made = RolloutData(num_envs=2, num_threads=1, reference=path)
+    made.trainer = data.trainer
+    with pytest.raises(DatasetError, match=r"--data\.reference_held_out 0"):
+        made.setup("fit")
+
+
+def test_a_reference_without_the_tiers_in_use_is_refused(data: RolloutData, tmp_path: Path):
+    path = _reference(data, tmp_path, {"1": 0.5})
+    made = RolloutData(num_envs=2, num_threads=1, reference=path, reference_held_out=0.0)
+    made.trainer = data.trainer
+    with pytest.raises(DatasetError, match=r"r.npz: no segment of tier 0\+ or 0, only 0.8 s of 1"):
+        made.setup("fit")
+
+
+def test_the_actor_writes_the_same_keys_always():
+    actor = SamplingActor(Policy(4, 2, hidden=(8,)), torch.zeros(3, 1))
+    td = actor(TensorDict({"observation": torch.zeros(3, 4)}, batch_size=[3]))
+    assert set(td.keys()) == {"observation", *actor.out_keys}
+
+
+def test_quiet_environments_act_with_less_noise():
+    num = 4000
+    log_noise = PPOConfig(quiet_share=0.25, quiet_noise=0.4).log_noise(num, torch.device("cpu"))
+    policy = Policy(4, 2, hidden=(8,), init_std=0.5)
+    with torch.no_grad():
+        td = SamplingActor(policy, log_noise)(
+            TensorDict({"observation": torch.zeros(num, 4)}, batch_size=[num])
+        )
+    noise = td.get("action") - td.get("loc")
+    assert float(noise[:1000].std()) == pytest.approx(0.2, rel=0.1)
+    assert float(noise[1000:].std()) == pytest.approx(0.5, rel=0.1)
+    # The density is that of the noise an action was drawn with.
+    quiet = torch.distributions.Normal(td.get("loc")[:1000], 0.2)
+    expected = quiet.log_prob(td.get("action")[:1000]).sum(-1)
+    assert torch.allclose(td.get("action_log_prob")[:1000], expected, atol=1e-5)

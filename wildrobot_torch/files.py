@@ -1,0 +1,64 @@
+"""Files: written whole or not at all, and read without running code in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from envs.errors import UserError
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` once the block has ended without an error.
+
+    The parent folders are made. The file has the permissions that `open` would give it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
+    """Content of a file that `torch.save` wrote, with its tensors on the CPU.
+
+    Only tensors and plain containers are read; code in the file never runs.
+
+    Args:
+        path: the file.
+        what: name of the file in errors, for example "model.warm_start".
+        remedy: what to do about a bad file, for example "give a .ckpt that `wildrobot fit` wrote".
+
+    Raises:
+        UserError: the file is absent, damaged, of another kind, or holds no dictionary.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{what}: no file {path}; {remedy}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{what}: {path} cannot be read ({type(error).__name__}: {reason}); {remedy}"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{what}: {path} holds a {type(content).__name__}; {remedy}")
+    return content

@@ -1,0 +1,1 @@
+"""Readers: from motion files to clips."""

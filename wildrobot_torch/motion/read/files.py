@@ -1,0 +1,212 @@
+"""Motion files: this project's npz, the earlier system's pickle, and CMU's ASF/AMC."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
+from wildrobot_torch.motion.read.pickles import load_arrays
+from wildrobot_torch.motion.repair.repair import check_clip
+from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget_asf_amc
+
+__all__ = ["Clip", "ClipError", "clip_states", "load_all", "load_clip", "load_clips", "save_clip"]
+
+_NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source")
+_PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
+
+
+def load_clip(path: Path | str, robot: RobotSpec, retarget: RetargetConfig | None = None) -> Clip:
+    """The motion in one file, for `robot`.
+
+    Args:
+        path: `.npz` (this project), `.pkl` (the earlier system; orientations xyzw) or `.amc`
+            (CMU; `07_walk.amc` needs the skeleton `07.asf` beside it).
+        robot: whose joints the clip must have.
+        retarget: how human motion becomes the robot's; only `.amc` reads it.
+
+    Raises:
+        ClipError: the file cannot be read, or is no clip of this robot.
+    """
+    path = Path(path)
+    readers = {".npz": _read_npz, ".pkl": _read_pickle}
+    suffix = path.suffix.lower()
+    if suffix not in (*readers, ".amc"):
+        raise ClipError(f"{path}: unknown kind {suffix!r}; allowed: .npz, .pkl, .amc")
+    if not path.is_file():
+        raise ClipError(f"{path}: no such file")
+    if suffix == ".amc":
+        return retarget_asf_amc(find_asf(path), path, robot, retarget or RetargetConfig())
+    try:
+        return readers[suffix](path, robot).require(robot)
+    except ClipError as error:
+        text = str(error)
+        raise ClipError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def load_clips(
+    source: Path | str | Iterable[Path | str],
+    robot: RobotSpec,
+    retarget: RetargetConfig | None = None,
+) -> list[Clip]:
+    """The motions in a folder (its .npz, .pkl and .amc files, by name) or in the files listed.
+
+    Raises:
+        ClipError: one of them cannot be used, or there is none.
+    """
+    return [load_clip(path, robot, retarget) for path in _motion_files(source)]
+
+
+def load_all(
+    source: Path | str | Iterable[Path | str],
+    robot: RobotSpec,
+    retarget: RetargetConfig | None = None,
+) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """The motions of a folder, or of the files listed, that are fit for use, and the others.
+
+    Returns:
+        the clips that load and in which `repair.check_clip` finds nothing; and (file name, reason
+        in one line) of the others.
+
+    Raises:
+        ClipError: there is no folder, or no motion file in it.
+    """
+    clips, rejected = [], []
+    for path in _motion_files(source):
+        try:
+            clip = load_clip(path, robot, retarget)
+        except ClipError as error:
+            rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
+            continue
+        reason = check_clip(clip, robot)
+        if reason is None:
+            clips.append(clip)
+        else:
+            rejected.append((path.name, reason))
+    return clips, rejected
+
+
+def _motion_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
+    if isinstance(source, (str, Path)):
+        folder = Path(source)
+        if folder.is_file():
+            return [folder]
+        if not folder.is_dir():
+            raise ClipError(f"{folder}: no such folder")
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".npz", ".pkl", ".amc"))
+        if not paths:
+            raise ClipError(f"{folder}: no motion in it; wanted: .npz, .pkl or .amc files")
+    else:
+        paths = [Path(p) for p in source]
+        if not paths:
+            raise ClipError("no motion files given; wanted: at least one .npz, .pkl or .amc")
+    return paths
+
+
+def save_clip(clip: Clip, path: Path | str, robot: RobotSpec) -> None:
+    """Write a clip as `.npz`, whole or not at all; `load_clip` reads it back.
+
+    Raises:
+        ClipError: the name does not end in .npz, or the clip has another number of joints.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ClipError(f"{path}: clips are saved as .npz")
+    clip.require(robot)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(
+                file,
+                fps=np.float64(clip.fps),
+                root_pos=clip.root_pos,
+                root_quat=clip.root_quat,
+                joint_pos=clip.joint_pos,
+                joint_names=np.array(robot.joint_names),
+                source=np.array(clip.source),
+            )
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def find_asf(amc: Path) -> Path:
+    """The skeleton of an AMC file: `<subject>.asf` beside it, subject = name up to the first `_`.
+
+    Raises:
+        ClipError: there is none.
+    """
+    asf = amc.with_name(f"{amc.stem.split('_')[0]}.asf")
+    if not asf.is_file():
+        raise ClipError(f"{amc}: its skeleton {asf.name} is not beside it; put it there")
+    return asf
+
+
+def _require_keys(content: Iterable[str], keys: tuple[str, ...]) -> None:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ClipError(f"key(s) {', '.join(missing)} missing; needed: {', '.join(keys)}")
+
+
+def _number(value: Any) -> float:
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iuf":
+        raise ClipError(f"fps is {value!r}; it must be one number")
+    return float(array.reshape(()))
+
+
+def _read_npz(path: Path, robot: RobotSpec) -> Clip:
+    try:
+        # Read whole: numpy leaves a file open when it turns out to be damaged.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ClipError("not an npz archive")
+            _require_keys(file.files, _NPZ_KEYS)
+            content = {key: file[key] for key in _NPZ_KEYS}
+    except ClipError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise ClipError(f"not a readable npz ({reason}); write it again") from None
+    names = tuple(str(name) for name in content["joint_names"].reshape(-1))
+    if names != robot.joint_names:
+        raise ClipError(
+            f"joint_names are {', '.join(names)}; robot {robot.name!r} has, in this order, "
+            f"{', '.join(robot.joint_names)}"
+        )
+    return Clip(
+        name=path.stem,
+        fps=_number(content["fps"]),
+        root_pos=content["root_pos"],
+        root_quat=content["root_quat"],
+        joint_pos=content["joint_pos"],
+        source=str(content["source"]),
+    )
+
+
+def _read_pickle(path: Path, robot: RobotSpec) -> Clip:
+    content = load_arrays(path)
+    _require_keys(content, _PICKLE_KEYS)
+    quat_xyzw = np.asarray(content["root_rot"])
+    if quat_xyzw.ndim != 2 or quat_xyzw.shape[1] != 4:
+        raise ClipError(f"root_rot has shape {quat_xyzw.shape}; it must be (frames, 4), xyzw")
+    origin = content.get("source_file")
+    clip = Clip(
+        name=path.stem,
+        fps=_number(content["fps"]),
+        root_pos=content["root_pos"],
+        root_quat=quat_xyzw[:, [3, 0, 1, 2]],
+        joint_pos=content["dof_pos"],
+        source=f"pickle {path.name}" + (f", from {origin}" if isinstance(origin, str) else ""),
+    )
+    return clip.require(robot)

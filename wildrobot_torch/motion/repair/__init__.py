@@ -1,0 +1,1 @@
+"""Repair of clips: stances, fit, balance."""

@@ -1,0 +1,1 @@
+"""From human skeletons to the robot."""

@@ -1,0 +1,1 @@
+"""Walking clips made from footsteps and a pendulum."""

@@ -1,0 +1,119 @@
+"""The way from a motion to rest in neutral stance and back: a bridge for clips that do not repeat.
+
+The foot that is on the floor stays where it is, the other one is lifted and set down beside it, so
+that what lies between two repetitions is a step and not a slide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion import rotations
+from wildrobot_torch.motion.clip import Clip, ClipError
+from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.rotations import Array
+from wildrobot_torch.motion.synthesis.walk import standing_clip
+
+MIN_BLEND_S, MAX_BLEND_S = 0.2, 0.4
+"""Time the way into stance, or out of it, may take [s]."""
+
+_LIFT = 0.3
+"""How much the hip of the moving foot bends on top of the way, at its middle [rad]; the knee bends
+twice that, the ankle takes it back."""
+_FAR = 0.04
+"""Way a foot has to go for it to be lifted in full [m]; less for less."""
+
+
+def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
+    """From the clip's last frame, at its speed, to rest in neutral stance `blend_s` [s] later.
+
+    The first frame is the clip's last. The trunk comes upright and keeps its heading, and the soles
+    come to the floor, wherever the clip had them.
+
+    Raises:
+        ClipError: `blend_s` is out of range, or the clip has another number of joints.
+    """
+    if not MIN_BLEND_S <= blend_s <= MAX_BLEND_S:
+        raise ClipError(
+            f"the blend through stance takes {blend_s} s; allowed: {MIN_BLEND_S} to {MAX_BLEND_S}"
+        )
+    legs, last = Legs(robot), clip.num_frames - 1
+    stance = standing_clip(robot, 0.1).joint_pos[0]
+    _, angvel, joint_vel = clip.velocities(robot)
+    pos, quat, joints = clip.root_pos[last], clip.root_quat[last], clip.joint_pos[last]
+    count = round(blend_s * clip.fps)
+    share = np.arange(count + 1)[:, None] / count
+
+    upright = rotations.yaw_quat(rotations.yaw(quat))
+    left = rotations.rotation_vector(
+        rotations.quat_multiply(rotations.quat_conjugate(quat), upright)
+    )
+    way = _to_rest(np.zeros(3), angvel[last], left, share, blend_s)
+    root_quat = rotations.quat_multiply(np.broadcast_to(quat, (count + 1, 4)), _rotation(way))
+
+    low, high = robot.joint_range.cpu().double().numpy().T
+    joint_pos = _to_rest(joints, joint_vel[last], stance, share, blend_s)
+    bridge = replace(
+        clip,
+        root_pos=np.broadcast_to(pos, (count + 1, 3)),
+        root_quat=root_quat,
+        joint_pos=joint_pos,
+    )
+    support = int(np.argmin(sole_corners(legs, bridge)[0, ..., 2].min(-1)))
+    joint_pos = joint_pos + _lift(legs, bridge, 1 - support, share)
+    bridge = replace(
+        bridge, joint_pos=np.clip(joint_pos, np.minimum(low, joints), np.maximum(high, joints))
+    )
+
+    held = soles(legs, bridge)[:, support]
+    lowest = sole_corners(legs, bridge)[..., 2].min((1, 2))
+    root_pos = bridge.root_pos + (held[0] - held)
+    clearance = lowest[0] * (1.0 - share[:, 0]) ** 2 * (1.0 + 2.0 * share[:, 0])
+    root_pos[:, 2] = pos[2] - lowest + clearance
+    return replace(bridge, root_pos=root_pos)
+
+
+def out_of_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
+    """From rest in neutral stance to the clip's first frame, at its speed: `into_stance` backwards.
+
+    The last frame is the clip's first.
+    """
+    return _backwards(into_stance(_backwards(clip), robot, blend_s))
+
+
+def _backwards(clip: Clip) -> Clip:
+    return replace(
+        clip,
+        root_pos=clip.root_pos[::-1],
+        root_quat=clip.root_quat[::-1],
+        joint_pos=clip.joint_pos[::-1],
+    )
+
+
+def _to_rest(start: Array, velocity: Array, end: Array, share: Array, duration_s: float) -> Array:
+    """Cubic from `start`, with `velocity` [1/s], to rest at `end`; `share` of the time is past."""
+    s = share
+    smooth = s * s * (3.0 - 2.0 * s)
+    return start + smooth * (end - start) + s * (1.0 - s) ** 2 * duration_s * velocity
+
+
+def _rotation(vector: Array) -> Array:
+    """Quaternion (N, 4) of rotation vectors (N, 3) [rad]."""
+    angle = np.linalg.norm(vector, axis=-1, keepdims=True)
+    # sin(a / 2) / a, as numpy's sinc has it: sin(pi x) / (pi x).
+    return np.concatenate([np.cos(angle / 2.0), 0.5 * np.sinc(angle / (2.0 * np.pi)) * vector], -1)
+
+
+def _lift(legs: Legs, bridge: Clip, side: int, share: Array) -> Array:
+    """Joint angles (N, J) [rad] to add so that one foot leaves the floor on its way."""
+    between = soles(legs, bridge)
+    between = (between[:, side] - between[:, 1 - side])[:, :2]
+    far = min(float(np.linalg.norm(between[-1] - between[0])) / _FAR, 1.0)
+    bend = far * _LIFT * np.sin(np.pi * share) ** 2
+    added = np.zeros_like(bridge.joint_pos)
+    # Hip forward, knee bent twice that, toes up: the foot rises and stays level.
+    added[:, legs.index[side]] = legs.joints(side, bend * np.array([1.0, 0.0, 2.0, -1.0]))
+    return added

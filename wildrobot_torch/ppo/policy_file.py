@@ -1,0 +1,216 @@
+"""Policies from files, checkpoint or ONNX, with what their inputs and outputs mean."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+from torch import Tensor
+
+from envs.config import LocomotionConfig
+from envs.errors import UserError
+from envs.layout import Layout
+from wildrobot_torch.ppo.average import NO_AVERAGE, WEIGHTS_PREFIX
+from wildrobot_torch.ppo.networks import Policy, actor_from_hparams
+
+SPEC_KEY = "policy_spec"
+"""Metadata entry of an ONNX file that holds the whole description as JSON, in full precision."""
+
+
+class PolicyFileError(UserError):
+    """A file holds no policy of this project, or one that does not fit; the message says why."""
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A deterministic policy and the description that travels with it."""
+
+    path: Path
+    layout: Layout
+    """Observation the policy expects."""
+    robot_digest: str
+    """Version of the robot description it was trained on."""
+    env_config: dict[str, Any]
+    """The task it was trained on, as plain containers."""
+    env_steps: int
+    """Environment steps it was trained for."""
+    act: Callable[[Tensor], Tensor]
+    """Observation (E, O) to action (E, A), both float32 on the CPU."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Action (E, A) in [-1, 1] for observations (E, O), on their device.
+
+        Raises:
+            ValueError: the observation has another size than the policy's layout.
+        """
+        if observation.ndim != 2 or observation.shape[1] != self.layout.size:
+            raise ValueError(
+                f"observation has shape {tuple(observation.shape)}, {self.path} expects "
+                f"(num_envs, {self.layout.size})"
+            )
+        with torch.no_grad():
+            return self.act(observation.to("cpu", torch.float32)).to(observation.device)
+
+    @property
+    def task(self) -> LocomotionConfig:
+        """The task it was trained on.
+
+        Raises:
+            PolicyFileError: a setting is unknown to this version, or out of its range.
+        """
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(LocomotionConfig, "env")
+        try:
+            return parser.instantiate(parser.parse_object({"env": self.env_config})).env
+        except (ArgumentError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise PolicyFileError(
+                f"the task stored in {self.path} cannot be used: {reason}"
+            ) from error
+
+    def require(self, layout: Layout, robot_digest: str) -> None:
+        """Refuse to be used with another observation layout or robot.
+
+        Args:
+            layout: observation layout of the environment.
+            robot_digest: version of the environment's robot.
+
+        Raises:
+            LayoutMismatch: with a field-by-field difference.
+            PolicyFileError: another robot.
+        """
+        layout.require(self.layout, str(self.path))
+        if self.robot_digest != robot_digest:
+            raise PolicyFileError(
+                f"{self.path} was made for robot {self.robot_digest}, this one is {robot_digest}; "
+                "train again, or use the robot description it was trained with"
+            )
+
+
+@dataclass(frozen=True)
+class ActorCheckpoint:
+    """What a checkpoint tells of its policy."""
+
+    policy: LoadedPolicy
+    actor: Policy
+    metrics: dict[str, float]
+    """Of the evaluation made when it was written."""
+
+
+def load_policy(path: Path | str) -> LoadedPolicy:
+    """Policy of a checkpoint (.ckpt) or of an exported file (.onnx).
+
+    Raises:
+        PolicyFileError: no such file, another kind of file, or one that cannot be read.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx":
+        return _load_onnx(path)
+    if path.suffix == ".ckpt":
+        return read_checkpoint(path).policy
+    raise PolicyFileError(f"policy is {str(path)!r}; allowed: a .ckpt or an .onnx file")
+
+
+def read_checkpoint(path: Path | str) -> ActorCheckpoint:
+    """Actor and description in a checkpoint; needs neither Lightning nor an environment.
+
+    Raises:
+        PolicyFileError: the file is missing, broken, or holds no policy of this project.
+    """
+    path = Path(path)
+    _require_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
+        # torch explains at length how to switch its safe loader off, which is no remedy here.
+        raise PolicyFileError(
+            f"{path} is no readable checkpoint ({type(error).__name__}); give a .ckpt that "
+            "`wildrobot fit` wrote"
+        ) from error
+    try:
+        about = content["wildrobot"]
+        actor = actor_from_hparams(content["actor"])
+        weights = {
+            name.removeprefix(WEIGHTS_PREFIX): value
+            for name, value in content["state_dict"].items()
+            if name.startswith(WEIGHTS_PREFIX)
+        }
+        if not weights:
+            raise ValueError(NO_AVERAGE)
+        actor.load_state_dict(weights)
+        layout = Layout.from_dict(about["observation_layout"])
+        policy = LoadedPolicy(
+            path,
+            layout,
+            about["robot_digest"],
+            about["env_config"],
+            about["env_steps"],
+            actor.eval().act,
+        )
+        metrics = about["metrics"]
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        missing = "entry " if isinstance(error, KeyError) else ""
+        raise PolicyFileError(
+            f"{path} holds no policy of wildrobot_torch: {missing}{reason[0]}"
+        ) from error
+    _require_consistent(path, layout, about["observation_layout"], actor.hparams["obs_size"])
+    return ActorCheckpoint(policy, actor, metrics)
+
+
+def _load_onnx(path: Path) -> LoadedPolicy:
+    _require_file(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # small nets, many processes
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors share no base class but this
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise PolicyFileError(f"{path} is no readable ONNX file: {reason[0]}") from error
+    metadata = session.get_modelmeta().custom_metadata_map
+    if SPEC_KEY not in metadata:
+        raise PolicyFileError(
+            f"{path} has no {SPEC_KEY!r} in its metadata; export it with tools/export_onnx.py"
+        )
+    try:
+        spec = json.loads(metadata[SPEC_KEY])
+        layout = Layout.from_dict(spec["observation_layout"])
+        robot_digest, env_config = spec["robot_digest"], spec["env_config"]
+        env_steps = spec["env_steps"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyFileError(f"{path} has a {SPEC_KEY!r} that cannot be read: {error}") from error
+    (source,) = session.get_inputs()
+    _require_consistent(path, layout, spec["observation_layout"], source.shape[1])
+
+    def act(observation: Tensor) -> Tensor:
+        (action,) = session.run(None, {source.name: observation.numpy()})
+        return torch.from_numpy(action)
+
+    return LoadedPolicy(path, layout, robot_digest, env_config, env_steps, act)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise PolicyFileError(f"no file {path}")
+
+
+def _require_consistent(path: Path, layout: Layout, stored: dict[str, Any], size: int) -> None:
+    if layout.digest != stored["digest"]:
+        raise PolicyFileError(
+            f"{path} names layout {stored['digest']} but its fields make {layout.digest}; "
+            "the file was altered"
+        )
+    if layout.size != size:
+        raise PolicyFileError(
+            f"{path} has a network of {size} observed values and a layout of {layout.size}"
+        )

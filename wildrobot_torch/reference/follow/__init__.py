@@ -1,0 +1,1 @@
+"""Robots that follow clips, and what they did."""

@@ -1,0 +1,148 @@
+"""Clips for the tracking policy: built-in walks it can do, files mended, and their loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from envs.robot.model import RobotModel
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.augment import loop_clip, time_warp
+from wildrobot_torch.motion.clip import Clip, ClipError
+from wildrobot_torch.motion.repair.planting import PlantingConfig, plant
+from wildrobot_torch.motion.repair.repair import RepairConfig, repair
+from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
+
+
+def _tracked_walk() -> WalkConfig:
+    """The walk in balance without support: its zero-moment point stays on the soles."""
+    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """What the tracking policy follows."""
+
+    speeds: tuple[float, ...] = (
+        0.0, 0.1, 0.12, 0.15, 0.17, 0.2, 0.22, 0.25, 0.27, 0.3, 0.35, 0.4, 0.45, 0.5,
+    )  # fmt: skip
+    """Speeds of the built-in clips [m/s]; 0 stands, faster ones ask more torque than the servos
+    have."""
+    from_rest: tuple[float, ...] = (0.1, 0.2, 0.3, 0.35)
+    """Speeds of the built-in walks that begin and end standing [m/s]."""
+    duration_s: float = 8.0
+    """Length of each built-in clip [s]."""
+    walk: WalkConfig = field(default_factory=_tracked_walk)
+    """Shape of the built-in clips' walk."""
+    repair: RepairConfig = field(default_factory=RepairConfig)
+    """How faults of clips from files are mended."""
+    planting: PlantingConfig = field(default_factory=PlantingConfig)
+    """How clips from files are made to balance."""
+    loop_s: float = 8.0
+    """Follow every clip from a file as a loop of this length, too [s]; 0 for none."""
+    loop_speed: float = 0.65
+    """Faster loops are slowed down to this [m/s]."""
+
+    def __post_init__(self) -> None:
+        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
+            raise ValueError(
+                f"tracked.speeds is {self.speeds}; allowed: one or more, none negative"
+            )
+        if any(speed <= 0.0 for speed in self.from_rest):
+            raise ValueError(f"tracked.from_rest is {self.from_rest}; allowed: positive speeds")
+        for name in ("speeds", "from_rest"):
+            values = getattr(self, name)
+            if len({round(speed, 2) for speed in values}) < len(values):
+                raise ValueError(
+                    f"tracked.{name} is {values}; clips are named by two decimals, so no two "
+                    "speeds may share them"
+                )
+        for name in ("duration_s", "loop_speed"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"tracked.{name} is {getattr(self, name)}; it must be positive")
+        if self.loop_s < 0.0:
+            raise ValueError(f"tracked.loop_s is {self.loop_s}; it must not be negative")
+
+
+def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
+    """Built-in clips that a robot can do by itself: standing, walking, walking off and stopping."""
+    clips = []
+    for speed in config.speeds:
+        if speed == 0.0:
+            clips.append(standing_clip(robot, config.duration_s))
+        else:
+            clips.append(walking_clip(robot, speed, config.duration_s, config=config.walk))
+    for speed in config.from_rest:
+        clip = walking_clip(
+            robot, speed, config.duration_s, start_standing=True, end_standing=True,
+            config=config.walk,
+        )  # fmt: skip
+        clips.append(replace(clip, name=f"{clip.name}_from_rest"))
+    return clips
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Clips ready to be followed, and what became of them on the way."""
+
+    clips: list[Clip]
+    originals: dict[str, Clip]
+    """Clips as they were loaded, by name; at the rate of those that are followed."""
+    notes: list[str]
+    """A line per repair, per loop that cannot be made, and per clip that cannot be followed."""
+
+
+def prepared(
+    clips: Sequence[Clip], robot_model: RobotModel, fps: float, config: SourceConfig
+) -> Prepared:
+    """Clips from files, repaired and planted, and after each its loop.
+
+    A clip that cannot be mended is left out, and a note says why.
+
+    Args:
+        clips: as they were loaded.
+        robot_model: the robot with its masses.
+        fps: control rate [1/s]; clips are resampled to it.
+        config: what to make.
+    """
+    robot = robot_model.robot
+    result = Prepared([], {}, [])
+    for clip in clips:
+        try:
+            mended, changes = _mended(clip, robot, fps, config.repair)
+            once = plant(mended, robot_model, config.planting)
+        except ClipError as error:
+            result.notes.append(f"left out: {error}")
+            continue
+        result.notes.extend(f"{clip.name}: {change}" for change in changes)
+        result.clips.append(once)
+        result.originals[once.name] = clip.resample(fps)
+        if config.loop_s == 0.0:
+            continue
+        try:
+            loop = _loop(mended, robot, config)
+            result.clips.append(plant(loop, robot_model, config.planting))
+        except ClipError as error:
+            result.notes.append(f"no loop: {error}")
+    return result
+
+
+def _mended(
+    clip: Clip, robot: RobotSpec, fps: float, config: RepairConfig
+) -> tuple[Clip, tuple[str, ...]]:
+    """The clip repaired, and what was done; as it was where only feet slide or joints stop.
+
+    These planting mends as well, and changes the motion less: fast captured walks that were
+    repaired first fell when they were tracked.
+    """
+    repaired = repair(clip, robot, config, fps)
+    slight = ("feet:", "stops:", "rate:")
+    if all(change.startswith(slight) for change in repaired.changes):
+        return clip.resample(fps), ()
+    return repaired.clip, repaired.changes
+
+
+def _loop(clip: Clip, robot: RobotSpec, config: SourceConfig) -> Clip:
+    if clip.mean_speed > config.loop_speed:
+        clip = time_warp(clip, max(0.5, round(config.loop_speed / clip.mean_speed, 2)))
+    return loop_clip(clip, robot, config.loop_s)

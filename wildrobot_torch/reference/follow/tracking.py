@@ -1,0 +1,255 @@
+"""The tracking task: follow a clip frame by frame, without support, by corrections of its joints.
+
+Peng et al. 2018 (DeepMimic, arXiv:1804.02717), section 5, with residual actions: the joint targets
+are the clip's next frame plus what the policy adds; an untrained policy plays the clip open loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter1d
+from torch import Tensor
+
+from envs.frames import projected_gravity, turn, wrap_angle, yaw
+from envs.layout import Field, Layout
+from envs.measurements import Measurements
+from envs.robot.model import RobotModel
+from envs.robot.spec import RobotSpec
+from envs.task.terminations import TerminationConfig
+from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.feedforward import carried, position_targets
+from wildrobot_torch.motion.kinematics import Legs
+
+STANDS = 2e-3
+"""A clip's sole whose lowest corner is lower carries weight [m]; repaired ones are up to 1 mm off,
+where a joint's stop bends a leg that should be straight."""
+MAX_LEAD = 0.25
+"""Largest lead of a servo target over its joint [rad]: what the servos' strength asks for."""
+STOP_ROOM = 0.06
+"""Distance from its stop at which a joint begins to cost [rad]."""
+PREVIEW = (1, 5, 12)
+"""Frames ahead whose joint positions the policy sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """The tracking task and its training."""
+
+    env_steps: int = 2_000_000
+    """Environment steps of training."""
+    num_envs: int = 1024
+    """Robots simulated together."""
+    residual_scale: float = 0.3
+    """Joint angle one unit of action adds to the clip [rad]."""
+    push_force: float = 4.0
+    """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
+    slip_weight: float = 1.5
+    """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
+    contact_weight: float = 0.3
+    """Cost of each foot that carries weight and should not by the clip, or the other way round."""
+    turning_weight: float = 0.1
+    """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
+    load_weight: float = 0.1
+    """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
+    stop_weight: float = 0.1
+    """Cost of each joint on its stop; it falls to nothing over 0.06 rad."""
+    smoothness_weight: float = 0.02
+    """Cost of the summed squared change of the action."""
+    min_height: float = 0.36
+    """Root height below which the robot has fallen [m]."""
+    max_tilt: float = 0.6
+    """Roll or pitch beyond which the robot has fallen [rad]."""
+    max_joint_error: float = 3.0
+    """Summed squared joint error beyond which an episode ends [rad^2]."""
+    max_way_error: float = 0.3
+    """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it, robots
+    that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
+    seed: int = 0
+    """Of start frames, pushes and exploration."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "env_steps", "num_envs", "residual_scale", "max_joint_error", "max_way_error",
+        ):  # fmt: skip
+            if getattr(self, name) <= 0:
+                raise ValueError(f"tracking.{name} is {getattr(self, name)}; it must be positive")
+
+    @property
+    def termination(self) -> TerminationConfig:
+        """The limits of a fall."""
+        return TerminationConfig(min_height=self.min_height, max_tilt=self.max_tilt)
+
+
+@dataclass(frozen=True)
+class ClipStates:
+    """Frames of C clips, one after the other; N frames in all."""
+
+    qpos: Tensor
+    """(N, nq)."""
+    qvel: Tensor
+    """(N, nv)."""
+    first: Tensor
+    """(C,) long: index of each clip's first frame."""
+    length: Tensor
+    """(C,) long: frames of each clip."""
+    servo: Tensor
+    """(N, J) [rad]: targets with which the servos make the joints of each frame."""
+    stands: Tensor
+    """(N, 2) bool: feet that carry weight."""
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
+        """The frames of clips at the control rate."""
+        robot = robot_model.robot
+        legs = Legs(robot)
+        states = [clip_states(clip, robot) for clip in clips]
+        length = torch.tensor([clip.num_frames for clip in clips])
+        servo = [servo_targets(clip, robot_model) for clip in clips]
+        stands = [torch.from_numpy(carried(legs, clip, STANDS) > 0.0) for clip in clips]
+        return cls(
+            torch.cat([qpos for qpos, _ in states]),
+            torch.cat([qvel for _, qvel in states]),
+            torch.cumsum(length, 0) - length,
+            length,
+            torch.cat(servo),
+            torch.cat(stands),
+        )
+
+    def to(self, device: torch.device | str) -> ClipStates:
+        """The same clips on another device."""
+        return ClipStates(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def index(self, clip: Tensor, frame: Tensor) -> Tensor:
+        """(E,) index of `frame` (E,) of `clip` (E,); frames past the end are the last one."""
+        return self.first[clip] + torch.minimum(frame, self.length[clip] - 1)
+
+
+def servo_targets(clip: Clip, robot_model: RobotModel) -> Tensor:
+    """Servo targets (N, J) [rad] by `position_targets`, within what the servos' torque can do."""
+    lead = position_targets(clip, robot_model, STANDS) - clip.joint_pos
+    lead = uniform_filter1d(lead, 3, axis=0, mode="nearest")
+    return torch.from_numpy(clip.joint_pos + np.clip(lead, -MAX_LEAD, MAX_LEAD)).float()
+
+
+def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
+    """Layout of the tracker's observation: the environment's, then the clip seen from the robot."""
+    joints = robot.num_joints
+    return Layout(
+        "tracking_" + observation.name,
+        (
+            *observation.fields,
+            Field("clip_error", joints, "rad", "joint", "clip's next joints minus present ones"),
+            Field("clip_joints", joints * len(PREVIEW), "rad", "joint", f"clip at +{PREVIEW}"),
+            Field("clip_joint_vel", joints, "rad/s / 10", "joint", "clip's next velocities"),
+            Field("clip_linvel", 3, "m/s", "heading", "clip's next root velocity"),
+            Field("clip_gravity", 3, "1", "body", "clip's next gravity direction"),
+            Field("clip_height", 1, "m", "world", "10 times clip's next height minus present one"),
+            Field("clip_yaw", 1, "rad", "world", "clip's heading minus present one"),
+            Field("clip_way", 2, "m", "heading", "way to the clip's root, within 0.3 m"),
+        ),
+    )
+
+
+def tracking_observation(
+    observation: Tensor,
+    m: Measurements,
+    root_pos_w: Tensor,
+    clips: ClipStates,
+    clip: Tensor,
+    frame: Tensor,
+    robot: RobotSpec,
+) -> Tensor:
+    """Observation in `tracking_layout` order.
+
+    Args:
+        observation: (E, O) of the environment.
+        m: measurements of E robots.
+        root_pos_w: (E, 3) [m].
+        clips: the clips.
+        clip: (E,) clip each robot follows.
+        frame: (E,) frame it is at.
+        robot: the robot.
+    """
+    joints = robot.joint_qpos_adr
+    following = clips.index(clip, frame + 1)
+    qpos, qvel = clips.qpos[following], clips.qvel[following]
+    preview = [clips.qpos[clips.index(clip, frame + ahead)][:, joints] for ahead in PREVIEW]
+    way = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
+    clip_yaw = yaw(qpos[:, 3:7])
+    return torch.cat(
+        [
+            observation,
+            qpos[:, joints] - m.joint_pos,
+            *preview,
+            0.1 * qvel[:, robot.joint_qvel_adr],
+            turn(qvel[:, :3], -clip_yaw),
+            projected_gravity(qpos[:, 3:7]),
+            10.0 * (qpos[:, 2:3] - m.height[:, None]),
+            wrap_angle(clip_yaw - m.yaw)[:, None],
+            way,
+        ],
+        dim=-1,
+    )
+
+
+def tracking_reward(
+    m: Measurements,
+    root_pos_w: Tensor,
+    qpos: Tensor,
+    qvel: Tensor,
+    stands: Tensor,
+    action: Tensor,
+    prev_action: Tensor,
+    robot: RobotSpec,
+    config: TrackingConfig,
+) -> Tensor:
+    """Reward (E,) of being where the clip is, at most 0.1.
+
+    Args:
+        m: measurements after the step.
+        root_pos_w: (E, 3) [m].
+        qpos: (E, nq) of the clip at this frame.
+        qvel: (E, nv) of the clip.
+        stands: (E, 2) bool, feet that carry weight in the clip.
+        action: (E, J) residual of this step.
+        prev_action: (E, J) residual of the step before.
+        robot: the robot.
+        config: weights.
+    """
+    joint_error = (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
+    vel_error = (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1)
+    clip_yaw = yaw(qpos[:, 3:7])
+    linvel_error = (turn(qvel[:, :3], -clip_yaw) - m.linvel_h)[:, :2].square().sum(-1)
+    height_error = (qpos[:, 2] - m.height).square()
+    tilt_error = (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1)
+    yaw_error = wrap_angle(clip_yaw - m.yaw).square()
+    way_error = (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1)
+    loaded = m.foot_force > 0.1 * robot.weight
+    speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
+    slip = (speed.clamp(max=0.3) * loaded).sum(-1)
+    mismatch = (loaded != stands).sum(-1)
+    turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
+    load = m.foot_force.sum(-1) / robot.weight
+    low, high = robot.joint_range.unbind(-1)
+    room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
+    stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
+    reward = (
+        0.25 * torch.exp(-6.0 * joint_error)
+        + 0.05 * torch.exp(-0.02 * vel_error)
+        + 0.37 * torch.exp(-5.0 * linvel_error.sqrt())
+        + 0.05 * torch.exp(-60.0 * height_error)
+        + 0.10 * torch.exp(-8.0 * tilt_error)
+        + 0.05 * torch.exp(-4.0 * yaw_error)
+        + 0.13 * torch.exp(-6.0 * way_error.sqrt())
+        - config.slip_weight * slip
+        - config.contact_weight * mismatch
+        - config.turning_weight * turning.clamp(max=4.0)
+        - config.load_weight * (load - 1.0).square().clamp(max=1.0)
+        - config.stop_weight * stopped
+        - config.smoothness_weight * (action - prev_action).square().sum(-1)
+    )
+    return 0.1 * reward

@@ -1,0 +1,95 @@
+"""Which segments of a clip's rollouts are kept, and what of the clip is in none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.reference.follow.rollout import Rollout
+from wildrobot_torch.reference.judge.gates import Gate, judge
+from wildrobot_torch.reference.judge.metrics import measure
+from wildrobot_torch.reference.judge.segments import Gap, Search, SegmentConfig, Stretch, free_span
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Frames of a clip that did not become reference, and why."""
+
+    clip: str
+    clip_frame: int
+    """First of them, at the control rate."""
+    frames: int
+    gates: tuple[str, ...]
+    """Gates that rejected them; empty where there were too few to judge, or the robot fell."""
+    reason: str
+
+
+def label(rollout: Rollout, segment: Stretch) -> str:
+    """Tier of an accepted segment: what the gates say, unless the robot was forced."""
+    tier = rollout.tier(segment.verdict.tier)
+    assert tier is not None, "an accepted segment has a tier"
+    return tier
+
+
+def resolve(
+    rollouts: Sequence[Rollout],
+    searches: Sequence[Search],
+    robot: RobotSpec,
+    gates: Sequence[Gate],
+    config: SegmentConfig,
+) -> list[tuple[Rollout, Stretch]]:
+    """Accepted segments of all rollouts of one clip, no clip frame twice.
+
+    Better tiers go first, then longer segments; what overlaps them is cut to its longest free part,
+    which gets the best tier whose gates it passes by itself.
+    """
+    found = [(r, s) for r, search in zip(rollouts, searches, strict=True) for s in search.accepted]
+    found.sort(
+        key=lambda pair: (
+            config.tiers.index(pair[1].verdict.tier),
+            -pair[1].num_frames,
+            pair[0].task.start,
+            pair[1].start,
+        )
+    )
+    taken: list[tuple[int, int]] = []
+    kept = []
+    for rollout, segment in found:
+        shift = rollout.task.start
+        span = free_span(segment.start + shift, segment.stop + shift, taken)
+        start, stop = span[0] - shift, span[1] - shift
+        if stop - start < config.min_frames:
+            continue
+        if (start, stop) != (segment.start, segment.stop):
+            metrics = measure(rollout.frames.cut(start, stop), robot)
+            verdicts = (judge(metrics, gates, tier) for tier in config.tiers)
+            verdict = next((v for v in verdicts if v.accepted), None)
+            if verdict is None:
+                continue
+            segment = Stretch(start, stop, verdict)
+        taken.append(span)
+        kept.append((rollout, segment))
+    return kept
+
+
+def rejections(
+    clip: Clip,
+    rollouts: Sequence[Rollout],
+    searches: Sequence[Search],
+    kept: Sequence[tuple[Rollout, Stretch]],
+) -> tuple[Rejection, ...]:
+    """What of a clip is in no kept segment, with the reason the first rollout over it was given."""
+    spans = [(r.task.start + s.start, r.task.start + s.stop) for r, s in kept]
+    found: dict[int, Rejection] = {}
+    for rollout, search in zip(rollouts, searches, strict=True):
+        shift = rollout.task.start
+        fell = f"fell after {rollout.frames.num_frames} of {rollout.task.num_steps} frames"
+        end = Gap(rollout.frames.num_frames, rollout.task.num_steps, (), fell)
+        for gap in (*search.gaps, end):
+            start, stop = free_span(gap.start + shift, gap.stop + shift, spans)
+            if stop > start:
+                spans.append((start, stop))
+                found[start] = Rejection(clip.name, start + 1, stop - start, gap.gates, gap.reason)
+    return tuple(found[start] for start in sorted(found))

@@ -1,0 +1,283 @@
+"""Films, GIFs and film strips of a robot's motion."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Literal, Protocol
+
+import imageio.v2 as imageio
+import mujoco
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from envs.errors import UserError
+from wildrobot_torch.render.camera import View, follow
+from wildrobot_torch.render.gl import GlRenderer, available_platform
+from wildrobot_torch.render.software import SoftwareRenderer
+
+Array = np.ndarray
+
+SUFFIXES = (".mp4", ".gif", ".png")
+GIF_BYTES = 3_000_000
+"""What a GIF may weigh; a longer one is thinned out."""
+STRIP_FRAMES = 8
+"""Pictures on a film strip."""
+STRIP_COLUMNS = 4
+"""Of them in a row."""
+GHOST_BESIDE = 0.5
+"""How far to the robot's left its ghost walks, unless told otherwise [m]."""
+GHOST_VIEW = View(azimuth=130.0, distance=1.5)
+"""Where the camera is when there is a ghost, unless told otherwise."""
+GHOST_NEAR = 0.8
+"""Farther from its ghost than this [m] the robot is seen from farther away, so that both are."""
+RendererName = Literal["auto", "gl", "software"]
+
+
+class RenderError(UserError):
+    """A picture that cannot be made; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """How a film looks."""
+
+    width: int = 320
+    """[pixels]"""
+    height: int = 240
+    """[pixels]"""
+    frames_per_second: float = 25.0
+    """Of the film [1/s]; motion recorded faster is thinned out to it."""
+    renderer: RendererName = "auto"
+    """gl: MuJoCo's, through EGL or OSMesa. software: numpy's. auto: gl where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.width % 16 or self.height % 16 or min(self.width, self.height) < 64:
+            raise RenderError(
+                f"film size is {self.width} x {self.height} pixels; both must be multiples of 16, "
+                "at least 64"
+            )
+        if not 1.0 <= self.frames_per_second <= 100.0:
+            raise RenderError(f"frames_per_second is {self.frames_per_second}; allowed: 1 to 100")
+
+
+class Renderer(Protocol):
+    """Draws one model; `GlRenderer` or `SoftwareRenderer`."""
+
+    def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
+        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
+
+        With `ghost` (nq,) a second, translucent one is drawn at those positions.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; nothing can be drawn after that."""
+        ...
+
+
+def check_output(path: Path) -> Path:
+    """`path`, if a film can be written to it.
+
+    Raises:
+        RenderError: unknown kind of file.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise RenderError(f"{path}: unknown kind {path.suffix!r}; allowed: {', '.join(SUFFIXES)}")
+    return path
+
+
+def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> Renderer:
+    """The renderer `config` asks for; says on stderr when `auto` has to do without OpenGL.
+
+    Raises:
+        RenderError: `gl` was asked for and there is none.
+    """
+    platform = None if config.renderer == "software" else available_platform()
+    if platform is not None:
+        return GlRenderer(model, config.width, config.height, platform)
+    remedy = "install EGL or OSMesa, for example `apt-get install libegl1` or `libosmesa6`"
+    if config.renderer == "gl":
+        raise RenderError(f"no OpenGL without a display here; {remedy}, or use renderer software")
+    if config.renderer == "auto":
+        print(f"no OpenGL without a display: drawing in software; {remedy}", file=sys.stderr)
+    return SoftwareRenderer(model, config.width, config.height)
+
+
+def write_film(
+    path: Path,
+    model: mujoco.MjModel,
+    qpos: Array,
+    frame_dt: float,
+    config: RenderConfig,
+    captions: Sequence[str] | None = None,
+    view: View | None = None,
+    ghost: Array | None = None,
+) -> Path:
+    """Write a motion as .mp4, .gif (at most `GIF_BYTES`) or .png (a film strip); returns `path`.
+
+    Args:
+        path: its suffix says which.
+        model: the robot in its scene.
+        qpos: (T, nq).
+        frame_dt: time between the rows of `qpos` [s].
+        config: size, rate and renderer.
+        captions: a text for each row of `qpos`.
+        view: where the camera is; None for ahead to the robot's right.
+        ghost: (T, nq): a second, translucent robot; see `beside`.
+
+    Raises:
+        RenderError: unknown kind of file, a motion of another robot, or no such renderer here.
+    """
+    check_output(path)
+    # Tensors are welcome, as recordings are.
+    qpos, ghost = np.asarray(qpos), None if ghost is None else np.asarray(ghost)
+    kind = path.suffix.lower()
+    if kind == ".png":
+        strip = film_strip(model, qpos, ghost, frame_dt, config, captions, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(strip).save(path)
+        return path
+    _check_motion(model, qpos, ghost)
+    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
+    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
+    with closing(pictures):
+        first = next(pictures)  # a renderer that fails does so before there is a file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == ".mp4":
+            # One by one: a long film need not fit in memory.
+            with closing(imageio.get_writer(path, fps=config.frames_per_second, quality=7)) as film:
+                for picture in chain([first], pictures):
+                    film.append_data(picture)
+        else:
+            _write_gif([first, *pictures], path, config.frames_per_second)
+    return path
+
+
+def film_strip(
+    model: mujoco.MjModel,
+    qpos: Array,
+    ghost: Array | None,
+    frame_dt: float,
+    config: RenderConfig,
+    captions: Sequence[str] | None = None,
+    view: View | None = None,
+) -> Array:
+    """Up to `STRIP_FRAMES` instants of a motion from its start to its end, as one picture.
+
+    Args:
+        model: the robot in its scene.
+        qpos: (T, nq).
+        ghost: (T, nq): a second, translucent robot, see `beside`; None for none.
+        frame_dt: time between the rows of `qpos` [s].
+        config: size of each instant's picture, and renderer.
+        captions: a text for each row of `qpos`.
+        view: where the camera is; None for ahead to the robot's right.
+
+    Raises:
+        RenderError: a motion of another robot, or no such renderer here.
+    """
+    _check_motion(model, qpos, ghost)
+    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
+    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
+    with closing(pictures):
+        return tiled(list(pictures))
+
+
+def beside(qpos: Array, distance: float = GHOST_BESIDE) -> Array:
+    """A motion (T, nq) moved `distance` [m] to the left of where it heads in its first row."""
+    qpos = np.array(qpos, dtype=float)
+    w, x, y, z = qpos[0, 3:7]
+    yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    qpos[:, :2] += distance * np.array([-np.sin(yaw), np.cos(yaw)])
+    return qpos
+
+
+def _check_motion(model: mujoco.MjModel, qpos: Array, ghost: Array | None) -> None:
+    if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
+        raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
+    if ghost is not None and ghost.shape != qpos.shape:
+        raise RenderError(f"ghost has shape {ghost.shape}, qpos {qpos.shape}; they must be equal")
+
+
+def film_rows(number: int, frame_dt: float, frames_per_second: float) -> Array:
+    """Which of `number` rows, `frame_dt` [s] apart, are nearest to the film's instants."""
+    count = int((number - 1) * frame_dt * frames_per_second + 1e-6) + 1
+    instants = np.arange(count) / frames_per_second
+    return np.minimum(np.round(instants / frame_dt).astype(int), number - 1)
+
+
+def _pictures(
+    model: mujoco.MjModel,
+    qpos: Array,
+    ghost: Array | None,
+    frame_dt: float,
+    rows: Array,
+    config: RenderConfig,
+    captions: Sequence[str] | None,
+    view: View | None,
+) -> Generator[Array, None, None]:
+    """Pictures (H, W, 3) uint8 of some rows of a motion, the camera following the root."""
+    view = view or (View() if ghost is None else GHOST_VIEW)
+    center = qpos if ghost is None else (qpos + ghost) / 2.0
+    targets = follow(center, view, 1.0 / frame_dt)
+    renderer = make_renderer(model, config)
+    try:
+        for row in rows:
+            if ghost is None:
+                picture = renderer.render(qpos[row], targets[row], view)
+            else:
+                apart = float(np.linalg.norm(ghost[row, :2] - qpos[row, :2]))
+                wider = replace(view, distance=view.distance * max(1.0, apart / GHOST_NEAR))
+                picture = renderer.render(qpos[row], targets[row], wider, ghost[row])
+            yield picture if captions is None else caption(picture, captions[int(row)])
+    finally:
+        renderer.close()
+
+
+def caption(picture: Array, text: str) -> Array:
+    """The picture with a text at its top left, dark on a light ground."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image, "RGBA")
+    font = ImageFont.load_default(size=max(11, picture.shape[0] // 18))
+    box = draw.multiline_textbbox((8, 6), text, font=font)
+    draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=(255, 255, 255, 190))
+    draw.multiline_text((8, 6), text, font=font, fill=(30, 30, 35, 255))
+    return np.asarray(image)
+
+
+def tiled(pictures: Sequence[Array]) -> Array:
+    """Pictures of one size side by side, in rows of `STRIP_COLUMNS`."""
+    columns = min(STRIP_COLUMNS, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height, width = pictures[0].shape[:2]
+    strip = np.full((rows * height, columns * width, 3), 255, dtype=np.uint8)
+    for place, picture in enumerate(pictures):
+        y, x = divmod(place, columns)
+        strip[y * height : (y + 1) * height, x * width : (x + 1) * width] = picture
+    return strip
+
+
+def _write_gif(pictures: list[Array], path: Path, frames_per_second: float) -> None:
+    """Every picture, or every n-th with n the least at which the file is light enough."""
+    # One palette for all, or colours flicker from picture to picture.
+    sample = tiled(pictures[:: -(-len(pictures) // STRIP_FRAMES)])
+    palette = Image.fromarray(sample).quantize(64, dither=Image.Dither.NONE)
+    indexed = [
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+        for picture in pictures
+    ]
+    for stride in range(1, len(pictures) + 1):
+        # GIF counts time in hundredths of a second, and browsers slow down what is below two.
+        duration_ms = max(20, 10 * round(100.0 * stride / frames_per_second))
+        first, *others = indexed[::stride]
+        first.save(
+            path, save_all=True, append_images=others, duration=duration_ms, loop=0, optimize=True
+        )
+        if path.stat().st_size <= GIF_BYTES:
+            return

@@ -1,0 +1,1 @@
+"""The training: Lightning module, data, callbacks, checkpoints."""

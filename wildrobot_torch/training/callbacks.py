@@ -1,0 +1,277 @@
+"""What accompanies a training: run directory, console lines, budgets, alarms."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import deque
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, Timer
+from lightning.pytorch.loggers import Logger
+
+from wildrobot_torch.amp.schedule import require_start
+from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
+from wildrobot_torch.training.health.monitoring import TrainingDiverged, require_finite_weights
+from wildrobot_torch.training.health.postmortem import write_postmortem
+
+PACKAGES = (
+    *("torch", "torchrl", "tensordict", "lightning", "numpy"),
+    *("mujoco", "mujoco-warp", "warp-lang"),
+)
+
+
+class RunDirectory(Callback):
+    """Writes what a run was started with, once everything it needs has been found usable."""
+
+    def __init__(self, folder: Path, config: str, loggers: list[Logger]) -> None:
+        """`config` is the YAML text that repeats the run; `loggers` write into `folder`."""
+        self.folder, self.config, self.loggers = folder, config, loggers
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write config.yaml, command.txt, environment.json and, in a git checkout, git.diff."""
+        # Not before: a logger the trainer knows leaves files behind even when the start fails.
+        trainer.loggers = self.loggers
+        if not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(self.config)
+        command = " ".join(["python -m wildrobot_torch", *sys.argv[1:]])
+        (self.folder / "command.txt").write_text(command + "\n")
+        commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+        about = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "physics": pl_module.data.engine,
+            "packages": {name: _version(name) for name in PACKAGES},
+            "commit": commit.strip() if commit else None,
+        }
+        (self.folder / "environment.json").write_text(json.dumps(about, indent=2) + "\n")
+        if diff:
+            (self.folder / "git.diff").write_text(diff)
+        print(f"run directory: {self.folder}", flush=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in this source's checkout; None where there is no git or none."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+class Budget(Callback):
+    """Ends a training at a number of environment steps, or once an evaluation is good enough."""
+
+    def __init__(self, env_steps: int, stop_when_passed: bool) -> None:
+        """Either limit ends the training, after a last evaluation and checkpoint."""
+        self.env_steps, self.stop_when_passed = env_steps, stop_when_passed
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse a motion prior that would not count before the training ends."""
+        if pl_module.amp is not None:
+            require_start(pl_module.amp, self.env_steps)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after the iteration that used up the environment steps."""
+        if pl_module.env_steps >= self.env_steps:
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Stop after an evaluation that keeps to all limits of its scenario."""
+        if self.stop_when_passed and pl_module.evaluation_passed:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                print("all limits of the evaluation's scenario are kept: stop", flush=True)
+
+
+class Alarms(Callback):
+    """Warns of a training that goes wrong, and keeps what shows why.
+
+    One line on stderr when a rule of `training.health.alarms` begins to hold, and again if it does
+    after it had ceased to. A dump when the style reward collapses, the first time, and when
+    numbers are not finite any more; that ends the training before a checkpoint can hold them.
+    """
+
+    KEPT = 50
+    """Iterations in a dump's metrics."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the run's: dumps go to its postmortem/<iteration>."""
+        self.folder = folder
+        self._rules: tuple[Rule, ...] = ()
+        self._history: deque[Metrics] = deque(maxlen=self.KEPT)
+        self._sounding: set[str] = set()
+        self._collapsed = False
+        self._batch: Any = None
+        self._iteration = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take the rules for the run's settings."""
+        self._rules = rules(pl_module.ppo, pl_module.amp)
+        longest = max(rule.iterations for rule in self._rules)
+        self._history = deque(maxlen=max(longest, self.KEPT))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the rollout, should the iteration fail."""
+        self._batch, self._iteration = batch, trainer.global_step + 1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the iteration's metrics and networks."""
+        self._history.append(pl_module.metrics)
+        require_finite_weights(pl_module, self._iteration)
+        if not trainer.is_global_zero:
+            return
+        for rule in self._rules:
+            line = rule.warning(self._history, self._iteration)
+            if line is None:
+                self._sounding.discard(rule.name)
+            elif rule.name not in self._sounding:
+                self._sounding.add(rule.name)
+                print(f"warning: {line}", file=sys.stderr, flush=True)
+                if rule.name == COLLAPSED and not self._collapsed:
+                    self._collapsed = True
+                    self._dump(line)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Dump the iteration that diverged."""
+        if not isinstance(exception, TrainingDiverged) or not trainer.is_global_zero:
+            return
+        if not self._history or self._history[-1] is not pl_module.metrics:
+            self._history.append(pl_module.metrics)  # as far as the iteration came
+        self._dump(str(exception))
+        last = self.folder / "checkpoints" / "last.ckpt"
+        if last.is_file():
+            print(f"last good checkpoint: {last}", file=sys.stderr, flush=True)
+
+    def _dump(self, reason: str) -> None:
+        try:
+            where = write_postmortem(
+                self.folder / "postmortem",
+                self._iteration,
+                reason,
+                list(self._history)[-self.KEPT :],
+                self._batch,
+            )
+        except OSError as error:
+            # It must not hide the fault it is about.
+            print(f"warning: no post-mortem written: {error}", file=sys.stderr, flush=True)
+            return
+        print(f"post-mortem: {where}", file=sys.stderr, flush=True)
+
+
+COLUMNS = (
+    ("falls", "Metrics/fall_rate", "{:.0%}"),
+    ("length", "Metrics/episode_length", "{:.0f}"),
+    ("reward", "Episode_Reward/total", "{:.3f}"),
+    ("v err", "Metrics/velocity_error", "{:.3f}"),
+    ("style", "AMP/style_reward", "{:.3f}"),
+    ("std", "Policy/std", "{:.2f}"),
+    ("lr", "Loss/learning_rate", "{:.0e}"),
+)
+"""Heading, metric and format of the values on a console line."""
+
+
+class Progress(Callback):
+    """One console line for every few seconds of training, and one per evaluation."""
+
+    def __init__(self, env_steps: int, every_s: float) -> None:
+        """Lines at least `every_s` apart; time is left until `env_steps` or the time limit."""
+        self.budget, self.every_s = env_steps, every_s
+        self._printed = -float("inf")
+        self._begin: tuple[float, int] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Begin the clock; say so where the engine is none to train on."""
+        self._begin = (time.monotonic(), pl_module.env_steps)
+        if pl_module.data.engine == "warp-cpu" and trainer.is_global_zero:
+            print(
+                "warning: physics 'warp-cpu' is for tests; it is 5 to 6 times slower than native "
+                "on one core, and uses no second one",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print the iteration, unless a line was printed just before."""
+        now = time.monotonic()
+        if not trainer.is_global_zero or now - self._printed < self.every_s:
+            return
+        self._printed = now
+        metrics: dict[str, float] = pl_module.metrics
+        values = [
+            f"{heading} {form.format(metrics[name])}"
+            for heading, name, form in COLUMNS
+            if name in metrics
+        ]
+        print(
+            f"iter {trainer.global_step:5d}  {pl_module.env_steps / 1e6:7.2f} M steps  "
+            f"{metrics['Perf/env_steps_per_s'] / 1e3:5.1f} k/s "
+            f"({metrics['Perf/collect_s']:.2f} + {metrics['Perf/learn_s']:.2f} s)  "
+            f"left {_clock(self._left(trainer, pl_module.env_steps, now))}  " + "  ".join(values),
+            flush=True,
+        )
+
+    def _left(self, trainer: pl.Trainer, env_steps: int, now: float) -> float:
+        """Time to the nearest budget [s]."""
+        assert self._begin is not None
+        rate = (env_steps - self._begin[1]) / max(now - self._begin[0], 1e-9)
+        left = max(self.budget - env_steps, 0) / max(rate, 1e-9)
+        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+            if isinstance(callback, Timer):
+                limit = callback.time_remaining()
+                left = left if limit is None else min(left, max(limit, 0.0))
+        return left
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Print the evaluation's main figures."""
+        if not trainer.is_global_zero:
+            return
+        metrics: dict[str, float] = pl_module.evaluation
+        shown = ("score", "fall_rate", "velocity_error_1s", "alternation", "style_distance")
+        text = "  ".join(
+            f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics
+        )
+        print(f"evaluation at {pl_module.env_steps / 1e6:.2f} M steps:  {text}", flush=True)
+
+    on_test_end = on_validation_end
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""Alarms, diagnosis and post-mortem of a training."""

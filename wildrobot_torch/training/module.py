@@ -1,0 +1,399 @@
+"""The LightningModule: connects rollouts, motion prior and PPO; the arithmetic is elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+
+from envs.layout import Layout
+from envs.physics.base import require_capacities
+from envs.robot.spec import RobotSpec
+from envs.robot.symmetry import action_mirror, layout_mirror
+from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.amp.schedule import require_gate
+from wildrobot_torch.amp.style import StyleJudge
+from wildrobot_torch.evaluation import Scenario, evaluate
+from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
+from wildrobot_torch.ppo.average import AveragedPolicy
+from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.learner import Apart, Samples, make_samples, ppo_loss
+from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
+from wildrobot_torch.ppo.normalizer import Reduce
+from wildrobot_torch.reference.curriculum import Curriculum
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.sampling import require_clips
+from wildrobot_torch.training.checkpoints import require_fit, short
+from wildrobot_torch.training.health.monitoring import (
+    EpisodeMeans,
+    TrainingDiverged,
+    gradient_norms,
+    loss_name,
+    require_finite,
+    step_metrics,
+)
+from wildrobot_torch.training.warm_start import warm_start as begin_with
+
+_PPO, _NETWORK = PPOConfig(), NetworkConfig()
+
+
+class TrainingData(Protocol):
+    """What the module asks of its LightningDataModule."""
+
+    layouts: dict[str, Layout]
+    robot_digest: str
+    robot: RobotSpec
+    env_config: dict[str, Any]
+    engine: str
+    num_actions: int
+    reference: ReferenceDataset | None
+    curriculum: Curriculum | None
+    env: Any
+    evaluation_env: Any
+    collect_s: float
+
+
+class WalkingModule(pl.LightningModule):
+    """PPO, with or without a motion prior, on whole rollouts.
+
+    One training step is one iteration: style reward, advantages, epochs over minibatches. Policy
+    and discriminator learn in one backward pass, so plain data parallelism works, and the last
+    optimiser step of an iteration alone goes through Lightning, so `global_step` counts iterations.
+    """
+
+    def __init__(
+        self,
+        ppo: PPOConfig = _PPO,
+        network: NetworkConfig = _NETWORK,
+        amp: AMPConfig | None = None,
+        average: float = 0.9,
+        warm_start: str | None = None,
+    ) -> None:
+        """Settings; networks are made in `setup`, when the layouts are known.
+
+        Args:
+            ppo: settings of PPO.
+            network: shape of actor and critic.
+            amp: settings of the motion prior; null trains on the task reward alone.
+            average: share of the averaged policy, the one to deploy, that each iteration leaves; 0
+                to deploy the policy as it is trained.
+            warm_start: checkpoint of another training, with or without motion prior, whose averaged
+                actor and whose critic this one begins with; null for untrained ones.
+        """
+        super().__init__()
+        self.automatic_optimization = False
+        self.ppo = ppo
+        self.network = network
+        self.amp = amp
+        self.average = average
+        self.warm_start = warm_start
+        if not 0.0 <= average < 1.0:
+            raise ValueError(f"model.average is {average}; allowed: 0 up to, but not, 1")
+        if amp is not None and amp.num_updates > self.ppo.num_updates:
+            raise ValueError(
+                f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
+                "steps of an iteration (ppo.num_epochs x ppo.num_minibatches)"
+            )
+        self.env_steps = 0
+        self.metrics: dict[str, float] = {}
+        self.evaluation: dict[str, float] = {}
+        self.evaluation_passed = False
+        self._episodes = EpisodeMeans()
+
+    # Networks
+
+    @property
+    def data(self) -> Any:
+        """The data module of the run; it satisfies `TrainingData`."""
+        return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+
+    def setup(self, stage: str) -> None:
+        """Make the networks for the layouts of the data module."""
+        if hasattr(self, "policy"):
+            return
+        data: TrainingData = self.data
+        sizes = {name: layout.size for name, layout in data.layouts.items()}
+        robot, mirrors = data.robot, {}
+        if self.network.asymmetry < 1.0:
+            mirrors = {n: layout_mirror(lay, robot) for n, lay in data.layouts.items()}
+        self.policy = Policy(
+            sizes["observation"],
+            data.num_actions,
+            self.network.hidden,
+            self.network.activation,
+            self.network.init_std,
+            (mirrors["observation"], action_mirror(robot)) if mirrors else None,
+            self.network.asymmetry,
+        )
+        critic = partial(
+            Critic,
+            sizes["critic_observation"],
+            self.network.hidden,
+            self.network.activation,
+            mirrors.get("critic_observation"),
+            self.network.asymmetry,
+        )
+        self.critic = critic()
+        if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
+            begin_with(
+                self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
+                data.env_config["action"], self.network.init_std,
+            )  # fmt: skip
+        self.averaged = AveragedPolicy(self.policy, self.average, self.network.deployed_asymmetry)
+        self.prior: MotionPrior | None = None
+        self.style_target: StyleTarget | None = None
+        self.style_critic: Critic | None = None
+        if self.amp is not None:
+            if stage == "fit":
+                trained_on = self._require_reference(self.amp).whole.to("cpu")
+                self.style_target = StyleTarget.of(trained_on, robot)
+            self.prior = MotionPrior(data.layouts["amp"], self.amp)
+            self.judge = StyleJudge(self.prior, data.layouts["amp"])
+            if self.amp.critics == "two":
+                self.style_critic = critic()
+                # They read the same samples, which are normalised once.
+                self.style_critic.normalizer = self.critic.normalizer
+
+    def _require_reference(self, amp: AMPConfig) -> Curriculum:
+        """The reference a motion prior needs; refuses to train one without."""
+        data: TrainingData = self.data
+        if data.reference is None or data.curriculum is None:
+            raise ValueError(
+                "the motion prior (model.amp) needs reference motion; give --data.reference "
+                "FILE made by tools/make_reference.py, or --model.amp null"
+            )
+        require_clips(data.reference.segment_clip)
+        require_gate(amp, data.curriculum.held_out is not None)
+        for stage in amp.stages:
+            stage.require_metrics(RANKED)
+        return data.curriculum
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for actor and critics, and another for the discriminator."""
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(self._ppo_parameters(), lr=self.ppo.learning_rate, fused=True)
+        ]
+        if self.prior is not None and self.amp is not None:
+            # Without weight decay this is Adam.
+            rate, decay = self.amp.learning_rate, self.amp.weight_decay
+            parameters = self.prior.parameters()
+            optimizers.append(torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True))
+        return optimizers
+
+    def _ppo_parameters(self) -> list[nn.Parameter]:
+        networks = [self.policy, self.critic, self.style_critic]
+        return [p for network in networks if network is not None for p in network.parameters()]
+
+    @property
+    def _reduce(self) -> Reduce | None:
+        if self.trainer.world_size == 1:
+            return None
+        return lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")  # type: ignore
+
+    # One iteration
+
+    def on_train_start(self) -> None:
+        """Hold a resumed run to the learning rates that are set now, not to its checkpoint's."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.ppo.resumed(group["lr"])
+        if self.amp is not None:
+            for group in self.trainer.optimizers[1].param_groups:
+                group["lr"] = self.amp.learning_rate
+                group["weight_decay"] = self.amp.weight_decay
+
+    def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
+        """One PPO iteration on a rollout [E, T]."""
+        begin = time.perf_counter()
+        iteration = self.global_step + 1
+        require_capacities(self.data.env.backend)
+        require_finite(batch, iteration)
+        self.env_steps += batch.numel() * self.trainer.world_size
+        following = batch.get("next")
+        reward = following.get("reward").squeeze(-1)
+        self.metrics = step_metrics(batch) | self._episodes.update(batch)
+        apart = None
+        if self.prior is not None:
+            style, weight, found = self.judge.judge(
+                batch.get("amp"),
+                following.get("amp"),
+                batch.get("start"),
+                reference=self.data.reference,
+                curriculum=self.data.curriculum,
+                env_steps=self.env_steps,
+                iteration=self.global_step,
+                processes=self.trainer.world_size,
+                reduce=self._reduce,
+            )
+            self.metrics |= found
+            if self.style_critic is None:
+                reward = reward + weight * style
+            else:
+                apart = Apart(self.style_critic, style, weight)
+        samples = make_samples(
+            self.policy,
+            self.critic,
+            self.ppo,
+            observation=batch.get("observation"),
+            critic_observation=batch.get("critic_observation"),
+            next_critic_observation=following.get("critic_observation"),
+            action=batch.get("action"),
+            mean=batch.get("loc"),
+            log_noise=batch.get("log_noise"),
+            log_prob=batch.get("action_log_prob"),
+            reward=reward,
+            terminated=following.get("terminated").squeeze(-1),
+            done=following.get("done").squeeze(-1),
+            reduce=self._reduce,
+            apart=apart,
+        )
+        self.metrics |= self._optimise(samples, iteration)
+        # After the update: rollout and update saw the same normalisation, so ratios start at 1.
+        self.policy.update_normalizer(batch.get("observation"), self._reduce)
+        self.critic.update_normalizer(batch.get("critic_observation"), self._reduce)
+        self.averaged.update_parameters(self.policy)
+        learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
+        self.metrics |= {
+            "Perf/collect_s": collect_s,
+            "Perf/learn_s": learn_s,
+            "Perf/env_steps_per_s": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
+        }
+        self._log(self.metrics)
+
+    def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
+        """All epochs of an iteration; mean of each loss over its updates."""
+        lightning = self.optimizers()
+        wrapped = lightning if isinstance(lightning, list) else [lightning]
+        optimizers = [opt.optimizer for opt in wrapped]
+        parameters = self._ppo_parameters()
+        old_log_std = self.policy.log_std.detach().clone()
+        num_updates = self.ppo.num_updates
+        disc_updates = self.amp.num_updates if self.prior is not None and self.amp else 0
+        stride = num_updates // disc_updates if disc_updates else 1
+        parts: dict[str, list[Tensor]] = {}
+        update = 0
+        for _ in range(self.ppo.num_epochs):
+            for index in self.ppo.minibatches(len(samples), self.device):
+                loss, stats = ppo_loss(
+                    self.policy,
+                    self.critic,
+                    samples[index],
+                    old_log_std,
+                    self.ppo,
+                    self.style_critic,
+                )
+                disc = update // stride if update % stride == 0 else disc_updates
+                if disc < disc_updates and self.prior is not None:
+                    disc_loss, disc_stats = self.prior.loss(disc)
+                    loss = loss + disc_loss
+                    stats |= disc_stats
+                elif disc_updates and self.prior is not None and self.trainer.world_size > 1:
+                    # Data parallelism wants a gradient for every parameter in every backward pass.
+                    loss = loss + 0.0 * sum(p.sum() for p in self.prior.parameters())
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                self.manual_backward(loss)
+                stats |= gradient_norms(
+                    policy=self.policy,
+                    critic=self.critic,
+                    discriminator=self.prior if disc < disc_updates else None,
+                )
+                nn.utils.clip_grad_norm_(parameters, self.ppo.max_grad_norm)
+                if disc < disc_updates:
+                    optimizers[1].step()
+                update += 1
+                (wrapped[0] if update == num_updates else optimizers[0]).step()
+                self._adapt_learning_rate(optimizers[0], stats["kl"], iteration)
+                for name, value in stats.items():
+                    parts.setdefault(name, []).append(value)
+        means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
+        result = {loss_name(name): value for name, value in zip(parts, means, strict=True)}
+        for name, value in result.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"{name} is {value} in iteration {iteration}")
+        return result | {
+            "Loss/learning_rate": optimizers[0].param_groups[0]["lr"],
+            "Policy/std": float(old_log_std.exp().mean()),
+        }
+
+    def _adapt_learning_rate(
+        self, optimizer: torch.optim.Optimizer, kl: Tensor, iteration: int
+    ) -> None:
+        if self.trainer.world_size > 1:
+            kl = self.trainer.strategy.reduce(kl, reduce_op="mean")  # type: ignore
+        divergence = float(kl)
+        if not math.isfinite(divergence):
+            raise TrainingDiverged(
+                f"the KL divergence of the policy is {divergence} in iteration {iteration}; lower "
+                "ppo.learning_rate_max or ppo.max_grad_norm"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = self.ppo.adapted(group["lr"], divergence)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Hand metrics to the loggers; their x-axis is environment steps."""
+        if self.trainer.is_global_zero:
+            for logger in self.loggers:
+                logger.log_metrics(metrics, step=self.env_steps)
+
+    # Evaluation
+
+    def validation_step(self, batch: Scenario, batch_idx: int) -> None:
+        """Deterministic evaluation of a scenario; `rank` decides which checkpoint is best."""
+        with torch.no_grad():
+            result = evaluate(self.averaged.policy.act, self.data.evaluation_env, batch)
+        self.evaluation = ranked(result, self.style_target)
+        self.evaluation_passed = result.passed
+        shown = {"rank": self.evaluation["rank"], "env_steps": float(self.env_steps)}
+        self.log_dict(shown, logger=False, batch_size=1)
+        self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
+        if self.prior is not None and self.trainer.state.fn == "fit":
+            self.prior.advance(self.evaluation)
+
+    test_step = validation_step
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a reader without Lightning or an environment needs, and what a resume needs."""
+        data: TrainingData = self.data
+        checkpoint["actor"] = dict(self.averaged.policy.hparams)
+        checkpoint["trained_actor"] = dict(self.policy.hparams)
+        checkpoint["wildrobot"] = {
+            **{f"{short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
+            "robot_digest": data.robot_digest,
+            "env_config": data.env_config,
+            "physics": data.engine,
+            "env_steps": self.env_steps,
+            "metrics": dict(self.evaluation),
+        }
+        checkpoint["training"] = {
+            "amp": None if self.amp is None else asdict(self.amp),
+            "episodes": list(self._episodes.sums),
+            "style": None if self.prior is None else self.judge.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other layouts, robot or networks; take over its counters.
+
+        Raises:
+            CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
+            LayoutMismatch: with a field-by-field difference.
+        """
+        data: TrainingData = self.data
+        actor, actions = self.policy.hparams, data.env_config["action"]
+        require_fit(checkpoint, data.layouts, data.robot_digest, actor, actions, self.amp)
+        about, training = checkpoint["wildrobot"], checkpoint["training"]
+        self.env_steps = about["env_steps"]
+        self.evaluation = dict(about["metrics"])
+        self._episodes.sums = list(training["episodes"])
+        if self.prior is not None:
+            # The module itself is moved there only after this.
+            self.judge.load_state_dict(training["style"], self.trainer.strategy.root_device)
