@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from envs.errors import UserError
 from envs.reality.disturbances import PushConfig
 from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
@@ -52,6 +53,11 @@ class LocomotionConfig:
             raise ValueError(
                 f"ctrl_dt {self.ctrl_dt} s is {ratio:.6g} times sim_dt {self.sim_dt} s; "
                 "it must be an integer multiple"
+            )
+        if self.command.resample_s < self.ctrl_dt:
+            raise UserError(
+                f"command.resample_s is {self.command.resample_s} s; allowed: at least one control "
+                f"step, ctrl_dt {self.ctrl_dt} s"
             )
         if self.harness is not None and self.decimation % self.harness.updates_per_step:
             raise ValueError(

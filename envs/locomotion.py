@@ -152,6 +152,7 @@ class LocomotionEnv(EnvBase):
         velocity_command: Tensor,
         probability: float,
         number: Tensor | None = None,
+        air_time: Tensor | None = None,
     ) -> None:
         """Let resets start in one of N given states (reference state initialisation).
 
@@ -161,12 +162,13 @@ class LocomotionEnv(EnvBase):
             velocity_command: (N,) [m/s], asked for after such a start.
             probability: share of the resets that use them; the others start at home.
             number: (N,) long, >= 0: what the key `start` calls them; None counts them from 0.
+            air_time: (N, 2) [s], how long each foot has been unloaded; None for feet on the floor.
 
         Raises:
             ValueError: shapes do not fit the robot, or the probability is not in [0, 1].
         """
         self._starts = StartStates.checked(
-            qpos, qvel, velocity_command, probability, self.robot, number
+            qpos, qvel, velocity_command, probability, self.robot, number, air_time
         )
         self._record_start()
 

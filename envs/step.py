@@ -92,6 +92,8 @@ class Start:
     """(E, nu) [rad]: targets of `action`."""
     number: Tensor
     """(E,) long: of the given state, or `AT_HOME`."""
+    air_time: Tensor
+    """(E, 2) [s]: how long each foot has been unloaded already."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,19 @@ def start_at(
     robot: RobotSpec,
     config: LocomotionConfig,
     number: Tensor | None = None,
+    air_time: Tensor | None = None,
 ) -> Start:
-    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s], number (E,) long."""
+    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s], number (E,) long.
+
+    `air_time` (E, 2) [s] is how long each foot has been unloaded; None for feet on the floor.
+    """
     action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
     ctrl = action_to_ctrl(action, robot, config.action)
     if number is None:
         number = torch.full_like(command, AT_HOME, dtype=torch.long)
-    return Start(qpos, qvel, command, action, ctrl, number)
+    if air_time is None:
+        air_time = command.new_zeros(len(command), 2)
+    return Start(qpos, qvel, command, action, ctrl, number, air_time)
 
 
 def start_drawn(
@@ -152,9 +160,9 @@ def start_drawn(
         starts: states that may be drawn, or None.
     """
     command = drawn_velocity(velocity_draws, config.command)
-    qpos, qvel, command, number = noisy_start(draws, robot, config.reset, starts, command)
+    qpos, qvel, command, number, air_time = noisy_start(draws, robot, config.reset, starts, command)
     command = command if held_command is None else held_command
-    return start_at(qpos, qvel, command, robot, config, number)
+    return start_at(qpos, qvel, command, robot, config, number, air_time)
 
 
 def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
@@ -168,7 +176,7 @@ def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         heading=torch.where(mask, heading, episode.heading),
         steps=episode.steps.masked_fill(mask, 0),
         total=episode.total.masked_fill(mask, 0.0),
-        air_time=episode.air_time.masked_fill(mask[:, None], 0.0),
+        air_time=torch.where(mask[:, None], start.air_time, episode.air_time),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
         mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
         push_steps=episode.push_steps.masked_fill(mask, 0),
@@ -292,19 +300,23 @@ def judge(
         mean_velocity=mean_velocity,
         terminated=terminated,
     )
-    weighted = weighted_terms(terms, factors).masked_fill(failed[:, None], 0.0)
+    weighted = weighted_terms(terms, factors)
+    # A simulation that failed pays for its end as a fall does; its other terms mean nothing.
+    weighted = torch.cat(
+        [weighted[:, :-1].masked_fill(failed[:, None], 0.0), weighted[:, -1:]], dim=-1
+    )
     reward = weighted.sum(-1)
     total = episode.total + reward
     velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
     length, failure = steps.to(reward.dtype), failed.to(reward.dtype)
-    swing = ~loaded_feet(m, config.reward)
+    swing = ~loaded_feet(m, robot)
     following = replace(
         episode,
         steps=steps,
         total=total,
         air_time=(episode.air_time + config.ctrl_dt) * swing,
         stance_time=(episode.stance_time + config.ctrl_dt)
-        * (~swing.any(-1) & asked_to_walk(episode.command, config.reward)),
+        * (~swing.any(-1) & asked_to_walk(episode.command)),
         mean_velocity=mean_velocity,
     )
     observed = {

@@ -40,8 +40,8 @@ def push_force(
 ) -> tuple[Tensor, Tensor]:
     """Horizontal force of this step and the steps it goes on for.
 
-    Pushes start as a Poisson process: in each step in which none acts, with probability
-    ctrl_dt / interval_s.
+    In each step in which none acts, a push starts with the probability that makes the mean time
+    between two starts `interval_s`.
 
     Args:
         force: (E, 2) force of the last step, world [N].
@@ -53,11 +53,13 @@ def push_force(
     Returns:
         force (E, 2) world [N], zero where no push acts, and remaining (E,).
     """
-    starts = (remaining <= 0) & (draws[0] < ctrl_dt / config.interval_s)
+    steps = max(1, round(config.duration_s / ctrl_dt))
+    # A push of n steps, then on average 1 / p - 1 steps without one.
+    probability = 1.0 / max(config.interval_s / ctrl_dt - steps + 1.0, 1.0)
+    starts = (remaining <= 0) & (draws[0] < probability)
     angle = 2.0 * torch.pi * draws[1]
     size = config.force_min + (config.force_max - config.force_min) * draws[2]
     fresh = torch.stack([size * torch.cos(angle), size * torch.sin(angle)], dim=-1)
-    steps = max(1, round(config.duration_s / ctrl_dt))
     remaining = torch.where(starts, torch.full_like(remaining, steps), remaining)
     acting = remaining > 0
     force = torch.where(starts[:, None], fresh, force) * acting[:, None]

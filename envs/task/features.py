@@ -9,9 +9,7 @@ from envs.layout import Field, Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.robot.spec import FEET, RobotSpec
-
-LOADED = 0.10
-"""Share of the robot's weight on a foot above which it counts as in contact."""
+from envs.thresholds import LOADED
 
 
 def amp_layout(robot: RobotSpec) -> Layout:

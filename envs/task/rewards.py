@@ -13,6 +13,7 @@ from torch import Tensor
 
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED, MOVING, SATURATED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class RewardWeights:
     torque: float = -0.001
     """Sum of squared torques over their limits, all joints."""
     saturation: float = -0.08
-    """Number of joints at more than 95 % of their torque limit."""
+    """Number of joints at 95 % of their torque limit or more."""
     action_rate: float = -0.15
     """Sum of squared changes of the filtered action."""
     joint_velocity: float = -0.0003
@@ -83,8 +84,6 @@ class RewardConfig:
     """Root height above which the robot is healthy [m]."""
     healthy_max: float = 0.70
     """Root height below which the robot is healthy [m]."""
-    loaded_force: float = 5.0
-    """Support above which a foot counts as loaded [N]."""
     clearance_height: float = 0.04
     """Sole height at which the clearance reward is full [m]."""
     hip_swing_angle: float = 0.4
@@ -103,8 +102,6 @@ class RewardConfig:
     """Lateral distance of the soles up to which nothing is lost [m]."""
     stance_width_sigma: float = 0.05
     """Excess that costs 1 [m]."""
-    walking_command: float = 0.05
-    """Command above which the robot is asked to walk [m/s]."""
     standing_velocity: float = 0.1
     """Forward speed at which the standing penalty vanishes [m/s]."""
 
@@ -150,14 +147,14 @@ def swing_flexion(
     return ((flexion / full).clamp(0.0, 1.0) * swing).mean(-1)
 
 
-def loaded_feet(m: Measurements, config: RewardConfig) -> Tensor:
-    """(E, 2) bool: feet that carry more than `loaded_force`."""
-    return m.foot_force > config.loaded_force
+def loaded_feet(m: Measurements, robot: RobotSpec) -> Tensor:
+    """(E, 2) bool: feet that carry more than `LOADED` of the robot's weight."""
+    return m.foot_force > LOADED * robot.weight
 
 
-def asked_to_walk(velocity_command: Tensor, config: RewardConfig) -> Tensor:
-    """(E,) bool: the command [m/s] is beyond `walking_command`."""
-    return velocity_command.abs() > config.walking_command
+def asked_to_walk(velocity_command: Tensor) -> Tensor:
+    """(E,) bool: the command [m/s] is at least `MOVING`, forwards or backwards."""
+    return velocity_command.abs() >= MOVING
 
 
 def reward_terms(
@@ -192,11 +189,11 @@ def reward_terms(
     """
     dtype = action.dtype
     v_x, v_y = m.linvel_h[:, 0], m.linvel_h[:, 1]
-    loaded = loaded_feet(m, config)
+    loaded = loaded_feet(m, robot)
     touchdown = loaded & (air_time > 0.0)
     shortness = (1.0 - air_time / config.swing_time).clamp(min=0.0)
     swing = ~loaded
-    walk = asked_to_walk(velocity_command, config).to(dtype)
+    walk = asked_to_walk(velocity_command).to(dtype)
     # Ten steps of 0.02 s, added up in float32, are a little less than 0.2 s.
     stalled = loaded.all(-1) & (stance_time > config.stall_time - 1e-3)
     # Exactly one foot up: a hop or a fall earns nothing for lifted feet.
@@ -216,7 +213,7 @@ def reward_terms(
         "angular": m.angvel_b[:, 2].square(),
         "heading": heading_error.square().clamp(max=1.0),
         "torque": torque.square().sum(-1),
-        "saturation": (torque.abs() > 0.95).sum(-1).to(dtype),
+        "saturation": (torque.abs() >= SATURATED).sum(-1).to(dtype),
         "action_rate": (action - prev_action).square().sum(-1),
         "joint_velocity": (m.joint_vel / robot.joint_max_velocity)
         .clamp(-1.0, 1.0)

@@ -45,6 +45,8 @@ class StartStates:
     """Share of the resets that start in one of them."""
     number: Tensor
     """(N,) long, >= 0: what the environment calls them by."""
+    air_time: Tensor
+    """(N, 2) [s]: how long each foot has been unloaded in them."""
 
     @classmethod
     def checked(
@@ -55,21 +57,25 @@ class StartStates:
         probability: float,
         robot: RobotSpec,
         number: Tensor | None = None,
+        air_time: Tensor | None = None,
     ) -> StartStates:
-        """Start states whose shapes fit the robot; without `number` they are counted from 0.
+        """Start states whose shapes fit the robot.
+
+        Without `number` they are counted from 0, without `air_time` both feet are on the floor.
 
         Raises:
             ValueError: they do not, or the probability is not in [0, 1].
         """
         nq, num = robot.home_qpos.shape[0], qpos.shape[0]
         number = torch.arange(num) if number is None else number
-        given = (qpos, qvel, velocity_command, number)
-        expected = ((num, nq), (num, nq - 1), (num,), (num,))
+        air_time = torch.zeros(num, 2) if air_time is None else air_time
+        given = (qpos, qvel, velocity_command, number, air_time)
+        expected = ((num, nq), (num, nq - 1), (num,), (num,), (num, 2))
         shapes = tuple(tuple(tensor.shape) for tensor in given)
         if num == 0 or shapes != expected:
             raise ValueError(
-                f"start states (qpos, qvel, command, number) have shapes {shapes}; expected "
-                f"{expected}, N > 0"
+                f"start states (qpos, qvel, command, number, air time) have shapes {shapes}; "
+                f"expected {expected}, N > 0"
             )
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"start state probability is {probability}; allowed: 0 to 1")
@@ -80,6 +86,7 @@ class StartStates:
             velocity_command.to(device, torch.float32),
             probability,
             number.to(device, torch.long),
+            air_time.to(device, torch.float32),
         )
 
 
@@ -121,7 +128,7 @@ def noisy_start(
     config: ResetConfig,
     starts: StartStates | None,
     velocity_command: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """State and command to begin an episode with.
 
     Args:
@@ -133,11 +140,12 @@ def noisy_start(
 
     Returns:
         qpos (E, nq), qvel (E, nv), velocity command (E,), number of the given state (E,) long,
-        `AT_HOME` for none.
+        `AT_HOME` for none, and air time of the feet (E, 2) [s].
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
     number = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
+    air_time = velocity_command.new_zeros(len(velocity_command), 2)
     if starts is not None:
         assert draws.pick is not None and draws.given is not None
         given = draws.given < starts.probability
@@ -145,6 +153,7 @@ def noisy_start(
         qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
         velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
         number = torch.where(given, starts.number[draws.pick], number)
+        air_time = torch.where(given[:, None], starts.air_time[draws.pick], air_time)
 
     def noise(draw: Tensor, size: float) -> Tensor:
         return size * (2.0 * draw - 1.0)
@@ -153,4 +162,5 @@ def noisy_start(
     qpos[:, robot.joint_qpos_adr] = torch.clamp(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
-    return qpos, qvel + noise(draws.velocity, config.velocity_noise), velocity_command, number
+    qvel = qvel + noise(draws.velocity, config.velocity_noise)
+    return qpos, qvel, velocity_command, number, air_time

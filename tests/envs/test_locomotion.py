@@ -283,6 +283,7 @@ def test_no_observation_is_constant_over_a_random_rollout() -> None:
     ("bad", "names"),
     [
         ({"ctrl_dt": 0.021}, "integer multiple"),
+        ({"command": CommandConfig(resample_s=0.01)}, "command.resample_s is 0.01 s"),
         ({"sim_dt": 0.0}, "positive"),
         ({"harness": HarnessConfig(updates_per_step=3)}, "decimation"),
     ],

@@ -368,6 +368,38 @@ def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: Phys
     assert not verdict.observed["observation"][1].any()
 
 
+def test_a_failed_simulation_pays_for_its_end_as_a_fall_does(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    state.qvel[0] = float("nan")
+    state.qpos[1, 2] = 0.1  # fallen
+    _, verdict = judged(blank(robot), state, robot, LocomotionConfig(), health=(2, 0))
+    last = verdict.terms[:, -1]
+    assert last.tolist() == pytest.approx([-1.0, -1.0])  # weight -10, scale 0.1
+    assert float(verdict.reward[0]) == pytest.approx(-1.0)
+
+
+def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    """0.24 s in the air at the start and 0.02 s after it exceed `swing_time` 0.25 s."""
+    command = torch.tensor([0.3, 0.3])
+    air_time = torch.tensor([[0.24, 0.0], [0.0, 0.0]])
+    config = LocomotionConfig()
+    start = start_at(state.qpos, state.qvel, command, robot, config, air_time=air_time)
+    begun = begin(blank(robot), torch.tensor([True, True]), start, state)
+    swung, _ = judged(begun, state, robot, config)  # both feet in the air
+    sensors = state.sensordata.clone()
+    for name, where in robot.sensors.items():
+        if name.endswith("_contact"):
+            sensors[:, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
+    _, landed = judged(swung, replace(state, sensordata=sensors), robot, config)
+    short_swing = landed.terms[:, list(vars(config.reward.weights)).index("short_swing")]
+    # Left foot: no charge. The other three landed after 0.02 s: 1 - 0.02 / 0.25 each.
+    each = 0.1 * config.reward.weights.short_swing * (1.0 - 0.02 / 0.25)
+    assert short_swing.tolist() == pytest.approx([each, 2 * each])
+
+
 def test_harness_records_a_fall_and_goes_on(robot: RobotSpec, state: PhysicsState) -> None:
     state.qpos[0, 2] = 0.1
     config = LocomotionConfig(harness=HarnessConfig())

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED, MOVING, SATURATED
 from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import effort, gait, tracking
 
-LOADED = 0.10
-"""A foot with more than this share of the robot's weight on it touches the floor."""
-MOVING = 0.05
-"""A command of at least this [m/s] asks for steps."""
 BEST_SCORE = 2.5
 """The most that `score` can be."""
 STEPPING = 4
@@ -57,7 +54,7 @@ METRICS: dict[str, Metric] = {
     "heading_drift": Metric("deg", "turn over an episode, mean of its size"),
     "lateral_drift": Metric("m", "way to the side over an episode, mean of its size"),
     "torque_p95": Metric("1", "torque over its limit, 95th percentile"),
-    "torque_saturation": Metric("1", f"share of torques at >= {effort.SATURATED} of the limit"),
+    "torque_saturation": Metric("1", f"share of torques at >= {SATURATED} of the limit"),
     "action_rate": Metric("1", "mean ||a_t - a_(t-1)||^2"),
     "jerk": Metric("1", "log of the joints' dimensionless jerk, smoother is less"),
     "cost_of_transport": Metric("1", "positive joint work over weight and way"),

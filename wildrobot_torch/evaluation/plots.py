@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
-from wildrobot_torch.evaluation.metrics import LOADED
 from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import gait
 

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-SATURATED = 0.95
-"""Share of its limit at which a torque counts as saturated."""
+from envs.thresholds import SATURATED
+
 STRIKE_STEPS = 5
 """Control steps from a touchdown in which the peak of the foot's force is its impact."""
 JERK_S = 1.0

@@ -17,8 +17,6 @@ from wildrobot_torch.reference.judge.segments import SegmentConfig
 
 CTRL_DT = LocomotionConfig().ctrl_dt
 """Time between the frames of a reference [s]."""
-MOVING = 0.02
-"""A clip slower than this on average stands, and is exempt from the gates on walking [m/s]."""
 
 
 def _walk_in_harness() -> WalkConfig:

@@ -23,10 +23,11 @@ from envs.robot.spec import RobotSpec
 from envs.task.actions import ActionConfig
 from envs.task.features import amp_layout
 from envs.task.harness import HarnessConfig
+from envs.thresholds import MOVING
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
-from wildrobot_torch.reference.config import CTRL_DT, MOVING, ReferenceConfig
+from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import PolicySource, mine
 from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow

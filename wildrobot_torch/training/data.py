@@ -187,10 +187,13 @@ class RolloutData(pl.LightningDataModule):
         require_reach(reference, self.env.robot, self.config.action)
         self.reference = reference
         if self.reference_start_probability > 0.0:
-            qpos, qvel, velocity, frame = commanded_starts(reference, self.config.command)
-            self.env.set_start_states(
-                qpos, qvel, velocity, self.reference_start_probability, curriculum.numbers(frame)
+            qpos, qvel, velocity, frame, air_time = commanded_starts(
+                reference, self.config.command, self.env.robot.weight
             )
+            self.env.set_start_states(
+                qpos, qvel, velocity, self.reference_start_probability, curriculum.numbers(frame),
+                air_time,
+            )  # fmt: skip
 
     @property
     def accelerator(self) -> Literal["cpu", "gpu"]:

@@ -310,7 +310,9 @@ class WalkingModule(pl.LightningModule):
                     optimizers[1].step()
                 update += 1
                 (wrapped[0] if update == num_updates else optimizers[0]).step()
-                self._adapt_learning_rate(optimizers[0], stats["kl"], iteration)
+                # The first minibatch of an iteration sees the policy that collected: its KL is 0.
+                if update > 1:
+                    self._adapt_learning_rate(optimizers[0], stats["kl"], iteration)
                 for name, value in stats.items():
                     parts.setdefault(name, []).append(value)
         means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()

@@ -208,3 +208,14 @@ def test_weights_sign_and_scale_the_terms() -> None:
 def test_refuses_a_width_of_zero() -> None:
     with pytest.raises(ValueError, match="height_sigma"):
         RewardConfig(height_sigma=0.0)
+
+
+@pytest.mark.parametrize(("command", "asked"), [(0.05, True), (-0.05, True), (0.049, False)])
+def test_the_slowest_commanded_walk_is_a_walk(
+    standing: Measurements, robot: RobotSpec, command: float, asked: bool
+) -> None:
+    """A robot that stands while it should walk pays; a lifted foot costs where it should stand."""
+    lifted = left_foot_up(standing, robot)
+    got = terms(lifted, robot, velocity_command=torch.tensor([command]))
+    assert (got["standing"] > 0.0) == asked
+    assert (got["treading"] > 0.0) != asked

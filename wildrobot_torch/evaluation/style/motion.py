@@ -12,7 +12,7 @@ from torch import Tensor
 from envs.frames import heading_to_world, world_to_heading
 from envs.layout import Layout
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.metrics import LOADED
+from envs.thresholds import LOADED, MOVING
 from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
@@ -26,8 +26,6 @@ FIELDS = ("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos")
 
 Contacts and height are left out: both differ between floors and engines.
 """
-STANDING = 0.05
-"""Slower than this [m/s] a segment stands, and is not walked with a policy."""
 STEADY = 0.9
 """Least share of a motion's own speed at which it walks steadily."""
 POINTS = ("hip", "knee", "ankle", "toe")
@@ -242,13 +240,13 @@ def reference_trajectory(
     ):
         begin, end = steady_walking(heading_velocity[start : start + length], fps)
         first, stop = start + begin, start + end
-        if stop - first < fps or float(heading_velocity[first:stop].mean()) < STANDING:
+        if stop - first < fps or float(heading_velocity[first:stop].mean()) < MOVING:
             continue
         stretches.append((first, stop))
         names.append(family(clip))
     if not stretches:
         raise DatasetError(
-            f"no segment of the reference walks for a second faster than {STANDING} m/s"
+            f"no segment of the reference walks for a second faster than {MOVING} m/s"
         )
     steps, num = max(stop - first for first, stop in stretches), len(stretches)
     index = torch.zeros(steps, num, dtype=torch.long)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from envs.layout import Layout
 from envs.robot.spec import RobotSpec
+from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
-from wildrobot_torch.evaluation.metrics import BEST_SCORE, METRICS, MOVING
+from wildrobot_torch.evaluation.metrics import BEST_SCORE, METRICS
 from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
     compared,

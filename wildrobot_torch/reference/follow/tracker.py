@@ -314,6 +314,7 @@ def _update(
 ) -> None:
     samples = make_samples(policy, critic, PPO, reduce=None, apart=None, **rollout)
     old_log_std = policy.log_std.detach().clone()
+    updates = 0
     for _ in range(PPO.num_epochs):
         for index in PPO.minibatches(len(samples), samples.advantage.device):
             loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, PPO)
@@ -322,7 +323,9 @@ def _update(
             parameters = optimizer.param_groups[0]["params"]
             torch.nn.utils.clip_grad_norm_(parameters, PPO.max_grad_norm)
             optimizer.step()
-            for group in optimizer.param_groups:
+            updates += 1
+            # The first minibatch sees the policy that collected: its KL is 0.
+            for group in optimizer.param_groups if updates > 1 else ():
                 group["lr"] = PPO.adapted(group["lr"], float(stats["kl"]))
 
 

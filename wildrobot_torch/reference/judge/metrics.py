@@ -16,17 +16,14 @@ import torch
 from torch import Tensor
 
 from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED, SATURATED
 
-LOADED = 0.10
-"""A foot with more than this share of the robot's weight on it is loaded (in contact)."""
 UNLOADED = 0.60
 """A frame whose feet carry less than this share of the weight is unloaded."""
 SLIPPING = 0.10
 """A loaded foot whose sole moves faster over the floor is slipping [m/s]."""
 JOINT_STOP = 0.02
 """A joint closer to its range's end is on its stop [rad]."""
-SATURATED = 0.98
-"""A servo that gives more than this share of its torque limit is saturated."""
 SWING_S = 0.1
 """A foot that is unloaded for shorter has not swung [s]."""
 

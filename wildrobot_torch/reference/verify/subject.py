@@ -12,8 +12,8 @@ from torch import Tensor
 from envs.frames import yaw
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.judge.metrics import LOADED
 from wildrobot_torch.reference.verify.states import Forward, forward
 
 MOVING = 0.05
