@@ -10,9 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from envs.errors import UserError
+
+
+def _configs() -> Path:
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+CONFIGS = _configs()
+"""Folder of the settings that ship with the project: in the wheel or in the checkout."""
 
 
 @contextmanager
@@ -49,6 +56,8 @@ def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
     Raises:
         UserError: the file is absent, damaged, of another kind, or holds no dictionary.
     """
+    import torch  # not at the top: `wildrobot --help` and `doctor` need this module without it
+
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{what}: no file {path}; {remedy}")

@@ -24,12 +24,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from envs.physics.base import PhysicsError
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli.doctor import main as doctor
+from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.health.monitoring import TrainingDiverged
 from wildrobot_torch.training.module import WalkingModule
 
-BASE_CONFIG = Path(__file__).parents[2] / "configs" / "base.yaml"
+BASE_CONFIG = CONFIGS / "base.yaml"
 """Values of all settings that no overlay sets; its absence leaves the same values as defaults."""
 
 TOP = ("--config", "--seed", "--wandb", "--ckpt_path", "--print_config")

@@ -13,8 +13,9 @@ import yaml
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from wildrobot_torch.evaluation.metrics import METRICS
+from wildrobot_torch.files import CONFIGS
 
-DIRECTORY = Path(__file__).parents[2] / "configs" / "evaluation"
+DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
 
 
