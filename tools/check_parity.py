@@ -22,6 +22,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import make_physics, resolve_engine
 from envs.reality.disturbances import PushConfig
+from envs.recording import PolicyFunction
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,
@@ -32,7 +33,6 @@ from wildrobot_torch.evaluation.parity import (
     open_loop,
     single_step,
 )
-from wildrobot_torch.evaluation.trajectory import PolicyFunction
 from wildrobot_torch.ppo.policy_file import load_policy
 
 WITHOUT_POLICY = ("standing", "fallen")

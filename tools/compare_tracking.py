@@ -262,7 +262,7 @@ def _accepted(
     rollout: Rollout, gates: Sequence[Gate], segments: SegmentConfig, robot: RobotSpec
 ) -> list[Span]:
     judged = gates_for(rollout.task.clip, gates)
-    search = find_segments(rollout.frames, robot, judged, segments)
+    search = find_segments(rollout.recording, robot, judged, segments)
     return [
         Span(s.start, s.stop, label(r, s), r.support(s.start, s.stop))
         for r, s in resolve([rollout], [search], robot, judged, segments)

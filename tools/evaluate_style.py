@@ -22,6 +22,7 @@ from torch import Tensor
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import resolve_engine
+from envs.recording import PolicyFunction, Recording, record
 from wildrobot_torch.amp.opinion import (
     StyleReward,
     held_out_in_training,
@@ -40,7 +41,6 @@ from wildrobot_torch.evaluation.style.assessment import (
 )
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
-from wildrobot_torch.evaluation.trajectory import PolicyFunction, Trajectory, record
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import TIERS
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> list[str]:
     twin = None if other is None else references.copy(other.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
-    recordings: dict[str, Trajectory] = {}
+    recordings: dict[str, Recording] = {}
     for name, policy in {STANDING: first, **policies}.items():
         env = _environment(policy, len(commands), options.seconds, physics)
         if env.config.ctrl_dt != dataset.ctrl_dt:
@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> list[str]:
                     prior, recordings[name].amp, recordings[name].settled(SETTLE_S)
                 ),
                 "held-out reference": style_reward(
-                    prior, references.trajectory.amp[:, mine], held.valid
+                    prior, references.recording.amp[:, mine], held.valid
                 ),
             }
     judged = {
@@ -234,9 +234,7 @@ def _environment(
     return env
 
 
-def _recorded(
-    policy: PolicyFunction, env: LocomotionEnv, commands: Tensor, seed: int
-) -> Trajectory:
+def _recorded(policy: PolicyFunction, env: LocomotionEnv, commands: Tensor, seed: int) -> Recording:
     env.set_seed(seed)
     steps = round(env.config.episode_length_s / env.config.ctrl_dt)
     return record(policy, env, commands, steps).to("cpu")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from envs.config import LocomotionConfig
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.task.observations import observation_layout
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 
@@ -57,14 +57,14 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
 
 
 @pytest.fixture
-def walking(robot: RobotSpec) -> Callable[..., Trajectory]:
+def walking(robot: RobotSpec) -> Callable[..., Recording]:
     """Maker of recordings: 10 s at exactly the commanded speeds, 0.24 s of 0.4 s strides in stance.
 
     Knees bend by 20 degrees in each stride and soles rise by 40 mm; the foot that stands alone
     carries the weight, two share it. Keyword arguments replace recorded quantities.
     """
 
-    def make(commands: tuple[float, ...] = (0.1, 0.3), **replaced: torch.Tensor) -> Trajectory:
+    def make(commands: tuple[float, ...] = (0.1, 0.3), **replaced: torch.Tensor) -> Recording:
         steps, num = 500, len(commands)
         command = torch.tensor(commands)
         t = torch.arange(steps)
@@ -95,6 +95,6 @@ def walking(robot: RobotSpec) -> Callable[..., Trajectory]:
             "valid": torch.ones(steps, num, dtype=torch.bool),
             "terminated": torch.zeros(num, dtype=torch.bool),
         }
-        return Trajectory(ctrl_dt=0.02, **(values | replaced))
+        return Recording(ctrl_dt=0.02, **(values | replaced))
 
     return make

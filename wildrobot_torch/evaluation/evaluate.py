@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from envs.locomotion import LocomotionEnv
+from envs.recording import PolicyFunction, Recording, record
 from wildrobot_torch.evaluation.metrics import measure, score
 from wildrobot_torch.evaluation.scenarios import Limit, Scenario, ScenarioError
-from wildrobot_torch.evaluation.trajectory import PolicyFunction, Trajectory, record
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class EvaluationResult:
     """The same per command, with `command` [m/s] and `episodes`, the number of its episodes."""
     score: float
     """Ranks policies; bigger is better."""
-    trajectory: Trajectory
+    recording: Recording
     """Everything that was recorded, on the CPU."""
 
     @property
@@ -91,14 +91,14 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
         record(policy, env, commands[start : start + num], steps).to("cpu")
         for start in range(0, episodes, num)
     ]
-    trajectory = Trajectory.concatenate(parts)
+    recording = Recording.concatenate(parts)
     robot = env.robot.to("cpu")
-    metrics = measure(trajectory, robot, scenario.settle_s)
+    metrics = measure(recording, robot, scenario.settle_s)
     per_command = []
     for command in dict.fromkeys(scenario.commands):
-        mine = trajectory.select(trajectory.command == torch.tensor(command))
+        mine = recording.select(recording.command == torch.tensor(command))
         values = measure(mine, robot, scenario.settle_s)
         per_command.append({"command": command, "episodes": float(mine.num_episodes), **values})
     return EvaluationResult(
-        scenario, metrics, per_command, score(metrics, scenario.commands), trajectory
+        scenario, metrics, per_command, score(metrics, scenario.commands), recording
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED, MOVING, SATURATED
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import effort, gait, tracking
 
 BEST_SCORE = 2.5
@@ -64,28 +64,28 @@ METRICS: dict[str, Metric] = {
 """Every metric by name; NaN where an evaluation leaves it undefined."""
 
 
-def measure(trajectory: Trajectory, robot: RobotSpec, settle_s: float) -> dict[str, float]:
+def measure(recording: Recording, robot: RobotSpec, settle_s: float) -> dict[str, float]:
     """Every metric of `METRICS`, pooled over the episodes.
 
     Falls, survival, alternation and stepping are taken over whole episodes, everything else after
     `settle_s`. A robot that falls before that has a part in the former alone.
     """
-    settled = trajectory.settled(settle_s)
-    velocity = trajectory.velocity
+    settled = recording.settled(settle_s)
+    velocity = recording.velocity
     mean_velocities = tracking.mean_velocities(velocity, settled)
     known = mean_velocities[~mean_velocities.isnan()]
     mean_velocity = float(known.mean())
-    command = trajectory.command
-    window = round(1.0 / trajectory.ctrl_dt)
-    torque, limit = trajectory.torque, robot.torque_limit
+    command = recording.command
+    window = round(1.0 / recording.ctrl_dt)
+    torque, limit = recording.torque, robot.torque_limit
     costs = effort.transport_costs(
-        torque, trajectory.joint_vel(robot), velocity, settled, trajectory.ctrl_dt, robot.weight
+        torque, recording.joint_vel(robot), velocity, settled, recording.ctrl_dt, robot.weight
     )
-    drift = tracking.heading_drifts(trajectory.yaw, settled)
-    lateral = tracking.lateral_drifts(trajectory.qpos[..., :3], trajectory.yaw, settled)
+    drift = tracking.heading_drifts(recording.yaw, settled)
+    lateral = tracking.lateral_drifts(recording.qpos[..., :3], recording.yaw, settled)
     values = {
-        "fall_rate": float(trajectory.terminated.double().mean()),
-        "survival": float(trajectory.valid.double().mean()),
+        "fall_rate": float(recording.terminated.double().mean()),
+        "survival": float(recording.valid.double().mean()),
         "velocity_error": tracking.velocity_error(velocity, command, settled),
         "velocity_error_1s": tracking.smoothed_velocity_error(velocity, command, settled, window),
         "velocity_error_episode": float((mean_velocities - command).abs().nanmean()),
@@ -95,21 +95,21 @@ def measure(trajectory: Trajectory, robot: RobotSpec, settle_s: float) -> dict[s
         "lateral_drift": float(lateral.abs().nanmean()),
         "torque_p95": effort.torque_p95(torque, limit, settled),
         "torque_saturation": effort.saturation_share(torque, limit, settled),
-        "action_rate": effort.action_rate(trajectory.action, settled),
-        "jerk": effort.log_jerk(trajectory.joint_vel(robot), settled, trajectory.ctrl_dt),
+        "action_rate": effort.action_rate(recording.action, settled),
+        "jerk": effort.log_jerk(recording.joint_vel(robot), settled, recording.ctrl_dt),
         "cost_of_transport": float(costs.nanmean()),
         "froude": effort.froude_number(mean_velocity, robot.leg.leg_length, robot.gravity),
-        **_gait(trajectory, robot, settled),
+        **_gait(recording, robot, settled),
     }
     return {name: values[name] for name in METRICS}
 
 
-def _gait(trajectory: Trajectory, robot: RobotSpec, settled: torch.Tensor) -> dict[str, float]:
-    valid, ctrl_dt = trajectory.valid, trajectory.ctrl_dt
-    contact = trajectory.foot_force > LOADED * robot.weight
+def _gait(recording: Recording, robot: RobotSpec, settled: torch.Tensor) -> dict[str, float]:
+    valid, ctrl_dt = recording.valid, recording.ctrl_dt
+    contact = recording.foot_force > LOADED * robot.weight
     standing = gait.stance(contact, valid)
     touchdown = gait.touchdowns(standing, valid)
-    moving = trajectory.command.abs() >= MOVING
+    moving = recording.command.abs() >= MOVING
     steps = touchdown[:, moving].sum((0, 2))
 
     # A stride counts when all of it lies after settling.
@@ -118,12 +118,12 @@ def _gait(trajectory: Trajectory, robot: RobotSpec, settled: torch.Tensor) -> di
     strides = gait.find_strides(late)
     support = gait.support_shares(standing, settled)
     duty = gait.duty_factors(strides, standing)
-    joints = trajectory.joint_pos(robot)
+    joints = recording.joint_pos(robot)
     ranges = {
         name: gait.stride_ranges(strides, torch.rad2deg(joints[..., _pair(robot, joint)]))
         for name, joint in (("knee", "knee_pitch"), ("hip", "hip_pitch"))
     }
-    clearance = gait.stride_ranges(strides, trajectory.sole_pos_w[..., 2])
+    clearance = gait.stride_ranges(strides, recording.sole_pos_w[..., 2])
 
     def symmetry(per_stride: torch.Tensor) -> float:
         return gait.symmetry_index(gait.per_foot_mean(per_stride, strides))
@@ -132,7 +132,7 @@ def _gait(trajectory: Trajectory, robot: RobotSpec, settled: torch.Tensor) -> di
         "alternation": gait.alternation(touchdown[:, moving]),
         "stepping": float((steps >= STEPPING).double().mean()),
         "stride_frequency": gait.stride_frequency(strides, ctrl_dt),
-        "stride_length": gait.stride_length(strides, trajectory.qpos[..., :3]),
+        "stride_length": gait.stride_length(strides, recording.qpos[..., :3]),
         "duty_factor": float(duty.mean()),
         "single_support": support["single"],
         "double_support": support["double"],
@@ -145,8 +145,8 @@ def _gait(trajectory: Trajectory, robot: RobotSpec, settled: torch.Tensor) -> di
         "knee_rom": float(ranges["knee"].double().mean()),
         "hip_rom": float(ranges["hip"].double().mean()),
         "clearance": float(clearance.double().mean()),
-        "foot_slip": gait.slip_speed(trajectory.sole_linvel_w, stands),
-        "impact_p95": effort.impact_p95(trajectory.foot_force, late, settled, robot.weight),
+        "foot_slip": gait.slip_speed(recording.sole_linvel_w, stands),
+        "impact_p95": effort.impact_p95(recording.foot_force, late, settled, robot.weight),
     }
 
 

@@ -18,9 +18,9 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsBackend
 from envs.physics.native import NativePhysics
 from envs.reality.disturbances import PushConfig
+from envs.recording import PolicyFunction
 from envs.robot.model import RobotModel
 from envs.task.harness import HarnessConfig
-from wildrobot_torch.evaluation.trajectory import PolicyFunction
 
 Snapshot = dict[str, Tensor]
 """State of N simulations, see `envs.physics.base.SNAPSHOT_FIELDS`; float64."""

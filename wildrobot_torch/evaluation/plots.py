@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import gait
 
 SIDES = (("left", "tab:blue"), ("right", "tab:orange"))
@@ -44,11 +44,11 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figur
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharex="col"))
 
 
-def _commands(result: EvaluationResult) -> list[tuple[float, Trajectory]]:
+def _commands(result: EvaluationResult) -> list[tuple[float, Recording]]:
     """The episodes of each command."""
-    trajectory = result.trajectory
+    recording = result.recording
     return [
-        (command, trajectory.select(trajectory.command == torch.tensor(command)))
+        (command, recording.select(recording.command == torch.tensor(command)))
         for command in dict.fromkeys(result.scenario.commands)
     ]
 
@@ -57,18 +57,18 @@ def _masked(values: torch.Tensor, valid: torch.Tensor) -> np.ndarray:
     return torch.where(valid, values, torch.full_like(values, torch.nan)).numpy()
 
 
-def _time(trajectory: Trajectory) -> np.ndarray:
-    return (np.arange(trajectory.num_steps) + 1) * trajectory.ctrl_dt
+def _time(recording: Recording) -> np.ndarray:
+    return (np.arange(recording.num_steps) + 1) * recording.ctrl_dt
 
 
 def plot_velocity(result: EvaluationResult, robot: RobotSpec) -> Figure:
     """Forward velocity over time per command: median and 10th to 90th percentile of episodes."""
     groups = _commands(result)
     figure, axes = _figure(len(groups), 1, 8.0, 1.0 + 1.4 * len(groups))
-    for (command, trajectory), axis in zip(groups, axes[:, 0], strict=True):
-        alive = trajectory.valid.any(1).numpy()
-        velocity = _masked(trajectory.velocity, trajectory.valid)[alive]
-        time = _time(trajectory)[alive]
+    for (command, recording), axis in zip(groups, axes[:, 0], strict=True):
+        alive = recording.valid.any(1).numpy()
+        velocity = _masked(recording.velocity, recording.valid)[alive]
+        time = _time(recording)[alive]
         low, middle, high = np.nanpercentile(velocity, [10, 50, 90], axis=1)
         axis.fill_between(time, low, high, alpha=0.3, linewidth=0)
         axis.plot(time, middle, linewidth=0.8)
@@ -85,11 +85,11 @@ def plot_contacts(result: EvaluationResult, robot: RobotSpec) -> Figure:
     groups = _commands(result)
     figure, axes = _figure(len(groups), 1, 8.0, 1.0 + 0.8 * len(groups))
     start_s = result.scenario.settle_s
-    for (command, trajectory), axis in zip(groups, axes[:, 0], strict=True):
-        longest = int(trajectory.valid.sum(0).argmax())
-        contact = trajectory.foot_force > LOADED * robot.weight
-        standing = gait.stance(contact, trajectory.valid)[:, longest]
-        time = _time(trajectory)
+    for (command, recording), axis in zip(groups, axes[:, 0], strict=True):
+        longest = int(recording.valid.sum(0).argmax())
+        contact = recording.foot_force > LOADED * robot.weight
+        standing = gait.stance(contact, recording.valid)[:, longest]
+        time = _time(recording)
         for row, (side, color) in enumerate(SIDES):
             on = standing[:, row].numpy()
             axis.fill_between(time, 1.1 - row, 1.9 - row, where=on, color=color, step="post")
@@ -104,11 +104,11 @@ def plot_contacts(result: EvaluationResult, robot: RobotSpec) -> Figure:
 def plot_joints(result: EvaluationResult, robot: RobotSpec) -> Figure:
     """Joint velocity over joint angle in the longest episode at the middle command."""
     groups = sorted(_commands(result), key=lambda group: group[0])
-    command, trajectory = groups[len(groups) // 2]
-    longest = int(trajectory.valid.sum(0).argmax())
-    settled = trajectory.settled(result.scenario.settle_s)[:, longest]
-    angle = torch.rad2deg(trajectory.joint_pos(robot)[settled, longest])
-    speed = trajectory.joint_vel(robot)[settled, longest]
+    command, recording = groups[len(groups) // 2]
+    longest = int(recording.valid.sum(0).argmax())
+    settled = recording.settled(result.scenario.settle_s)[:, longest]
+    angle = torch.rad2deg(recording.joint_pos(robot)[settled, longest])
+    speed = recording.joint_vel(robot)[settled, longest]
     joints = [name.removeprefix("left_") for name in robot.joint_names if name.startswith("left_")]
     figure, axes = _figure(1, len(joints), 3.0 * len(joints), 3.2)
     figure.suptitle(f"command {command:g} m/s; right side mirrored to left", fontsize=9)
@@ -135,13 +135,13 @@ def plot_heading(result: EvaluationResult, robot: RobotSpec) -> Figure:
     figure = Figure(figsize=(10.0, 4.0), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     groups = _commands(result)
-    for index, (command, trajectory) in enumerate(groups):
+    for index, (command, recording) in enumerate(groups):
         color = f"C{index}"
-        x, y = (_masked(trajectory.qpos[..., k], trajectory.valid) for k in (0, 1))
-        turn = np.rad2deg(np.unwrap(trajectory.yaw.numpy(), axis=0))
-        turn = np.where(trajectory.valid.numpy(), turn, np.nan)
+        x, y = (_masked(recording.qpos[..., k], recording.valid) for k in (0, 1))
+        turn = np.rad2deg(np.unwrap(recording.yaw.numpy(), axis=0))
+        turn = np.where(recording.valid.numpy(), turn, np.nan)
         left.plot(x, y, color=color, linewidth=0.4)
-        right.plot(_time(trajectory), turn, color=color, linewidth=0.4)
+        right.plot(_time(recording), turn, color=color, linewidth=0.4)
         _label(left, color, f"{command:g} m/s")
     left.set_aspect("equal", adjustable="datalim")
     left.set_xlabel("x [m]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wildrobot_torch.evaluation.trajectory import PolicyFunction
+from envs.recording import PolicyFunction
 
 
 def zero_policy(num_actions: int) -> PolicyFunction:

@@ -18,6 +18,7 @@ from torch import Tensor
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.engines import resolve_engine
 from envs.reality.disturbances import PushConfig
+from envs.recording import Recording
 from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.actions import ActionConfig
@@ -34,15 +35,6 @@ from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, tracking_env, train_tracker
 from wildrobot_torch.reference.follow.tracking import ClipStates
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS, Gate, quality
-from wildrobot_torch.reference.judge.metrics import (
-    Frames,
-    force_share,
-    joint_error,
-    load,
-    loaded_feet,
-    sole_speed,
-    torque_share,
-)
 from wildrobot_torch.reference.judge.segments import (
     Search,
     Stretch,
@@ -194,7 +186,7 @@ def generate(
     for variant in followed:
         made = [r for r in rollouts if r.task.clip is variant]
         judged = gates_for(variant, gates, made[0].task.command)
-        searches = [find_segments(r.frames, robot, judged, config.segments) for r in made]
+        searches = [find_segments(r.recording, robot, judged, config.segments) for r in made]
         for search in searches:
             windows += len(search.windows)
             for stretch in (*search.windows, *search.segments):
@@ -252,19 +244,19 @@ def _report(
     survival_pushed: Sequence[float],
     robot: RobotSpec,
 ) -> ClipReport:
-    frames = [r.frames for r in rollouts]
-    dt = frames[0].ctrl_dt
+    recordings = [r.recording for r in rollouts]
+    dt = recordings[0].ctrl_dt
     failures = [failure for search in searches if (failure := search.first_failure())]
     if not failures and not kept:
         failures = ["fell before the shortest stretch that is judged"]
 
-    def pooled(quantity: Callable[[Frames], Tensor], percent: float | None = None) -> float:
-        values = torch.cat([quantity(f) for f in frames]).double()
+    def pooled(quantity: Callable[[Recording], Tensor], percent: float | None = None) -> float:
+        values = torch.cat([quantity(r).flatten() for r in recordings]).double()
         if not values.numel():
             return math.nan
         return float(values.mean() if percent is None else torch.quantile(values, percent / 100))
 
-    error = pooled(lambda f: joint_error(f).square()) ** 0.5
+    error = pooled(lambda r: r.joint_error(robot).square()) ** 0.5
     return ClipReport(
         name=clip.name,
         seconds_in=clip.duration_s,
@@ -272,13 +264,13 @@ def _report(
         num_segments=len(kept),
         survival=sum(r.survival for r in rollouts) / len(rollouts),
         survival_pushed=float(np.mean(survival_pushed)) if survival_pushed else math.nan,
-        speed=pooled(lambda f: f.root_linvel_h[:, 0]),
+        speed=pooled(lambda r: r.velocity),
         clip_speed=math.nan if math.isnan(error) else clip.mean_speed,
-        load_mean=pooled(lambda f: load(f, robot)),
-        force_share=pooled(lambda f: force_share(f, robot), 95),
-        torque_share=pooled(lambda f: torque_share(f, robot), 95),
+        load_mean=pooled(lambda r: r.load(robot)),
+        force_share=pooled(lambda r: r.support_force(robot), 95),
+        torque_share=pooled(lambda r: r.support_torque(robot), 95),
         joint_error=error,
-        slip=pooled(lambda f: sole_speed(f)[loaded_feet(f, robot)], 95),
+        slip=pooled(lambda r: r.sole_speed[r.loaded(robot)], 95),
         first_failure=failures[0] if failures else "",
         seconds={
             tier: dt * sum(s.num_frames for r, s in kept if label(r, s) == tier)
@@ -297,8 +289,8 @@ def _assemble(
     gates: Sequence[Gate],
     config: ReferenceConfig,
 ) -> ReferenceDataset:
-    def joined(rows: Callable[[Rollout], Tensor]) -> Tensor:
-        return torch.cat([rows(rollout)[s.start : s.stop] for rollout, s in kept])
+    def joined(series: Callable[[Recording], Tensor]) -> Tensor:
+        return torch.cat([series(r.recording)[s.start : s.stop, 0] for r, s in kept])
 
     length = torch.tensor([s.num_frames for _, s in kept])
     qualities = [quality(s.verdict.metrics, gates) for _, s in kept]
@@ -328,9 +320,9 @@ def _assemble(
         amp=joined(lambda r: r.amp),
         qpos=joined(lambda r: r.qpos),
         qvel=joined(lambda r: r.qvel),
-        foot_force=joined(lambda r: r.frames.foot_force),
+        foot_force=joined(lambda r: r.foot_force),
         support_wrench=joined(
-            lambda r: torch.cat([r.frames.harness_force, r.frames.harness_torque], dim=-1)
+            lambda r: r.qpos.new_zeros(r.num_steps, 1, 6) if r.support is None else r.support
         ),
         segment_start=torch.cumsum(length, 0) - length,
         segment_length=length,

@@ -12,7 +12,7 @@ import torch
 from tensordict import TensorDict
 
 from envs.locomotion import LocomotionEnv
-from wildrobot_torch.evaluation.trajectory import PolicyFunction
+from envs.recording import PolicyFunction
 
 Array = np.ndarray
 

@@ -38,7 +38,7 @@ def test_commands_are_dealt_out_in_turn(standing: EvaluationResult) -> None:
     assert [row["command"] for row in standing.per_command] == [0.0, 0.2, 0.4]
     assert [row["episodes"] for row in standing.per_command] == [3, 3, 2]
     expected = torch.tensor([0.0, 0.2, 0.4, 0.0, 0.2, 0.4, 0.0, 0.2])
-    assert torch.equal(standing.trajectory.command, expected)
+    assert torch.equal(standing.recording.command, expected)
 
 
 def test_standing_is_off_by_the_command(standing: EvaluationResult) -> None:
@@ -62,13 +62,13 @@ def test_repeating_an_evaluation_repeats_every_number(standing: EvaluationResult
     env = make_env(4)
     evaluate(zero_policy(8), env, SCENARIO)
     again = evaluate(zero_policy(8), env, SCENARIO)  # on an environment with a past
-    assert torch.equal(again.trajectory.qpos, standing.trajectory.qpos)
+    assert torch.equal(again.recording.qpos, standing.recording.qpos)
     assert again.score == standing.score
 
 
 def test_another_seed_gives_other_starts(standing: EvaluationResult) -> None:
     other = evaluate(zero_policy(8), make_env(4), replace(SCENARIO, seed=1))
-    assert not torch.equal(other.trajectory.qpos[0], standing.trajectory.qpos[0])
+    assert not torch.equal(other.recording.qpos[0], standing.recording.qpos[0])
 
 
 def test_a_number_of_robots_that_does_not_divide_is_refused() -> None:
@@ -82,4 +82,4 @@ def test_an_environment_with_other_pushes_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"5\.0 N"):
         evaluate(zero_policy(8), env, SCENARIO)
     own = replace(SCENARIO, push_force=None, seconds=0.6)
-    assert evaluate(zero_policy(8), env, own).trajectory.num_steps == 30
+    assert evaluate(zero_policy(8), env, own).recording.num_steps == 30

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.metrics import METRICS, measure, score
-from wildrobot_torch.evaluation.trajectory import Trajectory
 
-Walking = Callable[..., Trajectory]
+Walking = Callable[..., Recording]
 
 
 def test_a_perfect_walk_measures_as_it_was_drawn(robot: RobotSpec, walking: Walking) -> None:

@@ -12,23 +12,23 @@ import pytest
 import torch
 from PIL import Image
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation import EvaluationResult, Limit, Scenario
 from wildrobot_torch.evaluation.metrics import METRICS, measure, score
 from wildrobot_torch.evaluation.report import as_dict, markdown, number, write_report
-from wildrobot_torch.evaluation.trajectory import Trajectory
 
 ABOUT = {"file": "walk.ckpt", "env_steps": 12345}
 
 
 @pytest.fixture
 def make_result(
-    robot: RobotSpec, walking: Callable[..., Trajectory]
+    robot: RobotSpec, walking: Callable[..., Recording]
 ) -> Callable[..., EvaluationResult]:
     """Maker of the evaluation of a perfect walk; keywords replace recorded quantities."""
 
     def make(**replaced: torch.Tensor) -> EvaluationResult:
-        trajectory = walking((0.1, 0.3), **replaced)
+        recording = walking((0.1, 0.3), **replaced)
         scenario = Scenario(
             name="drawn",
             commands=(0.1, 0.3),
@@ -38,11 +38,11 @@ def make_result(
         )
         rows: list[dict[str, float]] = []
         for command in scenario.commands:
-            mine = trajectory.select(trajectory.command == torch.tensor(command))
+            mine = recording.select(recording.command == torch.tensor(command))
             rows.append({"command": command, "episodes": 1.0, **measure(mine, robot, 2.0)})
-        metrics = measure(trajectory, robot, 2.0)
+        metrics = measure(recording, robot, 2.0)
         return EvaluationResult(
-            scenario, metrics, rows, score(metrics, scenario.commands), trajectory
+            scenario, metrics, rows, score(metrics, scenario.commands), recording
         )
 
     return make

@@ -20,6 +20,7 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsBackend
 from envs.physics.engines import make_physics
+from envs.recording import record
 from envs.robot.model import RobotModel, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,
@@ -35,7 +36,6 @@ from wildrobot_torch.evaluation.parity import (
     sensor_groups,
     single_step,
 )
-from wildrobot_torch.evaluation.trajectory import record
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
 NUM = 256
@@ -266,9 +266,9 @@ def test_a_policy_walks_alike_on_the_other_engine(
     errors = []
     for physics in ("native", "warp-cpu"):
         env = LocomotionEnv(config, num, physics=physics)
-        trajectory = record(policy, env, command, round(seconds / config.ctrl_dt))
-        assert not trajectory.terminated.any()
-        late = trajectory.velocity[round(settle / config.ctrl_dt) :]
+        recording = record(policy, env, command, round(seconds / config.ctrl_dt))
+        assert not recording.terminated.any()
+        late = recording.velocity[round(settle / config.ctrl_dt) :]
         errors.append((late.mean(0) - command).abs())
     difference = errors[0] - errors[1]
     interval = 1.96 * torch.sqrt((errors[0].var() + errors[1].var()) / num)

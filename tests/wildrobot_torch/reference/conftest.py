@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from envs.frames import heading_to_world, quat_from_euler, quat_rotate_inverse
+from envs.recording import Recording
 from envs.robot.spec import LegGeometry, RobotSpec
-from wildrobot_torch.reference.judge.metrics import Frames
 
 
 @pytest.fixture
@@ -51,39 +52,60 @@ def toy_robot() -> RobotSpec:
 
 
 @pytest.fixture
-def walking() -> Callable[..., Frames]:
-    """Maker of frames of a robot that walks ahead at 0.3 m/s, one foot loaded at a time.
+def walking() -> Callable[..., Recording]:
+    """Maker of a recording of a robot that walks ahead at 0.3 m/s, one foot loaded at a time.
 
     Each foot carries the whole weight for 10 frames, then the other; joints stay mid-range on their
-    targets, the harness is slack. Keyword arguments replace recorded quantities.
+    targets, nothing supports the robot. Keyword arguments replace recorded quantities, without the
+    axis of episodes; so do roll, pitch, yaw [rad], yaw_rate [rad/s], linvel_h [m/s], support_force
+    [N] and support_torque [N m].
     """
 
-    def make(num_frames: int = 100, **replaced: torch.Tensor) -> Frames:
+    def make(num_frames: int = 100, **replaced: torch.Tensor) -> Recording:
         t = torch.arange(num_frames)
         left = (t // 10) % 2 == 0
         zeros = torch.zeros(num_frames)
-        root = torch.stack([0.3 * 0.02 * t, zeros, zeros + 0.4], dim=-1)
         sides = torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]])
+        ahead = torch.tensor([0.3, 0.0, 0.0]).expand(num_frames, 3)
+
+        def given(name: str, otherwise: torch.Tensor) -> torch.Tensor:
+            return replaced.pop(name, otherwise)
+
+        quat = quat_from_euler(*(given(name, zeros) for name in ("roll", "pitch", "yaw")))
+        turning = torch.stack([zeros, zeros, given("yaw_rate", zeros)], dim=-1)
+        root = given("root_pos_w", torch.stack([0.3 * 0.02 * t, zeros, zeros + 0.4], dim=-1))
+        qpos = torch.cat([root, quat, given("joint_pos", torch.zeros(num_frames, 2))], dim=-1)
+        qvel = torch.cat(
+            [
+                heading_to_world(given("linvel_h", ahead), quat),
+                quat_rotate_inverse(quat, turning),
+                given("joint_vel", torch.zeros(num_frames, 2)),
+            ],
+            dim=-1,
+        )
         values = {
-            "root_pos_w": root,
-            "root_linvel_h": torch.tensor([0.3, 0.0, 0.0]).expand(num_frames, 3),
-            "roll": zeros,
-            "pitch": zeros,
-            "yaw": zeros,
-            "yaw_rate": zeros,
+            "qpos": qpos,
+            "qvel": qvel,
             "com_height": zeros + 0.25,
-            "joint_pos": torch.zeros(num_frames, 2),
-            "joint_vel": torch.zeros(num_frames, 2),
             "joint_target": torch.zeros(num_frames, 2),
             "torque": torch.zeros(num_frames, 2),
+            "action": torch.zeros(num_frames, 2),
             "foot_force": 30.0 * torch.stack([left, ~left], dim=-1).float(),
-            "foot_pos_w": sides.expand(num_frames, 2, 3),
-            "foot_linvel_w": torch.zeros(num_frames, 2, 3),
+            "sole_pos_w": sides.expand(num_frames, 2, 3),
+            "sole_linvel_w": torch.zeros(num_frames, 2, 3),
             "sole_height": torch.zeros(num_frames, 2),
-            "harness_force": torch.zeros(num_frames, 3),
-            "harness_torque": torch.zeros(num_frames, 3),
-            "harness_saturated": torch.zeros(num_frames, 2, dtype=torch.bool),
+            "support": torch.zeros(num_frames, 6),
+            "support_saturated": torch.zeros(num_frames, 2, dtype=torch.bool),
+            "amp": torch.zeros(num_frames, 31),
+            "valid": torch.ones(num_frames, dtype=torch.bool),
         }
-        return Frames(0.02, **(values | replaced))
+        if "support_force" in replaced or "support_torque" in replaced:
+            none = torch.zeros(num_frames, 3)
+            parts = [given(f"support_{part}", none) for part in ("force", "torque")]
+            values["support"] = torch.cat(parts, dim=-1)
+        series = {name: x[:, None] for name, x in (values | replaced).items()}
+        return Recording(
+            ctrl_dt=0.02, command=torch.tensor([0.3]), terminated=torch.tensor([False]), **series
+        )
 
     return make

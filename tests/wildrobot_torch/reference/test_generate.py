@@ -19,7 +19,6 @@ from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 from wildrobot_torch.reference.generate import ReferenceConfig, generate, resolve
 from wildrobot_torch.reference.judge.gates import Verdict, load_gates
-from wildrobot_torch.reference.judge.metrics import force_share, torque_share
 from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch
 from wildrobot_torch.reference.report.report import clip_table, markdown, summary
 
@@ -186,9 +185,9 @@ def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot_model, r
 
     config = ReferenceConfig()
     env = LocomotionEnv(reference_env_config(config.harness), 1)
-    frames = follow(env, [Task(walk, 0)], robot_model, config.balance)[0].frames
-    force = force_share(frames, robot) * robot.weight
-    torque = torque_share(frames, robot) * robot.weight * frames.com_height
+    frames = follow(env, [Task(walk, 0)], robot_model, config.balance)[0].recording
+    force = frames.support_force(robot) * robot.weight
+    torque = frames.support_torque(robot) * robot.weight * frames.com_height
     assert float(force.max()) <= config.harness.force_cap + 1e-4
     assert 0.0 < float(torque.max()) <= config.harness.torque_cap + 1e-4
 
@@ -211,8 +210,7 @@ def test_a_captured_walk_passes_the_gates(robot, cmu_folder):
 def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
     def rollout(start: int) -> Rollout:
         frames = walking(150 - start)
-        empty = torch.zeros(150 - start, 1)
-        return Rollout(Task(walk, start), frames, empty, empty, empty)
+        return Rollout(Task(walk, start), frames)
 
     def found(*spans: tuple[int, int]) -> Search:
         return Search((), tuple(Stretch(a, b, Verdict({}, (), (), "0+")) for a, b in spans))

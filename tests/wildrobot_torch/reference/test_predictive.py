@@ -155,10 +155,10 @@ def test_rollouts_follow_the_clip_without_support(robot_model: RobotModel) -> No
 
     first = rollout()
     assert first.survival == 1.0
-    assert not first.frames.harness_force.any() and not first.frames.harness_torque.any()
-    target = first.frames.joint_target
-    assert target is not None and (first.frames.joint_pos - target).abs().max() < 0.1
-    assert torch.equal(first.qpos, rollout().qpos)
+    assert first.support(0, first.num_frames) == "none"
+    target = first.recording.joint_target
+    assert target is not None and (first.recording.qpos[..., 7:] - target).abs().max() < 0.1
+    assert torch.equal(first.recording.qpos, rollout().recording.qpos)
 
 
 @pytest.mark.parametrize(

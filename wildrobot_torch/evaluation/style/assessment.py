@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.layout import Layout
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.metrics import METRICS, measure
 from wildrobot_torch.evaluation.style.comparison import (
@@ -24,12 +25,11 @@ from wildrobot_torch.evaluation.style.motion import (
     as_motion,
     compared,
     dimension_names,
-    reference_trajectory,
+    reference_recording,
 )
 from wildrobot_torch.evaluation.style.phase import phase_error
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
 from wildrobot_torch.evaluation.style.warping import pose_errors
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family, split
 
@@ -53,7 +53,7 @@ class References:
     """A reference prepared for assessments."""
 
     dataset: ReferenceDataset
-    trajectory: Trajectory
+    recording: Recording
     """Its steady walking."""
     motion: Motion
     held: tuple[str, ...]
@@ -70,8 +70,8 @@ class References:
             DatasetError: too few clips, or none that walks; names the remedy.
         """
         layout = dataset.amp_layout
-        trajectory, names = reference_trajectory(dataset, robot)
-        motion = as_motion(trajectory, robot, layout, trajectory.command, names, 0.0)
+        recording, names = reference_recording(dataset, robot)
+        motion = as_motion(recording, robot, layout, recording.command, names, 0.0)
         families = motion.family_speeds()
         _, rest = split(dataset, share)
         held = tuple(f for f in families if f in set(map(family, rest.segment_clip)))
@@ -87,7 +87,7 @@ class References:
         yardstick = Yardstick(
             Space.fit(windows, compared(layout)), names, robot.joint_names, robot.leg.leg_length
         )
-        return cls(dataset, trajectory, motion, held, yardstick, robot, layout)
+        return cls(dataset, recording, motion, held, yardstick, robot, layout)
 
     def commands(self, episodes: int) -> tuple[Tensor, tuple[str, ...]]:
         """Speeds (E,) [m/s] to command, and their families: each family's equally often.
@@ -109,8 +109,8 @@ class References:
                 family.
         """
         remedy = "make it from the reference's clips with another --reference.tracking.seed"
-        trajectory, names = reference_trajectory(other, self.robot)
-        motion = as_motion(trajectory, self.robot, self.layout, trajectory.command, names, 0.0)
+        recording, names = reference_recording(other, self.robot)
+        motion = as_motion(recording, self.robot, self.layout, recording.command, names, 0.0)
         if torch.equal(other.amp, self.dataset.amp):
             raise DatasetError(f"the twin is the reference itself; {remedy}")
         if other.ctrl_dt != self.dataset.ctrl_dt:
@@ -126,7 +126,7 @@ class References:
         """Wrong motions made from the reference, by name."""
         return {
             name: as_motion(
-                make(self.trajectory, self.robot, self.layout), self.robot, self.layout,
+                make(self.recording, self.robot, self.layout), self.robot, self.layout,
                 self.motion.speed, self.motion.family, 0.0,
             )
             for name, make in CONTROLS.items()
@@ -166,7 +166,7 @@ class Assessment:
 
 def assess(
     references: References,
-    recordings: Mapping[str, Trajectory],
+    recordings: Mapping[str, Recording],
     families: Sequence[str],
     twin: Motion | None = None,
 ) -> Assessment:
@@ -192,7 +192,7 @@ def assess(
         "held out": _scope(references, references.held, _neighbours(references), controls, held),
         "whole": _scope(references, whole, None, controls, held),
     }
-    gait = {"reference": measure(references.trajectory, robot, 0.0)}
+    gait = {"reference": measure(references.recording, robot, 0.0)}
     gait["reference"] |= dict.fromkeys(UNRECORDED, float("nan"))
     gait |= {name: measure(r, robot, SETTLE_S) for name, r in recordings.items()}
     per_command = {
@@ -248,7 +248,7 @@ def _scope(
 
 def _row(
     references: References,
-    recording: Trajectory,
+    recording: Recording,
     motion: Motion,
     name: str,
     speed: float,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from envs.layout import Layout
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.style.motion import sole_places
-from wildrobot_torch.evaluation.trajectory import Trajectory
 
 JITTER = 0.03
 """Standard deviation of the noise on joint angles [rad], new at every step."""
@@ -19,15 +19,15 @@ AMPLITUDE = 0.7
 """Share of each joint's excursion from its mean that is left."""
 
 
-def reversed_in_time(trajectory: Trajectory, robot: RobotSpec, layout: Layout) -> Trajectory:
+def reversed_in_time(recording: Recording, robot: RobotSpec, layout: Layout) -> Recording:
     """The recording run backwards: every pose is a reference's, velocities point the other way."""
-    parts = dict(layout.unpack(_flipped(trajectory.amp, trajectory.valid)))
+    parts = dict(layout.unpack(_flipped(recording.amp, recording.valid)))
     for name in ("linvel", "angvel", "joint_vel"):
         parts[name] = -parts[name]
     fields = ("qpos", "qvel", "foot_force", "sole_pos_w", "sole_linvel_w", "torque", "action")
-    turned = {name: _flipped(getattr(trajectory, name), trajectory.valid) for name in fields}
+    turned = {name: _flipped(getattr(recording, name), recording.valid) for name in fields}
     turned["qvel"], turned["sole_linvel_w"] = -turned["qvel"], -turned["sole_linvel_w"]
-    return replace(trajectory, **turned, amp=layout.pack(**parts))
+    return replace(recording, **turned, amp=layout.pack(**parts))
 
 
 def _flipped(values: Tensor, valid: Tensor) -> Tensor:
@@ -38,40 +38,40 @@ def _flipped(values: Tensor, valid: Tensor) -> Tensor:
     return values[source, torch.arange(values.shape[1])]
 
 
-def jittered(trajectory: Trajectory, robot: RobotSpec, layout: Layout) -> Trajectory:
+def jittered(recording: Recording, robot: RobotSpec, layout: Layout) -> Recording:
     """The recording with white noise of `JITTER` on joint angles; velocities and soles with it."""
     noise = JITTER * torch.randn(
-        trajectory.amp.shape[0], trajectory.num_episodes, robot.num_joints,
+        recording.amp.shape[0], recording.num_episodes, robot.num_joints,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    (rate,) = torch.gradient(noise, spacing=trajectory.ctrl_dt, dim=0)
-    return _moved(trajectory, noise, rate, robot, layout)
+    (rate,) = torch.gradient(noise, spacing=recording.ctrl_dt, dim=0)
+    return _moved(recording, noise, rate, robot, layout)
 
 
-def damped(trajectory: Trajectory, robot: RobotSpec, layout: Layout) -> Trajectory:
+def damped(recording: Recording, robot: RobotSpec, layout: Layout) -> Recording:
     """The recording with joints that go `AMPLITUDE` of their way: a shuffle at the same tempo."""
-    joint_pos, joint_vel = trajectory.joint_pos(robot), trajectory.joint_vel(robot)
-    weight = trajectory.valid[..., None].float()
+    joint_pos, joint_vel = recording.joint_pos(robot), recording.joint_vel(robot)
+    weight = recording.valid[..., None].float()
     mean = (weight * joint_pos).sum(0) / weight.sum(0)
     less = AMPLITUDE - 1.0
-    return _moved(trajectory, less * (joint_pos - mean), less * joint_vel, robot, layout)
+    return _moved(recording, less * (joint_pos - mean), less * joint_vel, robot, layout)
 
 
 def _moved(
-    trajectory: Trajectory, joint_pos: Tensor, joint_vel: Tensor, robot: RobotSpec, layout: Layout
-) -> Trajectory:
+    recording: Recording, joint_pos: Tensor, joint_vel: Tensor, robot: RobotSpec, layout: Layout
+) -> Recording:
     """The recording with something added to joint angles and velocities, features with them."""
-    qpos, qvel = trajectory.qpos.clone(), trajectory.qvel.clone()
+    qpos, qvel = recording.qpos.clone(), recording.qvel.clone()
     qpos[..., robot.joint_qpos_adr] += joint_pos
     qvel[..., robot.joint_qvel_adr] += joint_vel
-    parts = dict(layout.unpack(trajectory.amp))
+    parts = dict(layout.unpack(recording.amp))
     parts["joint_pos"] = qpos[..., robot.joint_qpos_adr]
     parts["joint_vel"] = qvel[..., robot.joint_qvel_adr]
     parts["sole_pos"] = sole_places(qpos, robot).flatten(-2)
-    return replace(trajectory, qpos=qpos, qvel=qvel, amp=layout.pack(**parts))
+    return replace(recording, qpos=qpos, qvel=qvel, amp=layout.pack(**parts))
 
 
-CONTROLS: dict[str, Callable[[Trajectory, RobotSpec, Layout], Trajectory]] = {
+CONTROLS: dict[str, Callable[[Recording, RobotSpec, Layout], Recording]] = {
     "reversed": reversed_in_time,
     "jittered": jittered,
     "damped": damped,

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from envs.frames import heading_to_world, world_to_heading
 from envs.layout import Layout
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED, MOVING
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.motion.rotations import Array
@@ -125,7 +125,7 @@ def dimension_names(layout: Layout, robot: RobotSpec) -> tuple[str, ...]:
 
 
 def as_motion(
-    trajectory: Trajectory,
+    recording: Recording,
     robot: RobotSpec,
     layout: Layout,
     speed: Tensor,
@@ -135,21 +135,21 @@ def as_motion(
     """Motion of a recording after its first `settle_s` seconds.
 
     Args:
-        trajectory: E episodes.
+        recording: E episodes.
         robot: the robot, on the CPU.
         layout: of the recording's features.
         speed: (E,) [m/s].
         families: E names.
         settle_s: [s].
     """
-    contact = trajectory.foot_force > LOADED * robot.weight
-    touchdown = gait.touchdowns(gait.stance(contact, trajectory.valid), trajectory.valid)
-    valid = trajectory.settled(settle_s)
+    contact = recording.foot_force > LOADED * robot.weight
+    touchdown = gait.touchdowns(gait.stance(contact, recording.valid), recording.valid)
+    valid = recording.settled(settle_s)
     return Motion(
-        ctrl_dt=trajectory.ctrl_dt,
-        features=compared_features(trajectory.amp, layout),
-        points=leg_points(trajectory.qpos, robot),
-        joint_pos=trajectory.joint_pos(robot),
+        ctrl_dt=recording.ctrl_dt,
+        features=compared_features(recording.amp, layout),
+        points=leg_points(recording.qpos, robot),
+        joint_pos=recording.joint_pos(robot),
         touchdown=touchdown & valid[..., None],
         valid=valid,
         speed=speed,
@@ -216,9 +216,9 @@ def steady_walking(speed: Tensor, width: int) -> tuple[int, int]:
     return int(begins[longest]), int(ends[longest])
 
 
-def reference_trajectory(
+def reference_recording(
     dataset: ReferenceDataset, robot: RobotSpec
-) -> tuple[Trajectory, tuple[str, ...]]:
+) -> tuple[Recording, tuple[str, ...]]:
     """The steady walking of a reference's segments as a recording, and the family of each.
 
     How a walk begins and ends is left out, as it is of a policy's episodes; so are segments that
@@ -261,7 +261,7 @@ def reference_trajectory(
     (sole_linvel_w,) = torch.gradient(sole_pos_w, spacing=dataset.ctrl_dt, dim=0)
     speeds = _family_speeds(names, world_to_heading(qvel[..., :3], qpos[..., 3:7])[..., 0], valid)
     nothing = torch.full((steps, num, robot.num_joints), torch.nan)
-    trajectory = Trajectory(
+    recording = Recording(
         ctrl_dt=dataset.ctrl_dt,
         command=speeds,
         qpos=qpos,
@@ -275,7 +275,7 @@ def reference_trajectory(
         valid=valid,
         terminated=torch.zeros(num, dtype=torch.bool),
     )
-    return trajectory, tuple(names)
+    return recording, tuple(names)
 
 
 def _family_speeds(names: Sequence[str], velocity: Tensor, valid: Tensor) -> Tensor:

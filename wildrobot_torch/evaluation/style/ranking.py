@@ -16,7 +16,7 @@ from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
     compared,
     compared_features,
-    reference_trajectory,
+    reference_recording,
     windows,
 )
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
@@ -47,11 +47,11 @@ class StyleTarget:
             robot: likewise.
         """
         try:
-            trajectory, _ = reference_trajectory(dataset, robot)
+            recording, _ = reference_recording(dataset, robot)
         except DatasetError:
             return None
         layout = dataset.amp_layout
-        found = _windows(trajectory.amp, trajectory.valid, layout)
+        found = _windows(recording.amp, recording.valid, layout)
         space = Space.fit(found, compared(layout))
         return cls(layout, space, space.whiten(found))
 
@@ -62,8 +62,8 @@ class StyleTarget:
         robot walks for so long. The speeds of the two need not be spread alike, so it ranks the
         policies of one scenario and is no verdict on any.
         """
-        trajectory = result.trajectory
-        walking = trajectory.select(trajectory.command >= MOVING)
+        recording = result.recording
+        walking = recording.select(recording.command >= MOVING)
         found = _windows(walking.amp, walking.settled(result.scenario.settle_s), self.layout)
         return frechet(self.space.whiten(found), self.whitened) if len(found) else math.nan
 

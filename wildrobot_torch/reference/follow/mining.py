@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
-from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
+from envs.recording import record
 from envs.robot.spec import RobotSpec
+from envs.task.starts import ResetConfig
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, PolicyFileError, load_policy
 from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.reference.follow.rollout import Rollout, Task, cut_rollout, record_step
-from wildrobot_torch.reference.follow.tracker import NO_HARNESS
+from wildrobot_torch.reference.follow.rollout import Rollout, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,10 @@ def load_sources(paths: Sequence[Path | str]) -> list[PolicySource]:
     return sources
 
 
-def mining_env(policy: LoadedPolicy, num_envs: int, *, physics: str = "native") -> LocomotionEnv:
-    """The task a policy was trained on, without pushes, support or enforced ends.
+def mining_env(
+    policy: LoadedPolicy, num_envs: int, seconds: float, *, physics: str = "native"
+) -> LocomotionEnv:
+    """The task a policy was trained on, without pushes, support or noise, for `seconds` [s].
 
     Raises:
         PolicyFileError: the policy is one of another robot or of another control rate.
@@ -111,13 +113,18 @@ def mining_env(policy: LoadedPolicy, num_envs: int, *, physics: str = "native") 
             f"{policy.path} acts every {task.ctrl_dt:g} s, reference is made at {rate:g} s; train "
             f"with --env.ctrl_dt {rate:g}"
         )
-    config = replace(task, push=PushConfig(), harness=NO_HARNESS)
+    config = replace(
+        task,
+        episode_length_s=seconds,
+        push=PushConfig(),
+        reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
+        harness=None,
+    )
     env = LocomotionEnv(config, num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
     return env
 
 
-@torch.no_grad()
 @one_torch_thread()
 def mine(
     source: PolicySource, config: MiningConfig, *, physics: str = "native"
@@ -128,53 +135,31 @@ def mine(
         ValueError: the policy does not fit, or returns something that is no action.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    num = len(config.speeds)
-    env = mining_env(source.policy, num, physics=physics)
-    robot, dt, device = env.robot, env.config.ctrl_dt, env.backend.device
-    everyone = torch.ones(num, dtype=torch.bool, device=device)
-    home = robot.home_qpos.expand(num, -1)
-    env.set_commands(torch.tensor(config.speeds, device=device))
-    env.set_state(everyone, home, torch.zeros(num, home.shape[1] - 1, device=device))
-    seen = env.observe(env.measure())["observation"]
-    steps, settle = round(config.seconds / dt), round(config.settle_s / dt)
-    stop = steps - round(config.stop_s / dt)
-    recorded: list[dict[str, Tensor]] = []
-    for step in range(steps):
-        if step == stop:
-            env.set_commands(torch.zeros(num, device=device))
-            # A simulation that failed has no numbers to show, and has ended anyway.
-            seen = env.observe(env.measure())["observation"].nan_to_num()
-        action = _action(source, seen, (num, robot.num_joints))
-        following = env.step(TensorDict({"action": action}, batch_size=[num]))["next"]
-        recorded.append(record_step(env, following))
-        seen = following["observation"]
-    require_capacities(env.backend)
-    series = {name: torch.stack([r[name] for r in recorded], dim=1).cpu() for name in recorded[0]}
-    series["fallen"] = series["fallen"].int().cummax(dim=1).values.bool()
-    qpos = torch.cat([home[:, None].cpu(), series["qpos"]], dim=1)[:, settle:]
-    series = {name: values[:, settle:] for name, values in series.items()}
-    standing = int(series["fallen"].shape[1]) - series["fallen"].sum(dim=1)
+    env = mining_env(source.policy, len(config.speeds), config.seconds, physics=physics)
+    robot, dt = env.robot.to("cpu"), env.config.ctrl_dt
+    steps, settle, stop = (round(s / dt) for s in (config.seconds, config.settle_s, config.stop_s))
+    try:
+        recording = record(source.policy, env, torch.tensor(config.speeds), steps, stop)
+    except UserError as error:
+        raise PolicyFileError(f"{source.policy.path}: {error}") from error
+    recording = recording.to("cpu")
+    # The step in which the robot falls is left out.
+    lengths = (recording.valid.sum(0) - recording.terminated.long()).clamp(min=settle) - settle
+    start = robot.home_qpos.expand(1, len(config.speeds), -1)
+    qpos = torch.cat([start, recording.qpos])[settle:]
+    recording = recording.cut(settle, steps)
     rollouts = []
     for i, speed in enumerate(config.speeds):
+        length = int(lengths[i])
         clip = Clip(
             name=source.clip_name(speed),
             fps=1.0 / dt,
-            **_executed(qpos[i], int(standing[i]), robot.to("cpu")),
-            source=f"policy {source.policy.path.name} ({source.sha256[:16]}); asked for {speed:g} "
+            **_executed(qpos[:, i], length, robot),
+            source=f"policy {source.policy.path.name} ({source.sha256[:16]}); command {speed:g} "
             "m/s",
         )
-        rollouts.append(cut_rollout(Task(clip, 0, speed), i, series, dt))
+        rollouts.append(Rollout.of(Task(clip, 0, speed), recording, i, length))
     return tuple(rollouts)
-
-
-def _action(source: PolicySource, observation: Tensor, shape: tuple[int, int]) -> Tensor:
-    action = source.policy(observation)
-    if action.shape != shape or not bool(torch.isfinite(action).all()):
-        raise PolicyFileError(
-            f"{source.policy.path} returned actions of shape {tuple(action.shape)}, or some that "
-            f"are not finite; expected finite ones of shape {shape}"
-        )
-    return action
 
 
 def _executed(qpos: Tensor, standing: int, robot: RobotSpec) -> dict[str, Any]:

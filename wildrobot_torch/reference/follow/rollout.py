@@ -15,16 +15,15 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from envs.frames import quat_rotate
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
-from envs.physics.base import PhysicsState, require_capacities
+from envs.physics.base import require_capacities
+from envs.recording import Recording, record_step, stacked
 from envs.robot.model import RobotModel
-from envs.robot.spec import FEET, RobotSpec
+from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets
-from wildrobot_torch.reference.judge.metrics import Frames
 
 
 @dataclass(frozen=True)
@@ -65,26 +64,33 @@ Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
 
 @dataclass(frozen=True)
 class Rollout:
-    """What the robot did; T frames, ending before the first one in which it had fallen.
+    """What the robot did, up to the step before the first one in which it had fallen.
 
     On the CPU, whatever engine simulated it.
     """
 
     task: Task
-    frames: Frames
-    amp: Tensor
-    """(T, F): the environment's style features."""
-    qpos: Tensor
-    """(T, nq)."""
-    qvel: Tensor
-    """(T, nv)."""
+    recording: Recording
+    """One episode of T steps, (T, 1, ...)."""
     mode: Mode = "physics"
     """What moved the robot."""
+
+    @classmethod
+    def of(
+        cls, task: Task, recording: Recording, index: int, length: int, mode: Mode = "physics"
+    ) -> Rollout:
+        """The rollout of a task: `length` steps of episode `index` of a recording."""
+        return cls(task, recording.select([index]).cut(0, length), mode)
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.recording.num_steps
 
     @property
     def survival(self) -> float:
         """Share of the task's steps done before the robot fell."""
-        return self.frames.num_frames / self.task.num_steps
+        return self.num_frames / self.task.num_steps
 
     def tier(self, best: str | None) -> str | None:
         """Tier of a stretch of this rollout for which the gates say `best`."""
@@ -93,8 +99,8 @@ class Rollout:
 
     def support(self, start: int, stop: int) -> str:
         """What held the robot up in frames start..stop-1: `none`, or `harness` if anything did."""
-        frames = self.frames.cut(start, stop)
-        held = bool(frames.harness_force.any()) or bool(frames.harness_torque.any())
+        wrench = self.recording.support
+        held = wrench is not None and bool(wrench[start:stop].any())
         return "harness" if held or self.mode == "teacher_forced" else "none"
 
 
@@ -192,7 +198,8 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
     targets = _Targets.of(tasks, env.robot)
     joints = env.robot.joint_qpos_adr
     everyone = torch.ones(env.num_envs, dtype=torch.bool, device=joints.device)
-    recorded: list[dict[str, Tensor]] = []
+    steps: list[dict[str, Tensor]] = []
+    fallen: list[Tensor] = []
     for step in range(1, targets.qpos.shape[1]):
         if step == 1 or mode == "teacher_forced":
             env.set_state(everyone, targets.qpos[:, step - 1], targets.qvel[:, step - 1])
@@ -200,74 +207,19 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
         env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
         offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
         action = env.joint_targets_to_action(qpos[:, joints] + offset)
-        result = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
-        recorded.append({**record_step(env, result["next"]), "joint_target": qpos[:, joints]})
+        following = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))["next"]
+        steps.append({**record_step(env, following), "joint_target": qpos[:, joints]})
+        fallen.append(following["fallen"][:, 0])
     require_capacities(env.backend)
-    series = {name: torch.stack([r[name] for r in recorded], dim=1).cpu() for name in recorded[0]}
-    return [cut_rollout(task, i, series, env.config.ctrl_dt, mode) for i, task in enumerate(tasks)]
-
-
-def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
-    """Everything one step leaves behind (E, ...), in memory of its own.
-
-    Args:
-        env: after the step, in harness mode.
-        following: what the step returned as next.
-    """
-    state = env.backend.state().clone()
-    m = env.measure()
-    return {
-        "root_pos_w": state.qpos[:, :3],
-        "root_linvel_h": m.linvel_h,
-        "roll": m.roll,
-        "pitch": m.pitch,
-        "yaw": m.yaw,
-        "yaw_rate": quat_rotate(state.qpos[:, 3:7], m.angvel_b)[:, 2],
-        "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
-        "joint_pos": m.joint_pos,
-        "joint_vel": m.joint_vel,
-        "torque": m.torque,
-        "foot_force": m.foot_force,
-        "foot_pos_w": m.sole_pos_w,
-        "foot_linvel_w": m.sole_linvel_w,
-        "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
-        "harness_force": env.support.mean[:, :3],
-        "harness_torque": env.support.mean[:, 3:],
-        "harness_saturated": env.support.saturated,
-        "amp": following["amp"],
-        "qpos": state.qpos,
-        "qvel": state.qvel,
-        "fallen": following["fallen"][:, 0],
-    }
-
-
-def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec) -> Tensor:
-    """Height of each sole's lowest corner (E, 2) [m], from the sole centres (E, 2, 3)."""
-    leg, half = robot.leg, robot.leg.sole_width / 2
-    corners = torch.tensor(
-        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=sole_pos_w.device
-    )
-    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
-    shape = (*quat.shape[:2], corners.shape[0])
-    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), corners.expand(*shape, 3))
-    return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
-
-
-def cut_rollout(
-    task: Task, index: int, series: dict[str, Tensor], ctrl_dt: float, mode: Mode = "physics"
-) -> Rollout:
-    """The rollout of one task up to its end or a fall, from what was recorded of all.
-
-    Args:
-        task: what was done.
-        index: of its simulation.
-        series: (E, T, ...) what `record_step` gave, and `joint_target` where a clip was followed.
-        ctrl_dt: time between frames [s].
-        mode: what moved the robot.
-    """
-    fallen = series["fallen"][index, : task.num_steps]
-    length = int(fallen.int().argmax()) if bool(fallen.any()) else task.num_steps
-    mine = {name: values[index, :length] for name, values in series.items()}
-    outside = {name: mine.pop(name) for name in ("amp", "qpos", "qvel", "fallen")}
-    frames = Frames(ctrl_dt, **mine)
-    return Rollout(task, frames, outside["amp"], outside["qpos"], outside["qvel"], mode)
+    standing = ~torch.stack(fallen).int().cummax(0).values.bool()
+    recording = Recording(
+        ctrl_dt=env.config.ctrl_dt,
+        command=torch.tensor([task.clip.mean_speed for task in tasks]),
+        valid=standing,
+        terminated=~standing[-1],
+        **stacked(steps),
+    ).to("cpu")
+    return [
+        Rollout.of(task, recording, i, int(recording.valid[: task.num_steps, i].sum()), mode)
+        for i, task in enumerate(tasks)
+    ]

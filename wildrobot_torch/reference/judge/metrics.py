@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import LOADED, SATURATED
+from envs.thresholds import SATURATED
 
 UNLOADED = 0.60
 """A frame whose feet carry less than this share of the weight is unloaded."""
@@ -29,149 +30,47 @@ SWING_S = 0.1
 
 
 @dataclass(frozen=True)
-class Frames:
-    """What one rollout recorded, frame by frame; T frames, tensors on the CPU."""
-
-    ctrl_dt: float
-    """Time between frames [s]."""
-    root_pos_w: Tensor
-    """(T, 3) [m]."""
-    root_linvel_h: Tensor
-    """(T, 3) [m/s]: heading frame."""
-    roll: Tensor
-    """(T,) [rad]."""
-    pitch: Tensor
-    """(T,) [rad]."""
-    yaw: Tensor
-    """(T,) [rad]."""
-    yaw_rate: Tensor
-    """(T,) [rad/s]."""
-    com_height: Tensor
-    """(T,) [m]: centre of mass above the floor."""
-    joint_pos: Tensor
-    """(T, J) [rad]."""
-    joint_vel: Tensor
-    """(T, J) [rad/s]."""
-    torque: Tensor
-    """(T, J) [N m]: of the servos."""
-    foot_force: Tensor
-    """(T, 2) [N]: normal force of the floor on the left and right foot."""
-    foot_pos_w: Tensor
-    """(T, 2, 3) [m]: sole centres under the ankles."""
-    foot_linvel_w: Tensor
-    """(T, 2, 3) [m/s]: of the same points."""
-    sole_height: Tensor
-    """(T, 2) [m]: lowest point of each sole above the floor."""
-    harness_force: Tensor
-    """(T, 3) [N]: external force on the robot, world."""
-    harness_torque: Tensor
-    """(T, 3) [N m]: external torque on the robot, world."""
-    harness_saturated: Tensor
-    """(T, 2) bool: harness force, torque were cut by their caps at some time in the step."""
-    joint_target: Tensor | None = None
-    """(T, J) [rad]: joints of the clip at the frame; None where there was no clip to follow."""
-
-    @property
-    def num_frames(self) -> int:
-        """T."""
-        return self.root_pos_w.shape[0]
-
-    def cut(self, start: int, stop: int) -> Frames:
-        """Frames start..stop-1 of the same rollout, as views."""
-        return replace(self, **{name: x[start:stop] for name, x in self.tensors().items()})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All recorded quantities by name."""
-        named = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return {name: value for name, value in named if isinstance(value, Tensor)}
-
-    def finite(self) -> bool:
-        """Whether every recorded number is finite."""
-        return all(bool(torch.isfinite(x).all()) for x in self.tensors().values())
-
-
-@dataclass(frozen=True)
 class Metric:
     """One number over a stretch of frames, with its unit and meaning."""
 
     unit: str
     meaning: str
-    compute: Callable[[Frames, RobotSpec], Tensor | float]
+    compute: Callable[[Recording, RobotSpec], Tensor | float]
 
 
-def measure(frames: Frames, robot: RobotSpec) -> dict[str, float]:
+def measure(recording: Recording, robot: RobotSpec) -> dict[str, float]:
     """Every metric of `METRICS` over a stretch of frames, by name.
 
     A metric that is undefined for the stretch (alternation of a single step) is NaN. So is every
     metric when a recorded number is not finite, or when there are fewer than two frames.
     """
-    if frames.num_frames < 2 or not frames.finite():
+    if recording.num_steps < 2 or not recording.finite():
         return dict.fromkeys(METRICS, math.nan)
-    exact = replace(frames, **{name: x.double() for name, x in frames.tensors().items()})
-    return {name: float(metric.compute(exact, robot)) for name, metric in METRICS.items()}
+    return {name: float(metric.compute(recording, robot)) for name, metric in METRICS.items()}
 
 
-def load(frames: Frames, robot: RobotSpec) -> Tensor:
-    """Weight carried by both feet (T,), as a share of m g."""
-    return frames.foot_force.sum(-1) / robot.weight
-
-
-def loaded_feet(frames: Frames, robot: RobotSpec) -> Tensor:
-    """Whether each foot is loaded (T, 2)."""
-    return frames.foot_force > LOADED * robot.weight
-
-
-def force_share(frames: Frames, robot: RobotSpec) -> Tensor:
-    """Harness force (T,), as a share of m g."""
-    return torch.linalg.vector_norm(frames.harness_force, dim=-1) / robot.weight
-
-
-def torque_share(frames: Frames, robot: RobotSpec) -> Tensor:
-    """Harness torque (T,), as a share of m g h_com, the torque that topples the robot."""
-    moment = robot.weight * frames.com_height.clamp(min=1e-6)
-    return torch.linalg.vector_norm(frames.harness_torque, dim=-1) / moment
-
-
-def sole_speed(frames: Frames) -> Tensor:
-    """Speed of each sole over the floor (T, 2) [m/s]."""
-    return torch.linalg.vector_norm(frames.foot_linvel_w[..., :2], dim=-1)
-
-
-def joint_error(frames: Frames) -> Tensor:
-    """Joints minus those of the clip (T, J) [rad]; NaN where there was no clip to follow."""
-    if frames.joint_target is None:
-        return torch.full_like(frames.joint_pos, math.nan)
-    return frames.joint_pos - frames.joint_target
-
-
-def foot_separation(frames: Frames) -> Tensor:
-    """Left sole centre minus right one, to the robot's left (T,) [m]; negative when crossed."""
-    x, y = (frames.foot_pos_w[:, 0, :2] - frames.foot_pos_w[:, 1, :2]).unbind(-1)
-    return -torch.sin(frames.yaw) * x + torch.cos(frames.yaw) * y
-
-
-def travel_ratio(frames: Frames) -> float:
+def travel_ratio(frames: Recording) -> float:
     """Distance walked ahead over net displacement: 1 straight ahead, -1 straight backwards.
 
     Distance ahead is the mean heading-frame v_x times the duration, so that a robot that faces
     one way and is dragged another does not reach 1.
     """
-    net = float(torch.linalg.vector_norm(frames.root_pos_w[-1, :2] - frames.root_pos_w[0, :2]))
+    net = float(torch.linalg.vector_norm((frames.root_pos_w[-1] - frames.root_pos_w[0])[0, :2]))
     if net == 0.0:
         return math.nan
-    duration = (frames.num_frames - 1) * frames.ctrl_dt
-    velocity = frames.root_linvel_h[:, 0]
+    duration = (frames.num_steps - 1) * frames.ctrl_dt
+    velocity = frames.velocity[:, 0].double()
     ahead = float((velocity[1:] + velocity[:-1]).mean() / 2 * duration)
     return ahead / net
 
 
-def touchdowns(frames: Frames, robot: RobotSpec) -> list[tuple[int, int]]:
+def touchdowns(frames: Recording, robot: RobotSpec) -> list[tuple[int, int]]:
     """(frame, foot) of every landing after a swing, in order; foot 0 is left.
 
     A swing is at least `SWING_S` unloaded: a foot that rocks as the weight shifts, or is tapped by
     the floor, takes no step.
     """
-    loaded = loaded_feet(frames, robot).tolist()
+    loaded = frames.loaded(robot)[:, 0].tolist()
     shortest = SWING_S / frames.ctrl_dt - 1e-6
     landings, since = [], [0, 0]
     for frame, feet in enumerate(loaded):
@@ -183,7 +82,7 @@ def touchdowns(frames: Frames, robot: RobotSpec) -> list[tuple[int, int]]:
     return landings
 
 
-def alternation(frames: Frames, robot: RobotSpec) -> float:
+def alternation(frames: Recording, robot: RobotSpec) -> float:
     """Share of landings that follow one of the other foot; NaN with fewer than two landings."""
     feet = [foot for _, foot in touchdowns(frames, robot)]
     if len(feet) < 2:
@@ -192,92 +91,109 @@ def alternation(frames: Frames, robot: RobotSpec) -> float:
 
 
 def _percentile(x: Tensor, percent: float) -> Tensor:
-    return torch.quantile(x, percent / 100)
+    return torch.quantile(x.double().flatten(), percent / 100)
 
 
 def _degrees_p95(angle: Tensor) -> Tensor:
     return torch.rad2deg(_percentile(angle.abs(), 95))
 
 
-def _slip_share(frames: Frames, robot: RobotSpec) -> Tensor:
+def _slip_share(frames: Recording, robot: RobotSpec) -> Tensor:
     # 0/0 is NaN: a stretch in which no foot is ever loaded proves nothing about slip.
-    loaded = loaded_feet(frames, robot)
-    return (loaded & (sole_speed(frames) > SLIPPING)).sum() / loaded.sum()
+    loaded = frames.loaded(robot)
+    return (loaded & (frames.sole_speed > SLIPPING)).sum() / loaded.sum()
 
 
-def _slip_speed(frames: Frames, robot: RobotSpec) -> Tensor:
-    return sole_speed(frames)[loaded_feet(frames, robot)].mean()
+def _slip_speed(frames: Recording, robot: RobotSpec) -> Tensor:
+    return frames.sole_speed[frames.loaded(robot)].double().mean()
 
 
-def _slip_speed_p95(frames: Frames, robot: RobotSpec) -> Tensor | float:
-    speed = sole_speed(frames)[loaded_feet(frames, robot)]
+def _slip_speed_p95(frames: Recording, robot: RobotSpec) -> Tensor | float:
+    speed = frames.sole_speed[frames.loaded(robot)]
     return _percentile(speed, 95) if len(speed) else math.nan
 
 
-def _support(number: int) -> Callable[[Frames, RobotSpec], Tensor]:
-    return lambda f, r: (loaded_feet(f, r).sum(-1) == number).double().mean()
+def _support(number: int) -> Callable[[Recording, RobotSpec], Tensor]:
+    return lambda f, r: (f.loaded(r).sum(-1) == number).double().mean()
 
 
-def _saturation_share(frames: Frames, robot: RobotSpec) -> Tensor:
-    limit = SATURATED * robot.torque_limit.double()
+def _saturation_share(frames: Recording, robot: RobotSpec) -> Tensor:
+    limit = SATURATED * robot.torque_limit
+    assert frames.torque is not None
     return (frames.torque.abs() >= limit).double().mean()
 
 
-def _joint_stop_share(frames: Frames, robot: RobotSpec) -> Tensor:
-    low, high = robot.joint_range.double().unbind(-1)
-    q = frames.joint_pos
-    return ((q < low + JOINT_STOP) | (q > high - JOINT_STOP)).double().mean(0).max()
+def _joint_stop_share(frames: Recording, robot: RobotSpec) -> Tensor:
+    low, high = robot.joint_range.unbind(-1)
+    q = frames.joint_pos(robot)
+    return ((q < low + JOINT_STOP) | (q > high - JOINT_STOP)).double().mean((0, 1)).max()
 
 
-def _tracking_rms(frames: Frames, robot: RobotSpec) -> Tensor:
-    return joint_error(frames).square().mean().sqrt()
+def _capped(frames: Recording, column: int) -> Tensor | float:
+    capped = frames.support_saturated
+    return 0.0 if capped is None else capped[..., column].double().mean()
 
 
-def _froude(frames: Frames, robot: RobotSpec) -> Tensor:
-    return frames.root_linvel_h[:, 0].mean() / math.sqrt(robot.gravity * robot.leg.leg_length)
+def _penetration(frames: Recording) -> Tensor:
+    assert frames.sole_height is not None
+    return (-frames.sole_height).max().clamp(min=0)
+
+
+def _tracking_rms(frames: Recording, robot: RobotSpec) -> Tensor:
+    return frames.joint_error(robot).double().square().mean().sqrt()
+
+
+def _froude(frames: Recording, robot: RobotSpec) -> Tensor:
+    return frames.velocity.double().mean() / math.sqrt(robot.gravity * robot.leg.leg_length)
 
 
 METRICS: dict[str, Metric] = {
-    "load_mean": Metric("m g", "mean weight on the feet", lambda f, r: load(f, r).mean()),
+    "load_mean": Metric("m g", "mean weight on the feet", lambda f, r: f.load(r).double().mean()),
     "load_p10": Metric(
-        "m g", "weight on the feet, 10th percentile", lambda f, r: _percentile(load(f, r), 10)
+        "m g", "weight on the feet, 10th percentile", lambda f, r: _percentile(f.load(r), 10)
     ),
     "unloaded_share": Metric(
         "1",
         f"frames with less than {UNLOADED} m g on the feet",
-        lambda f, r: (load(f, r) < UNLOADED).double().mean(),
+        lambda f, r: (f.load(r) < UNLOADED).double().mean(),
     ),
     "force_share_p90": Metric(
-        "m g", "harness force, 90th percentile", lambda f, r: _percentile(force_share(f, r), 90)
+        "m g", "harness force, 90th percentile", lambda f, r: _percentile(f.support_force(r), 90)
     ),
     "force_share_p95": Metric(
-        "m g", "harness force, 95th percentile", lambda f, r: _percentile(force_share(f, r), 95)
+        "m g", "harness force, 95th percentile", lambda f, r: _percentile(f.support_force(r), 95)
     ),
     "torque_share_p95": Metric(
-        "m g h", "harness torque, 95th percentile", lambda f, r: _percentile(torque_share(f, r), 95)
+        "m g h",
+        "harness torque, 95th percentile",
+        lambda f, r: _percentile(f.support_torque(r), 95),
     ),
     "force_saturated_share": Metric(
         "1",
         "frames in which the cap cut the harness force",
-        lambda f, r: f.harness_saturated[:, 0].double().mean(),
+        lambda f, r: _capped(f, 0),
     ),
     "torque_saturated_share": Metric(
         "1",
         "frames in which the cap cut the harness torque",
-        lambda f, r: f.harness_saturated[:, 1].double().mean(),
+        lambda f, r: _capped(f, 1),
     ),
     "tilt_max": Metric(
         "deg",
         "largest roll or pitch",
-        lambda f, r: torch.rad2deg(torch.maximum(f.roll.abs(), f.pitch.abs()).max()),
+        lambda f, r: torch.rad2deg(torch.stack(f.roll_pitch).abs().max()),
     ),
-    "pitch_p95": Metric("deg", "|pitch|, 95th percentile", lambda f, r: _degrees_p95(f.pitch)),
-    "roll_p95": Metric("deg", "|roll|, 95th percentile", lambda f, r: _degrees_p95(f.roll)),
+    "pitch_p95": Metric(
+        "deg", "|pitch|, 95th percentile", lambda f, r: _degrees_p95(f.roll_pitch[1])
+    ),
+    "roll_p95": Metric(
+        "deg", "|roll|, 95th percentile", lambda f, r: _degrees_p95(f.roll_pitch[0])
+    ),
     "slip_share": Metric("1", f"loaded-foot frames faster than {SLIPPING} m/s", _slip_share),
     "slip_speed": Metric("m/s", "mean sole speed while loaded", _slip_speed),
     "slip_speed_p95": Metric("m/s", "sole speed while loaded, 95th percentile", _slip_speed_p95),
     "forward_velocity": Metric(
-        "m/s", "mean heading-frame v_x", lambda f, r: f.root_linvel_h[:, 0].mean()
+        "m/s", "mean heading-frame v_x", lambda f, r: f.velocity.double().mean()
     ),
     "travel_ratio": Metric(
         "1", "distance ahead over net displacement", lambda f, r: travel_ratio(f)
@@ -285,19 +201,21 @@ METRICS: dict[str, Metric] = {
     "contact_left": Metric(
         "1",
         "share of frames, left foot loaded",
-        lambda f, r: loaded_feet(f, r)[:, 0].double().mean(),
+        lambda f, r: f.loaded(r)[..., 0].double().mean(),
     ),
     "contact_right": Metric(
         "1",
         "share of frames, right foot loaded",
-        lambda f, r: loaded_feet(f, r)[:, 1].double().mean(),
+        lambda f, r: f.loaded(r)[..., 1].double().mean(),
     ),
     "single_share": Metric("1", "frames on one foot", _support(1)),
     "double_share": Metric("1", "frames on both feet", _support(2)),
     "flight_share": Metric("1", "frames on no foot", _support(0)),
     "alternation": Metric("1", "landings that follow one of the other foot", alternation),
     "yaw_rate_std": Metric(
-        "rad/s", "standard deviation of the yaw rate", lambda f, r: f.yaw_rate.std(correction=0)
+        "rad/s",
+        "standard deviation of the yaw rate",
+        lambda f, r: f.yaw_rate.double().std(correction=0),
     ),
     "saturation_share": Metric(
         "1",
@@ -310,16 +228,14 @@ METRICS: dict[str, Metric] = {
     "joint_speed_p99": Metric(
         "rad/s",
         "|joint velocity|, 99th percentile",
-        lambda f, r: _percentile(f.joint_vel.abs(), 99),
+        lambda f, r: _percentile(f.joint_vel(r).abs(), 99),
     ),
     "foot_separation_p05": Metric(
         "m",
         "lateral distance of the soles, 5th percentile",
-        lambda f, r: _percentile(foot_separation(f), 5),
+        lambda f, r: _percentile(f.foot_separation, 5),
     ),
-    "penetration": Metric(
-        "m", "deepest sole point below the floor", lambda f, r: (-f.sole_height).max().clamp(min=0)
-    ),
+    "penetration": Metric("m", "deepest sole point below the floor", lambda f, r: _penetration(f)),
     "tracking_rms": Metric(
         "rad", "joint error against the clip, RMS; none without one", _tracking_rms
     ),

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.reference.judge.gates import TIERS, Gate, Verdict, judge
-from wildrobot_torch.reference.judge.metrics import Frames, measure
+from wildrobot_torch.reference.judge.metrics import measure
 
 Span = tuple[int, int]
 """Frames (start, stop): start..stop-1."""
@@ -116,7 +117,7 @@ def window_spans(num_frames: int, config: SegmentConfig) -> list[Span]:
 
 
 def find_segments(
-    frames: Frames, robot: RobotSpec, gates: Sequence[Gate], config: SegmentConfig
+    frames: Recording, robot: RobotSpec, gates: Sequence[Gate], config: SegmentConfig
 ) -> Search:
     """The segments of a rollout, mined tier by tier from the best down.
 
@@ -128,14 +129,14 @@ def find_segments(
     miner = _Miner(frames, robot, gates, config)
     windows = [
         miner.stretch(span, config.tiers[0], window_gates=True)
-        for span in window_spans(frames.num_frames, config)
+        for span in window_spans(frames.num_steps, config)
     ]
     candidates: dict[tuple[int, int, str], Stretch] = {}
     taken: list[Span] = []
     for tier in config.tiers:
         searched: set[Span] = set()
         # What is left between new segments is searched in turn.
-        while spans := [s for s in free_spans(frames.num_frames, taken) if s not in searched]:
+        while spans := [s for s in free_spans(frames.num_steps, taken) if s not in searched]:
             searched.update(spans)
             for run in (run for span in spans for run in miner.runs(span, tier)):
                 for found in miner.halved(run, tier):
@@ -143,7 +144,7 @@ def find_segments(
                     if found.verdict.accepted:
                         taken.append((found.start, found.stop))
     segments = tuple(candidates.values())
-    gaps = [miner.gap(span, segments) for span in free_spans(frames.num_frames, taken)]
+    gaps = [miner.gap(span, segments) for span in free_spans(frames.num_steps, taken)]
     return Search(tuple(windows), segments, tuple(gaps))
 
 
@@ -151,7 +152,7 @@ class _Miner:
     """Judges stretches of one rollout, measuring each once."""
 
     def __init__(
-        self, frames: Frames, robot: RobotSpec, gates: Sequence[Gate], config: SegmentConfig
+        self, frames: Recording, robot: RobotSpec, gates: Sequence[Gate], config: SegmentConfig
     ) -> None:
         self.frames, self.robot, self.config = frames, robot, config
         self.gates = {True: [g for g in gates if g.scope == "window"], False: list(gates)}

@@ -63,7 +63,7 @@ def resolve(
         if stop - start < config.min_frames:
             continue
         if (start, stop) != (segment.start, segment.stop):
-            metrics = measure(rollout.frames.cut(start, stop), robot)
+            metrics = measure(rollout.recording.cut(start, stop), robot)
             verdicts = (judge(metrics, gates, tier) for tier in config.tiers)
             verdict = next((v for v in verdicts if v.accepted), None)
             if verdict is None:
@@ -85,8 +85,8 @@ def rejections(
     found: dict[int, Rejection] = {}
     for rollout, search in zip(rollouts, searches, strict=True):
         shift = rollout.task.start
-        fell = f"fell after {rollout.frames.num_frames} of {rollout.task.num_steps} frames"
-        end = Gap(rollout.frames.num_frames, rollout.task.num_steps, (), fell)
+        fell = f"fell after {rollout.num_frames} of {rollout.task.num_steps} frames"
+        end = Gap(rollout.num_frames, rollout.task.num_steps, (), fell)
         for gap in (*search.gaps, end):
             start, stop = free_span(gap.start + shift, gap.stop + shift, spans)
             if stop > start:

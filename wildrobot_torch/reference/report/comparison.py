@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
@@ -18,14 +19,7 @@ from wildrobot_torch.reference.generate import gates_for
 from wildrobot_torch.reference.judge.gates import TIERS, Gate, judge, judging
 from wildrobot_torch.reference.judge.metrics import (
     JOINT_STOP,
-    Frames,
-    force_share,
-    joint_error,
-    load,
-    loaded_feet,
     measure,
-    sole_speed,
-    torque_share,
 )
 from wildrobot_torch.reference.report.analysis import GOOD_TIERS
 from wildrobot_torch.reference.report.kinematic import clip_motion
@@ -105,7 +99,7 @@ def accepted_spans(
     if dataset is None:
         return spans
     helped = {
-        key: any(_helped(r.frames) for r in rollouts[key[1]] if r.task.clip.name == key[0])
+        key: any(_helped(r) for r in rollouts[key[1]] if r.task.clip.name == key[0])
         for key in spans
     }
     segments = dataset.manifest["segments"]
@@ -123,8 +117,8 @@ def accepted_spans(
     return {key: sorted(found, key=lambda s: s.start) for key, found in spans.items()}
 
 
-def _helped(frames: Frames) -> bool:
-    return bool(frames.harness_force.any()) or bool(frames.harness_torque.any())
+def _helped(rollout: Rollout) -> bool:
+    return rollout.support(0, rollout.num_frames) == "harness"
 
 
 def compare(
@@ -175,32 +169,37 @@ def _clip_row(clip: Clip, name: str, way: str, robot_model: RobotModel) -> Row:
 def _row(
     name: str, way: str, mine: Sequence[Rollout], spans: Sequence[Span], robot: RobotSpec
 ) -> Row:
-    frames = [r.frames for r in mine]
-    dt = frames[0].ctrl_dt
+    recordings = [r.recording for r in mine]
+    dt = recordings[0].ctrl_dt
     seconds: dict[str, float] = {}
     for span in spans:
         seconds[span.tier] = seconds.get(span.tier, 0.0) + (span.stop - span.start) * dt
 
-    def pooled(quantity: Callable[[Frames], Tensor]) -> Tensor:
-        return torch.cat([quantity(f) for f in frames]).double()
+    def pooled(quantity: Callable[[Recording], Tensor]) -> Tensor:
+        return torch.cat([quantity(r) for r in recordings]).double()
 
     low, high = robot.joint_range.double().unbind(-1)
-    q = pooled(lambda f: f.joint_pos)
+    q = pooled(lambda r: r.joint_pos(robot).flatten(0, 1))
     on_stop = (q < low + JOINT_STOP) | (q > high - JOINT_STOP)
-    error = pooled(joint_error)
+    error = pooled(lambda r: r.joint_error(robot))
     return Row(
         clip=name,
         way=way,
         seconds=seconds,
         survival=sum(r.survival for r in mine) / len(mine),
         joint_rms=float(error.square().mean().sqrt()),
-        slip_p95=_p95(pooled(lambda f: sole_speed(f)[loaded_feet(f, robot)])),
-        load_mean=float(pooled(lambda f: load(f, robot)).mean()),
-        force_p95=_p95(pooled(lambda f: force_share(f, robot))),
-        torque_p95=_p95(pooled(lambda f: torque_share(f, robot))),
-        penetration=max([0.0, *(-pooled(lambda f: f.sole_height.flatten())).tolist()]),
+        slip_p95=_p95(pooled(lambda r: r.sole_speed[r.loaded(robot)])),
+        load_mean=float(pooled(lambda r: r.load(robot)).mean()),
+        force_p95=_p95(pooled(lambda r: r.support_force(robot))),
+        torque_p95=_p95(pooled(lambda r: r.support_torque(robot))),
+        penetration=max([0.0, *(-pooled(_sole_heights)).tolist()]),
         joint_stop=float(on_stop.double().mean(0).max()) if len(q) else math.nan,
     )
+
+
+def _sole_heights(recording: Recording) -> Tensor:
+    assert recording.sole_height is not None
+    return recording.sole_height.flatten()
 
 
 def _p95(values: Tensor) -> float:
@@ -233,7 +232,7 @@ def _rejected_of(
     robot: RobotSpec,
     way: str,
 ) -> list[RejectedSecond]:
-    clip, dt = mine[0].task.clip, mine[0].frames.ctrl_dt
+    clip, dt = mine[0].task.clip, mine[0].recording.ctrl_dt
     total = clip.num_frames - 1
     good = torch.zeros(total, dtype=torch.bool)
     for span in accepted:
@@ -278,14 +277,14 @@ def _why(
     reaches = [r for r in mine if r.task.start <= start and _end(r) >= stop]
     if not reaches:
         longest = max(mine, key=_end)
-        at = _end(longest) * longest.frames.ctrl_dt
+        at = _end(longest) * longest.recording.ctrl_dt
         return (), f"fell at {at:.2f} s"
     rollout = reaches[0]
     shift = rollout.task.start
     window = [gate for gate in gates if gate.scope == "window"]
     if judging(window, tier):
-        frames = rollout.frames.cut(start - shift, stop - shift)
-        verdict = judge(measure(frames, robot), window, tier)
+        second = rollout.recording.cut(start - shift, stop - shift)
+        verdict = judge(measure(second, robot), window, tier)
         if not verdict.accepted:
             return verdict.failed, "; ".join(verdict.reasons)
     first, last = start, stop
@@ -293,8 +292,8 @@ def _why(
         first -= 1
     while last < _end(rollout) and not good[last]:
         last += 1
-    verdict = judge(measure(rollout.frames.cut(first - shift, last - shift), robot), gates, tier)
-    dt = rollout.frames.ctrl_dt
+    verdict = judge(measure(rollout.recording.cut(first - shift, last - shift), robot), gates, tier)
+    dt = rollout.recording.ctrl_dt
     if not verdict.accepted:
         return verdict.failed, f"{first * dt:.2f} to {last * dt:.2f} s: " + "; ".join(
             verdict.reasons
@@ -304,4 +303,4 @@ def _why(
 
 def _end(rollout: Rollout) -> int:
     """First frame of its clip that a rollout did not reach."""
-    return rollout.task.start + rollout.frames.num_frames
+    return rollout.task.start + rollout.num_frames

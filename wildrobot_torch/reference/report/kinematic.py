@@ -1,19 +1,16 @@
-"""What a clip does to floor, feet and joints when nothing resists it: the state before physics."""
+"""Kinematic metrics of a clip (no dynamics): sole speed, penetration, joint stops."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import torch
 from torch import Tensor
 
-from envs.measurements import measure
-from envs.physics.base import PhysicsState
 from envs.robot.model import RobotModel
 from wildrobot_torch.motion.clip import Clip, clip_states
-from wildrobot_torch.reference.follow.rollout import lowest_sole_points
 from wildrobot_torch.reference.judge.metrics import JOINT_STOP
+from wildrobot_torch.reference.verify.states import forward
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,11 @@ def clip_motion(clip: Clip, robot_model: RobotModel) -> ClipMotion:
     Raises:
         ClipError: the clip has another number of joints than the robot.
     """
-    robot, model = robot_model.robot, robot_model.model
-    qpos, qvel = clip_states(clip, robot)
-    data = mujoco.MjData(model)
-    rows = []
-    for position, velocity in zip(qpos.double().numpy(), qvel.double().numpy(), strict=True):
-        data.qpos[:], data.qvel[:] = position, velocity
-        mujoco.mj_forward(model, data)
-        rows.append(torch.from_numpy(data.sensordata.copy()).float())
-    state = PhysicsState(qpos, qvel, torch.stack(rows))
-    m = measure(state, robot)
-    speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
-    height = lowest_sole_points(state, m.sole_pos_w, robot)
-    return ClipMotion(speed.double(), height.double(), m.joint_pos.double())
+    robot = robot_model.robot
+    posed = forward(*clip_states(clip, robot), robot_model, 1.0 / clip.fps)
+    assert posed.sole_height is not None
+    return ClipMotion(
+        sole_speed=posed.sole_speed[:, 0].double(),
+        sole_height=posed.sole_height[:, 0].double(),
+        joint_pos=posed.joint_pos(robot)[:, 0].double(),
+    )

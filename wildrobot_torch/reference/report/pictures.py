@@ -45,7 +45,7 @@ def draw_clip(
     figure = plot_rollouts(made, accepted, robot)
     paths = [save(figure, folder / "clips" / f"{stem}.png")]
     for way, mine in made.items():
-        if mine[0].frames.num_frames:
+        if mine[0].num_frames:
             path = folder / "clips" / f"{stem}_{_file_name(way)}.png"
             strip = ghost_strip(mine[0], accepted[way], robot_model, film)
             Image.fromarray(strip).save(path)
@@ -66,7 +66,7 @@ def ghost_strip(
         robot_model: the robot, in its scene.
         film: size of each picture, and renderer.
     """
-    task, dt, number = rollout.task, rollout.frames.ctrl_dt, rollout.frames.num_frames
+    task, dt, number = rollout.task, rollout.recording.ctrl_dt, rollout.num_frames
     robot = robot_model.robot.to("cpu")
     clip = clip_states(task.clip, robot)[0].double().numpy()
     captions = []
@@ -75,7 +75,7 @@ def ghost_strip(
         captions.append(f"{(index + 1) * dt:.2f} s, {tier}")
     return film_strip(
         robot_model.model,
-        rollout.qpos.double().numpy(),
+        rollout.recording.qpos[:, 0].double().numpy(),
         None if task.command is not None else beside(clip[task.start + 1 :][:number]),
         dt,
         film,

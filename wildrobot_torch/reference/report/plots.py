@@ -17,15 +17,7 @@ from torch import Tensor, rad2deg
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.reference.follow.rollout import Rollout
 from wildrobot_torch.reference.judge.gates import TIERS
-from wildrobot_torch.reference.judge.metrics import (
-    SLIPPING,
-    UNLOADED,
-    force_share,
-    load,
-    loaded_feet,
-    sole_speed,
-    torque_share,
-)
+from wildrobot_torch.reference.judge.metrics import SLIPPING, UNLOADED
 from wildrobot_torch.reference.report.analysis import (
     CAUTION_S,
     DURATION_EDGES,
@@ -107,8 +99,8 @@ def plot_rollouts(
 
 def _tiers(axis: Axes, mine: Sequence[Rollout], spans: Sequence[Span]) -> None:
     """A bar over the whole clip: accepted by tier, rejected, fallen."""
-    dt, total = mine[0].frames.ctrl_dt, mine[0].task.clip.num_frames - 1
-    reached = max(r.task.start + r.frames.num_frames for r in mine)
+    dt, total = mine[0].recording.ctrl_dt, mine[0].task.clip.num_frames - 1
+    reached = max(r.task.start + r.num_frames for r in mine)
     axis.axvspan(0.0, reached * dt, color=REJECTED_COLOR, linewidth=0)
     if reached < total:
         axis.axvspan(reached * dt, total * dt, color=FALLEN_COLOR, linewidth=0)
@@ -118,7 +110,7 @@ def _tiers(axis: Axes, mine: Sequence[Rollout], spans: Sequence[Span]) -> None:
 
 
 def _series(column: Sequence[Axes], rollout: Rollout, robot: RobotSpec, first: bool) -> None:
-    frames = rollout.frames
+    recording = rollout.recording
     time = _time(rollout)
 
     def draw(axis: Axes, values: Tensor, color: str, label: str, style: str = "-") -> None:
@@ -131,18 +123,19 @@ def _series(column: Sequence[Axes], rollout: Rollout, robot: RobotSpec, first: b
             column[1].axhline(level, color="grey", linestyle=":", linewidth=0.8)
         column[5].axhline(SLIPPING, color="grey", linestyle=":", linewidth=0.8)
         column[3].axhline(0.0, color="grey", linestyle=":", linewidth=0.8)
-    draw(column[1], load(frames, robot), "black", "both feet")
-    draw(column[2], force_share(frames, robot), "tab:red", "force [m g]")
-    draw(column[2], torque_share(frames, robot), "tab:purple", "torque [m g h]", "--")
-    draw(column[3], rad2deg(frames.pitch), "tab:green", "pitch")
-    draw(column[3], rad2deg(frames.roll), "tab:brown", "roll")
-    speed = sole_speed(frames).masked_fill(~loaded_feet(frames, robot), math.nan)
+    draw(column[1], recording.load(robot)[:, 0], "black", "both feet")
+    draw(column[2], recording.support_force(robot)[:, 0], "tab:red", "force [m g]")
+    draw(column[2], recording.support_torque(robot)[:, 0], "tab:purple", "torque [m g h]", "--")
+    roll, pitch = recording.roll_pitch
+    draw(column[3], rad2deg(pitch[:, 0]), "tab:green", "pitch")
+    draw(column[3], rad2deg(roll[:, 0]), "tab:brown", "roll")
+    speed = recording.sole_speed.masked_fill(~recording.loaded(robot), math.nan)[:, 0]
     for foot, (side, color) in enumerate(SIDES):
         draw(column[5], speed[:, foot], color, side)
 
 
 def _contacts(axis: Axes, rollout: Rollout, robot: RobotSpec) -> None:
-    loaded = loaded_feet(rollout.frames, robot).numpy()
+    loaded = rollout.recording.loaded(robot)[:, 0].numpy()
     for foot, (_, color) in enumerate(SIDES):
         axis.fill_between(
             _time(rollout), 1.1 - foot, 1.9 - foot, where=loaded[:, foot], color=color, step="post"
@@ -153,8 +146,8 @@ def _contacts(axis: Axes, rollout: Rollout, robot: RobotSpec) -> None:
 
 def _time(rollout: Rollout) -> np.ndarray:
     """Time in the clip of each frame [s]."""
-    frames = rollout.frames
-    return (rollout.task.start + 1 + np.arange(frames.num_frames)) * frames.ctrl_dt
+    number = np.arange(rollout.num_frames)
+    return (rollout.task.start + 1 + number) * rollout.recording.ctrl_dt
 
 
 def plot_before_after(rows: Sequence[Row]) -> Figure:

@@ -22,7 +22,7 @@ def contacts(subject: Subject) -> list[Finding]:
 
 def _grounded(subject: Subject) -> Finding:
     """Loaded feet that touch the floor."""
-    height = subject.forward.sole_height[subject.loaded_feet]
+    height = subject.sole_height[subject.loaded_feet]
     share = float((height < 0.001).float().mean()) if len(height) else 0.0
     return bounded(TEST, "loaded soles that are on the floor", share, "1", low=0.95,
                    detail="" if len(height) else "no foot is ever loaded")  # fmt: skip
@@ -33,7 +33,7 @@ def _sides(subject: Subject) -> list[Finding]:
     single = subject.loaded_feet.sum(-1) == 1
     if not bool(single.any()):
         return [skipped(TEST, "loaded foot is the lower one", "no frame is on one foot")]
-    higher = subject.forward.sole_height[single].argmax(-1)
+    higher = subject.sole_height[single].argmax(-1)
     share = float((subject.loaded_feet[single].int().argmin(-1) == higher).float().mean())
     detail = "left and right are mixed up" if share < 0.5 else ""
     return [bounded(TEST, "loaded foot is the lower one, on one foot", share, "1", low=0.9,

@@ -82,7 +82,9 @@ def regeneration(subject: Subject) -> list[Finding]:
     (rollout,) = follow(env, [Task(clip, 0)], load_robot(subject.loaded.directory), config.balance)
     start = int(dataset.segment_start[number])
     first = entry["clip_frame"] - 1
-    again = torch.cat([rollout.qpos, rollout.qvel], -1)[first : first + length]
+    again = torch.cat([rollout.recording.qpos, rollout.recording.qvel], -1)[:, 0][
+        first : first + length
+    ]
     stored = torch.cat([dataset.qpos, dataset.qvel], -1)[start : start + length]
     difference = (
         float((again - stored).abs().max()) if again.shape == stored.shape else float("inf")

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from envs.frames import quat_from_euler, quat_multiply, turn
+from envs.recording import Recording
 from wildrobot_torch.reference.verify.finding import Finding, bounded
 from wildrobot_torch.reference.verify.states import forward
 from wildrobot_torch.reference.verify.subject import Subject
@@ -21,7 +22,7 @@ TOLERANCE = 1e-5
 def assembly(subject: Subject) -> list[Finding]:
     """1A: stored features against two ways of computing them from the stored states."""
     stored = subject.dataset.amp_layout.unpack(subject.dataset.amp.cpu())
-    physics = subject.dataset.amp_layout.unpack(subject.forward.features)
+    physics = subject.dataset.amp_layout.unpack(subject.forward.amp[:, 0])
     findings = [
         _largest(f"{name}, by the environment", (stored[name] - value).abs())
         for name, value in physics.items()
@@ -62,17 +63,22 @@ def invariance(subject: Subject, generator: torch.Generator) -> list[Finding]:
     turned_qpos, turned_qvel = turned(subject.qpos, subject.qvel, angle)
     flipped = subject.qpos.clone()
     flipped[:, 3:7] *= -1.0
-    base = _smooth(subject, subject.forward.features)
-    around = _smooth(subject, forward(turned_qpos, turned_qvel, subject.loaded).features)
-    negated = _smooth(subject, forward(flipped, subject.qvel, subject.loaded).features)
+
+    def again(qpos: Tensor, qvel: Tensor) -> Recording:
+        return forward(qpos, qvel, subject.loaded, subject.dataset.ctrl_dt)
+
+    base = _smooth(subject, subject.forward)
+    around = _smooth(subject, again(turned_qpos, turned_qvel))
+    negated = _smooth(subject, again(flipped, subject.qvel))
     return [
         _largest("features, world turned about the vertical", (around - base).abs(), "2"),
         _largest("features, quaternions -q for q", (negated - base).abs(), "3"),
     ]
 
 
-def _smooth(subject: Subject, features: Tensor) -> Tensor:
+def _smooth(subject: Subject, recording: Recording) -> Tensor:
     """Features without contacts, which the last digit of a force may switch."""
+    features = recording.amp[:, 0]
     contact = subject.dataset.amp_layout.slices["contact"]
     return torch.cat([features[:, : contact.start], features[:, contact.stop :]], dim=-1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.frames import heading_to_world, quat_rotate, quat_rotate_inverse, turn
+from envs.frames import heading_to_world, projected_gravity, quat_rotate, quat_rotate_inverse, turn
 from wildrobot_torch.reference.judge.metrics import SLIPPING
 from wildrobot_torch.reference.verify.dynamics import tangent
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
@@ -28,10 +28,10 @@ def consistency(subject: Subject) -> list[Finding]:
 
 def floor(subject: Subject) -> list[Finding]:
     """Soles against the floor: neither above it nor in it, and not dragged over it."""
-    lowest = subject.forward.sole_height.amin(-1)
+    lowest = subject.sole_height.amin(-1)
     floating = _per_segment(subject, (lowest > FLOATING).float())
     depth = torch.stack([lowest[frames].median() for _, frames in subject.segments()])
-    speed = torch.linalg.vector_norm(subject.forward.sole_linvel_w[..., :2], dim=-1)
+    speed = subject.forward.sole_speed[:, 0]
     on_floor = subject.loaded_feet
     slipping = (on_floor & (speed > SLIPPING)).sum(-1).float()
     share = _per_segment(subject, slipping) / _per_segment(subject, on_floor.sum(-1).float())
@@ -56,7 +56,8 @@ def posture(subject: Subject) -> list[Finding]:
     low, high = subject.robot.joint_range.unbind(-1)
     beyond = torch.maximum(low - joints, joints - high).amax(0)
     name = subject.robot.joint_names[int(beyond.argmax())]
-    tilt = torch.rad2deg(torch.quantile(subject.forward.tilt, 0.95))
+    vertical = -projected_gravity(subject.qpos[:, 3:7])[:, 2]
+    tilt = torch.rad2deg(torch.quantile(torch.acos(vertical.clamp(-1.0, 1.0)), 0.95))
     findings = [
         bounded(TEST, "joint beyond its range", float(beyond.max().clamp(min=0.0)), "rad",
                 high=0.10, warn_high=0.05, detail=name),

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from envs.frames import yaw
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.verify.states import Forward, forward
+from wildrobot_torch.reference.verify.states import forward
 
 MOVING = 0.05
 """A segment that gets on slower than this over the floor stands [m/s]."""
@@ -46,9 +47,15 @@ class Subject:
         return self.dataset.qvel.cpu()
 
     @cached_property
-    def forward(self) -> Forward:
-        """Every frame, recomputed from its state."""
-        return forward(self.qpos, self.qvel, self.loaded)
+    def forward(self) -> Recording:
+        """Every frame as a step of one episode, recomputed from its state."""
+        return forward(self.qpos, self.qvel, self.loaded, self.dataset.ctrl_dt)
+
+    @property
+    def sole_height(self) -> Tensor:
+        """(N, 2) [m]: lowest point of each sole above the floor."""
+        assert self.forward.sole_height is not None
+        return self.forward.sole_height[:, 0]
 
     @cached_property
     def foot_force(self) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from envs.layout import Layout, LayoutMismatch
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.opinion import held_out_in_training, load_prior, style_reward
@@ -21,7 +22,6 @@ from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetr
 from wildrobot_torch.evaluation.style.controls import jittered
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 
@@ -33,7 +33,7 @@ def references(walks: ReferenceDataset, robot: RobotSpec) -> References:
 @pytest.fixture(scope="module")
 def assessment(references: References) -> Assessment:
     """The reference as a policy, and the same with noise; a robot frozen in its first pose."""
-    walk = references.trajectory
+    walk = references.recording
     still = {
         name: getattr(walk, name)[:1].expand_as(getattr(walk, name)).clone()
         for name in ("qpos", "foot_force", "amp")
@@ -84,7 +84,7 @@ def test_time_reversal_standing_and_jitter_are_seen(assessment: Assessment) -> N
 def test_the_sway_of_the_reference_within_its_strides_is_measured(
     references: References, assessment: Assessment
 ) -> None:
-    walk = references.trajectory
+    walk = references.recording
     sway = (walk.velocity - walk.command).abs()[walk.valid].mean()
     assert assessment.gait["reference"]["velocity_error"] == pytest.approx(float(sway), rel=1e-4)
     # Averaged over a second of steps of 0.3 s hardly anything is left of it.
@@ -140,7 +140,7 @@ def test_a_twin_stands_beside_the_policies(
     monkeypatch.setattr(classifier, "STEPS", 2)
     noise = 0.02 * torch.randn(walks.amp.shape, generator=torch.Generator().manual_seed(0))
     twin = references.copy(replace(walks, amp=walks.amp + noise))
-    walk = references.trajectory
+    walk = references.recording
     recordings = {"standing": walk, "good": walk}
     scope = assess(references, recordings, references.motion.family, twin).scopes["whole"]
     # Its features are a little off, its poses are those of the reference.
@@ -154,7 +154,7 @@ def test_a_policy_that_falls_in_whole_families_is_assessed_by_what_is_left(
     references: References, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, families: int
 ) -> None:
     monkeypatch.setattr(classifier, "STEPS", 2)
-    walk, family = references.trajectory, references.motion.family
+    walk, family = references.recording, references.motion.family
     valid = walk.valid.clone()
     valid[3:, [name in sorted(set(family))[-families:] for name in family]] = False
     found = assess(references, {"standing": walk, "fallen": replace(walk, valid=valid)}, family)
@@ -214,7 +214,7 @@ def test_style_reward_of_a_checkpoint(
     torch.save(content, path)
     loaded = load_prior(path, layout)
     assert loaded is not None
-    walk: Trajectory = references.trajectory
+    walk: Recording = references.recording
     reward = style_reward(loaded, walk.amp, walk.valid)
     # A logit of 0 everywhere: max(0, 1 - 1 / 4), and no spread.
     assert reward.mean == pytest.approx(0.75) and reward.std == reward.zero == 0.0

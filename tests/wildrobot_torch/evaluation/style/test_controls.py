@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.style.controls import JITTER, damped, jittered, reversed_in_time
-from wildrobot_torch.evaluation.style.motion import reference_trajectory
-from wildrobot_torch.evaluation.trajectory import Trajectory
+from wildrobot_torch.evaluation.style.motion import reference_recording
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 
 @pytest.fixture
-def walk(walks: ReferenceDataset, robot: RobotSpec) -> Trajectory:
-    return reference_trajectory(walks, robot)[0]
+def walk(walks: ReferenceDataset, robot: RobotSpec) -> Recording:
+    return reference_recording(walks, robot)[0]
 
 
-def test_time_runs_back(walk: Trajectory, walks: ReferenceDataset, robot: RobotSpec) -> None:
+def test_time_runs_back(walk: Recording, walks: ReferenceDataset, robot: RobotSpec) -> None:
     back = reversed_in_time(walk, robot, walks.amp_layout)
     assert torch.equal(back.qpos[0], walk.qpos[250])
     # The root goes back, though poses are the same, and velocities agree with the positions.
@@ -29,7 +29,7 @@ def test_time_runs_back(walk: Trajectory, walks: ReferenceDataset, robot: RobotS
 
 
 def test_jitter_has_its_size_and_is_consistent(
-    walk: Trajectory, walks: ReferenceDataset, robot: RobotSpec
+    walk: Recording, walks: ReferenceDataset, robot: RobotSpec
 ) -> None:
     shaken = jittered(walk, robot, walks.amp_layout)
     noise = shaken.joint_pos(robot) - walk.joint_pos(robot)
@@ -43,7 +43,7 @@ def test_jitter_has_its_size_and_is_consistent(
 
 
 def test_damping_leaves_the_mean_pose(
-    walk: Trajectory, walks: ReferenceDataset, robot: RobotSpec
+    walk: Recording, walks: ReferenceDataset, robot: RobotSpec
 ) -> None:
     less = damped(walk, robot, walks.amp_layout)
     a, b = less.joint_pos(robot), walk.joint_pos(robot)

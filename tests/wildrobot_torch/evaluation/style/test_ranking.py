@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.evaluation.scenarios import Limit, Scenario
 from wildrobot_torch.evaluation.style.controls import damped, jittered
-from wildrobot_torch.evaluation.style.motion import reference_trajectory
+from wildrobot_torch.evaluation.style.motion import reference_recording
 from wildrobot_torch.evaluation.style.ranking import StyleTarget, ranked
-from wildrobot_torch.evaluation.trajectory import Trajectory
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
 SCENARIO = Scenario(
@@ -24,8 +24,8 @@ SCENARIO = Scenario(
 
 
 @pytest.fixture
-def walk(walks: ReferenceDataset, robot: RobotSpec) -> Trajectory:
-    return reference_trajectory(walks, robot)[0]
+def walk(walks: ReferenceDataset, robot: RobotSpec) -> Recording:
+    return reference_recording(walks, robot)[0]
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def target(walks: ReferenceDataset, robot: RobotSpec) -> StyleTarget:
     return target
 
 
-def result(trajectory: Trajectory, velocity_error: float, score: float) -> EvaluationResult:
-    return EvaluationResult(SCENARIO, {"velocity_error": velocity_error}, [], score, trajectory)
+def result(recording: Recording, velocity_error: float, score: float) -> EvaluationResult:
+    return EvaluationResult(SCENARIO, {"velocity_error": velocity_error}, [], score, recording)
 
 
 def test_of_two_that_walk_the_one_like_the_reference_is_better(
-    walk: Trajectory, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
+    walk: Recording, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
 ) -> None:
     same = result(walk, 0.04, 2.3)
     stiff = result(damped(walk, robot, walks.amp_layout), 0.01, 2.45)
@@ -53,7 +53,7 @@ def test_of_two_that_walk_the_one_like_the_reference_is_better(
 
 
 def test_who_does_not_keep_to_the_limits_ranks_below_all_who_do(
-    walk: Trajectory, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
+    walk: Recording, target: StyleTarget, walks: ReferenceDataset, robot: RobotSpec
 ) -> None:
     slow = ranked(result(walk, 0.06, 2.2), target)
     assert slow["rank"] == 2.2 and slow["velocity_error"] == 0.06
@@ -64,10 +64,10 @@ def test_who_does_not_keep_to_the_limits_ranks_below_all_who_do(
     assert ranked(replace(shaken, scenario=anything), target)["rank"] == 2.1
 
 
-def test_only_walking_is_held_against_the_reference(walk: Trajectory, target: StyleTarget) -> None:
+def test_only_walking_is_held_against_the_reference(walk: Recording, target: StyleTarget) -> None:
     alone = target.distance(result(walk, 0.0, 2.5))
     standing = replace(walk, command=torch.zeros(walk.num_episodes), amp=torch.zeros_like(walk.amp))
-    both = Trajectory.concatenate([walk, standing])
+    both = Recording.concatenate([walk, standing])
     assert target.distance(result(both, 0.0, 2.5)) == pytest.approx(alone)
     nobody = ranked(result(standing, 0.0, 2.5), target)
     assert math.isnan(nobody["style_distance"]) and nobody["rank"] == 2.5

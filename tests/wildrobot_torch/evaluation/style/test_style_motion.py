@@ -15,7 +15,7 @@ from wildrobot_torch.evaluation.style.motion import (
     compared,
     dimension_names,
     leg_points,
-    reference_trajectory,
+    reference_recording,
     sole_places,
     steady_walking,
 )
@@ -62,18 +62,18 @@ def test_a_reference_becomes_stretches(walks: ReferenceDataset, robot: RobotSpec
         qvel=torch.where(torch.arange(len(walks.amp))[:, None] < 251, 0.0, walks.qvel),
     )
     assert int(walks.segment_length[0]) == 251
-    trajectory, names = reference_trajectory(standing, robot)
+    recording, names = reference_recording(standing, robot)
     # The first now stands; the others walk from their first frame on.
     assert names == walks.segment_clip[1:]
-    assert trajectory.valid.all() and trajectory.valid.shape == (251, 5)
-    assert trajectory.command.tolist() == pytest.approx([0.15, 0.2, 0.25, 0.3, 0.35], abs=0.03)
-    assert torch.isnan(trajectory.torque).all()
+    assert recording.valid.all() and recording.valid.shape == (251, 5)
+    assert recording.command.tolist() == pytest.approx([0.15, 0.2, 0.25, 0.3, 0.35], abs=0.03)
+    assert torch.isnan(recording.torque).all()
     # Soles in the world: those in stance stay where they are.
-    slip = trajectory.sole_linvel_w[..., :2].norm(dim=-1)[trajectory.foot_force > 1.0]
+    slip = recording.sole_linvel_w[..., :2].norm(dim=-1)[recording.foot_force > 1.0]
     assert float(slip.median()) < 0.02
     nothing = replace(walks, qvel=torch.zeros_like(walks.qvel))
     with pytest.raises(DatasetError, match="walks for a second"):
-        reference_trajectory(nothing, robot)
+        reference_recording(nothing, robot)
 
 
 def test_only_steady_walking_is_left_of_a_walk_from_rest_to_rest(
@@ -81,12 +81,12 @@ def test_only_steady_walking_is_left_of_a_walk_from_rest_to_rest(
 ) -> None:
     qvel = walks.qvel.clone()
     qvel[:60] = qvel[200:251] = 0.0
-    trajectory, names = reference_trajectory(replace(walks, qvel=qvel), robot)
+    recording, names = reference_recording(replace(walks, qvel=qvel), robot)
     assert names[0] == "walk_0.10"
     # The average over a second falls below nine tenths within five frames of either end.
-    kept = int(trajectory.valid[:, 0].sum())
-    assert 90 <= kept <= 140 and int(trajectory.valid[:, 1].sum()) == 251
-    steady = trajectory.velocity[:kept, 0]
+    kept = int(recording.valid[:, 0].sum())
+    assert 90 <= kept <= 140 and int(recording.valid[:, 1].sum()) == 251
+    steady = recording.velocity[:kept, 0]
     assert float(steady.mean()) == pytest.approx(0.1, rel=0.1)
 
 
@@ -100,11 +100,11 @@ def test_the_longest_steady_part_by_hand() -> None:
 
 
 def test_windows_stay_within_stretches(walks: ReferenceDataset, robot: RobotSpec) -> None:
-    trajectory, names = reference_trajectory(walks, robot)
-    valid = trajectory.valid.clone()
+    recording, names = reference_recording(walks, robot)
+    valid = recording.valid.clone()
     valid[10:, 0] = False
     motion = as_motion(
-        replace(trajectory, valid=valid), robot, walks.amp_layout, trajectory.command, names, 0.0
+        replace(recording, valid=valid), robot, walks.amp_layout, recording.command, names, 0.0
     )
     windows, stretch = motion.select(names[:2]).windows(6)
     assert stretch.bincount().tolist() == [5, 246]

@@ -87,5 +87,5 @@ def test_balance_takes_load_off_the_harness(robot_model, robot):
         )
         rollout = follow(env, [Task(clip, 0)], robot_model, balance)[0]
         assert rollout.survival == 1.0
-        shares[name] = measure(rollout.frames, robot)["torque_share_p95"]
+        shares[name] = measure(rollout.recording, robot)["torque_share_p95"]
     assert shares["shipped"] < 0.8 * shares["none"]

@@ -112,12 +112,14 @@ def test_the_dataset_holds_what_the_policy_does_by_itself(walked: Generation) ->
 
 def test_starts_from_home_are_in_it_and_commands_are_followed(walked: Generation, robot) -> None:
     for rollout, speed in zip(walked.rollouts["policy"], SPEEDS, strict=True):
-        velocity = rollout.frames.root_linvel_h[:, 0]
+        velocity = rollout.recording.velocity[:, 0]
         assert float(velocity[50:].mean()) == pytest.approx(speed, abs=0.05)
         # The clip is the motion: its first frame is the start, the next ones are the rollout's.
         clip = rollout.task.clip
         assert clip.num_frames == 151
-        assert torch.equal(torch.from_numpy(clip.root_pos[1:]).float(), rollout.qpos[:, :3])
+        assert torch.equal(
+            torch.from_numpy(clip.root_pos[1:]).float(), rollout.recording.qpos[:, 0, :3]
+        )
         start = [*clip.root_pos[0], *clip.root_quat[0]]
         assert start == pytest.approx(robot.home_qpos[:7].tolist())
         assert clip.joint_pos[0].tolist() == pytest.approx(
@@ -148,7 +150,7 @@ def test_the_account_names_the_policy(walked: Generation, robot_model: RobotMode
 
 
 def test_joint_errors_are_undefined_and_all_else_is_measured(walked: Generation, robot) -> None:
-    measured = measure(walked.rollouts["policy"][0].frames, robot)
+    measured = measure(walked.rollouts["policy"][0].recording, robot)
     undefined = {name for name, value in measured.items() if not math.isfinite(value)}
     assert undefined == {"tracking_rms"}
 
@@ -179,7 +181,7 @@ def test_settling_is_left_out_and_stops_are_asked_for(robot) -> None:
     rollouts = mine(source, settings)
     qpos, _ = alone([(60, 0.0)], 100)
     for i, rollout in enumerate(rollouts):
-        assert torch.equal(rollout.qpos, qpos[i, 31:])
+        assert torch.equal(rollout.recording.qpos[:, 0], qpos[i, 31:])
         assert rollout.task.num_steps == 70 and rollout.survival == 1.0
 
 
@@ -207,7 +209,7 @@ def test_a_fall_ends_the_motion(acting: MakePolicy) -> None:
     # All joints at one end of their reach: nothing stands like that.
     (rollout,) = mine(acting(1.0), MiningConfig(speeds=(0.2,), seconds=3.0))
     assert 0.0 < rollout.survival < 1.0
-    clip, length = rollout.task.clip, rollout.frames.num_frames
+    clip, length = rollout.task.clip, rollout.num_frames
     assert clip.num_frames == 151
     assert (clip.joint_pos[length:] == clip.joint_pos[length]).all()
 

@@ -19,7 +19,6 @@ from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.follow.balance import BalanceConfig
 from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow, force
-from wildrobot_torch.reference.judge.metrics import force_share, load, torque_share
 
 HARNESS = HarnessConfig()
 BALANCE = BalanceConfig()
@@ -54,6 +53,16 @@ def make_env(num: int, harness: HarnessConfig = HARNESS) -> LocomotionEnv:
     return LocomotionEnv(LocomotionConfig(action=action, harness=harness), num, num_threads=1)
 
 
+def wrench_of(rollout: Rollout) -> Tensor:
+    assert rollout.recording.support is not None
+    return rollout.recording.support[:, 0]
+
+
+def capped_of(rollout: Rollout) -> Tensor:
+    assert rollout.recording.support_saturated is not None
+    return rollout.recording.support_saturated[:, 0]
+
+
 @pytest.fixture(scope="module")
 def tasks(robot) -> list[Task]:
     """A walk, the same from its middle on, and standing for longer than both."""
@@ -79,7 +88,7 @@ def test_the_state_is_set_once_and_then_there_is_physics(followed, tasks, robot)
         assert torch.equal(position, states[0][task.start])
         assert torch.equal(velocity, states[1][task.start])
     assert [r.mode for r in rollouts] == ["physics"] * 3
-    assert [r.frames.num_frames for r in rollouts] == [60, 40, 80]
+    assert [r.num_frames for r in rollouts] == [60, 40, 80]
 
 
 def test_targets_and_wrenches_alone_make_the_same_motion_to_the_last_bit(followed, robot_model):
@@ -95,11 +104,11 @@ def test_targets_and_wrenches_alone_make_the_same_motion_to_the_last_bit(followe
     per_step = HARNESS.updates_per_step
     wrenches = 0.0
     for i, rollout in enumerate(rollouts):
-        for frame in range(rollout.frames.num_frames):
+        for frame in range(rollout.num_frames):
             state = states[(frame + 1) * per_step]
-            assert torch.equal(state.qpos[i], rollout.qpos[frame]), (i, frame)
-            assert torch.equal(state.qvel[i], rollout.qvel[frame]), (i, frame)
-        wrenches += float(rollout.frames.harness_torque.abs().sum())
+            assert torch.equal(state.qpos[i], rollout.recording.qpos[frame, 0]), (i, frame)
+            assert torch.equal(state.qvel[i], rollout.recording.qvel[frame, 0]), (i, frame)
+        wrenches += float(wrench_of(rollout)[:, 3:].abs().sum())
     assert wrenches > 1.0, "the harness must have helped for this to say something of it"
 
 
@@ -111,14 +120,16 @@ def test_what_is_logged_of_the_harness_is_what_acted_on_the_root(followed, robot
     assert not acted[:, :, [b for b in range(acted.shape[2]) if b != robot.root_body]].any()
     mean = acted[:, :, robot.root_body].unflatten(0, (-1, per_step)).mean(1)
     for i, rollout in enumerate(rollouts):
-        frames, mine = rollout.frames, mean[: rollout.frames.num_frames, i]
-        assert torch.allclose(frames.harness_force, mine[:, :3], atol=1e-6)
-        assert torch.allclose(frames.harness_torque, mine[:, 3:], atol=1e-6)
+        recording, mine = rollout.recording, mean[: rollout.num_frames, i]
+        assert torch.allclose(wrench_of(rollout), mine, atol=1e-6)
         newtons = mine[:, :3].norm(dim=-1)
-        assert torch.allclose(force_share(frames, robot) * robot.mass * 9.81, newtons, rtol=1e-3)
-        moment = robot.mass * 9.81 * frames.com_height
         assert torch.allclose(
-            torque_share(frames, robot) * moment, mine[:, 3:].norm(dim=-1), rtol=1e-3
+            recording.support_force(robot)[:, 0] * robot.mass * 9.81, newtons, rtol=1e-3
+        )
+        assert recording.com_height is not None
+        moment = robot.mass * 9.81 * recording.com_height[:, 0]
+        assert torch.allclose(
+            recording.support_torque(robot)[:, 0] * moment, mine[:, 3:].norm(dim=-1), rtol=1e-3
         )
 
 
@@ -130,11 +141,11 @@ def test_the_flag_says_in_which_steps_a_cap_was_met(robot_model, robot):
     lifted, stood = follow(env, [Task(high, 0), Task(clip, 0)], robot_model, BALANCE)
     # It falls first: 60 g t^2 / 2 + 10 g t reaches 4 N after 0.036 s, and the wrench is computed
     # anew every 4 ms, so next at 0.040 s.
-    assert lifted.frames.harness_saturated[:, 0].tolist() == [False] * 2 + [True] * 28
-    assert not stood.frames.harness_saturated[2:].any()
-    assert torch.allclose(lifted.frames.harness_force[2:, 2], torch.tensor(4.0), atol=1e-4)
+    assert capped_of(lifted)[:, 0].tolist() == [False] * 2 + [True] * 28
+    assert not capped_of(stood)[2:].any()
+    assert torch.allclose(wrench_of(lifted)[2:, 2], torch.tensor(4.0), atol=1e-4)
     slack = follow(make_env(1, SLACK), [Task(high, 0)], robot_model, BALANCE)[0]
-    assert not slack.frames.harness_saturated.any(), "what is not there is not at its cap"
+    assert not capped_of(slack).any(), "what is not there is not at its cap"
 
 
 def test_teacher_forcing_puts_the_robot_back_before_every_step(robot):
@@ -150,10 +161,10 @@ def test_teacher_forcing_puts_the_robot_back_before_every_step(robot):
         assert torch.equal(taken.events[event][1][1][0], qpos[5 + frame])
         assert torch.equal(taken.events[event][1][2][0], qvel[5 + frame])
     # A frame is a control step of physics away from the clip: near it, but not on it.
-    error = (forced.qpos - qpos[6:])[:, :3].norm(dim=-1)
+    error = (forced.recording.qpos[:, 0] - qpos[6:])[:, :3].norm(dim=-1)
     assert forced.survival == 1.0 and 0.0 < error.max() < 0.01
-    assert (forced.qpos[:, 7:] - qpos[6:, 7:]).abs().max() < 0.15
-    assert 0.5 < float(load(forced.frames, robot).mean()) < 1.5
+    assert (forced.recording.qpos[:, 0, 7:] - qpos[6:, 7:]).abs().max() < 0.15
+    assert 0.5 < float(forced.recording.load(robot).mean()) < 1.5
 
 
 def test_forced_motion_is_labelled_and_of_the_lowest_tier_whatever_the_gates_say(robot):
@@ -161,7 +172,7 @@ def test_forced_motion_is_labelled_and_of_the_lowest_tier_whatever_the_gates_say
     task = [Task(standing_clip(robot, 1.0), 0)]
     forced, stood = force(make_env(1, SLACK), task)[0], None
     assert forced.mode == "teacher_forced"
-    assert not forced.frames.harness_force.any() and not forced.frames.harness_torque.any()
+    assert not wrench_of(forced).any()
     assert forced.support(0, 20) == "harness"
     assert [forced.tier(best) for best in ("0+", "0", "1", "2", None)] == ["2"] * 4 + [None]
     stood = replace(forced, mode="physics")
@@ -171,10 +182,9 @@ def test_forced_motion_is_labelled_and_of_the_lowest_tier_whatever_the_gates_say
 
 def test_support_is_told_of_the_frames_asked_for(followed):
     rollout = followed[0][0]
-    torque = torch.zeros_like(rollout.frames.harness_torque)
-    torque[30, 1] = 0.01
-    frames = replace(rollout.frames, harness_force=0 * torque, harness_torque=torque)
-    some = replace(rollout, frames=frames)
+    wrench = torch.zeros_like(rollout.recording.qpos[..., :6])
+    wrench[30, 0, 4] = 0.01
+    some = replace(rollout, recording=replace(rollout.recording, support=wrench))
     assert [some.support(*span) for span in ((0, 30), (30, 31), (31, 60))] == [
         "none",
         "harness",
@@ -186,8 +196,9 @@ def test_rollouts_do_not_depend_on_what_the_environment_did_before(robot_model, 
     env = make_env(len(tasks))
     first, again = (follow(env, tasks, robot_model, BALANCE) for _ in range(2))
     for one, other in zip(first, again, strict=True):
-        assert torch.equal(one.qpos, other.qpos) and torch.equal(one.amp, other.amp)
-        assert torch.equal(one.frames.harness_torque, other.frames.harness_torque)
+        assert torch.equal(one.recording.qpos, other.recording.qpos)
+        assert torch.equal(one.recording.amp, other.recording.amp)
+        assert torch.equal(wrench_of(one), wrench_of(other))
 
 
 def test_a_turned_clip_is_done_turned(robot_model, robot):
@@ -197,8 +208,9 @@ def test_a_turned_clip_is_done_turned(robot_model, robot):
     tasks = [Task(clip, 0), Task(turn(clip, 1.0), 0)]
     straight, turned = follow(env, tasks, robot_model, BALANCE)
     # Joint velocities reach 5 rad/s, the pyramid of friction has sides: 0.03 was measured.
-    assert torch.allclose(turned.amp, straight.amp, atol=0.06)
-    assert torch.allclose(turned.frames.yaw - straight.frames.yaw, torch.tensor(1.0), atol=1e-2)
+    assert torch.allclose(turned.recording.amp, straight.recording.amp, atol=0.06)
+    turned_by = turned.recording.yaw - straight.recording.yaw
+    assert torch.allclose(turned_by, torch.tensor(1.0), atol=1e-2)
 
 
 def test_an_environment_without_harness_mode_is_refused(robot_model, tasks):

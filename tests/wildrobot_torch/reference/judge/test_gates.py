@@ -64,7 +64,7 @@ def test_a_hanging_robot_is_rejected_for_load_and_harness(verdict):
     # The harness carries 80 %, the feet touch lightly; alternation and heading look perfect.
     hanging = verdict(
         foot_force=0.2 * walk_with_double_support(),
-        harness_force=torch.tensor([0.0, 0.0, 24.0]).expand(100, 3),
+        support_force=torch.tensor([0.0, 0.0, 24.0]).expand(100, 3),
     )
     assert {"load", "load_low", "unloaded", "harness_force", "harness_force_peak"} <= set(
         hanging.failed
@@ -74,14 +74,14 @@ def test_a_hanging_robot_is_rejected_for_load_and_harness(verdict):
 
 def test_a_robot_balanced_by_torque_is_rejected(verdict):
     torque = torch.tensor([0.0, 5.0, 0.0]).expand(100, 3)  # of 30 N * 0.25 m
-    held = verdict(foot_force=walk_with_double_support(), harness_torque=torque)
+    held = verdict(foot_force=walk_with_double_support(), support_torque=torque)
     assert held.failed == ("harness_torque",)
 
 
 def test_walking_backwards_is_rejected(verdict):
     back = verdict(
         foot_force=walk_with_double_support(),
-        root_linvel_h=torch.tensor([-0.13, 0.0, 0.0]).expand(100, 3),
+        linvel_h=torch.tensor([-0.13, 0.0, 0.0]).expand(100, 3),
     )
     assert {"forward", "heading"} <= set(back.failed)
 
@@ -96,11 +96,11 @@ def test_hopping_on_one_leg_is_rejected(verdict):
     [
         ("pitch", {"pitch": torch.full((100,), math.radians(-26))}),
         ("roll", {"roll": torch.full((100,), math.radians(26))}),
-        ("slip", {"foot_linvel_w": torch.full((100, 2, 3), 0.2)}),
+        ("slip", {"sole_linvel_w": torch.full((100, 2, 3), 0.2)}),
         ("turning", {"yaw_rate": torch.tensor([1.0, -1.0]).repeat(50)}),
         ("joint_stop", {"joint_pos": torch.ones(100, 2), "joint_target": torch.ones(100, 2)}),
         ("penetration", {"sole_height": torch.full((100, 2), -0.02)}),
-        ("feet_apart", {"foot_pos_w": torch.zeros(100, 2, 3)}),
+        ("feet_apart", {"sole_pos_w": torch.zeros(100, 2, 3)}),
         ("flight", {"foot_force": torch.zeros(100, 2)}),
     ],
 )
@@ -231,7 +231,7 @@ def test_no_shipped_gate_is_laxer_in_a_better_tier(shipped):
 @pytest.mark.parametrize(("force", "tier"), [(2.9, "0+"), (4.0, "0"), (9.0, "1"), (13.0, "2")])
 def test_harness_force_decides_the_tier_of_a_perfect_walk(walking, toy_robot, shipped, force, tier):
     pull = torch.tensor([0.0, 0.0, force]).expand(100, 3)  # of 30 N
-    frames = walking(foot_force=walk_with_double_support(), harness_force=pull)
+    frames = walking(foot_force=walk_with_double_support(), support_force=pull)
     assert best_tier(measure(frames, toy_robot), shipped) == tier
 
 

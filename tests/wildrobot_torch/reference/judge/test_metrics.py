@@ -38,17 +38,17 @@ def test_load_is_the_share_of_the_weight(walking, toy_robot):
 def test_harness_shares_are_norms_over_weight_and_toppling_moment(walking, toy_robot):
     force = torch.tensor([0.0, 3.0, 4.0]).expand(50, 3)  # 5 N of 30 N
     torque = torch.tensor([2.0, 0.0, -1.5]).expand(50, 3)  # 2.5 N m of 30 N * 0.25 m
-    m = measure(walking(50, harness_force=force, harness_torque=torque), toy_robot)
+    m = measure(walking(50, support_force=force, support_torque=torque), toy_robot)
     assert m["force_share_p90"] == pytest.approx(5 / 30)
     assert m["force_share_p95"] == pytest.approx(5 / 30)
     assert m["torque_share_p95"] == pytest.approx(2.5 / 7.5)
 
 
 def test_percentiles_take_the_sign_off_tilt(walking, toy_robot):
-    pitch = torch.deg2rad(torch.linspace(-100, 0, 101))
+    pitch = torch.deg2rad(torch.linspace(-50, 0, 101))
     m = measure(walking(101, pitch=pitch, roll=-pitch), toy_robot)
-    assert m["pitch_p95"] == pytest.approx(95.0)
-    assert m["roll_p95"] == pytest.approx(95.0)
+    assert m["pitch_p95"] == pytest.approx(47.5)
+    assert m["roll_p95"] == pytest.approx(47.5)
 
 
 def test_slip_counts_loaded_feet_only(walking, toy_robot):
@@ -56,7 +56,7 @@ def test_slip_counts_loaded_feet_only(walking, toy_robot):
     velocity = torch.zeros(100, 2, 3)
     velocity[:30, :, 1] = 0.2
     velocity[:, :, 2] = 5.0  # rising is not slipping
-    m = measure(walking(100, foot_linvel_w=velocity), toy_robot)
+    m = measure(walking(100, sole_linvel_w=velocity), toy_robot)
     assert m["slip_share"] == pytest.approx(0.3)
     assert m["slip_speed"] == pytest.approx(0.3 * 0.2)
     assert m["slip_speed_p95"] == pytest.approx(0.2)
@@ -69,13 +69,13 @@ def test_slip_is_undefined_when_no_foot_is_loaded(walking, toy_robot):
 
 
 def test_a_robot_dragged_backwards_travels_the_wrong_way(walking, toy_robot):
-    m = measure(walking(root_linvel_h=torch.tensor([-0.3, 0.0, 0.0]).expand(100, 3)), toy_robot)
+    m = measure(walking(linvel_h=torch.tensor([-0.3, 0.0, 0.0]).expand(100, 3)), toy_robot)
     assert m["forward_velocity"] == pytest.approx(-0.3)
     assert m["travel_ratio"] == pytest.approx(-1.0)
 
 
 def test_a_robot_dragged_sideways_does_not_travel_ahead(walking, toy_robot):
-    m = measure(walking(root_linvel_h=torch.tensor([0.0, 0.3, 0.0]).expand(100, 3)), toy_robot)
+    m = measure(walking(linvel_h=torch.tensor([0.0, 0.3, 0.0]).expand(100, 3)), toy_robot)
     assert m["travel_ratio"] == pytest.approx(0.0)
 
 
@@ -108,7 +108,7 @@ def test_foot_separation_turns_with_the_heading(walking, toy_robot):
     # Facing +y, the robot's left is -x.
     feet = torch.tensor([[-0.06, 1.0, 0.0], [0.06, 2.0, 0.0]]).expand(50, 2, 3)
     yaw = torch.full((50,), math.pi / 2)
-    m = measure(walking(50, foot_pos_w=feet, yaw=yaw), toy_robot)
+    m = measure(walking(50, sole_pos_w=feet, yaw=yaw), toy_robot)
     assert m["foot_separation_p05"] == pytest.approx(0.12)
 
 
@@ -132,7 +132,7 @@ def test_a_servo_is_saturated_from_95_percent_of_its_limit(walking, toy_robot):
 def test_frames_in_which_a_cap_cut_the_harness_are_counted(walking, toy_robot):
     capped = torch.zeros(50, 2, dtype=torch.bool)
     capped[:5, 0], capped[10:30, 1] = True, True
-    m = measure(walking(50, harness_saturated=capped), toy_robot)
+    m = measure(walking(50, support_saturated=capped), toy_robot)
     assert m["force_saturated_share"] == pytest.approx(0.1)
     assert m["torque_saturated_share"] == pytest.approx(0.4)
 
@@ -154,6 +154,6 @@ def test_yaw_rate_spread_and_joint_speed(walking, toy_robot):
 def test_one_bad_number_leaves_nothing_measured(walking, toy_robot, bad):
     velocity = torch.zeros(100, 2, 3)
     velocity[50, 0, 0] = bad
-    m = measure(walking(foot_linvel_w=velocity), toy_robot)
+    m = measure(walking(sole_linvel_w=velocity), toy_robot)
     assert m.keys() == METRICS.keys()
     assert all(math.isnan(value) for value in m.values())

@@ -36,15 +36,14 @@ def rollout(walking, clip):
 
     def make(start: int, *degrees: float, mode="physics") -> Rollout:
         pitch = torch.deg2rad(torch.tensor(degrees)).repeat_interleave(100)
-        empty = torch.zeros(len(pitch), 1)
         frames = walking(len(pitch), pitch=pitch)
-        return Rollout(Task(clip, start), frames, empty, empty, empty, mode)
+        return Rollout(Task(clip, start), frames, mode)
 
     return make
 
 
 def kept_of(rollouts, toy_robot):
-    searches = [find_segments(r.frames, toy_robot, [TILTED], CONFIG) for r in rollouts]
+    searches = [find_segments(r.recording, toy_robot, [TILTED], CONFIG) for r in rollouts]
     return searches, resolve(rollouts, searches, toy_robot, [TILTED], CONFIG)
 
 
@@ -63,7 +62,7 @@ def test_what_is_cut_gets_the_tier_its_rest_deserves(rollout, toy_robot):
     # it, so the search is made coarse: one window over all.
     first, second = rollout(0, 15, 5, 5), rollout(0, 5)
     coarse = SegmentConfig(window=300, stride=300)
-    searches = [find_segments(r.frames, toy_robot, [TILTED], coarse) for r in (first, second)]
+    searches = [find_segments(r.recording, toy_robot, [TILTED], coarse) for r in (first, second)]
     assert [s.accepted[0].verdict.tier for s in searches] == ["0", "0+"]
     kept = resolve([first, second], searches, toy_robot, [TILTED], coarse)
     assert spans(kept) == [(0, 100, "0+"), (100, 300, "0+")]
@@ -91,5 +90,5 @@ def test_what_a_later_rollout_brings_is_not_rejected(rollout, toy_robot, clip):
 def test_forced_motion_is_never_better_than_a_diagnosis(rollout, toy_robot):
     for mode, tier in (("physics", "0+"), ("teacher_forced", "2")):
         made = rollout(0, 5, mode=mode)
-        (segment,) = find_segments(made.frames, toy_robot, [TILTED], CONFIG).accepted
+        (segment,) = find_segments(made.recording, toy_robot, [TILTED], CONFIG).accepted
         assert label(made, segment) == tier

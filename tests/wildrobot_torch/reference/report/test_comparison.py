@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
@@ -17,7 +18,6 @@ from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.rollout import Rollout, Task
 from wildrobot_torch.reference.judge.gates import Gate
-from wildrobot_torch.reference.judge.metrics import Frames
 from wildrobot_torch.reference.report.comparison import (
     RejectedSecond,
     Span,
@@ -31,7 +31,7 @@ from wildrobot_torch.reference.report.comparison_tables import (
     rejected_table,
 )
 
-MakeFrames = Callable[..., Frames]
+MakeRecording = Callable[..., Recording]
 Spans = dict[tuple[str, str], list[Span]]
 SLIP = Gate(name="slip", metric="slip_share", unit="1", meaning="stays", max=0.15)
 
@@ -43,13 +43,13 @@ def clip(robot: RobotSpec) -> Clip:
 
 
 @pytest.fixture
-def rollout(robot: RobotSpec, clip: Clip, walking: MakeFrames) -> Callable[..., Rollout]:
+def rollout(robot: RobotSpec, clip: Clip, walking: MakeRecording) -> Callable[..., Rollout]:
     """Maker of rollouts of that clip, in which half the weight stands on one foot at a time."""
 
     def make(num_frames: int = 150, **replaced: torch.Tensor) -> Rollout:
         left = (torch.arange(num_frames) // 10) % 2 == 0
         joints = torch.zeros(num_frames, 8)
-        frames = walking(
+        recording = walking(
             num_frames,
             joint_pos=joints + 0.05,
             joint_vel=joints,
@@ -60,10 +60,7 @@ def rollout(robot: RobotSpec, clip: Clip, walking: MakeFrames) -> Callable[..., 
         )
         return Rollout(
             Task(clip, 0),
-            frames,
-            torch.zeros(num_frames, 31),
-            torch.zeros(num_frames, 15),
-            torch.zeros(num_frames, 14),
+            recording,
         )
 
     return make
@@ -75,9 +72,9 @@ def test_a_row_holds_what_the_rollout_did(
     robot = robot_model.robot
     made = rollout(
         120,
-        foot_linvel_w=torch.tensor([0.0, 0.2, 5.0]).expand(120, 2, 3),
-        harness_force=torch.tensor([0.0, 0.0, 0.1 * robot.weight]).expand(120, 3),
-        harness_torque=torch.tensor([0.3 * robot.weight * 0.25, 0.0, 0.0]).expand(120, 3),
+        sole_linvel_w=torch.tensor([0.0, 0.2, 5.0]).expand(120, 2, 3),
+        support_force=torch.tensor([0.0, 0.0, 0.1 * robot.weight]).expand(120, 3),
+        support_torque=torch.tensor([0.3 * robot.weight * 0.25, 0.0, 0.0]).expand(120, 3),
         sole_height=torch.tensor([-0.004, 0.01]).expand(120, 2),
     )
     spans: Spans = {
@@ -130,7 +127,7 @@ def test_accepted_motion_finds_its_way_by_who_held_it_up(
         robot_digest=robot.digest,
         manifest={"segments": [{"clip_frame": 61}, {"clip_frame": 1}]},
     )
-    made = {"tracker": [rollout()], "harness": [rollout(harness_force=torch.ones(150, 3))]}
+    made = {"tracker": [rollout()], "harness": [rollout(support_force=torch.ones(150, 3))]}
     assert accepted_spans(dataset, made) == {
         (clip.name, "tracker"): [Span(0, 50, "0+", "none")],
         (clip.name, "harness"): [Span(60, 90, "0", "harness")],
@@ -148,7 +145,7 @@ def test_every_second_that_is_not_good_says_why(
 ) -> None:
     speed = torch.zeros(125, 2, 3)
     speed[50:100, :, 0] = 1.0
-    made = rollout(125, foot_linvel_w=speed)
+    made = rollout(125, sole_linvel_w=speed)
     key = (clip.name, "tracker")
     spans: Spans = {key: [Span(0, 50, "0", "none"), Span(60, 80, "1", "none")]}
     found = rejected_seconds({"tracker": [made]}, spans, [SLIP], robot)
@@ -167,7 +164,7 @@ def test_a_second_that_passes_is_judged_with_the_stretch_it_stands_in(
 ) -> None:
     speed = torch.zeros(150, 2, 3)
     speed[75:100, :, 0] = 1.0  # a quarter of the stretch from 1 s on
-    made = rollout(150, foot_linvel_w=speed)
+    made = rollout(150, sole_linvel_w=speed)
     key = (clip.name, "tracker")
     gates = [SLIP.__class__(**{**vars(SLIP), "scope": "segment"})]
     found = rejected_seconds({"tracker": [made]}, {key: [Span(0, 50, "0+", "none")]}, gates, robot)

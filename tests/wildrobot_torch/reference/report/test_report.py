@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
@@ -22,7 +23,6 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.rollout import Rollout, Task
 from wildrobot_torch.reference.generate import Generation
 from wildrobot_torch.reference.judge.gates import Gate
-from wildrobot_torch.reference.judge.metrics import Frames
 from wildrobot_torch.reference.report.comparison import Span
 from wildrobot_torch.reference.report.pictures import ghost_strip
 from wildrobot_torch.reference.report.report import write_generation_report
@@ -33,7 +33,7 @@ GATES = [Gate(name="slip", metric="slip_share", unit="1", meaning="stays", max=0
 
 
 @pytest.fixture
-def rollout(robot: RobotSpec, walking: Callable[..., Frames]) -> Callable[..., Rollout]:
+def rollout(robot: RobotSpec, walking: Callable[..., Recording]) -> Callable[..., Rollout]:
     """Maker of rollouts that lag 0.1 m behind the clip they stand in, 1 s each."""
 
     def make(name: str, num_frames: int = 50, start: int = 0) -> Rollout:
@@ -42,7 +42,7 @@ def rollout(robot: RobotSpec, walking: Callable[..., Frames]) -> Callable[..., R
         qpos = qpos - 0.1 * torch.eye(15)[0]
         joints = torch.zeros(num_frames, 8)
         left = (torch.arange(num_frames) // 10) % 2 == 0
-        frames = walking(
+        recording = walking(
             num_frames,
             joint_pos=joints,
             joint_vel=joints,
@@ -50,7 +50,9 @@ def rollout(robot: RobotSpec, walking: Callable[..., Frames]) -> Callable[..., R
             torque=joints,
             foot_force=robot.weight * torch.stack([left, ~left], dim=-1),
         )
-        return Rollout(Task(clip, start), frames, torch.zeros(num_frames, 31), qpos, qvel)
+        states = {"qpos": qpos[:, None], "qvel": qvel[:, None], "joint_target": qpos[:, None, 7:]}
+        recording = replace(recording, **states)
+        return Rollout(Task(clip, start), recording)
 
     return make
 

@@ -65,7 +65,7 @@ def with_states(
     dataset: ReferenceDataset, qpos: Tensor, qvel: Tensor, loaded: RobotModel
 ) -> ReferenceDataset:
     """A dataset of the same segments whose features fit its states, and contacts its forces."""
-    amp = forward(qpos, qvel, loaded).features
+    amp = forward(qpos, qvel, loaded, 0.02).amp[:, 0]
     contact = dataset.amp_layout.slices["contact"]
     amp[:, contact] = dataset.amp[:, contact]
     return replace(

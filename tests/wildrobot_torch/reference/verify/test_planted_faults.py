@@ -154,7 +154,7 @@ def with_forces(subject, good):
 
 
 def test_mirrored_contacts_are_found(with_forces, subject, timed):
-    force = subject.forward.foot_force
+    force = subject.forward.foot_force[:, 0]
     assert failures(contacts(Subject(with_forces(force), timed))) == ""
     found = failures(contacts(Subject(with_forces(force.flip(-1)), timed)))
     assert "loaded foot is the lower one" in found

@@ -1,4 +1,4 @@
-"""Tests of wildrobot_torch/evaluation/trajectory.py, on the simulation."""
+"""Tests of wildrobot_torch/evaluation/recording.py, on the simulation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
+from envs.recording import Recording, record
 from envs.task.harness import HarnessConfig
 from wildrobot_torch.evaluation.policies import random_policy, zero_policy
-from wildrobot_torch.evaluation.trajectory import Trajectory, record
 
 STEPS = 60
 
@@ -36,7 +36,7 @@ def topple_first(observation: Tensor) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def fallen() -> tuple[LocomotionEnv, Trajectory]:
+def fallen() -> tuple[LocomotionEnv, Recording]:
     """Three robots under pushes, of which the first is thrown over."""
     env = make_env(push=2.0)
     command = torch.tensor([0.1, 0.2, 0.3])
@@ -46,41 +46,41 @@ def fallen() -> tuple[LocomotionEnv, Trajectory]:
 def test_standing_robots_are_valid_to_the_end() -> None:
     env = make_env()
     command = torch.tensor([0.1, 0.2, 0.3])
-    trajectory = record(zero_policy(8), env, command, STEPS)
-    assert (trajectory.num_steps, trajectory.num_episodes) == (STEPS, 3)
-    assert trajectory.valid.all()
-    assert not trajectory.terminated.any()
-    assert torch.equal(trajectory.command, command)
+    recording = record(zero_policy(8), env, command, STEPS)
+    assert (recording.num_steps, recording.num_episodes) == (STEPS, 3)
+    assert recording.valid.all()
+    assert not recording.terminated.any()
+    assert torch.equal(recording.command, command)
     # Once the start has settled, the floor carries the weight.
-    load = trajectory.foot_force[-10:].sum(-1).mean()
+    load = recording.foot_force[-10:].sum(-1).mean()
     assert float(load) == pytest.approx(env.robot.weight, rel=0.05)
-    assert float(trajectory.velocity[-10:].abs().max()) < 0.05
+    assert float(recording.velocity[-10:].abs().max()) < 0.05
 
 
 def test_an_episode_ends_with_the_fall_and_shows_it(
-    fallen: tuple[LocomotionEnv, Trajectory],
+    fallen: tuple[LocomotionEnv, Recording],
 ) -> None:
-    env, trajectory = fallen
-    assert trajectory.terminated.tolist() == [True, False, False]
-    length = int(trajectory.valid[:, 0].sum())
+    env, recording = fallen
+    assert recording.terminated.tolist() == [True, False, False]
+    length = int(recording.valid[:, 0].sum())
     assert 0 < length < STEPS
-    assert trajectory.valid[:length, 0].all()
+    assert recording.valid[:length, 0].all()
     # The last step is the state that ended it, not the home pose of what came after.
     limit = env.config.termination
-    quat = trajectory.qpos[length - 1, 0, 3:7]
+    quat = recording.qpos[length - 1, 0, 3:7]
     upright = 1.0 - 2.0 * float(quat[1] ** 2 + quat[2] ** 2)
-    low = float(trajectory.qpos[length - 1, 0, 2]) < limit.min_height
+    low = float(recording.qpos[length - 1, 0, 2]) < limit.min_height
     assert low or upright < 0.8
 
 
 def test_one_robots_fall_leaves_the_others_as_they_were(
-    fallen: tuple[LocomotionEnv, Trajectory],
+    fallen: tuple[LocomotionEnv, Recording],
 ) -> None:
-    env, trajectory = fallen
+    env, recording = fallen
     env.set_seed(0)
-    again = record(zero_policy(8), env, trajectory.command, STEPS)
+    again = record(zero_policy(8), env, recording.command, STEPS)
     assert again.valid.all()
-    assert torch.equal(again.qpos[:, 1:], trajectory.qpos[:, 1:])
+    assert torch.equal(again.qpos[:, 1:], recording.qpos[:, 1:])
 
 
 def test_the_same_seed_gives_the_same_episodes() -> None:
@@ -97,8 +97,8 @@ def test_episodes_start_at_home_whatever_starts_the_environment_had() -> None:
     qpos = env.robot.home_qpos[None].clone()
     qpos[:, 2] += 0.1
     env.set_start_states(qpos, torch.zeros(1, 14), torch.tensor([0.9]), probability=1.0)
-    trajectory = record(zero_policy(8), env, torch.full((3,), 0.2), 2)
-    assert float(trajectory.qpos[0, :, 2].max()) < float(env.robot.home_qpos[2]) + 0.01
+    recording = record(zero_policy(8), env, torch.full((3,), 0.2), 2)
+    assert float(recording.qpos[0, :, 2].max()) < float(env.robot.home_qpos[2]) + 0.01
 
 
 def test_commands_are_drawn_again_afterwards() -> None:
@@ -110,14 +110,14 @@ def test_commands_are_drawn_again_afterwards() -> None:
     assert len(set(drawn)) > 1
 
 
-def test_select_and_concatenate_are_inverse(fallen: tuple[LocomotionEnv, Trajectory]) -> None:
-    trajectory = fallen[1]
+def test_select_and_concatenate_are_inverse(fallen: tuple[LocomotionEnv, Recording]) -> None:
+    recording = fallen[1]
     first = torch.tensor([True, False, False])
-    parts = [trajectory.select(first), trajectory.select(~first)]
-    joined = Trajectory.concatenate(parts)
+    parts = [recording.select(first), recording.select(~first)]
+    joined = Recording.concatenate(parts)
     assert [part.num_episodes for part in parts] == [1, 2]
-    assert torch.equal(joined.qpos, trajectory.qpos)
-    assert torch.equal(joined.command, trajectory.command)
+    assert torch.equal(joined.qpos, recording.qpos)
+    assert torch.equal(joined.command, recording.command)
 
 
 def test_what_cannot_be_recorded_is_refused() -> None:
