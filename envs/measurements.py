@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.frames import projected_gravity, roll_pitch, turn, yaw
+from envs.frames import projected_gravity, quat_rotate, roll_pitch, turn, yaw
 from envs.physics.base import PhysicsState
 from envs.robot.spec import FEET, RobotSpec
 
@@ -84,3 +84,15 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
         sole_linvel_w=sensed("sole_linvel").unflatten(1, (len(FEET), 3)),
         sole_pos_h=turn(relative, -heading[:, None]),
     )
+
+
+def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec) -> Tensor:
+    """Height of each sole's lowest corner (E, 2) [m], from the sole centres (E, 2, 3) [m]."""
+    leg, half = robot.leg, robot.leg.sole_width / 2
+    corners = torch.tensor(
+        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=sole_pos_w.device
+    )
+    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
+    shape = (*quat.shape[:2], corners.shape[0])
+    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), corners.expand(*shape, 3))
+    return sole_pos_w[..., 2] + turned[..., 2].amin(-1)

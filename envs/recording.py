@@ -6,18 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
-from envs.errors import UserError
 from envs.frames import quat_rotate, roll_pitch, world_to_heading, yaw
-from envs.locomotion import LocomotionEnv
-from envs.physics.base import PhysicsState, require_capacities
-from envs.robot.spec import FEET, RobotSpec
+from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED
-
-PolicyFunction = Callable[[Tensor], Tensor]
-"""From observations (E, O) to actions (E, J) in [-1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,125 +195,3 @@ class Recording:
 
 
 _PER_EPISODE = ("command", "terminated")
-
-
-def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
-    """One step of a `Recording` (E, ...) by field, in memory of its own.
-
-    Args:
-        env: after the step.
-        following: what the step returned as "next".
-    """
-    state, m = env.backend.state().clone(), env.measure()
-    step = {
-        "qpos": state.qpos,
-        "qvel": state.qvel,
-        "foot_force": m.foot_force,
-        "sole_pos_w": m.sole_pos_w,
-        "sole_linvel_w": m.sole_linvel_w,
-        "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
-        "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
-        "torque": m.torque,
-        "amp": following["amp"],
-    }
-    if env.config.harness is not None:
-        step |= {"support": env.support.mean, "support_saturated": env.support.saturated}
-    return step
-
-
-def record(
-    policy: PolicyFunction,
-    env: LocomotionEnv,
-    command: Tensor,
-    num_steps: int,
-    stop_steps: int = 0,
-) -> Recording:
-    """One deterministic episode of every robot, from home with the environment's reset noise.
-
-    An episode ends at its robot's first `done`. The robot then stands at home until all episodes
-    have ended; it draws no random numbers, so its fall does not change the pushes of other robots.
-
-    The environment's start states and commands are overwritten, and drawn at random afterwards.
-
-    Args:
-        policy: from observations (E, O) to actions (E, J).
-        env: E robots without harness, with episodes of at least `num_steps`.
-        command: (E,) [m/s], held throughout.
-        num_steps: control steps T.
-        stop_steps: last steps of these in which the command is 0 instead.
-
-    Raises:
-        UserError: the policy returns another shape or a number that is not finite.
-        ValueError: the environment has a harness or shorter episodes.
-        PhysicsError: the engine dropped contacts for lack of capacity.
-    """
-    config, robot, num = env.config, env.robot, env.num_envs
-    if config.harness is not None:
-        raise ValueError("the environment supports the robots by a harness; record without one")
-    if config.episode_steps < num_steps:
-        raise ValueError(
-            f"cannot record {num_steps} steps: the environment ends episodes after "
-            f"{config.episode_steps}; raise its episode_length_s"
-        )
-    home = robot.home_qpos.expand(num, -1)
-    still = torch.zeros(num, robot.home_qpos.shape[0] - 1, device=home.device)
-    command = command.to(home.device, torch.float32).clone()
-    env.set_start_states(home[:1], still[:1], command[:1], probability=0.0)
-    env.set_commands(command)
-    running = torch.ones(num, dtype=torch.bool, device=home.device)
-    terminated = torch.zeros_like(running)
-    steps: list[dict[str, Tensor]] = []
-    try:
-        observation = env.reset()["observation"]
-        while len(steps) < num_steps and bool(running.any()):
-            if stop_steps and len(steps) == num_steps - stop_steps:
-                env.set_commands(torch.zeros_like(command))
-                # A simulation that failed has no numbers, and its episode has ended.
-                observation = env.observe(env.measure())["observation"].nan_to_num()
-            action = _act(policy, observation, (num, robot.num_joints))
-            following = env.step(TensorDict({"action": action}, batch_size=[num]))["next"]
-            step = record_step(env, following)
-            # Nothing can be measured of a simulation that failed.
-            known = torch.isfinite(torch.cat([step["qpos"], step["qvel"]], dim=-1)).all(-1)
-            steps.append({**step, "action": action, "valid": running & known})
-            done = following["done"][:, 0]
-            terminated = terminated | (running & following["terminated"][:, 0])
-            running = running & ~done
-            observation = following["observation"]
-            if bool(done.any()):
-                env.set_state(done, home, still)
-    finally:
-        env.set_commands(None)
-    require_capacities(env.backend)
-    after = {**steps[-1], "valid": torch.zeros_like(running)}
-    steps += [after] * (num_steps - len(steps))
-    return Recording(
-        ctrl_dt=config.ctrl_dt, command=command, terminated=terminated, **stacked(steps)
-    )
-
-
-def stacked(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Series (T, E, ...) by field of T steps (E, ...), as `record_step` returns them."""
-    return {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
-
-
-def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec) -> Tensor:
-    """Height of each sole's lowest corner (E, 2) [m], from the sole centres (E, 2, 3) [m]."""
-    leg, half = robot.leg, robot.leg.sole_width / 2
-    corners = torch.tensor(
-        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=sole_pos_w.device
-    )
-    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
-    shape = (*quat.shape[:2], corners.shape[0])
-    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), corners.expand(*shape, 3))
-    return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
-
-
-def _act(policy: PolicyFunction, observation: Tensor, shape: tuple[int, int]) -> Tensor:
-    with torch.no_grad():
-        action = policy(observation)
-    if action.shape != shape:
-        raise UserError(f"the policy returned shape {tuple(action.shape)}; expected {shape}")
-    if not bool(torch.isfinite(action).all()):
-        raise UserError("the policy returned an action that is not finite")
-    return action.detach().to(observation).clamp(-1.0, 1.0)

@@ -22,7 +22,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import make_physics, resolve_engine
 from envs.reality.disturbances import PushConfig
-from envs.recording import PolicyFunction
+from envs.recorder import PolicyFunction
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,

@@ -22,14 +22,14 @@ from torch import Tensor
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import resolve_engine
-from envs.recording import PolicyFunction, Recording, record
+from envs.recorder import PolicyFunction, record, zero_policy
+from envs.recording import Recording
 from wildrobot_torch.amp.opinion import (
     StyleReward,
     held_out_in_training,
     load_prior,
     style_reward,
 )
-from wildrobot_torch.evaluation.policies import zero_policy
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
     AGAINST,

@@ -24,10 +24,9 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.reality.disturbances import PushConfig
-from envs.recording import PolicyFunction, record
+from envs.recorder import PolicyFunction, random_policy, record, zero_policy
 from envs.robot.model import load_robot
 from envs.task.features import amp_layout
-from wildrobot_torch.evaluation.policies import random_policy, zero_policy
 from wildrobot_torch.motion.read.files import clip_states, load_clip
 from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset

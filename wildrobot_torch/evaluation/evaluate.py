@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from envs.locomotion import LocomotionEnv
-from envs.recording import PolicyFunction, Recording, record
+from envs.recorder import PolicyFunction, record
+from envs.recording import Recording
 from wildrobot_torch.evaluation.metrics import measure, score
 from wildrobot_torch.evaluation.scenarios import Limit, Scenario, ScenarioError
 

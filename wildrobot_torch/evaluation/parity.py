@@ -18,7 +18,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsBackend
 from envs.physics.native import NativePhysics
 from envs.reality.disturbances import PushConfig
-from envs.recording import PolicyFunction
+from envs.recorder import PolicyFunction
 from envs.robot.model import RobotModel
 from envs.task.harness import HarnessConfig
 

@@ -12,7 +12,7 @@ import torch
 from tensordict import TensorDict
 
 from envs.locomotion import LocomotionEnv
-from envs.recording import PolicyFunction
+from envs.recorder import PolicyFunction
 
 Array = np.ndarray
 

@@ -10,8 +10,8 @@ import torch
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
+from envs.recorder import zero_policy
 from wildrobot_torch.evaluation import EvaluationResult, Limit, Scenario, ScenarioError, evaluate
-from wildrobot_torch.evaluation.policies import zero_policy
 
 SCENARIO = Scenario(
     name="short",

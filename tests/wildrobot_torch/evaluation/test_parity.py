@@ -20,7 +20,7 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsBackend
 from envs.physics.engines import make_physics
-from envs.recording import record
+from envs.recorder import record
 from envs.robot.model import RobotModel, load_robot
 from wildrobot_torch.evaluation.parity import (
     KINDS,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from wildrobot_torch.evaluation.policies import zero_policy
+from envs.recorder import zero_policy
 from wildrobot_torch.render.viewer import Controls, drive
 
 UP, DOWN, HOME, END = 265, 264, 268, 269

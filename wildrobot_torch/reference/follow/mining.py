@@ -19,7 +19,7 @@ from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
-from envs.recording import record
+from envs.recorder import record
 from envs.robot.spec import RobotSpec
 from envs.task.starts import ResetConfig
 from wildrobot_torch.motion.clip import Clip

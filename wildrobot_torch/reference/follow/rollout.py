@@ -18,7 +18,8 @@ from torch import Tensor
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
-from envs.recording import Recording, record_step, stacked
+from envs.recorder import record_step, stacked
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states

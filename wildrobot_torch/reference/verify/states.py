@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from envs.measurements import measure
+from envs.measurements import lowest_sole_points, measure
 from envs.physics.native import NativePhysics
-from envs.recording import Recording, lowest_sole_points, stacked
+from envs.recorder import stacked
+from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.task.features import style_features
 

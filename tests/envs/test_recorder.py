@@ -9,9 +9,9 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
-from envs.recording import Recording, record
+from envs.recorder import random_policy, record, zero_policy
+from envs.recording import Recording
 from envs.task.harness import HarnessConfig
-from wildrobot_torch.evaluation.policies import random_policy, zero_policy
 
 STEPS = 60
 
@@ -131,3 +131,15 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         record(lambda o: o.new_full((3, 8), torch.nan), env, command, 2)
     with pytest.raises(ValueError, match="harness"):
         record(zero_policy(8), make_env(harness=HarnessConfig()), command, 2)
+
+
+def test_random_fills_the_range_and_repeats_with_its_seed() -> None:
+    observation = torch.zeros(500, 39)
+    actions = random_policy(8, seed=1)(observation)
+    assert actions.shape == (500, 8)
+    assert -1.0 <= float(actions.min()) < -0.95
+    assert 0.95 < float(actions.max()) <= 1.0
+    assert torch.equal(random_policy(8, seed=1)(observation), actions)
+    assert not torch.equal(random_policy(8, seed=2)(observation), actions)
+    policy = random_policy(8, seed=1)
+    assert not torch.equal(policy(observation), policy(observation))
