@@ -1,8 +1,12 @@
 """Acclaim skeletons and motions (ASF/AMC), as the CMU motion capture database has them.
 
-A skeleton is a tree of bones, each with a rest direction, a length and axes in which its rotations
-are given; a motion lists, per frame, the root's position and every bone's rotations. Format: M.
-Meredith and S. Maddock, "Motion capture file formats explained", University of Sheffield, 2001.
+A skeleton is a tree of bones, each with a rest direction, a length and the axes its rotations are
+given in; a motion lists the root's position and every bone's rotations, frame by frame. Keywords
+and names are read in lower case; commas and parentheses count as spaces.
+
+Sources: M. Schafer, "Acclaim skeleton file definition V1.10", 1994; "Acclaim format: ASF line
+details", Oxford Metrics (what the order of letters means); M. Meredith and S. Maddock, "Motion
+capture file formats explained", University of Sheffield, 2001 (forward kinematics).
 """
 
 from __future__ import annotations
@@ -11,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from wildrobot_torch.motion.clip import ClipError
+from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, ClipError
 from wildrobot_torch.motion.rotations import Array
 
 INCH = 0.0254
 """[m]: lengths in the files, divided by the skeleton's length unit, are inches."""
+CMU_FPS = 120.0
+"""Frame rate [1/s] of a motion that states none; that of the CMU database."""
 
-_ROTATIONS = ("rx", "ry", "rz")
+_SPACES = str.maketrans(",()", "   ")
 
 
 @dataclass(frozen=True)
@@ -28,19 +35,21 @@ class Bone:
     name: str
     parent: str
     tip: Array
-    """(3,) [m]: from where it starts to where it ends."""
+    """(3,) [m]: from its start to its end."""
     axes: Array
     """(3, 3): the axes its rotations are given in."""
-    dof: tuple[str, ...]
+    dof: str
+    """Letters of the axes it turns about, in the order of the file's columns and of turning."""
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Bones, parents before children; the root has none of its own."""
+    """Bones, parents before children; the root is not one of them."""
 
     name: str
     bones: tuple[Bone, ...]
     root_order: tuple[str, ...]
+    """tx, ty, tz, rx, ry, rz in the order of the file's columns and of turning."""
     length_unit: float
     degrees: bool
 
@@ -49,6 +58,8 @@ class Skeleton:
 class CapturedMotion:
     """Where all bones end in every frame; y up as in the files."""
 
+    fps: float
+    """Frames per second [1/s]."""
     root_pos: Array
     """(N, 3) [m]."""
     root_rotation: Array
@@ -61,155 +72,222 @@ def read_skeleton(path: Path) -> Skeleton:
     """The skeleton in an ASF file.
 
     Raises:
-        ClipError: it cannot be read, or lacks a section.
+        ClipError: it cannot be read, lacks a section, or holds a value that no skeleton has.
     """
-    sections = _sections(path)
+    sections: dict[str, list[list[str]]] = {}
+    current: list[list[str]] = []
+    for words in _lines(path):
+        if words[0].startswith(":"):
+            current = sections.setdefault(words[0][1:], [])
+        else:
+            current.append(words)
     missing = [name for name in ("units", "root", "bonedata", "hierarchy") if name not in sections]
     if missing:
         raise ClipError(f"{path}: section(s) :{', :'.join(missing)} missing; not a whole ASF file")
     try:
-        units = {words[0]: words[-1] for words in sections["units"]}
-        length_unit = float(units["length"])
-        degrees = units["angle"].startswith("deg")
-        root = {words[0]: words[1:] for words in sections["root"]}
-        scale = INCH / length_unit
-        parents = {
-            child: words[0]
-            for words in sections["hierarchy"]
-            if words[0] not in ("begin", "end")
-            for child in words[1:]
-        }
-        entries: dict[str, dict[str, list[str]]] = {}
-        entry: dict[str, list[str]] = {}
-        for words in sections["bonedata"]:
-            if words[0] == "begin":
-                entry = {}
-            elif words[0] == "end":
-                entries[entry["name"][0]] = entry
-            else:
-                entry[words[0]] = words[1:]
-        bones = {}
-        for name, entry in entries.items():
-            direction = np.array([float(x) for x in entry["direction"]])
-            angles = np.array([float(x) for x in entry["axis"][:3]])
-            bones[name] = Bone(
-                name=name,
-                parent=parents[name],
-                tip=direction / np.linalg.norm(direction) * float(entry["length"][0]) * scale,
-                axes=_euler_xyz(np.radians(angles) if degrees else angles),
-                dof=tuple(entry.get("dof", ())),
-            )
-    except (KeyError, IndexError, ValueError) as error:
+        return _skeleton(path.stem, sections)
+    except ClipError as error:
+        raise ClipError(f"{path}: {error}") from None
+    except (KeyError, IndexError) as error:
         raise ClipError(f"{path}: damaged ASF file, at {error}") from None
+
+
+def _skeleton(name: str, sections: dict[str, list[list[str]]]) -> Skeleton:
+    units = {words[0]: words[1:] for words in sections["units"]}
+    length_unit = _numbers("length of :units", units["length"], 1)[0]
+    if length_unit <= 0.0:
+        raise ClipError(f"length of :units is {length_unit:g}; it must be positive")
+    angle = units["angle"][0]
+    if not angle.startswith(("deg", "rad")):
+        raise ClipError(f"angle of :units is {angle!r}; allowed: deg, rad")
+    degrees = angle.startswith("deg")
+    root = {words[0]: words[1:] for words in sections["root"]}
+    order = tuple(root.get("order", ()))
+    if sorted(order) != ["rx", "ry", "rz", "tx", "ty", "tz"]:
+        raise ClipError(
+            f"root order is {' '.join(order)!r}; needed: TX TY TZ RX RY RZ in any order"
+        )
+    for key in ("position", "orientation"):
+        # Programs differ in what others mean: turned before or after the motion's own rotation.
+        if _numbers(f"root {key}", root.get(key, ["0", "0", "0"]), 3).any():
+            raise ClipError(f"root {key} is {' '.join(root[key])}; allowed: 0 0 0")
+    parents: dict[str, str] = {}
+    for parent, *children in sections["hierarchy"]:
+        if parent in ("begin", "end"):
+            continue
+        for child in children:
+            if child in parents:
+                raise ClipError(f"bone {child!r} stands twice in :hierarchy; once is allowed")
+            parents[child] = parent
+    bones: dict[str, Bone] = {}
+    for entry in _entries(sections["bonedata"]):
+        bone = _bone(entry, parents, INCH / length_unit, degrees)
+        if bone.name in (*bones, "root"):
+            raise ClipError(f"bone {bone.name!r} stands twice in :bonedata; names must differ")
+        bones[bone.name] = bone
     ordered, placed = [], {"root"}
-    while len(ordered) < len(bones):
-        ready = [b for b in bones.values() if b.parent in placed and b.name not in placed]
-        if not ready:
-            raise ClipError(f"{path}: the bones in :hierarchy do not hang together")
-        ordered += ready
-        placed |= {b.name for b in ready}
-    order = tuple(word.lower() for word in root.get("order", ()))
-    if sorted(order) != sorted(("tx", "ty", "tz", *_ROTATIONS)):
-        raise ClipError(f"{path}: root order is {' '.join(order)!r}; needed: TX TY TZ RX RY RZ")
-    return Skeleton(path.stem, tuple(ordered), order, length_unit, degrees)
+    while len(ordered) < len(parents):
+        ready = [n for n, parent in parents.items() if parent in placed and n not in placed]
+        if not ready or not bones.keys() >= set(ready):
+            lost = sorted(parents.keys() - placed - bones.keys()) or sorted(parents.keys() - placed)
+            raise ClipError(f"the bones in :hierarchy do not hang together, at {lost[0]!r}")
+        ordered += [bones[n] for n in ready]
+        placed.update(ready)
+    return Skeleton(name, tuple(ordered), order, length_unit, degrees)
+
+
+def _entries(lines: list[list[str]]) -> list[dict[str, list[str]]]:
+    """Keyword -> words, of each bone between `begin` and `end`."""
+    entries: list[dict[str, list[str]]] = []
+    for words in lines:
+        if words[0] == "begin":
+            entries.append({})
+        elif words[0] != "end":
+            entries[-1][words[0]] = words[1:]
+    return entries
+
+
+def _bone(entry: dict[str, list[str]], parents: dict[str, str], scale: float, deg: bool) -> Bone:
+    name = entry["name"][0]
+    lacking = [key for key in ("direction", "length", "axis") if key not in entry]
+    if lacking or name not in parents:
+        where = f"its {', '.join(lacking)}" if lacking else "a parent in :hierarchy"
+        raise ClipError(f"bone {name!r} lacks {where}; not a whole ASF file")
+    direction = _numbers(f"direction of bone {name!r}", entry["direction"], 3)
+    length = _numbers(f"length of bone {name!r}", entry["length"], 1)[0]
+    norm = float(np.linalg.norm(direction))
+    if length < 0.0 or (norm == 0.0 and length > 0.0):
+        raise ClipError(
+            f"bone {name!r} is {length:g} long in direction {' '.join(entry['direction'])}; "
+            "the length must not be negative, and a bone of some length needs a direction"
+        )
+    letters = "".join(entry["axis"][3:]) or "xyz"
+    if sorted(letters) != ["x", "y", "z"]:
+        raise ClipError(f"axis order of bone {name!r} is {letters.upper()}; allowed: XYZ, ZYX, ...")
+    dof = entry.get("dof", [])
+    if len(set(dof)) < len(dof) or not set(dof) <= {"rx", "ry", "rz"}:
+        raise ClipError(
+            f"dof of bone {name!r} is {' '.join(dof)}; allowed: each of rx, ry, rz once"
+        )
+    # The numbers are the angles about x, y and z; the letters say which is turned first.
+    angles = dict(zip("xyz", _numbers(f"axis of bone {name!r}", entry["axis"][:3], 3), strict=True))
+    return Bone(
+        name=name,
+        parent=parents[name],
+        tip=direction * (length * scale / norm if norm > 0.0 else 0.0),
+        axes=_rotation(letters, np.array([angles[letter] for letter in letters]), deg),
+        dof="".join(word[1] for word in dof),
+    )
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> CapturedMotion:
     """Bone ends over time of the AMC file of a skeleton.
 
     Raises:
-        ClipError: it cannot be read, does not fit the skeleton, or ends within a frame.
+        ClipError: it cannot be read, contradicts the skeleton, ends within a frame, or its frames
+            are not numbered one by one.
     """
-    values = _read_frames(path, skeleton)
+    values, fps = _read_frames(path, skeleton)
     scale = INCH / skeleton.length_unit
-    columns = {name: values["root"][:, i] for i, name in enumerate(skeleton.root_order)}
-    root_pos = np.stack([columns["tx"], columns["ty"], columns["tz"]], -1) * scale
-    turned = {"root": _rotations(columns, skeleton.degrees)}
+    order, degrees = skeleton.root_order, skeleton.degrees
+    columns = {name: values["root"][:, i] for i, name in enumerate(order)}
+    root_pos = np.stack([columns[name] for name in ("tx", "ty", "tz")], -1) * scale
+    turns = [name for name in order if name.startswith("r")]
+    angles = np.stack([columns[name] for name in turns], -1)
+    turned = {"root": _rotation("".join(name[1] for name in turns), angles, degrees)}
     ends = {"root": root_pos}
     for bone in skeleton.bones:
         frame = turned[bone.parent]
         if bone.dof:
-            angles = {dof: values[bone.name][:, i] for i, dof in enumerate(bone.dof)}
-            frame = frame @ bone.axes @ _rotations(angles, skeleton.degrees) @ bone.axes.T
+            frame = frame @ bone.axes @ _rotation(bone.dof, values[bone.name], degrees)
+            frame = frame @ bone.axes.T
         turned[bone.name] = frame
         ends[bone.name] = ends[bone.parent] + frame @ bone.tip
-    return CapturedMotion(root_pos, turned["root"], ends)
+    return CapturedMotion(fps, root_pos, turned["root"], ends)
 
 
-def _sections(path: Path) -> dict[str, list[list[str]]]:
-    sections: dict[str, list[list[str]]] = {}
-    current: list[list[str]] = []
-    for line in _lines(path):
-        if line.startswith(":"):
-            key, *rest = line[1:].split()
-            current = sections.setdefault(key.lower(), [])
-            if rest:
-                current.append(rest)
-        elif line:
-            current.append(line.split())
-    return sections
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise ClipError(f"{path}: cannot be read: {error.strerror}") from None
-    return [line.split("#")[0].strip() for line in text.splitlines()]
-
-
-def _read_frames(path: Path, skeleton: Skeleton) -> dict[str, Array]:
+def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], float]:
+    """Columns (N, W) of the root and of each bone that moves, in the file's units; and the rate."""
     widths = {"root": len(skeleton.root_order)}
     widths |= {bone.name: len(bone.dof) for bone in skeleton.bones if bone.dof}
-    frames: list[dict[str, list[float]]] = []
-    for line in _lines(path):
-        if not line or line.startswith(":"):
-            continue
-        words = line.split()
-        if len(words) == 1 and words[0].isdigit():
+    frames: list[dict[str, Array]] = []
+    number, fps = 0, CMU_FPS
+    for words in _lines(path):
+        name, *rest = words
+        if name.startswith(":"):
+            fps = _header(path, name, rest, skeleton, fps)
+        elif not rest and name.isascii() and name.isdecimal():
+            if frames and int(name) != number + 1:
+                raise ClipError(
+                    f"{path}: frame {name} follows frame {number}; frames must be numbered one by "
+                    "one, as they are spaced evenly in time"
+                )
+            number = int(name)
             frames.append({})
-            continue
-        name, numbers = words[0], words[1:]
-        if not frames or name not in widths:
+        elif not frames or name not in widths:
             raise ClipError(f"{path}: {name!r} is no bone that skeleton {skeleton.name!r} moves")
-        try:
-            frames[-1][name] = [float(x) for x in numbers]
-        except ValueError:
-            raise ClipError(
-                f"{path}: frame {len(frames)}, {name}: {' '.join(numbers)!r} are not numbers"
-            ) from None
-        if len(numbers) != widths[name]:
-            raise ClipError(
-                f"{path}: frame {len(frames)}, {name}: {len(numbers)} value(s), "
-                f"skeleton {skeleton.name!r} has {widths[name]}"
-            )
+        elif name in frames[-1]:
+            raise ClipError(f"{path}: frame {number} has {name} twice; once is allowed")
+        else:
+            what = f"{path}: frame {number}, {name}"
+            frames[-1][name] = _numbers(what, rest, widths[name])
     if len(frames) < 2:
         raise ClipError(f"{path}: {len(frames)} frame(s); a motion has 2 or more")
-    for number, frame in enumerate(frames, start=1):
+    first = number + 1 - len(frames)
+    for index, frame in enumerate(frames):
         missing = [name for name in widths if name not in frame]
         if missing:
             raise ClipError(
-                f"{path}: frame {number} lacks {', '.join(missing)}; the file may be cut short"
+                f"{path}: frame {first + index} lacks {', '.join(missing)}; the file may be cut "
+                "short"
             )
-    values = {name: np.array([frame[name] for frame in frames]) for name in widths}
-    for name, series in values.items():
-        if not np.isfinite(series).all():
-            raise ClipError(f"{path}: {name} has a value that is not finite")
-    return values
+    return {name: np.stack([frame[name] for frame in frames]) for name in widths}, fps
 
 
-def _rotations(angles: dict[str, Array], degrees: bool) -> Array:
-    count = len(next(iter(angles.values())))
-    stacked = np.stack([angles.get(name, np.zeros(count)) for name in _ROTATIONS], -1)
-    return _euler_xyz(np.radians(stacked) if degrees else stacked)
+def _header(path: Path, name: str, words: list[str], skeleton: Skeleton, fps: float) -> float:
+    """The frame rate after a line of an AMC's header; refuses what contradicts the skeleton."""
+    if name in (":degrees", ":radians"):
+        if (name == ":degrees") != skeleton.degrees:
+            raise ClipError(
+                f"{path}: angles are in {name[1:]}, skeleton {skeleton.name!r} says angle "
+                f"{'deg' if skeleton.degrees else 'rad'}; both must be equal"
+            )
+    elif name == ":samples-per-second":
+        fps = _numbers(f"{path}: {name}", words, 1)[0]
+        if not MIN_FPS <= fps <= MAX_FPS:
+            raise ClipError(f"{path}: {name} is {fps:g}; allowed: {MIN_FPS:g} to {MAX_FPS:g}")
+    elif name != ":fully-specified":
+        raise ClipError(
+            f"{path}: keyword {name!r} is unknown; allowed: :FULLY-SPECIFIED, :DEGREES, :RADIANS, "
+            ":SAMPLES-PER-SECOND"
+        )
+    return fps
 
 
-def _euler_xyz(angles: Array) -> Array:
-    """Rz(z) Ry(y) Rx(x), (..., 3, 3): about x first, as axis order XYZ means in these files."""
-    (cx, cy, cz), (sx, sy, sz) = (np.moveaxis(f(angles), -1, 0) for f in (np.cos, np.sin))
-    rows = [
-        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-        [-sy, cy * sx, cy * cx],
-    ]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+def _lines(path: Path) -> list[list[str]]:
+    """Words of every line that has some, in lower case and without comments."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ClipError(f"{path}: cannot be read: {error.strerror}") from None
+    wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    lines = (line.split("#")[0].translate(_SPACES).lower() for line in text.splitlines())
+    return [words for line in lines if (words := line.split())]
+
+
+def _numbers(what: str, words: list[str], count: int) -> Array:
+    try:
+        numbers = np.array([float(word) for word in words])
+    except ValueError:
+        raise ClipError(f"{what}: {' '.join(words)!r} are not numbers") from None
+    if len(numbers) != count:
+        raise ClipError(f"{what}: {len(numbers)} value(s), {count} needed")
+    if not np.isfinite(numbers).all():
+        raise ClipError(f"{what}: {' '.join(words)!r} is not finite")
+    return numbers
+
+
+def _rotation(letters: str, angles: Array, degrees: bool) -> Array:
+    """Rotation (..., 3, 3) by `angles` (..., K) about the fixed axes `letters`, first to last."""
+    return Rotation.from_euler(letters, angles, degrees=degrees).as_matrix()

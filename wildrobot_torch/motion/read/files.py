@@ -143,13 +143,16 @@ def save_clip(clip: Clip, path: Path | str, robot: RobotSpec) -> None:
 def find_asf(amc: Path) -> Path:
     """The skeleton of an AMC file: `<subject>.asf` beside it, subject = name up to the first `_`.
 
+    Capital letters make no difference, unless two files differ in nothing else.
+
     Raises:
         ClipError: there is none.
     """
-    asf = amc.with_name(f"{amc.stem.split('_')[0]}.asf")
-    if not asf.is_file():
-        raise ClipError(f"{amc}: its skeleton {asf.name} is not beside it; put it there")
-    return asf
+    wanted = f"{amc.stem.split('_')[0]}.asf"
+    found = sorted(p for p in amc.parent.iterdir() if p.name.lower() == wanted.lower())
+    if not found:
+        raise ClipError(f"{amc}: its skeleton {wanted} is not beside it; put it there")
+    return next((path for path in found if path.name == wanted), found[0])
 
 
 def _require_keys(content: Iterable[str], keys: tuple[str, ...]) -> None:

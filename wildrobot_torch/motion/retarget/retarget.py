@@ -24,9 +24,6 @@ from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.read.acclaim import CapturedMotion, read_motion, read_skeleton
 from wildrobot_torch.motion.rotations import Array
 
-CAPTURE_FPS = 120.0
-"""Frame rate of the CMU database [1/s]; the files do not state it."""
-
 _STRIDE_S = 1.3
 """Time within which each foot rests once [s], captured."""
 _TOES_REST, _TOES_SWING = 0.008, 0.03
@@ -140,7 +137,7 @@ def _retarget(
         + np.linalg.norm(tips["ltibia"][0] - tips["lfemur"][0])
     )
     scale = legs.reach / human_leg
-    fps = CAPTURE_FPS / math.sqrt(scale)
+    fps = motion.fps / math.sqrt(scale)
     smooth = _LowPass(config.lowpass_hz, fps)
 
     along = scale * config.leg_factor * config.stride_factor
@@ -153,13 +150,11 @@ def _retarget(
         sole[:, 0] = along * (toes[:, 0] - start[0])
         sole[:, 1] = scale * (toes[:, 1] - start[1])
         sole[:, 2] = (
-            config.clearance_share
-            * scale
-            * smooth(_clearance(toes[:, 2], ankle[:, 2], CAPTURE_FPS))
+            config.clearance_share * scale * smooth(_clearance(toes[:, 2], ankle[:, 2], motion.fps))
         )
         pitch = config.foot_pitch_share * smooth(_foot_pitch(tips, letter))
         feet.append(FootPath(sole, pitch))
-        ground.append(_floor(ankle[:, 2], CAPTURE_FPS))
+        ground.append(_floor(ankle[:, 2], motion.fps))
     root_pos = np.empty_like(hips)
     root_pos[:, 0] = along * (hips[:, 0] - start[0])
     root_pos[:, 1] = scale * (hips[:, 1] - start[1])
@@ -182,7 +177,7 @@ def _retarget(
         )
     source = f"CMU {name}, retargeted (leg x{config.leg_factor}, stride x{config.stride_factor})"
     clip = replace(posing.clip, name=name, joint_pos=joint_pos, source=source).resample(config.fps)
-    duration = (len(hips) - 1) / CAPTURE_FPS
+    duration = (len(hips) - 1) / motion.fps
     return clip, RetargetReport(
         human_speed=float(np.linalg.norm(hips[-1, :2] - hips[0, :2]) / duration),
         robot_speed=clip.mean_speed,
