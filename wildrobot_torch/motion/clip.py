@@ -83,9 +83,15 @@ class Clip:
 
     def _array(self, field: str, width: int | None) -> Array:
         try:
-            array = np.array(getattr(self, field), dtype=np.float64)
+            array = np.asarray(getattr(self, field))
+            # A cast would drop the imaginary part of a number and read one out of a text.
+            if array.dtype.kind not in "iufO":
+                raise TypeError(f"it holds {array.dtype} values")
+            array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ClipError(f"clip {self.name!r}: {field} is not an array of numbers") from error
+            raise ClipError(
+                f"clip {self.name!r}: {field} is no array of real numbers ({error})"
+            ) from None
         if array.ndim != 2 or (width is not None and array.shape[1] != width):
             wanted = f"(frames, {width or 'joints'})"
             raise ClipError(

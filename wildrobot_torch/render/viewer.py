@@ -53,17 +53,18 @@ def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Ite
         controls: read before each step.
     """
     everyone = torch.ones(1, dtype=torch.bool, device=env.robot.home_qpos.device)
-    observation = env.reset().get("observation")
+    home = env.robot.home_qpos[None]
+    env.reset()
     while True:
         env.set_commands(torch.tensor([controls.velocity]))
+        # Observed anew: the state may be that of a fresh start, and the command has changed.
+        observation = env.observe(env.measure())["observation"]
         with torch.no_grad():
             action = policy(observation)
         following = env.step(TensorDict({"action": action}, batch_size=[1])).get("next")
-        observation = following.get("observation")
         yield env.backend.state().qpos[0].cpu().numpy().astype(float)
         if controls.start_over or bool(following.get("done").any()):
             controls.start_over = False
-            home = env.robot.home_qpos[None]
             env.set_state(everyone, home, torch.zeros_like(home[:, 1:]))
 
 

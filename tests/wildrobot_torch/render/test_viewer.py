@@ -47,9 +47,22 @@ def test_the_policy_sees_the_command_of_the_moment(env: LocomotionEnv) -> None:
     positions = drive(act, env, controls)
     for _ in islice(positions, 3):
         controls.press(UP)
-    # A change is seen in the observation after the step it was made in.
-    assert seen[0] == 0.3 or seen[1] == 0.3
-    assert seen[-1] > 0.3
+    assert seen == [0.3, 0.35, 0.4]
+
+
+def test_the_first_action_after_a_fall_is_that_of_the_fresh_start(env: LocomotionEnv) -> None:
+    up = []
+
+    def act(observation: Tensor) -> Tensor:
+        where = env.layouts["observation"].slices["gravity"]
+        up.append(-float(observation[0, where][2]))
+        return observation.new_ones(1, 8)
+
+    heights = [float(q[2]) for q in islice(drive(act, env, Controls(0.3)), 200)]
+    risen = [i for i, (a, b) in enumerate(pairwise(heights), 1) if b - a > 0.05]
+    assert risen, "the robot falls within these steps"
+    # Gravity points down in the body where the robot stands upright: cos of its tilt is 1.
+    assert all(up[i] > 0.999 for i in risen)
 
 
 def test_a_robot_that_falls_starts_over(env: LocomotionEnv) -> None:

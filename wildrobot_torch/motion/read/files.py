@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from envs.robot.spec import RobotSpec
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
 from wildrobot_torch.motion.read.pickles import load_arrays
 from wildrobot_torch.motion.repair.repair import check_clip
@@ -121,23 +120,16 @@ def save_clip(clip: Clip, path: Path | str, robot: RobotSpec) -> None:
     if path.suffix != ".npz":
         raise ClipError(f"{path}: clips are saved as .npz")
     clip.require(robot)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(
-                file,
-                fps=np.float64(clip.fps),
-                root_pos=clip.root_pos,
-                root_quat=clip.root_quat,
-                joint_pos=clip.joint_pos,
-                joint_names=np.array(robot.joint_names),
-                source=np.array(clip.source),
-            )
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        np.savez_compressed(
+            file,
+            fps=np.float64(clip.fps),
+            root_pos=clip.root_pos,
+            root_quat=clip.root_quat,
+            joint_pos=clip.joint_pos,
+            joint_names=np.array(robot.joint_names),
+            source=np.array(clip.source),
+        )
 
 
 def find_asf(amc: Path) -> Path:
@@ -161,6 +153,15 @@ def _require_keys(content: Iterable[str], keys: tuple[str, ...]) -> None:
         raise ClipError(f"key(s) {', '.join(missing)} missing; needed: {', '.join(keys)}")
 
 
+def _require_joints(names: Any, robot: RobotSpec) -> None:
+    found = tuple(str(name) for name in np.asarray(names).reshape(-1))
+    if found != robot.joint_names:
+        raise ClipError(
+            f"joint_names are {', '.join(found)}; robot {robot.name!r} has, in this order, "
+            f"{', '.join(robot.joint_names)}"
+        )
+
+
 def _number(value: Any) -> float:
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "iuf":
@@ -181,12 +182,7 @@ def _read_npz(path: Path, robot: RobotSpec) -> Clip:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise ClipError(f"not a readable npz ({reason}); write it again") from None
-    names = tuple(str(name) for name in content["joint_names"].reshape(-1))
-    if names != robot.joint_names:
-        raise ClipError(
-            f"joint_names are {', '.join(names)}; robot {robot.name!r} has, in this order, "
-            f"{', '.join(robot.joint_names)}"
-        )
+    _require_joints(content["joint_names"], robot)
     return Clip(
         name=path.stem,
         fps=_number(content["fps"]),
@@ -203,6 +199,8 @@ def _read_pickle(path: Path, robot: RobotSpec) -> Clip:
     quat_xyzw = np.asarray(content["root_rot"])
     if quat_xyzw.ndim != 2 or quat_xyzw.shape[1] != 4:
         raise ClipError(f"root_rot has shape {quat_xyzw.shape}; it must be (frames, 4), xyzw")
+    if content.get("joint_names") is not None:
+        _require_joints(content["joint_names"], robot)
     origin = content.get("source_file")
     clip = Clip(
         name=path.stem,

@@ -27,11 +27,31 @@ _ALLOWED = frozenset(
 )
 
 
+def _encoded(text: str, encoding: str) -> bytes:
+    """What protocols 0 to 2 write for bytes, in the one encoding they use for it."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise ClipError(f"it encodes a {type(text).__name__} as {encoding!r}")
+    return text.encode("latin-1")
+
+
+def _empty() -> bytes:
+    """What protocols 0 to 2 write for no bytes."""
+    return b""
+
+
+_REPLACED = {("_codecs", "encode"): _encoded, ("builtins", "bytes"): _empty}
+"""Harmless stand-ins for names that could do more."""
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Admits arrays, their types and scalars; plain containers and numbers need no name at all."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) not in _ALLOWED:
+        # Pickles of Python 2 and of protocols 0 to 2 name the builtins by their old module.
+        name = (module_name.replace("__builtin__", "builtins"), global_name)
+        if name in _REPLACED:
+            return _REPLACED[name]
+        if name not in _ALLOWED:
             raise ClipError(f"it names {module_name}.{global_name}")
         return super().find_class(module_name, global_name)
 
@@ -46,7 +66,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
         ClipError: it names any other class or function, is damaged, or holds no dictionary.
     """
     try:
-        content = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except ClipError as error:
         raise ClipError(
             f"{path}: refused, {error}; a motion pickle may hold numpy arrays, numbers, strings "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import stat
+import struct
 from collections import OrderedDict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -140,6 +143,11 @@ def test_npz_round_trip(tmp_path: Path) -> None:
     for field in ("root_pos", "root_quat", "joint_pos"):
         assert np.allclose(getattr(back, field), getattr(clip, field), atol=1e-15)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["spin.npz"]
+    (tmp_path / "plain").touch()
+    modes = [
+        stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "plain", tmp_path / "new/spin.npz")
+    ]
+    assert modes[0] == modes[1], "as readable as any new file"
 
 
 def test_npz_of_another_robot_is_refused(tmp_path: Path) -> None:
@@ -182,7 +190,7 @@ def test_truncated_files_are_refused(tmp_path: Path) -> None:
             one_line(error, name)
 
 
-@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 def test_legacy_pickle_is_read_with_its_xyzw_order(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "old.pkl"
     path.write_bytes(pickle.dumps(legacy(), protocol=protocol))
@@ -191,6 +199,52 @@ def test_legacy_pickle_is_read_with_its_xyzw_order(tmp_path: Path, protocol: int
     assert np.allclose(clip.root_quat, [np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])
     assert np.allclose(clip.joint_pos[3], np.arange(8) / 10.0)
     assert clip.fps == 33.3 and clip.num_frames == 10
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_a_pickle_of_numpy_1_is_read(tmp_path: Path, protocol: int) -> None:
+    content = pickle.dumps(legacy() | {"link_body_list": b""}, protocol=protocol)
+    older = content.replace(b"numpy._core", b"numpy.core")
+    assert older != content and b"_codecs" in older
+    (tmp_path / "old.pkl").write_bytes(older)
+    assert np.allclose(load_clip(tmp_path / "old.pkl", ROBOT).joint_pos[3], np.arange(8) / 10.0)
+
+
+class _Python2Pickler(pickle._Pickler):  # the one in Python, whose methods can be replaced
+    """Writes bytes as Python 2 writes its text, which is bytes: by the opcode BINSTRING."""
+
+    def save_bytes(self, data: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(data)) + data)
+        self.memoize(data)
+
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, bytes: save_bytes}
+
+
+def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "old.pkl").open("wb") as file:
+        _Python2Pickler(file, protocol=2).dump(legacy())
+    assert np.allclose(load_clip(tmp_path / "old.pkl", ROBOT).joint_pos[3], np.arange(8) / 10.0)
+
+
+def global_call(module: str, name: str, *arguments: str) -> bytes:
+    """A pickle of protocol 0 that calls a function with texts."""
+    texts = "".join(f"V{argument}\n" for argument in arguments)
+    return f"c{module}\n{name}\n({texts}tR.".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (global_call("_codecs", "encode", "text", "rot13"), "'rot13'"),
+        (global_call("_codecs", "decode", "text"), "_codecs.decode"),
+        (global_call("__builtin__", "bytes", "9999999999"), "_empty"),
+        (global_call("__builtin__", "eval", "1"), "eval"),
+    ],
+)
+def test_only_latin_1_bytes_are_made(tmp_path: Path, content: bytes, word: str) -> None:
+    (tmp_path / "old.pkl").write_bytes(content)
+    with pytest.raises(ClipError, match=word):
+        load_clip(tmp_path / "old.pkl", ROBOT)
 
 
 class _Malicious:
@@ -234,6 +288,11 @@ def test_other_classes_in_a_pickle_are_refused_by_name(tmp_path: Path) -> None:
         ({"root_rot": np.zeros((10, 4))}, ("root_quat", "length 0")),
         ({"root_rot": np.zeros((10, 3))}, ("root_rot", "xyzw")),
         ({"root_pos": "here"}, ("root_pos",)),
+        ({"root_pos": np.ones((10, 3)) + 1j}, ("root_pos", "complex128")),
+        ({"root_rot": np.ones((10, 4)) / 2.0 + 0j}, ("root_quat", "complex128")),
+        ({"dof_pos": np.full((10, 8), "0.1")}, ("joint_pos", "<U3")),
+        ({"joint_names": [f"joint_{i}" for i in range(8)]}, ("joint_0", "left_hip_pitch")),
+        ({"joint_names": ROBOT.joint_names[::-1]}, ("in this order", "left_hip_pitch")),
     ],
 )
 def test_legacy_pickles_with_unusable_values(
@@ -243,6 +302,11 @@ def test_legacy_pickles_with_unusable_values(
     with pytest.raises(ClipError) as error:
         load_clip(path, ROBOT)
     one_line(error, "old.pkl", *words)
+
+
+def test_a_pickle_with_the_robots_joint_names_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "old.pkl", legacy() | {"joint_names": list(ROBOT.joint_names)})
+    assert load_clip(path, ROBOT).num_frames == 10
 
 
 def test_legacy_pickle_without_a_key_or_dictionary(tmp_path: Path) -> None:
