@@ -113,6 +113,8 @@ class LocomotionEnv(EnvBase):
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
         self._harness_target: tuple[Tensor, Tensor] | None = None
+        self._root: dict[str, Tensor] | None = None  # of the next step, to save with the state
+        self._restored_root: dict[str, Tensor] | None = None  # for the next `reset`
         self.support = Support.none(num_envs, device)
         self._set_seed(seed)
         self._episode = Episode.blank(num_envs, self.robot.num_joints, device)
@@ -186,6 +188,7 @@ class LocomotionEnv(EnvBase):
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
         start = start_at(qpos, qvel, self._episode.command, self.robot, self.config)
+        self._root = self._restored_root = None
         self._episode = begin(self._episode, mask, start, self._placed(mask, start))
 
     def set_harness_targets(self, height: Tensor, quat: Tensor) -> None:
@@ -238,12 +241,19 @@ class LocomotionEnv(EnvBase):
         flags = {"done": off, "terminated": off.clone(), "truncated": off.clone()}
         if self.config.harness is not None:
             flags["fallen"] = off.clone()
-        return TensorDict({**observed, **flags}, batch_size=self.batch_size)
+        return self._as_root({**observed, **flags})
+
+    def _as_root(self, values: dict[str, Tensor]) -> TensorDict:
+        self._root, self._restored_root = values, None
+        return TensorDict(values, batch_size=self.batch_size)
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
-        mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
         if tensordict is not None and "_reset" in tensordict:
             mask = tensordict.get("_reset").reshape(self.num_envs).clone()
+        elif self._restored_root is not None:
+            return self._as_root(self._restored_root)
+        else:
+            mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
         return self._restart(mask)
 
     # Steps
@@ -275,6 +285,7 @@ class LocomotionEnv(EnvBase):
 
     def _advance(self, action: Tensor) -> TensorDict:
         """One control step; what is before any reset."""
+        self._root = self._restored_root = None
         prev_action, pushes = self._episode.action, self.config.push.force_max > 0.0
         push_draws = self._uniform(3, self.num_envs) if pushes else None
         self._episode, ctrl = self._act(self._episode, action, push_draws)
@@ -329,16 +340,23 @@ class LocomotionEnv(EnvBase):
         self._episode.steps.copy_(steps)
 
     def get_sim_state(self) -> dict[str, Tensor]:
-        """Everything the environment's future depends on, for an exact resume."""
+        """Everything the environment's future depends on, for an exact resume.
+
+        The root of the next step is in it if the last call was `reset` or `step_and_maybe_reset`.
+        """
         return {
             **{_saved_as(f.name): getattr(self._episode, f.name) for f in fields(Episode)},
             "generator": self._generator.get_state(),
             **({} if self.config.harness is None else {"support": self.support.wrench}),
+            **{f"root/{key}": value for key, value in (self._root or {}).items()},
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
         }
 
     def set_sim_state(self, state: dict[str, Tensor]) -> None:
         """Put back what `get_sim_state` returned.
+
+        The next `reset` returns the saved root, if there is one, and draws no random numbers: a
+        collector that begins with it goes on where the saved one was. Later ones begin new episodes.
 
         Tensors may be on any device, but a generator's state suits generators of its own kind of
         device only.
@@ -349,10 +367,12 @@ class LocomotionEnv(EnvBase):
         """
         require_sim_state(state)
         self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
-        prefix = "physics/"
-        self.backend.restore(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self.backend.restore(_under("physics/", state))
+        root = {
+            key: value.to(self.backend.device, copy=True)
+            for key, value in _under("root/", state).items()
+        }
+        self._root = self._restored_root = root or None
         self._episode = Episode(
             **{
                 f.name: state[_saved_as(f.name)].to(self.backend.device, copy=True)
@@ -375,6 +395,11 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
             f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
             "them; begin a new training, with the old one's checkpoint as model.warm_start"
         )
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Entries whose key begins with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _saved_as(field: str) -> str:

@@ -251,6 +251,36 @@ def test_resume_is_exact() -> None:
         assert torch.equal(root["observation"], other["observation"])
 
 
+def test_the_first_reset_after_a_resume_returns_the_saved_root_and_draws_nothing() -> None:
+    """So whoever begins with a reset, as a collector does, goes on as if never interrupted."""
+    env = make(seed=7, episode_length_s=0.5)
+    rollout(env, 10)
+    action = 0.3 * torch.ones(NUM, 8)
+    _, root = env.step_and_maybe_reset(env.reset().set("action", action))
+    state = {key: value.clone() for key, value in env.get_sim_state().items()}
+    again = make(seed=99, episode_length_s=0.5)
+    again.set_sim_state(state)
+    resumed = again.reset()
+    assert (root == resumed).all()
+    for _ in range(40):  # over time-outs, whose starts are drawn
+        _, root = env.step_and_maybe_reset(root.set("action", action))
+        _, resumed = again.step_and_maybe_reset(resumed.set("action", action))
+        assert torch.equal(root["observation"], resumed["observation"])
+    assert torch.equal(env.reset()["observation"], again.reset()["observation"])
+    assert not torch.equal(again.reset()["observation"], root["observation"])
+
+
+def test_a_saved_root_is_out_of_date_after_a_step() -> None:
+    env = make(reset=QUIET)
+    env.reset()
+    env.set_sim_state({key: value.clone() for key, value in env.get_sim_state().items()})
+    env.step(TensorDict({"action": torch.ones(NUM, 8)}, batch_size=[NUM]))
+    moved = env.measure().joint_pos
+    assert not any(key.startswith("root/") for key in env.get_sim_state())
+    env.reset()
+    assert (env.measure().joint_pos - moved).abs().max() > 1e-3  # at home again
+
+
 def test_the_root_an_episode_begins_with_says_where() -> None:
     env = make(num=64, reset=QUIET, episode_length_s=0.2)
     home = env.robot.home_qpos.repeat(3, 1)
