@@ -19,7 +19,7 @@ from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
-from envs.robot.model import load_robot
+from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from envs.specs import action_spec, done_spec, observation_spec, reward_spec
 from envs.step import (
     METRICS,
@@ -89,8 +89,7 @@ class LocomotionEnv(EnvBase):
         Raises:
             ValueError: a description, scene, engine or number that cannot be used.
         """
-        loaded = load_robot(scene=scene) if robot_dir is None else load_robot(robot_dir, scene)
-        loaded.model.opt.timestep = config.sim_dt
+        loaded = load_robot(robot_dir or ROBOT_DIRECTORY, scene, config.sim_dt)
         self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
         super().__init__(device=device, batch_size=torch.Size([num_envs]))

@@ -64,8 +64,7 @@ def measure(options: argparse.Namespace) -> list[Difference]:
         policy = load_policy(options.policy)
         task, kinds = policy.task, KINDS
     task = replace(task, push=PushConfig(), harness=None)
-    loaded = load_robot(options.robot, options.scene)
-    loaded.model.opt.timestep = task.sim_dt
+    loaded = load_robot(options.robot, options.scene, task.sim_dt)
     act: PolicyFunction = policy or partial(stand, joints=loaded.robot.num_joints)
 
     num = options.states

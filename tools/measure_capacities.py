@@ -26,9 +26,10 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
-from envs.physics.capacities import Capacities, write_capacities
+from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
 from envs.task.observations import observation_layout
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
 
@@ -101,24 +102,26 @@ def _measured(options: argparse.Namespace) -> Path:
         raise ValueError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
     device = f"cuda:{torch.cuda.current_device()}" if options.physics == "warp" else "cpu"
     policy = None if options.policy is None else load_policy(options.policy)
-    robots = load_scenes(options.robot)
-    digest = robots[0].robot.digest
     task = LocomotionConfig() if policy is None else replace(policy.task, harness=None)
+    robots = load_scenes(options.robot, task.sim_dt)
+    robot = robots[0].robot
     if policy is not None:
-        policy.require(observation_layout(robots[0].robot, task.observation), digest)
+        policy.require(observation_layout(robot, task.observation), robot.digest)
     taken: dict[str, dict[str, Taken]] = {}
     with one_torch_thread():
         for loaded in robots:
             print(f"{loaded.scene}: {options.envs} robots", flush=True)
-            loaded.model.opt.timestep = task.sim_dt
             taken[loaded.scene] = measure(loaded, task, policy, options.envs, device)
     comment = describe(taken, options.physics, options.envs, options.margin, policy)
     print(comment)
     capacities = {scene: room(kinds, options.margin) for scene, kinds in taken.items()}
-    return write_capacities(options.robot, digest, capacities, comment)
+    path = options.robot / FILE_NAME
+    with atomic_write(path) as file:
+        file.write(capacities_text(robots[0].untimed_digest, capacities, comment).encode())
+    return path
 
 
-def load_scenes(directory: Path) -> list[RobotModel]:
+def load_scenes(directory: Path, sim_dt: float) -> list[RobotModel]:
     """The robot of `directory` in each of its scenes.
 
     Raises:
@@ -127,7 +130,7 @@ def load_scenes(directory: Path) -> list[RobotModel]:
     scenes = scene_names(directory)
     if not scenes:
         raise ValueError(f"--robot is {directory}, which has no scene_<name>.xml")
-    robots = [load_robot(directory, scene) for scene in scenes]
+    robots = [load_robot(directory, scene, sim_dt) for scene in scenes]
     for other in robots[1:]:
         if other.robot.digest != robots[0].robot.digest:
             raise ValueError(

@@ -1,19 +1,22 @@
-"""How much room MuJoCo Warp sets aside for a robot's contacts: read from beside the robot.
+"""Room that MuJoCo Warp sets aside for a robot's contacts, read from the robot's folder.
 
-MuJoCo Warp allocates constraints and contacts once. What does not fit is dropped without an
+MuJoCo Warp allocates constraints and contacts once. It drops what does not fit, without an
 exception, and the physics is wrong from then on. So the room is measured, never guessed:
-`tools/measure_capacities.py` writes it, and nothing runs on that engine without.
+`tools/measure_capacities.py` writes it, and MuJoCo Warp does not run without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import yaml
+from jsonargparse.typing import PositiveInt
 
 from envs.errors import UserError
 from envs.physics.base import MEASURE_CAPACITIES
+from envs.robot.model import RobotModel
+from envs.yaml_files import from_mapping, read_yaml
 
 FILE_NAME = "capacities.yaml"
 
@@ -26,70 +29,53 @@ class CapacityError(UserError):
 class Capacities:
     """Room per simulation."""
 
-    njmax: int
+    njmax: PositiveInt
     """Constraint rows; no simulation may have more."""
-    nconmax: int
+    nconmax: PositiveInt
     """Contacts; the simulations share num_envs times as many."""
-    contact_sensor_maxmatch: int
+    contact_sensor_maxmatch: PositiveInt
     """Contacts a contact sensor looks at."""
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise CapacityError(f"{field.name} is {value!r}; allowed: an integer of 1 or more")
+
+@dataclass(frozen=True)
+class _Content:
+    robot_digest: str
+    scenes: dict[str, Any]
 
 
-def read_capacities(directory: Path | str, scene: str, digest: str) -> Capacities:
-    """Capacities of the robot in `directory` in one of its scenes.
-
-    Args:
-        directory: the robot's folder.
-        scene: name of the scene.
-        digest: the robot's version, `RobotSpec.digest`.
+def read_capacities(loaded: RobotModel) -> Capacities:
+    """Capacities of a robot in its scene, from the file in its folder.
 
     Raises:
         CapacityError: not measured yet, or for another version of the robot.
     """
-    path = Path(directory) / FILE_NAME
-    remedy = f"run `{MEASURE_CAPACITIES} --robot {directory}`"
-    if not path.is_file():
-        raise CapacityError(f"{path} is missing: room for contacts is not measured yet; {remedy}")
+    path = loaded.directory / FILE_NAME
     try:
-        content = yaml.safe_load(path.read_text())
-        measured_for, scenes = content["robot_digest"], content["scenes"]
-        if measured_for != digest:
+        content = from_mapping(_Content, read_yaml(path), str(path))
+        if content.robot_digest != loaded.untimed_digest:
             raise CapacityError(
-                f"{path} was measured for robot {measured_for}, the robot now is {digest}; {remedy}"
+                f"{path} was measured for robot {content.robot_digest}, the robot now is "
+                f"{loaded.untimed_digest}"
             )
-        if scene not in scenes:
+        if loaded.scene not in content.scenes:
             raise CapacityError(
-                f"{path} has no scene {scene!r}, but {', '.join(scenes) or 'none'}; {remedy}"
+                f"{path} has no scene {loaded.scene!r}, but {', '.join(content.scenes) or 'none'}"
             )
-        return Capacities(**scenes[scene])
-    except CapacityError as error:
-        text = str(error)
-        raise error if remedy in text else CapacityError(f"{path}: {text}; {remedy}") from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise CapacityError(f"{path} cannot be read ({reason}); {remedy}") from error
+        return from_mapping(Capacities, content.scenes[loaded.scene], f"{path}: {loaded.scene}")
+    except UserError as error:
+        raise CapacityError(
+            f"{error}; run `{MEASURE_CAPACITIES} --robot {loaded.directory}`"
+        ) from error
 
 
-def write_capacities(
-    directory: Path | str, digest: str, scenes: dict[str, Capacities], comment: str
-) -> Path:
-    """Write capacities of all scenes beside the robot; returns the file.
+def capacities_text(digest: str, scenes: dict[str, Capacities], comment: str) -> str:
+    """Content of a capacities file.
 
     Args:
-        directory: the robot's folder.
-        digest: the robot's version.
-        scenes: by name of the scene.
-        comment: what they were measured on; becomes the file's head.
+        digest: the robot's version, `RobotModel.untimed_digest`.
+        scenes: capacities by name of the scene.
+        comment: what they were measured on; the head of the file.
     """
-    path = Path(directory) / FILE_NAME
     content = {"robot_digest": digest, "scenes": {k: asdict(v) for k, v in scenes.items()}}
     head = "".join(f"# {line}\n" for line in comment.splitlines())
-    partial = path.with_suffix(".partial")
-    partial.write_text(head + yaml.safe_dump(content, sort_keys=False))
-    partial.replace(path)
-    return path
+    return head + yaml.safe_dump(content, sort_keys=False)

@@ -54,6 +54,6 @@ def make_physics(
         from envs.physics.warp import WarpPhysics
     except ImportError as error:
         raise ValueError(f"physics is {name!r}, but {error}") from error
-    capacities = read_capacities(loaded.directory, loaded.scene, loaded.robot.digest)
+    capacities = read_capacities(loaded)
     device = f"cuda:{torch.cuda.current_device()}" if engine == "warp" else "cpu"
     return WarpPhysics(loaded.model, num_envs, capacities, device)

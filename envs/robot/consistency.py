@@ -1,4 +1,4 @@
-"""Holding robot.yaml against the compiled model, so that everything downstream can trust both."""
+"""Checks that robot.yaml and the compiled model describe the same robot."""
 
 from __future__ import annotations
 
@@ -7,31 +7,110 @@ import numpy as np
 
 from envs.robot.description import FILE_NAME, RobotDescription, RobotDescriptionError
 
-SIDES = ("left", "right")
-FEET = ("left_foot", "right_foot")
-LEG_JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
-
 MASS_TOLERANCE = 1e-6  # [kg]
 RANGE_TOLERANCE = 1e-5  # [rad]
+TORQUE_TOLERANCE = 1e-6  # [N m]
 LENGTH_TOLERANCE = 1e-6  # [m]
+HOME_HEIGHT = (-0.002, 0.02)
+"""Heights above the ground that the soles may have at keyframe `home` [m]."""
+
+IMU_SITE, ROOT_SITE = "imu", "root"
+"""Sites on the root body: at the IMU, and at the body's origin."""
+
+_NEEDED = ("CONSTRAINT", "LIMIT", "CONTACT", "GRAVITY", "ACTUATION", "SENSOR")
+"""Parts of the physics that the model must not switch off."""
+
+_CONTACT_DATA = ("found", "force", "torque", "dist", "pos", "normal", "tangent")
+_CONTACT_REDUCE = ("none", "mindist", "maxforce", "netforce")
+
+_SERVO = {
+    "trntype": (mujoco.mjtTrn.mjTRN_JOINT, "a servo at a joint"),
+    "gear": ((1, 0, 0, 0, 0, 0), "a servo without gear: give kp, kv and forcerange at the joint"),
+    "dyntype": (mujoco.mjtDyn.mjDYN_NONE, "a servo without time constant or filter"),
+    "delay": (0, "a servo without delay"),
+    "gaintype": (mujoco.mjtGain.mjGAIN_FIXED, "a position servo"),
+    "biastype": (mujoco.mjtBias.mjBIAS_AFFINE, "a position servo"),
+    "damping": (0, "a servo whose damping is its kv alone"),
+    "armature": (0, "a servo without armature: give it at the joint"),
+    "forcelimited": (1, "a servo with a limited force"),
+}
+"""Field of each actuator -> the value it must have, and what that means."""
 
 
 def check_consistency(description: RobotDescription, model: mujoco.MjModel) -> None:
     """Refuse a compiled model that is not the robot described.
 
     Raises:
-        RobotDescriptionError: the first mismatch found.
+        RobotDescriptionError: the first contradiction found.
     """
-    _check_engine(model)
+    _check_physics(model)
     _check_bodies(description, model)
-    _check_actuators(description, model)
+    _check_joints(description, model)
     _check_plates(description, model)
     _check_sensors(description, model)
     _check_mirror(description, model)
-    _check_home(model)
+    _check_home(description, model)
 
 
-def _check_engine(model: mujoco.MjModel) -> None:
+def zero_pose(model: mujoco.MjModel) -> mujoco.MjData:
+    """The robot with all joints at 0 and its root at the origin; positions only."""
+    data = mujoco.MjData(model)
+    data.qpos[:] = 0.0
+    data.qpos[3] = 1.0
+    mujoco.mj_kinematics(model, data)
+    return data
+
+
+def sensor_readings(description: RobotDescription) -> dict[str, str]:
+    """Sensors that measurements are made from -> what each must read (see `sensor_reading`)."""
+    readings = {
+        "imu_gyro": f"gyro of site {IMU_SITE}",
+        "imu_accel": f"accelerometer of site {IMU_SITE}",
+        "imu_quat": f"framequat of site {IMU_SITE}",
+        "root_linvel_b": f"velocimeter of site {ROOT_SITE}",
+        "com_pos": f"subtreecom of body {description.root.body}",
+    }
+    for plate in description.plates:
+        readings[f"{plate}_contact"] = (
+            f"contact of geom floor and geom {plate}, data found force, reduce netforce, num 1"
+        )
+    for name, foot in description.feet.items():
+        for value in ("pos", "quat", "linvel", "angvel"):
+            readings[f"{name}_{value}"] = f"frame{value} of site {foot.site}"
+    for joint in description.joints:
+        readings[f"{joint}_torque"] = f"actuatorfrc of actuator {joint}"
+    return readings
+
+
+def sensor_reading(model: mujoco.MjModel, sensor: int) -> str:
+    """What a sensor of the model reads, for example "gyro of site imu".
+
+    A cutoff, a delay and the like are appended where they are set.
+    """
+    kind = mujoco.mjtSensor(model.sensor_type[sensor])
+    objects = []
+    for what in ("obj", "ref"):
+        of = mujoco.mjtObj(getattr(model, f"sensor_{what}type")[sensor])
+        if of != mujoco.mjtObj.mjOBJ_UNKNOWN:
+            index = getattr(model, f"sensor_{what}id")[sensor]
+            objects.append(f"{_word(of)} {mujoco.mj_id2name(model, of, index)}")
+    words = f"{_word(kind)} of {' relative to '.join(objects)}"
+    if kind == mujoco.mjtSensor.mjSENS_CONTACT:
+        # The order of the two objects changes the sign of the force, which nothing reads.
+        data, reduce, number = model.sensor_intprm[sensor]
+        parts = [part for bit, part in enumerate(_CONTACT_DATA) if data >> bit & 1]
+        words = (
+            f"{_word(kind)} of {' and '.join(sorted(objects))}, data {' '.join(parts)}, "
+            f"reduce {_CONTACT_REDUCE[reduce]}, num {number}"
+        )
+    for field in ("cutoff", "delay", "interval", "history"):
+        value = np.atleast_1d(getattr(model, f"sensor_{field}")[sensor])
+        if value.any():
+            words += f", {field} {' '.join(f'{number:g}' for number in value)}"
+    return words
+
+
+def _check_physics(model: mujoco.MjModel) -> None:
     dense = model.opt.jacobian == mujoco.mjtJacobian.mjJAC_DENSE or (
         model.opt.jacobian == mujoco.mjtJacobian.mjJAC_AUTO and model.nv < 60
     )
@@ -40,69 +119,74 @@ def _check_engine(model: mujoco.MjModel) -> None:
             f"the model (nv {model.nv}) uses sparse Jacobians, with which mujoco 4.0.0 computes a "
             'wrong Newton Hessian; set <option jacobian="dense"/>'
         )
+    x, y, z = model.opt.gravity
+    if x or y or z >= 0.0:
+        raise RobotDescriptionError(
+            f"gravity is {x:g} {y:g} {z:g} m/s^2; it must point down, as 0 0 -9.81 does"
+        )
+    for name in _NEEDED:
+        if model.opt.disableflags & getattr(mujoco.mjtDisableBit, f"mjDSBL_{name}"):
+            raise RobotDescriptionError(
+                f'<option> has the flag {name.lower()}="disable"; remove it'
+            )
+    if model.opt.disableactuator:
+        raise RobotDescriptionError("<option> has actuatorgroupdisable; remove it")
+    # Neither the digest nor the parity of the engines knows of these.
+    for count, what in (
+        ("neq", "equality constraints"),
+        ("ntendon", "tendons"),
+        ("nflex", "flexible bodies"),
+        ("nplugin", "plugins"),
+    ):
+        if getattr(model, count):
+            raise RobotDescriptionError(
+                f"the compiled model has {getattr(model, count)} {what}; a robot here has none"
+            )
 
 
 def _check_bodies(description: RobotDescription, model: mujoco.MjModel) -> None:
-    _require(model, mujoco.mjtObj.mjOBJ_BODY, "root.body", description.root_body)
-    root = model.body(description.root_body)
-    joint = _require(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", description.root_joint)
-    if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE or model.jnt_bodyid[joint] != root.id:
-        raise RobotDescriptionError(
-            f"root.joint {description.root_joint!r} is not the free joint of body "
-            f"{description.root_body!r}"
-        )
+    body, name = description.root.body, description.root.joint
+    root = _require(model, mujoco.mjtObj.mjOBJ_BODY, "root.body", body)
+    joint = _require(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", name)
+    if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE or model.jnt_bodyid[joint] != root:
+        raise RobotDescriptionError(f"root.joint {name!r} is not the free joint of body {body!r}")
     if model.jnt_qposadr[joint] != 0:
-        raise RobotDescriptionError(f"root.joint {description.root_joint!r} is not first in qpos")
+        raise RobotDescriptionError(f"root.joint {name!r} is not first in qpos")
     mass = float(model.body_mass.sum())
     if abs(mass - description.mass) > MASS_TOLERANCE:
         raise RobotDescriptionError(
             f"mass is {description.mass} kg in {FILE_NAME} and {mass:.7f} kg in the compiled model"
         )
-    if tuple(description.feet) != FEET:
-        raise RobotDescriptionError(
-            f"feet are {', '.join(description.feet)}; need {', '.join(FEET)}"
-        )
+    axes = zero_pose(model).site_xmat.reshape(-1, 3, 3)
     for name, foot in description.feet.items():
         body = _require(model, mujoco.mjtObj.mjOBJ_BODY, f"feet.{name}.body", foot.body)
         site = _require(model, mujoco.mjtObj.mjOBJ_SITE, f"feet.{name}.site", foot.site)
-        if model.site_bodyid[site] != body:
+        _require_on(model, "site", site, foot.body, f"feet.{name}.site")
+        if np.abs(axes[site] - np.eye(3)).max() > RANGE_TOLERANCE:
             raise RobotDescriptionError(
-                f"feet.{name}.site {foot.site!r} is on body "
-                f"{model.body(model.site_bodyid[site]).name!r}, not on {foot.body!r}"
+                f"feet.{name}.site {foot.site!r} is turned against the world at the zero pose; its "
+                "axes must be x forward, y left, z up"
             )
 
 
-def _check_actuators(description: RobotDescription, model: mujoco.MjModel) -> None:
-    expected = [f"{side}_{joint}" for side in SIDES for joint in LEG_JOINTS]
-    for name in expected:
-        if name not in description.joints:
-            raise RobotDescriptionError(f"joints: {name!r} is missing")
-    order = [model.actuator(index).name for index in range(model.nu)]
+def _check_joints(description: RobotDescription, model: mujoco.MjModel) -> None:
+    order = [model.actuator(index).name for index in range(model.nactuator)]
     for name, joint in description.joints.items():
         index = _require(model, mujoco.mjtObj.mjOBJ_JOINT, "joints", name)
-        if name not in order:
-            raise RobotDescriptionError(f"joints: {name!r} has no actuator of that name")
-        actuator = order.index(name)
-        if (
-            model.actuator_trntype[actuator] != mujoco.mjtTrn.mjTRN_JOINT
-            or model.actuator_trnid[actuator, 0] != index
-        ):
-            raise RobotDescriptionError(f"actuator {name!r} does not drive the joint {name!r}")
+        if model.jnt_type[index] != mujoco.mjtJoint.mjJNT_HINGE or not model.jnt_limited[index]:
+            raise RobotDescriptionError(f"joint {name!r} is no hinge with a limited range")
         low, high = (float(limit) for limit in model.jnt_range[index])
         if max(abs(low - joint.range[0]), abs(high - joint.range[1])) > RANGE_TOLERANCE:
             raise RobotDescriptionError(
                 f"joints.{name}.range is {list(joint.range)} rad in {FILE_NAME} and "
                 f"[{low:.6f}, {high:.6f}] rad in the compiled model"
             )
-        kp, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator]
-        force = model.actuator_forcerange[actuator]
-        if kp <= 0.0 or bias[1] != -kp or force[1] <= 0.0 or force[0] != -force[1]:
-            raise RobotDescriptionError(
-                f"actuator {name!r} is no position servo with a symmetric force range"
-            )
+        if name not in order:
+            raise RobotDescriptionError(f"joints: {name!r} has no actuator of that name")
+        _check_servo(name, joint.max_torque, index, order.index(name), model)
     for index in range(model.njnt):
         name = model.joint(index).name
-        if name not in (description.root_joint, *description.joints):
+        if name not in (description.root.joint, *description.joints):
             raise RobotDescriptionError(f"joints: the compiled model's joint {name!r} is missing")
     if order != list(description.joints):
         raise RobotDescriptionError(
@@ -111,86 +195,146 @@ def _check_actuators(description: RobotDescription, model: mujoco.MjModel) -> No
         )
 
 
+def _check_servo(
+    name: str, max_torque: float, joint: int, actuator: int, model: mujoco.MjModel
+) -> None:
+    """Refuse an actuator unless torque = clip(kp (ctrl - q) - kv qd, -max_torque, max_torque)."""
+    for field, (needed, meaning) in _SERVO.items():
+        value = getattr(model, f"actuator_{field}")[actuator]
+        if not np.array_equal(value, needed):
+            raise RobotDescriptionError(
+                f"actuator {name!r} has {field} {value}; allowed: {meaning}"
+            )
+    if model.actuator_trnid[actuator, 0] != joint:
+        raise RobotDescriptionError(f"actuator {name!r} does not drive the joint {name!r}")
+    kp, (constant, position, velocity) = (
+        model.actuator_gainprm[actuator, 0],
+        model.actuator_biasprm[actuator, :3],
+    )
+    if kp <= 0.0 or constant != 0.0 or position != -kp or velocity > 0.0:
+        raise RobotDescriptionError(
+            f"actuator {name!r} is no position servo: its force is {kp:g} ctrl {constant:+g} "
+            f"{position:+g} q {velocity:+g} qd"
+        )
+    limits = {"forcerange of the actuator": model.actuator_forcerange[actuator]}
+    if model.jnt_actfrclimited[joint]:
+        limits["actuatorfrcrange of the joint"] = model.jnt_actfrcrange[joint]
+    for what, (low, high) in limits.items():
+        if max(abs(low + max_torque), abs(high - max_torque)) > TORQUE_TOLERANCE:
+            raise RobotDescriptionError(
+                f"joints.{name}.max_torque is {max_torque:g} N m in {FILE_NAME}, and the {what} is "
+                f"[{low:g}, {high:g}] N m in the compiled model"
+            )
+
+
 def _check_plates(description: RobotDescription, model: mujoco.MjModel) -> None:
     for plate, foot in description.plates.items():
         geom = _require(model, mujoco.mjtObj.mjOBJ_GEOM, "plates", plate)
-        body = description.feet[foot].body
-        if model.geom_bodyid[geom] != model.body(body).id:
-            raise RobotDescriptionError(
-                f"plates.{plate} is on body {model.body(model.geom_bodyid[geom]).name!r}, "
-                f"not on {body!r}, the body of {foot!r}"
-            )
+        _require_on(model, "geom", geom, description.feet[foot].body, "plates")
         if model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_BOX or model.geom_contype[geom] == 0:
             raise RobotDescriptionError(f"plates.{plate} is no box that collides")
     _require(model, mujoco.mjtObj.mjOBJ_GEOM, "the scene's floor", "floor")
 
 
 def _check_sensors(description: RobotDescription, model: mujoco.MjModel) -> None:
-    required = {"imu_gyro": 3, "imu_accel": 3, "imu_quat": 4, "root_linvel_b": 3, "com_pos": 3}
-    required |= {f"{plate}_contact": 4 for plate in description.plates}
-    required |= {f"{joint}_torque": 1 for joint in description.joints}
-    for foot in description.feet:
-        required |= {f"{foot}_pos": 3, f"{foot}_quat": 4, f"{foot}_linvel": 3, f"{foot}_angvel": 3}
-    for name, size in required.items():
-        if description.sensors.get(name) != size:
+    root = model.body(description.root.body).id
+    for name in (IMU_SITE, ROOT_SITE):
+        site = _require(model, mujoco.mjtObj.mjOBJ_SITE, "sensors", name)
+        _require_on(model, "site", site, description.root.body, "sensors")
+        turned = np.abs(model.site_quat[site] - (1, 0, 0, 0)).max() > RANGE_TOLERANCE
+        if turned or (name == ROOT_SITE and model.site_pos[site].any()):
             raise RobotDescriptionError(
-                f"sensors.{name} is {description.sensors.get(name, 'missing')}; measurements need "
-                f"it with {size} values"
+                f"site {name!r} must have the axes of body {model.body(root).name!r}"
+                f"{' and lie at its origin' if name == ROOT_SITE else ''}"
             )
-    for name, size in description.sensors.items():
-        index = _require(model, mujoco.mjtObj.mjOBJ_SENSOR, "sensors", name)
-        if model.sensor_dim[index] != size:
-            raise RobotDescriptionError(
-                f"sensors.{name} has {size} values in {FILE_NAME} and {model.sensor_dim[index]} "
-                "in the compiled model"
-            )
+    for name, needed in sensor_readings(description).items():
+        reading = sensor_reading(
+            model, _require(model, mujoco.mjtObj.mjOBJ_SENSOR, "sensors", name)
+        )
+        if reading != needed:
+            raise RobotDescriptionError(f"sensor {name!r} reads {reading}; it must read {needed}")
 
 
 def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
-    """Refuse a mirror map under which a mirrored pose does not mirror the feet."""
-    joints = description.joints
-    address = {name: int(model.jnt_qposadr[model.joint(name).id]) for name in joints}
+    """Refuse a mirror map under which the mirrored pose does not have mirrored feet."""
     left, right = (model.site(foot.site).id for foot in description.feet.values())
-    data, mirrored = mujoco.MjData(model), mujoco.MjData(model)
-    for name, joint in joints.items():  # one at a time, so that the message can name it
-        for each in (data, mirrored):
-            each.qpos[:] = 0.0
-            each.qpos[3] = 1.0
+    for name, joint in description.joints.items():  # one at a time, so that the message can name it
+        data, mirrored = zero_pose(model), zero_pose(model)
         angle = 0.75 * joint.range[0] + 0.25 * joint.range[1]
-        data.qpos[address[name]] = angle
-        mirrored.qpos[address[joint.mirror]] = joint.mirror_sign * angle
+        data.joint(name).qpos = angle
+        mirrored.joint(joint.mirror).qpos = joint.mirror_sign * angle
         mujoco.mj_kinematics(model, data)
         mujoco.mj_kinematics(model, mirrored)
         for here, there in ((left, right), (right, left)):
             gap = data.site_xpos[here] * (1, -1, 1) - mirrored.site_xpos[there]
             if np.abs(gap).max() > LENGTH_TOLERANCE:
                 raise RobotDescriptionError(
-                    f"mirror map is not true of the kinematics: mirroring {name} misses the other "
-                    f"foot by {1000 * np.abs(gap).max():.3f} mm; check mirror and mirror_sign"
+                    f"mirror map contradicts the kinematics: the mirror image of {name} misses the "
+                    f"other foot by {1000 * np.abs(gap).max():.3f} mm; check mirror and mirror_sign"
                 )
 
 
-def _check_home(model: mujoco.MjModel) -> None:
-    key = _require(model, mujoco.mjtObj.mjOBJ_KEY, "resets", "home")
-    for index in range(model.njnt):
-        angle, (low, high) = model.key_qpos[key, model.jnt_qposadr[index]], model.jnt_range[index]
-        if model.jnt_limited[index] and not low <= angle <= high:
+def _check_home(description: RobotDescription, model: mujoco.MjModel) -> None:
+    key = _require(model, mujoco.mjtObj.mjOBJ_KEY, "keyframe", "home")
+    data = mujoco.MjData(model)
+    data.qpos[:] = model.key_qpos[key]
+    for name in description.joints:
+        angle, (low, high) = data.joint(name).qpos[0], model.joint(name).range
+        if not low <= angle <= high:
             raise RobotDescriptionError(
-                f"keyframe 'home' puts {model.joint(index).name} at {angle:.6f} rad, outside its "
-                f"range [{low:.6f}, {high:.6f}] rad"
+                f"keyframe 'home' puts {name} at {angle:.6f} rad, outside its range "
+                f"[{low:.6f}, {high:.6f}] rad"
+            )
+    mujoco.mj_kinematics(model, data)
+    soles = [data.site(foot.site).xpos.copy() for foot in description.feet.values()]
+    data.qpos[2] += 1000.0  # the robot out of the way of rays to the ground
+    mujoco.mj_kinematics(model, data)
+    for foot, (x, y, z) in zip(description.feet, soles, strict=True):
+        distance = mujoco.mj_ray(
+            model,
+            data,
+            np.array([x, y, 100.0]),
+            np.array([0.0, 0.0, -1.0]),
+            None,
+            1,
+            -1,
+            np.zeros(1, np.int32),
+        )
+        height = z - (100.0 - distance)
+        if distance < 0.0 or not HOME_HEIGHT[0] <= height <= HOME_HEIGHT[1]:
+            raise RobotDescriptionError(
+                f"keyframe 'home' puts the sole of {foot} "
+                + (
+                    f"{1000 * height:+.1f} mm above the ground"
+                    if distance >= 0.0
+                    else "beside the ground"
+                )
+                + f"; allowed: {1000 * HOME_HEIGHT[0]:g} to {1000 * HOME_HEIGHT[1]:g} mm"
             )
 
 
+def _require_on(model: mujoco.MjModel, kind: str, index: int, body: str, where: str) -> None:
+    """Refuse a site or geom that is on another body."""
+    on = model.body(getattr(model, f"{kind}_bodyid")[index]).name
+    if on != body:
+        name = getattr(model, kind)(index).name
+        raise RobotDescriptionError(f"{where}: {kind} {name!r} is on body {on!r}, not on {body!r}")
+
+
 def _require(model: mujoco.MjModel, kind: mujoco.mjtObj, where: str, name: str) -> int:
-    """Id of the object `name`; if there is none, refused with the names there are."""
+    """Id of the object `name`; if it is absent, refused with the names of its kind."""
     index = mujoco.mj_name2id(model, kind, name)
     if index < 0:
-        word = kind.name.removeprefix("mjOBJ_").lower()
-        count = {"body": model.nbody, "joint": model.njnt, "geom": model.ngeom, "site": model.nsite}
-        count |= {"sensor": model.nsensor, "key": model.nkey}
-        names = [mujoco.mj_id2name(model, kind, each) for each in range(count[word])]
+        word = _word(kind)
+        count = getattr(model, "njnt" if word == "joint" else f"n{word}")
+        names = [mujoco.mj_id2name(model, kind, each) for each in range(count)]
         raise RobotDescriptionError(
             f"{where}: the compiled model has no {word} {name!r}; it has "
             f"{', '.join(each for each in names if each) or 'none'}"
         )
     return index
+
+
+def _word(member: mujoco.mjtObj | mujoco.mjtSensor) -> str:
+    """Name of an enumeration's member as MJCF has it: `site` for mjOBJ_SITE."""
+    return member.name.split("_", 1)[1].lower()

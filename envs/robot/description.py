@@ -1,21 +1,27 @@
-"""What robot.yaml says of a robot: the facts an MJCF has no place for, and expectations of it."""
+"""robot.yaml: facts of a robot that MJCF has no place for, and values its MJCF must have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml
+from jsonargparse.typing import restricted_number_type
 
 from envs.errors import UserError
+from envs.robot.spec import FEET
+from envs.yaml_files import from_mapping, read_yaml
 
 FILE_NAME = "robot.yaml"
 
+LEG_JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
+"""Joints of a leg from the root to the foot; their names begin with `left_` or `right_`."""
+
+_PositiveFinite = restricted_number_type("PositiveFinite", float, [(">", 0.0), ("<", float("inf"))])
+
 
 class RobotDescriptionError(UserError):
-    """robot.yaml and the compiled MJCF do not describe the same robot; one line says where."""
+    """robot.yaml or the MJCF cannot be used, or they contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,16 @@ class JointDescription:
 
     mirror: str
     """The joint on the other side."""
-    mirror_sign: float
-    """A mirrored pose is mirror_sign * q[mirror]."""
-    action_sign: float
-    """Sign from policy space to joint space."""
+    mirror_sign: Literal[-1, 1]
+    """The mirrored robot's angle is mirror_sign * q[mirror]."""
+    action_sign: Literal[-1, 1]
+    """Sign from action to joint angle."""
     range: tuple[float, float]
     """Lower and upper stop [rad]."""
-    max_velocity: float
+    max_velocity: _PositiveFinite  # pyright: ignore[reportInvalidTypeForm]
     """Nominal servo speed [rad/s]."""
+    max_torque: _PositiveFinite  # pyright: ignore[reportInvalidTypeForm]
+    """Largest servo torque at the joint, in both directions [N m]."""
 
 
 @dataclass(frozen=True)
@@ -40,159 +48,86 @@ class FootDescription:
 
     body: str
     site: str
-    """Frame in the sole's plane, under the ankle's axis."""
+    """Frame in the plane of the sole, below the ankle axis; at the zero pose x forward, z up."""
+
+
+@dataclass(frozen=True)
+class RootDescription:
+    """The floating base."""
+
+    body: str
+    joint: str
+    """Free joint of the body."""
 
 
 @dataclass(frozen=True)
 class RobotDescription:
-    """The whole of robot.yaml; dicts keep the file's order."""
+    """The content of robot.yaml; dicts keep the order of the file."""
 
     name: str
-    root_body: str
-    root_joint: str
+    root: RootDescription
     mass: float
     """Total mass [kg]."""
     joints: dict[str, JointDescription]
+    """In the order of the actuators."""
     feet: dict[str, FootDescription]
+    """`left_foot` and `right_foot`."""
     plates: dict[str, str]
-    """Contact plate (geom) -> name of its foot."""
-    sensors: dict[str, int]
-    """Sensor -> number of values."""
+    """Contact plate (geom) -> foot, in the order of the foot switches."""
 
 
 def read_description(path: Path) -> RobotDescription:
     """The description in the YAML file `path`.
 
     Raises:
-        RobotDescriptionError: the file is missing or no YAML, a key is missing, unknown or of the
-            wrong type, or a name refers to nothing.
+        RobotDescriptionError: the file is missing or no YAML, a key is missing, unknown, given
+            twice or of the wrong type, or a name refers to nothing.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise RobotDescriptionError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RobotDescriptionError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
-    return _parse(content, str(path))
-
-
-def _parse(content: Any, where: str) -> RobotDescription:
-    top = _keys(content, where, "name", "root", "mass", "joints", "feet", "plates", "sensors")
-    root = _keys(top["root"], f"{where}: root", "body", "joint")
-    joints = {
-        name: _joint(entry, f"{where}: joints.{name}")
-        for name, entry in _mapping(top["joints"], f"{where}: joints").items()
-    }
-    feet = {}
-    for name, entry in _mapping(top["feet"], f"{where}: feet").items():
-        foot = _keys(entry, f"{where}: feet.{name}", "body", "site")
-        feet[name] = FootDescription(
-            body=_text(foot["body"], f"{where}: feet.{name}.body"),
-            site=_text(foot["site"], f"{where}: feet.{name}.site"),
-        )
-    plates = _mapping(top["plates"], f"{where}: plates")
-    sensors = _mapping(top["sensors"], f"{where}: sensors")
-    for name, size in sensors.items():
-        if type(size) is not int or size < 1:
-            raise RobotDescriptionError(
-                f"{where}: sensors.{name} is {size!r}; give its number of values, 1 or more"
-            )
-    description = RobotDescription(
-        name=_text(top["name"], f"{where}: name"),
-        root_body=_text(root["body"], f"{where}: root.body"),
-        root_joint=_text(root["joint"], f"{where}: root.joint"),
-        mass=_number(top["mass"], f"{where}: mass"),
-        joints=joints,
-        feet=feet,
-        plates={name: _text(foot, f"{where}: plates.{name}") for name, foot in plates.items()},
-        sensors=dict(sensors),
-    )
-    _check_references(description, where)
+    content = read_yaml(path, RobotDescriptionError)
+    if isinstance(content, dict):
+        # Entry by entry, so that an error names the joint or foot.
+        for key, kind in (("joints", JointDescription), ("feet", FootDescription)):
+            entries = content.get(key)
+            if isinstance(entries, dict):
+                content[key] = {
+                    name: _built(kind, entry, f"{path}: {key}.{name}")
+                    for name, entry in entries.items()
+                }
+    description = _built(RobotDescription, content, str(path))
+    _check_names(description, str(path))
     return description
 
 
-def _joint(entry: Any, where: str) -> JointDescription:
-    keys = _keys(entry, where, "mirror", "mirror_sign", "action_sign", "range", "max_velocity")
-    limits = keys["range"]
-    if not isinstance(limits, list) or len(limits) != 2:
-        raise RobotDescriptionError(f"{where}.range is {limits!r}; give [lower, upper] in rad")
-    low, high = (_number(limit, f"{where}.range") for limit in limits)
-    if not low < high:
-        raise RobotDescriptionError(f"{where}.range is {limits!r}; lower must be below upper")
-    joint = JointDescription(
-        mirror=_text(keys["mirror"], f"{where}.mirror"),
-        mirror_sign=_number(keys["mirror_sign"], f"{where}.mirror_sign"),
-        action_sign=_number(keys["action_sign"], f"{where}.action_sign"),
-        range=(low, high),
-        max_velocity=_number(keys["max_velocity"], f"{where}.max_velocity"),
-    )
-    for name in ("mirror_sign", "action_sign"):
-        if getattr(joint, name) not in (-1.0, 1.0):
-            raise RobotDescriptionError(f"{where}.{name} is {keys[name]!r}; allowed: 1, -1")
-    if joint.max_velocity <= 0.0:
-        raise RobotDescriptionError(
-            f"{where}.max_velocity is {joint.max_velocity} rad/s; it must be positive"
-        )
-    return joint
+def _built(kind: type[Any], content: Any, where: str) -> Any:
+    return from_mapping(kind, content, where, RobotDescriptionError)
 
 
-def _check_references(description: RobotDescription, where: str) -> None:
-    joints, feet = description.joints, description.feet
+def _check_names(description: RobotDescription, where: str) -> None:
+    joints = description.joints
+    for name in (f"{side}_{joint}" for side in ("left", "right") for joint in LEG_JOINTS):
+        if name not in joints:
+            raise RobotDescriptionError(f"{where}: joints: {name!r} is missing")
     for name, joint in joints.items():
         other = joints.get(joint.mirror)
         if other is None:
             raise RobotDescriptionError(
-                f"{where}: joints.{name}.mirror is {joint.mirror!r}; joints: {', '.join(joints)}"
-            )
-        if other.mirror != name:
-            raise RobotDescriptionError(
-                f"{where}: mirror map is no involution: {name} -> {joint.mirror} -> {other.mirror}"
-            )
-        if other.mirror_sign != joint.mirror_sign:
-            raise RobotDescriptionError(
-                f"{where}: mirror_sign is {joint.mirror_sign:+.0f} for {name} and "
-                f"{other.mirror_sign:+.0f} for its mirror {joint.mirror}; they must be equal"
+                f"{where}: joints.{name}.mirror is {joint.mirror!r}; allowed: {', '.join(joints)}"
             )
         if other.action_sign != joint.mirror_sign * joint.action_sign:
             raise RobotDescriptionError(
                 f"{where}: action_sign of {name} and {joint.mirror} must be "
-                f"{'equal' if joint.mirror_sign > 0 else 'opposite'}, as their mirror_sign is "
-                f"{joint.mirror_sign:+.0f}: equal actions move both legs alike"
+                f"{'equal' if joint.mirror_sign > 0 else 'opposite'}, because mirror_sign is "
+                f"{joint.mirror_sign:+d}: equal actions move both legs alike"
             )
+    if tuple(description.feet) != FEET:
+        raise RobotDescriptionError(
+            f"{where}: feet are {', '.join(description.feet)}; allowed: {', '.join(FEET)}"
+        )
     for plate, foot in description.plates.items():
-        if foot not in feet:
+        if foot not in FEET:
             raise RobotDescriptionError(
-                f"{where}: plates.{plate} belongs to {foot!r}; feet: {', '.join(feet)}"
+                f"{where}: plates.{plate} is {foot!r}; allowed: {', '.join(FEET)}"
             )
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
-        raise RobotDescriptionError(f"{where}: expected names with entries, found {value!r}")
-    return value
-
-
-def _keys(value: Any, where: str, *expected: str) -> Mapping[str, Any]:
-    keys = _mapping(value, where)
-    for key in keys:
-        if key not in expected:
-            raise RobotDescriptionError(
-                f"{where}: unknown key {key!r}; allowed: {', '.join(expected)}"
-            )
-    for key in expected:
-        if key not in keys:
-            raise RobotDescriptionError(f"{where}: key {key!r} is missing")
-    return keys
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise RobotDescriptionError(f"{where} is {value!r}; give a name")
-    return value
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise RobotDescriptionError(f"{where} is {value!r}; give a finite number")
-    return float(value)
+    for foot in FEET:
+        if foot not in description.plates.values():
+            raise RobotDescriptionError(f"{where}: plates: no plate belongs to {foot!r}")

@@ -82,7 +82,7 @@ class RobotSpec:
     sensors: dict[str, slice]
     """Sensor name -> slice of sensordata."""
     digest: str
-    """16 hex digits over everything that changes the robot's motion."""
+    """16 hex digits over all that changes the robot's motion or its sensors' readings."""
 
     @property
     def num_joints(self) -> int:

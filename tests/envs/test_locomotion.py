@@ -233,6 +233,13 @@ def test_a_simulation_that_fails_is_ended_counted_and_kept_out() -> None:
     assert not taken["next", "metrics", "physics_failure"].any()
 
 
+def test_another_physics_step_is_another_version_of_the_robot() -> None:
+    """What was made at 2 ms, a reference for example, is refused at 4 ms by the digest."""
+    usual, slower = make(num=1), make(num=1, sim_dt=0.004)
+    assert slower.backend.model.opt.timestep == 0.004
+    assert slower.robot.digest != usual.robot.digest
+
+
 def test_resume_is_exact() -> None:
     config = {"push": PushConfig(force_max=3.0, interval_s=0.5), "episode_length_s": 0.5}
     env = make(seed=7, **config)

@@ -167,7 +167,7 @@ def robot() -> Iterator[Finding]:
     yield Finding("ok", "robot", f"{value}; scenes: {', '.join(scene_names(loaded.directory))}")
     yield jacobian(loaded.model)
     try:
-        room = read_capacities(loaded.directory, loaded.scene, loaded.robot.digest)
+        room = read_capacities(loaded)
     except CapacityError as error:
         yield Finding("note", "Warp capacities", str(error), MEASURE_CAPACITIES)
     else:

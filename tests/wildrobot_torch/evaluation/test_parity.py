@@ -55,9 +55,7 @@ def task(policy: LoadedPolicy) -> LocomotionConfig:
 
 @pytest.fixture(scope="module")
 def loaded(task: LocomotionConfig) -> RobotModel:
-    loaded = load_robot()
-    loaded.model.opt.timestep = task.sim_dt
-    return loaded
+    return load_robot(sim_dt=task.sim_dt)
 
 
 @pytest.fixture(scope="module")
