@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
-from jsonargparse.typing import PositiveInt
 
 from envs.errors import UserError
 from envs.physics.base import MEASURE_CAPACITIES
 from envs.robot.model import RobotModel
+from envs.settings import PositiveInt, check
 from envs.yaml_files import from_mapping, read_yaml
 
 FILE_NAME = "capacities.yaml"
@@ -35,6 +35,9 @@ class Capacities:
     """Contacts; the simulations share num_envs times as many."""
     contact_sensor_maxmatch: PositiveInt
     """Contacts a contact sensor looks at."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse.typing import restricted_number_type
-
 from envs.errors import UserError
 from envs.robot.spec import FEET
+from envs.settings import PositiveFloat
 from envs.yaml_files import from_mapping, read_yaml
 
 FILE_NAME = "robot.yaml"
 
 LEG_JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
 """Joints of a leg from the root to the foot; their names begin with `left_` or `right_`."""
-
-_PositiveFinite = restricted_number_type("PositiveFinite", float, [(">", 0.0), ("<", float("inf"))])
 
 
 class RobotDescriptionError(UserError):
@@ -36,9 +34,9 @@ class JointDescription:
     """Sign from action to joint angle."""
     range: tuple[float, float]
     """Lower and upper stop [rad]."""
-    max_velocity: _PositiveFinite  # pyright: ignore[reportInvalidTypeForm]
+    max_velocity: PositiveFloat
     """Nominal servo speed [rad/s]."""
-    max_torque: _PositiveFinite  # pyright: ignore[reportInvalidTypeForm]
+    max_torque: PositiveFloat
     """Largest servo torque at the joint, in both directions [N m]."""
 
 
@@ -108,6 +106,11 @@ def _check_names(description: RobotDescription, where: str) -> None:
         if name not in joints:
             raise RobotDescriptionError(f"{where}: joints: {name!r} is missing")
     for name, joint in joints.items():
+        if not math.isfinite(joint.max_velocity):
+            raise RobotDescriptionError(
+                f"{where}: joints.{name}.max_velocity is {joint.max_velocity} rad/s; it must be "
+                "finite"
+            )
         other = joints.get(joint.mirror)
         if other is None:
             raise RobotDescriptionError(
