@@ -22,6 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from envs.physics.base import PhysicsError
+from envs.yaml_files import make_configs_strict
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli.doctor import main as doctor
 from wildrobot_torch.files import CONFIGS
@@ -311,6 +312,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _quiet()
     # Reading the settings' docstrings takes longer than all the rest of the parsing.
     documented = any(text in ("-h", "--help") or text.endswith(".help") for text in arguments)
+    make_configs_strict()
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
     try:
         WalkingCLI(arguments)

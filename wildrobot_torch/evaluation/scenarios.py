@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from envs.config import LocomotionConfig
 from envs.errors import UserError
+from envs.yaml_files import read_yaml
 from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.files import CONFIGS
 
@@ -110,10 +109,7 @@ def load_scenario(name_or_path: str | Path, directory: Path = DIRECTORY) -> Scen
                 f"scenario {str(name_or_path)!r} is unknown; allowed: "
                 f"{', '.join(scenario_names(directory))}, or the path of a .yaml file"
             )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ScenarioError(f"{path}: not readable ({' '.join(str(error).split())})") from None
+    content = read_yaml(path, ScenarioError)
     if not isinstance(content, dict):
         raise ScenarioError(f"{path}: it must hold the keys of a scenario")
     return _scenario(path, content)

@@ -10,8 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from envs.yaml_files import read_yaml
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.fitting import ROOT, fit_settings, require_free
@@ -193,10 +192,7 @@ def load_study(path: Path) -> Study:
         StudyError: there is none, or it says what no study can. Options of the arms are looked at
             by `Study.settings`.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path}: not readable ({' '.join(str(error).split())})") from None
+    content = read_yaml(path, StudyError)
     values = dict(_checked(path, "the study", content, Study, {"name"}))
     for key, kind in (("arms", Arm), ("tables", Table), ("columns", Column)):
         entries = values[key]

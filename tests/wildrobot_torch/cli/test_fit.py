@@ -158,6 +158,16 @@ def test_a_misspelt_key_in_a_file_is_named(tmp_path: Path, capsys: pytest.Captur
     assert "did you mean data.env.command.velocity_max?" in error
 
 
+def test_a_key_given_twice_in_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "mine.yaml"
+    path.write_text("data:\n  num_envs: 2\n  num_envs: 4\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert "key 'num_envs' is given twice" in error and "\n" not in error
+
+
 def test_tiers_of_an_overlay_replace_those_of_the_base_and_an_option_adds_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

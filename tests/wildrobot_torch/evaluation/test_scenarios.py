@@ -80,7 +80,8 @@ def test_a_file_of_ones_own_loads(tmp_path: Path) -> None:
         ("commands: [0.1]\nepisodes: 1.5\nseconds: 5\n", "whole number"),
         ("commands: [0.1]\nepisodes: 1\nseconds: .nan\n", "finite number"),
         ("- 1\n", "must hold the keys"),
-        ("a: [\n", "not readable"),
+        ("a: [\n", "cannot be read as YAML"),
+        (PLAIN + "episodes: 4\n", "key 'episodes' is given twice"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -> None:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from envs.errors import UserError
+from envs.yaml_files import read_yaml
 from wildrobot_torch.reference.judge.metrics import METRICS
 
 TIERS = ("0+", "0", "1", "2")
@@ -166,10 +165,7 @@ def load_gates(path: Path | str) -> tuple[Gate, ...]:
             exist, a `good` that does not pass, or a name repeated.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GateError(f"gates {path}: cannot be read: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, GateError)
     if not isinstance(content, list) or not content:
         raise GateError(f"gates {path}: expected a list of gates, got {type(content).__name__}")
     gates = tuple(_parse(entry, f"gates {path}, entry {i}") for i, entry in enumerate(content))
