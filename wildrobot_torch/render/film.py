@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import imageio.v2 as imageio
 import mujoco
@@ -23,8 +24,6 @@ from wildrobot_torch.render.software import SoftwareRenderer
 Array = np.ndarray
 
 SUFFIXES = (".mp4", ".gif", ".png")
-GIF_BYTES = 3_000_000
-"""What a GIF may weigh; a longer one is thinned out."""
 STRIP_FRAMES = 8
 """Pictures on a film strip."""
 STRIP_COLUMNS = 4
@@ -54,6 +53,10 @@ class RenderConfig:
     """Of the film [1/s]; motion recorded faster is thinned out to it."""
     renderer: RendererName = "auto"
     """gl: MuJoCo's, through EGL or OSMesa. software: numpy's. auto: gl where there is one."""
+    gif_bytes: int = 3_000_000
+    """Largest size of a GIF [bytes]; a larger one is written with fewer frames per second."""
+    gif_colors: int = 64
+    """Colours of a GIF; fewer make it smaller."""
 
     def __post_init__(self) -> None:
         if self.width % 16 or self.height % 16 or min(self.width, self.height) < 64:
@@ -63,21 +66,8 @@ class RenderConfig:
             )
         if not 1.0 <= self.frames_per_second <= 100.0:
             raise RenderError(f"frames_per_second is {self.frames_per_second}; allowed: 1 to 100")
-
-
-class Renderer(Protocol):
-    """Draws one model; `GlRenderer` or `SoftwareRenderer`."""
-
-    def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
-        """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
-
-        With `ghost` (nq,) a second, translucent one is drawn at those positions.
-        """
-        ...
-
-    def close(self) -> None:
-        """Free what it holds; nothing can be drawn after that."""
-        ...
+        if not 2 <= self.gif_colors <= 256:
+            raise RenderError(f"gif_colors is {self.gif_colors}; allowed: 2 to 256")
 
 
 def check_output(path: Path) -> Path:
@@ -91,7 +81,7 @@ def check_output(path: Path) -> Path:
     return path
 
 
-def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> Renderer:
+def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> GlRenderer | SoftwareRenderer:
     """The renderer `config` asks for; says on stderr when `auto` has to do without OpenGL.
 
     Raises:
@@ -118,7 +108,7 @@ def write_film(
     view: View | None = None,
     ghost: Array | None = None,
 ) -> Path:
-    """Write a motion as .mp4, .gif (at most `GIF_BYTES`) or .png (a film strip); returns `path`.
+    """Write a motion as .mp4, .gif or .png (a film strip); returns `path`.
 
     Args:
         path: its suffix says which.
@@ -142,7 +132,6 @@ def write_film(
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(strip).save(path)
         return path
-    _check_motion(model, qpos, ghost)
     rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
     pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
     with closing(pictures):
@@ -154,7 +143,7 @@ def write_film(
                 for picture in chain([first], pictures):
                     film.append_data(picture)
         else:
-            _write_gif([first, *pictures], path, config.frames_per_second)
+            _write_gif([first, *pictures], path, config)
     return path
 
 
@@ -169,23 +158,11 @@ def film_strip(
 ) -> Array:
     """Up to `STRIP_FRAMES` instants of a motion from its start to its end, as one picture.
 
-    Args:
-        model: the robot in its scene.
-        qpos: (T, nq).
-        ghost: (T, nq): a second, translucent robot, see `beside`; None for none.
-        frame_dt: time between the rows of `qpos` [s].
-        config: size of each instant's picture, and renderer.
-        captions: a text for each row of `qpos`.
-        view: where the camera is; None for ahead to the robot's right.
-
-    Raises:
-        RenderError: a motion of another robot, or no such renderer here.
+    Arguments and errors are those of `write_film`; `config` has the size of each instant's picture.
     """
-    _check_motion(model, qpos, ghost)
     rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
-    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
-    with closing(pictures):
+    with closing(_pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)) as pictures:
         return tiled(list(pictures))
 
 
@@ -196,13 +173,6 @@ def beside(qpos: Array, distance: float = GHOST_BESIDE) -> Array:
     yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
     qpos[:, :2] += distance * np.array([-np.sin(yaw), np.cos(yaw)])
     return qpos
-
-
-def _check_motion(model: mujoco.MjModel, qpos: Array, ghost: Array | None) -> None:
-    if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
-        raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
-    if ghost is not None and ghost.shape != qpos.shape:
-        raise RenderError(f"ghost has shape {ghost.shape}, qpos {qpos.shape}; they must be equal")
 
 
 def film_rows(number: int, frame_dt: float, frames_per_second: float) -> Array:
@@ -223,6 +193,10 @@ def _pictures(
     view: View | None,
 ) -> Generator[Array, None, None]:
     """Pictures (H, W, 3) uint8 of some rows of a motion, the camera following the root."""
+    if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
+        raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
+    if ghost is not None and ghost.shape != qpos.shape:
+        raise RenderError(f"ghost has shape {ghost.shape}, qpos {qpos.shape}; they must be equal")
     view = view or (View() if ghost is None else GHOST_VIEW)
     center = qpos if ghost is None else (qpos + ghost) / 2.0
     targets = follow(center, view, 1.0 / frame_dt)
@@ -244,11 +218,16 @@ def caption(picture: Array, text: str) -> Array:
     """The picture with a text at its top left, dark on a light ground."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
-    font = ImageFont.load_default(size=max(11, picture.shape[0] // 18))
+    font = _font(max(11, picture.shape[0] // 18))
     box = draw.multiline_textbbox((8, 6), text, font=font)
     draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=(255, 255, 255, 190))
     draw.multiline_text((8, 6), text, font=font, fill=(30, 30, 35, 255))
     return np.asarray(image)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
 
 
 def tiled(pictures: Sequence[Array]) -> Array:
@@ -263,21 +242,22 @@ def tiled(pictures: Sequence[Array]) -> Array:
     return strip
 
 
-def _write_gif(pictures: list[Array], path: Path, frames_per_second: float) -> None:
-    """Every picture, or every n-th with n the least at which the file is light enough."""
+def _write_gif(pictures: list[Array], path: Path, config: RenderConfig) -> None:
+    """Every picture, or every n-th with n the least at which the file is small enough."""
     # One palette for all, or colours flicker from picture to picture.
     sample = tiled(pictures[:: -(-len(pictures) // STRIP_FRAMES)])
-    palette = Image.fromarray(sample).quantize(64, dither=Image.Dither.NONE)
-    indexed = [
-        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
-        for picture in pictures
-    ]
-    for stride in range(1, len(pictures) + 1):
+    plain = Image.Dither.NONE
+    octree = Image.Quantize.FASTOCTREE  # a median cut spends its colours on sky and floor
+    palette = Image.fromarray(sample).quantize(config.gif_colors, octree, dither=plain)
+    indexed = [Image.fromarray(p).quantize(palette=palette, dither=plain) for p in pictures]
+    stride, size = 0, 0
+    while stride == 0 or (size > config.gif_bytes and stride < len(pictures)):
+        # Half as many pictures make about half the size, so steps that are too small are left out.
+        stride = max(stride + 1, stride * size // config.gif_bytes)
         # GIF counts time in hundredths of a second, and browsers slow down what is below two.
-        duration_ms = max(20, 10 * round(100.0 * stride / frames_per_second))
+        duration_ms = max(20, 10 * round(100.0 * stride / config.frames_per_second))
         first, *others = indexed[::stride]
         first.save(
             path, save_all=True, append_images=others, duration=duration_ms, loop=0, optimize=True
         )
-        if path.stat().st_size <= GIF_BYTES:
-            return
+        size = path.stat().st_size

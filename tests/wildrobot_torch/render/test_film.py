@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -57,15 +58,28 @@ def test_a_gif_plays_in_real_time(
 
 
 def test_a_heavy_gif_is_thinned_out_in_time(
-    tmp_path: Path, robot_model: RobotModel, qpos: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, robot_model: RobotModel, qpos: np.ndarray
 ) -> None:
     path = write_film(tmp_path / "a.gif", robot_model.model, qpos, 0.02, CONFIG)
-    monkeypatch.setattr(render, "GIF_BYTES", path.stat().st_size - 1)
-    write_film(path, robot_model.model, qpos, 0.02, CONFIG)
+    smaller = replace(CONFIG, gif_bytes=path.stat().st_size - 1)
+    write_film(path, robot_model.model, qpos, 0.02, smaller)
     with Image.open(path) as film:
         assert len(list(ImageSequence.Iterator(film))) == 7
         assert film.info["duration"] == 80
-    assert path.stat().st_size <= render.GIF_BYTES
+    assert path.stat().st_size <= smaller.gif_bytes
+
+
+def test_a_gif_of_fewer_colours_is_smaller(
+    tmp_path: Path, robot_model: RobotModel, qpos: np.ndarray
+) -> None:
+    sizes = []
+    for colors in (8, 64):
+        config = replace(CONFIG, gif_colors=colors)
+        path = write_film(tmp_path / "a.gif", robot_model.model, qpos, 0.02, config)
+        sizes.append(path.stat().st_size)
+        with Image.open(path) as film:
+            assert len(film.convert("RGB").getcolors() or ()) <= colors
+    assert sizes[0] < sizes[1]
 
 
 def test_a_film_strip_has_eight_pictures_in_two_rows(
@@ -107,6 +121,8 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_written(
         RenderConfig(width=321)
     with pytest.raises(RenderError, match="frames_per_second"):
         RenderConfig(frames_per_second=0.0)
+    with pytest.raises(RenderError, match="gif_colors is 1; allowed: 2 to 256"):
+        RenderConfig(gif_colors=1)
     assert list(tmp_path.iterdir()) == []
 
 
