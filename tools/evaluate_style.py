@@ -165,9 +165,7 @@ def run(options: argparse.Namespace) -> list[str]:
         name: verdicts(
             assessment,
             name,
-            rewards[name]["policy"].mean
-            if name in rewards and priors[name].config.reward != "softplus"  # pyright: ignore
-            else float("nan"),
+            rewards[name]["policy"].mean if name in rewards else float("nan"),
         )
         for name in policies
     }

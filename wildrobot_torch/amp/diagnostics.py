@@ -1,23 +1,55 @@
-"""What a training with a motion prior looks like from inside: one dictionary per iteration."""
+"""Metrics of a motion prior during training: one dictionary per iteration."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from envs.layout import Layout
-from wildrobot_torch.amp.losses import score
+from wildrobot_torch.amp.discriminator import score
 from wildrobot_torch.amp.prior import MotionPrior
 
+NUM_WINDOWS = 1024
+"""Windows of each kind that `diagnose` draws."""
 DECIDED = 0.95
 """Score beyond which a window counts as decided: 1 is the target of reference, -1 the policy's."""
 NEAR_CONSTANT = 1e-3
-"""Standard deviation below which a feature tells nothing, in its own unit (m, rad, m/s, rad/s)."""
+"""Standard deviation below which a feature counts as constant, in its unit (m, rad, m/s, rad/s)."""
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+
+Sample = Callable[[int, int], Tensor]
+"""(num, frames) -> windows (num, frames, F)."""
+
+
+def diagnose(
+    prior: MotionPrior,
+    rollout: Tensor,
+    style_reward: Tensor,
+    sample_reference: Sample,
+    sample_held_out: Sample | None,
+    layout: Layout,
+) -> dict[str, float]:
+    """State of a motion prior, by metric name, at 1024 windows of each kind drawn at random.
+
+    Args:
+        prior: the prior that gave `style_reward`.
+        rollout: (E, T, K, F) policy windows.
+        style_reward: (E, T).
+        sample_reference: source of windows of the reference it learns from.
+        sample_held_out: source of windows it never learns from; None for none.
+        layout: of the F features.
+    """
+    flat, window = rollout.flatten(0, 1), prior.config.window
+    drawn = torch.randint(len(flat), (min(NUM_WINDOWS, len(flat)),), device=flat.device)
+    real = sample_reference(NUM_WINDOWS, window)
+    held_out = None if sample_held_out is None else sample_held_out(NUM_WINDOWS, window)
+    return window_metrics(prior, flat[drawn], real, held_out, style_reward, layout)
 
 
 @torch.no_grad()
-def diagnose(
+def window_metrics(
     prior: MotionPrior,
     policy_windows: Tensor,
     reference_windows: Tensor,
@@ -25,20 +57,18 @@ def diagnose(
     style_reward: Tensor,
     layout: Layout,
 ) -> dict[str, float]:
-    """State of a motion prior, by metric name; nothing here is trained on.
-
-    Windows are drawn at random, some 1024 of each; the cost grows with their number.
+    """State of a motion prior, by metric name, at given windows; the cost grows with their number.
 
     Args:
         prior: the prior that gave `style_reward`.
         policy_windows: (N, K, F) raw windows of the present rollout.
         reference_windows: (N, K, F) raw windows of the reference it learns from.
-        held_out_windows: (N, K, F) raw windows of reference motion it never learns from.
+        held_out_windows: (N, K, F) raw windows of reference motion it never learns from, or None.
         style_reward: (E, T) of the whole rollout.
         layout: of the F features.
     """
     disc, loss = prior.discriminator, prior.config.loss
-    disc.eval()  # in training each look turns the spectral norm's estimate
+    disc.eval()  # in training mode each call updates the spectral norm's estimate
     fake, real = disc.normalize(policy_windows), disc.normalize(reference_windows)
     fake_logit, real_logit = disc(fake), disc(real)
     fake_score, real_score = score(fake_logit, loss), score(real_logit, loss)
@@ -69,7 +99,7 @@ def diagnose(
     for name, where in layout.slices.items():
         group = "separation" if shown[where.start] else "separation_unseen"
         values[f"{group}/{name}"] = apart[where].max()
-    # One answer for all of them: on a GPU each question waits.
+    # One transfer for all of them: on a GPU each transfer waits.
     numbers = torch.stack([value.float() for value in values.values()]).tolist()
     return {f"AMP/{name}": number for name, number in zip(values, numbers, strict=True)}
 

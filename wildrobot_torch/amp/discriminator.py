@@ -1,4 +1,4 @@
-"""The discriminator: is a short stretch of motion from the reference or from the policy?"""
+"""The discriminator of reference and policy windows, and the style reward of its logits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.ppo.networks import mlp
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
@@ -17,10 +18,10 @@ def feature_mask(layout: Layout, names: Collection[str]) -> Tensor:
     """1 for the features (F,) of the named fields, 0 for all others.
 
     Raises:
-        ValueError: a frame has no such field.
+        UserError: a frame has no such field.
     """
     if unknown := sorted(set(names) - set(layout.slices)):
-        raise ValueError(
+        raise UserError(
             f"amp.features or amp.stages names {', '.join(unknown)}; a frame has "
             f"{', '.join(layout.slices)}"
         )
@@ -53,7 +54,7 @@ class Discriminator(nn.Module):
             hidden: widths of the hidden layers.
             activation: name in `ACTIVATIONS`.
             window: frames K.
-            mask: (F,) 1 for the features it sees; None for all.
+            mask: (F,) 1 for the features it sees, 0 for the others; None for all.
             spectral_norm: whether each layer's weights are divided by their largest singular value
                 (Miyato et al. 2018, arXiv:1802.05957).
         """
@@ -63,7 +64,7 @@ class Discriminator(nn.Module):
         self.register_buffer("mask", torch.ones(num_features) if mask is None else mask)
         self.net = mlp([window * num_features, *hidden, 1], activation)
         with torch.no_grad():
-            # A feature that is shown later has no say at first: what was learned does not jump.
+            # Features of later stages begin with weight 0, so adding them changes no logit.
             self._layer(0).weight.mul_(self.mask.repeat(window))
         if spectral_norm:
             for layer in self.net:
@@ -72,7 +73,7 @@ class Discriminator(nn.Module):
 
     def forward(self, normalized: Tensor) -> Tensor:
         """Logits (B,) of normalised windows (B, K F)."""
-        # Masked here as well, so that a gradient penalty does not see what it does not.
+        # Masked here as well, so that the gradient penalty ignores unseen features.
         return self.net(normalized * self.mask.repeat(self.window)).squeeze(-1)
 
     def normalize(self, raw: Tensor) -> Tensor:
@@ -82,8 +83,8 @@ class Discriminator(nn.Module):
     def update_normalizer(self, real: Tensor, fake: Tensor, reduce: Reduce | None = None) -> None:
         """Merge equal numbers of reference and policy windows (B, K, F) into the normaliser.
 
-        Both count alike: normalised by the reference alone, early policies lie far outside and the
-        discriminator saturates.
+        Statistics of the reference alone would put early policies far outside the normal range,
+        where the discriminator saturates.
         """
         self.normalizer.update(torch.cat([real, fake]), reduce)
 
@@ -96,3 +97,37 @@ class Discriminator(nn.Module):
         layer = self.net[index]
         assert isinstance(layer, nn.Linear)
         return layer
+
+
+# Style reward
+
+
+def score(disc_logit: Tensor, loss: str = "lsgan") -> Tensor:
+    """Logits (...) on the scale of the AMP paper: 1 stands for reference, -1 for the policy.
+
+    Args:
+        disc_logit: logits (...).
+        loss: name in `AMPConfig.loss`; for bce the score is 2 P(reference) - 1.
+    """
+    if loss == "lsgan01":
+        return 2.0 * disc_logit - 1.0
+    return torch.tanh(0.5 * disc_logit) if loss == "bce" else disc_logit
+
+
+def canonical_reward(scored: Tensor) -> Tensor:
+    """Reward (...) in [0, 1]: max(0, 1 - (s - 1)^2 / 4) of scores s; 0.75 at s = 0.
+
+    Peng et al. 2021 (AMP, arXiv:2104.02180), eq. 7.
+    """
+    return (1.0 - 0.25 * (scored - 1.0).square()).clamp(min=0.0)
+
+
+def clipped_reward(scored: Tensor) -> Tensor:
+    """Reward (...) in [0, 1]: (s + 1) / 2 of scores s, clipped; 0.5 at s = 0."""
+    return (0.5 * (scored + 1.0)).clamp(0.0, 1.0)
+
+
+def style_reward(disc_logit: Tensor, loss: str = "lsgan", reward: str = "canonical") -> Tensor:
+    """Reward (...) in [0, 1] of logits (...), by the names in `AMPConfig.loss` and `.reward`."""
+    scored = score(disc_logit, loss)
+    return clipped_reward(scored) if reward == "clipped" else canonical_reward(scored)

@@ -1,32 +1,43 @@
-"""The motion prior of one training: discriminator, replay and how they see data."""
+"""The motion prior of one training: from frames of a rollout to its style reward, and learning."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.discriminator import Discriminator, feature_mask
-from wildrobot_torch.amp.losses import discriminator_loss, style_reward
+from wildrobot_torch.amp.discriminator import Discriminator, feature_mask, style_reward
+from wildrobot_torch.amp.losses import discriminator_loss
 from wildrobot_torch.amp.replay import Replay
+from wildrobot_torch.amp.windows import History
 from wildrobot_torch.ppo.normalizer import Reduce
 
 CHUNK = 4096
-"""Windows judged at once: more of them do not fit a processor's cache."""
+"""Windows judged at once; more of them do not fit a processor's cache."""
+REPLAY_INSERT = 500
+"""Windows of each rollout, drawn at random, that enter the replay."""
+NORMALIZER_ITERATIONS = 200
+"""Iterations after which the features' normaliser is frozen."""
+DATA_BUDGET = 0.5
+"""Reference windows per iteration for each sample of the rollout, without a set batch size."""
 
 SampleReference = Callable[[int, int], Tensor]
 """(num, frames) -> reference windows (num, frames, F)."""
 
 
 class MotionPrior(nn.Module):
-    """A discriminator with its past fakes.
+    """A discriminator with its history of frames, its replay and the clock of its weight.
 
-    One iteration: `style_reward` of the rollout (by the discriminator as it is), `begin` to draw
-    the iteration's windows, then `loss` once per update. After an evaluation `advance`.
+    One iteration: `judge` the rollout (by the discriminator as it is), `sample_batches` for the
+    updates, `loss` once per update, `count_steps`. After an evaluation: `advance`.
+
+    History, replay and clock are no buffers: they differ between processes, which must not
+    broadcast them. `resume_state` holds them.
     """
 
     stage: Tensor
@@ -36,7 +47,7 @@ class MotionPrior(nn.Module):
         """An untrained prior on frames packed by a layout.
 
         Raises:
-            ValueError: the settings name a field that a frame does not have.
+            UserError: the settings name a field that a frame does not have.
         """
         super().__init__()
         self.config = config
@@ -54,61 +65,99 @@ class MotionPrior(nn.Module):
             mask=self._masks[0],
             spectral_norm=config.spectral_norm,
         )
+        self.history = History(config.window)
         self.replay = Replay(config.replay_size)
+        self.gated_steps = 0
+        """Environment steps of the iterations in which the gate of the ramp was open."""
         self._real = self._fake = torch.empty(0)
+
+    # Reward
+
+    def judge(
+        self, amp: Tensor, next_amp: Tensor, start: Tensor, reference: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Windows (E, T, K, F) of a rollout and their style reward (E, T).
+
+        Args:
+            amp: (E, T, F) frames before each step.
+            next_amp: (E, T, F) frames after each step, before any reset.
+            start: (E, T) long, as `windows` reads it.
+            reference: frames (N, F) and first frame (N,) of each frame's segment.
+        """
+        seen = self.history.windows(amp, next_amp, start, reference)
+        return seen, self.style_reward(seen)
+
+    @torch.no_grad()
+    def style_reward(self, windows: Tensor) -> Tensor:
+        """Style reward (E, T) of windows (E, T, K, F); changes nothing."""
+        self.discriminator.eval()  # in training mode each call updates the spectral norm's estimate
+        disc = self.discriminator
+        parts = windows.flatten(0, 1).split(CHUNK)
+        logit = torch.cat([disc(disc.normalize(part)) for part in parts])
+        reward = style_reward(logit, self.config.loss, self.config.reward)
+        return reward.unflatten(0, windows.shape[:2])
+
+    def weight(self, env_steps: int) -> float:
+        """Weight of the style reward after `env_steps` environment steps."""
+        counted = env_steps if self.config.ramp_gate is None else self.gated_steps
+        return self.config.weight * self.config.share(counted)
+
+    def count_steps(self, env_steps: int, auc: float) -> None:
+        """Count an iteration's environment steps for the gated ramp.
+
+        Args:
+            env_steps: environment steps of the iteration, of all processes.
+            auc: AUC on held-out reference; the gate is shut where it is undefined (NaN).
+        """
+        if self.config.ramp_gate is not None:
+            low, high = self.config.ramp_gate
+            self.gated_steps += env_steps if low <= auc <= high else 0
+
+    # Learning
 
     def batch_size(self, samples: int) -> int:
         """Windows of reference in each update, for a rollout of so many samples."""
         if self.config.batch_size is not None:
             return self.config.batch_size
-        return math.ceil(self.config.data_budget * samples / self.config.num_updates)
+        return math.ceil(DATA_BUDGET * samples / self.config.num_updates)
 
     @torch.no_grad()
-    def style_reward(self, rollout: Tensor) -> Tensor:
-        """Style reward (E, T) of the windows (E, T, K, F) of a rollout; changes nothing."""
-        self.discriminator.eval()  # in training each look turns the spectral norm's estimate
-        disc = self.discriminator
-        parts = rollout.flatten(0, 1).split(CHUNK)
-        logit = torch.cat([disc(disc.normalize(part)) for part in parts])
-        reward = style_reward(logit, self.config.loss, self.config.reward)
-        return reward.unflatten(0, rollout.shape[:2])
-
-    @torch.no_grad()
-    def begin(
+    def sample_batches(
         self,
         rollout: Tensor,
         sample_reference: SampleReference,
         iteration: int,
         reduce: Reduce | None = None,
     ) -> None:
-        """Draw the windows of an iteration's updates, keep some for later, update the normaliser.
+        """Draw the windows of an iteration's updates, fill the replay, update the normaliser.
 
         Args:
             rollout: (E, T, K, F) policy windows.
             sample_reference: source of reference windows.
-            iteration: iterations done before; from `normalizer_iterations` on the normaliser is
-                frozen.
-            reduce: sums over processes.
+            iteration: iterations done before.
+            reduce: sums over processes; None for one process.
         """
-        config = self.config
-        fake = rollout.flatten(0, 1)
-        size = self.batch_size(len(fake))
+        updates, window = self.config.num_updates, self.config.window
+        fresh = rollout.flatten(0, 1)
+        size = self.batch_size(len(fresh))
+        past = round(self.config.replay_share * size) if len(self.replay) else 0
 
         def drawn(num: int) -> Tensor:
-            return fake[torch.randint(fake.shape[0], (num,), device=fake.device)]
+            return fresh[torch.randint(len(fresh), (num,), device=fresh.device)]
 
-        shape = (config.num_updates, size, *fake.shape[1:])
-        total = config.num_updates * size
-        real = sample_reference(total, config.window).reshape(shape)
-        past = round(config.replay_share * size) if len(self.replay) else 0
-        parts = [drawn(config.num_updates * (size - past))]
+        def batches(windows: Tensor, size: int) -> Tensor:
+            return windows.reshape(updates, size, *windows.shape[1:])
+
+        self._real = batches(sample_reference(updates * size, window), size)
+        self._fake = batches(drawn(updates * (size - past)), size - past)
         if past:
-            parts.append(self.replay.sample(config.num_updates * past))
-        parts = [part.reshape(config.num_updates, -1, *fake.shape[1:]) for part in parts]
-        self._real, self._fake = real, torch.cat(parts, dim=1)
-        if iteration < config.normalizer_iterations:
-            self.discriminator.update_normalizer(real.flatten(0, 1), drawn(total), reduce)
-        self.replay.insert(drawn(config.replay_insert))
+            old = batches(self.replay.sample(updates * past), past)
+            self._fake = torch.cat([self._fake, old], dim=1)
+        if iteration < NORMALIZER_ITERATIONS:
+            self.discriminator.update_normalizer(
+                self._real.flatten(0, 1), drawn(updates * size), reduce
+            )
+        self.replay.insert(drawn(min(REPLAY_INSERT, self.replay.capacity)))
 
     def loss(self, update: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the iteration's update number `update`, and its parts by name (detached)."""
@@ -124,7 +173,7 @@ class MotionPrior(nn.Module):
             Whether it does.
 
         Raises:
-            ValueError: the limits name what the evaluation does not measure.
+            UserError: the limits name what the evaluation does not measure.
         """
         stage = int(self.stage)
         if stage == len(self.config.stages) or not self.config.stages[stage].reached(evaluation):
@@ -132,3 +181,19 @@ class MotionPrior(nn.Module):
         self.stage += 1
         self.discriminator.mask.copy_(self._masks[stage + 1])
         return True
+
+    # Resume
+
+    def resume_state(self) -> dict[str, Any]:
+        """What an exact resume needs beside the networks."""
+        return {
+            "replay": self.replay.state_dict(),
+            "history": self.history.state_dict(),
+            "gated_steps": self.gated_steps,
+        }
+
+    def load_resume_state(self, state: Mapping[str, Any], device: torch.device | str) -> None:
+        """Put back what `resume_state` returned."""
+        self.replay.load_state_dict(state["replay"], device)
+        self.history.load_state_dict(state["history"], device)
+        self.gated_steps = state["gated_steps"]

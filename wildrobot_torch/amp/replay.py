@@ -1,4 +1,4 @@
-"""Past policy motion, so that the discriminator does not forget what it has refused before."""
+"""Replay of past policy windows, which keep the discriminator from forgetting them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+
 
 class Replay:
-    """The last `capacity` windows put in, oldest overwritten first.
-
-    Not a module: its content differs between processes and must not be broadcast between them.
-    """
+    """Ring buffer of the last `capacity` windows."""
 
     def __init__(self, capacity: int) -> None:
-        """Empty; the first windows put in decide on shape and device."""
+        """Empty; the first windows inserted set shape and device."""
         self.capacity = capacity
         self._windows = torch.empty(0)
         self._next = 0
@@ -25,10 +24,10 @@ class Replay:
         return self._size
 
     def insert(self, windows: Tensor) -> None:
-        """Put in windows (n, ...), n <= capacity.
+        """Insert windows (n, ...), n <= capacity; they overwrite the oldest.
 
         Raises:
-            ValueError: there are more of them than fit.
+            ValueError: n exceeds the capacity.
         """
         num = windows.shape[0]
         if num > self.capacity:
@@ -44,7 +43,7 @@ class Replay:
         """Windows (num, ...), drawn uniformly with replacement.
 
         Raises:
-            ValueError: there are none.
+            ValueError: the replay is empty.
         """
         if self._size == 0:
             raise ValueError("an empty replay cannot be sampled")
@@ -58,14 +57,14 @@ class Replay:
         """Put back what `state_dict` returned.
 
         Raises:
-            ValueError: it is of another capacity.
+            UserError: the saved replay had another capacity.
         """
         windows, after = state["windows"].to(device), state["next"]
         size = windows.shape[0]
         if size > self.capacity or (size < self.capacity and after != size):
-            raise ValueError(
-                f"a saved replay of {size} windows does not fit amp.replay_size {self.capacity}; "
-                "keep the size it was trained with"
+            raise UserError(
+                f"the checkpoint's replay of {size} windows does not fit amp.replay_size "
+                f"{self.capacity}; resume with the size it was trained with"
             )
         self._size = 0
         if size:

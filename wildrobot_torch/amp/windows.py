@@ -1,4 +1,4 @@
-"""Windows of consecutive frames in which no two episodes meet."""
+"""Windows of consecutive frames, each from one episode only."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from envs.task.starts import AT_HOME
 
 
 def reference_past(amp: Tensor, first: Tensor, frame: Tensor, num: int) -> Tensor:
-    """The `num` reference frames (..., num, F) before given ones, oldest first.
+    """The `num` reference frames (..., num, F) before given frames, oldest first.
 
-    Where a segment does not go back so far its first frame is repeated.
+    Before the beginning of a segment, its first frame is repeated.
 
     Args:
         amp: (N, F) frames of all segments.
         first: (N,) long: first frame of each frame's segment.
-        frame: (...) long: which frames; negative ones give nonsense, but no error.
+        frame: (...) long: numbers of the given frames; negative numbers give nonsense, no error.
         num: how many frames.
     """
     frame = frame.clamp(min=0)
@@ -26,7 +26,7 @@ def reference_past(amp: Tensor, first: Tensor, frame: Tensor, num: int) -> Tenso
 
 def windows(
     amp: Tensor,
-    following: Tensor,
+    next_amp: Tensor,
     start: Tensor,
     past: Tensor,
     reference: tuple[Tensor, Tensor],
@@ -35,42 +35,38 @@ def windows(
     """Windows (E, T, K, F) that end with the frame after each step, oldest frame first.
 
     For the step from t to t+1 a window holds the frames t+2-K .. t+1, the last before any reset.
-    What lies before an episode is made up: a robot that starts at home has stood there, so the
-    frame it starts with is repeated; one that starts in a reference state has come the way the
-    reference has.
+    The frames before an episode are filled in: a start at home repeats the first frame, because
+    the robot stood there; a start in a reference state takes the reference's earlier frames.
 
     Args:
         amp: (E, T, F) frames before each step, after any reset.
-        following: (E, T, F) frames after each step, before any reset.
+        next_amp: (E, T, F) frames after each step, before any reset.
         start: (E, T) long: where an episode begins with a frame of `amp`, the number of its
-            reference frame or `AT_HOME`; elsewhere less.
+            reference frame or `AT_HOME`; a smaller number elsewhere.
         past: (E, K-2, F) frames before the first of `amp`; read where no episode begins there.
         reference: frames (N, F) and the first frame (N,) of each frame's segment.
         window: K.
     """
     num_envs, num_steps, features = amp.shape
     if window == 1:
-        return following[:, :, None]
+        return next_amp[:, :, None]
     result = amp.new_empty(num_envs, num_steps, window, features)
-    result[:, :, -1] = following
+    result[:, :, -1] = next_amp
     result[:, :, -2] = amp
     if window == 2:
         return result
     for step in range(num_steps):
         before = past if step == 0 else result[:, step - 1, 1:-1]
         number = start[:, step]
-        come = reference_past(*reference, number, window - 2)
-        made_up = torch.where((number >= 0)[:, None, None], come, amp[:, step, None])
+        earlier = reference_past(*reference, number, window - 2)
+        filled = torch.where((number >= 0)[:, None, None], earlier, amp[:, step, None])
         begins = (number >= AT_HOME)[:, None, None]
-        result[:, step, :-2] = torch.where(begins, made_up, before)
+        result[:, step, :-2] = torch.where(begins, filled, before)
     return result
 
 
 class History:
-    """Makes the windows of one rollout after the other.
-
-    Not a module: its content differs between processes and must not be broadcast between them.
-    """
+    """The last frames of a rollout, from which the next rollout's windows go on."""
 
     def __init__(self, window: int) -> None:
         """For windows of K = `window` frames."""
@@ -80,16 +76,16 @@ class History:
     def windows(
         self,
         amp: Tensor,
-        following: Tensor,
+        next_amp: Tensor,
         start: Tensor,
         reference: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """`windows` of a rollout that goes on where the last one ended; its arguments are there."""
+        """`windows` of a rollout that continues the last one, with the same arguments."""
         past = self._past
         if past is None or past.shape[0] != amp.shape[0]:
-            # Then the simulations are new as well: everywhere an episode begins.
+            # The simulations are new as well, so an episode begins everywhere.
             past = amp[:, :1].expand(-1, max(self.window - 2, 0), -1)
-        result = windows(amp, following, start, past, reference, self.window)
+        result = windows(amp, next_amp, start, past, reference, self.window)
         self._past = result[:, -1, 1:-1].clone() if self.window > 2 else None
         return result
 

@@ -18,7 +18,6 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import Logger
 
-from wildrobot_torch.amp.schedule import require_start
 from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
 from wildrobot_torch.training.health.monitoring import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.postmortem import write_postmortem
@@ -96,7 +95,7 @@ class Budget(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Refuse a motion prior that would not count before the training ends."""
         if pl_module.amp is not None:
-            require_start(pl_module.amp, self.env_steps)
+            pl_module.amp.require_start(self.env_steps)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

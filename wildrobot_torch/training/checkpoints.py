@@ -13,7 +13,7 @@ from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.ppo.average import NO_AVERAGE, WEIGHTS_PREFIX
 
 SHAPING = (
-    "window", "features", "stages", "hidden", "activation", "spectral_norm", "loss", "critics",
+    "window", "features", "stages", "hidden", "activation", "spectral_norm", "loss",
 )  # fmt: skip
 """Settings of the motion prior that its weights are good for as they were only."""
 

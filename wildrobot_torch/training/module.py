@@ -18,14 +18,13 @@ from envs.physics.base import require_capacities
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import action_mirror, layout_mirror
 from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.diagnostics import diagnose
 from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.amp.schedule import require_gate
-from wildrobot_torch.amp.style import StyleJudge
 from wildrobot_torch.evaluation import Scenario, evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.learner import Apart, Samples, make_samples, ppo_loss
+from wildrobot_torch.ppo.learner import Samples, make_samples, ppo_loss
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
 from wildrobot_torch.reference.curriculum import Curriculum
@@ -133,15 +132,13 @@ class WalkingModule(pl.LightningModule):
             (mirrors["observation"], action_mirror(robot)) if mirrors else None,
             self.network.asymmetry,
         )
-        critic = partial(
-            Critic,
+        self.critic = Critic(
             sizes["critic_observation"],
             self.network.hidden,
             self.network.activation,
             mirrors.get("critic_observation"),
             self.network.asymmetry,
         )
-        self.critic = critic()
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
             begin_with(
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
@@ -150,17 +147,11 @@ class WalkingModule(pl.LightningModule):
         self.averaged = AveragedPolicy(self.policy, self.average, self.network.deployed_asymmetry)
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
-        self.style_critic: Critic | None = None
         if self.amp is not None:
             if stage == "fit":
                 trained_on = self._require_reference(self.amp).whole.to("cpu")
                 self.style_target = StyleTarget.of(trained_on, robot)
             self.prior = MotionPrior(data.layouts["amp"], self.amp)
-            self.judge = StyleJudge(self.prior, data.layouts["amp"])
-            if self.amp.critics == "two":
-                self.style_critic = critic()
-                # They read the same samples, which are normalised once.
-                self.style_critic.normalizer = self.critic.normalizer
 
     def _require_reference(self, amp: AMPConfig) -> Curriculum:
         """The reference a motion prior needs; refuses to train one without."""
@@ -171,26 +162,24 @@ class WalkingModule(pl.LightningModule):
                 "FILE made by tools/make_reference.py, or --model.amp null"
             )
         require_clips(data.reference.segment_clip)
-        require_gate(amp, data.curriculum.held_out is not None)
+        amp.require_validation(data.curriculum.held_out is not None)
         for stage in amp.stages:
             stage.require_metrics(RANKED)
         return data.curriculum
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam for actor and critics, and another for the discriminator."""
+        """Adam for actor and critic, and another for the discriminator."""
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(self._ppo_parameters(), lr=self.ppo.learning_rate, fused=True)
         ]
         if self.prior is not None and self.amp is not None:
-            # Without weight decay this is Adam.
-            rate, decay = self.amp.learning_rate, self.amp.weight_decay
-            parameters = self.prior.parameters()
-            optimizers.append(torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True))
+            optimizers.append(
+                torch.optim.Adam(self.prior.parameters(), lr=self.amp.learning_rate, fused=True)
+            )
         return optimizers
 
     def _ppo_parameters(self) -> list[nn.Parameter]:
-        networks = [self.policy, self.critic, self.style_critic]
-        return [p for network in networks if network is not None for p in network.parameters()]
+        return [*self.policy.parameters(), *self.critic.parameters()]
 
     @property
     def _reduce(self) -> Reduce | None:
@@ -207,7 +196,6 @@ class WalkingModule(pl.LightningModule):
         if self.amp is not None:
             for group in self.trainer.optimizers[1].param_groups:
                 group["lr"] = self.amp.learning_rate
-                group["weight_decay"] = self.amp.weight_decay
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
@@ -219,24 +207,8 @@ class WalkingModule(pl.LightningModule):
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
-        apart = None
         if self.prior is not None:
-            style, weight, found = self.judge.judge(
-                batch.get("amp"),
-                following.get("amp"),
-                batch.get("start"),
-                reference=self.data.reference,
-                curriculum=self.data.curriculum,
-                env_steps=self.env_steps,
-                iteration=self.global_step,
-                processes=self.trainer.world_size,
-                reduce=self._reduce,
-            )
-            self.metrics |= found
-            if self.style_critic is None:
-                reward = reward + weight * style
-            else:
-                apart = Apart(self.style_critic, style, weight)
+            reward = reward + self._style_reward(self.prior, batch)
         samples = make_samples(
             self.policy,
             self.critic,
@@ -252,7 +224,6 @@ class WalkingModule(pl.LightningModule):
             terminated=following.get("terminated").squeeze(-1),
             done=following.get("done").squeeze(-1),
             reduce=self._reduce,
-            apart=apart,
         )
         self.metrics |= self._optimise(samples, iteration)
         # After the update: rollout and update saw the same normalisation, so ratios start at 1.
@@ -266,6 +237,29 @@ class WalkingModule(pl.LightningModule):
             "Perf/env_steps_per_s": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
         }
         self._log(self.metrics)
+
+    def _style_reward(self, prior: MotionPrior, batch: TensorDictBase) -> Tensor:
+        """Weighted style reward (E, T) of a rollout; draws what the discriminator learns from."""
+        curriculum, reference = self.data.curriculum, self.data.reference
+        windows, style = prior.judge(
+            batch.get("amp"),
+            batch.get("next").get("amp"),
+            batch.get("start").squeeze(-1),
+            curriculum.frames,
+        )
+        weight = prior.weight(self.env_steps)
+        held_out = None if curriculum.held_out is None else curriculum.held_out.sample_windows
+        self.metrics |= diagnose(
+            prior, windows, style, reference.sample_windows, held_out, self.data.layouts["amp"]
+        )
+        self.metrics |= {"AMP/weight": weight, "AMP/stage": float(prior.stage)}
+        auc = torch.tensor(self.metrics.get("AMP/auc_held_out", math.nan), device=self.device)
+        # The mean over all processes, so that their ramps keep step.
+        mean_auc = float(self.trainer.strategy.reduce(auc, reduce_op="mean"))  # type: ignore
+        prior.count_steps(style.numel() * self.trainer.world_size, mean_auc)
+        sample = partial(reference.sample_windows, batches=prior.config.num_updates)
+        prior.sample_batches(windows, sample, self.global_step, self._reduce)
+        return weight * style
 
     def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
         """All epochs of an iteration; mean of each loss over its updates."""
@@ -282,12 +276,7 @@ class WalkingModule(pl.LightningModule):
         for _ in range(self.ppo.num_epochs):
             for index in self.ppo.minibatches(len(samples), self.device):
                 loss, stats = ppo_loss(
-                    self.policy,
-                    self.critic,
-                    samples[index],
-                    old_log_std,
-                    self.ppo,
-                    self.style_critic,
+                    self.policy, self.critic, samples[index], old_log_std, self.ppo
                 )
                 disc = update // stride if update % stride == 0 else disc_updates
                 if disc < disc_updates and self.prior is not None:
@@ -379,7 +368,7 @@ class WalkingModule(pl.LightningModule):
         checkpoint["training"] = {
             "amp": None if self.amp is None else asdict(self.amp),
             "episodes": list(self._episodes.sums),
-            "style": None if self.prior is None else self.judge.state_dict(),
+            "style": None if self.prior is None else self.prior.resume_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -398,4 +387,4 @@ class WalkingModule(pl.LightningModule):
         self._episodes.sums = list(training["episodes"])
         if self.prior is not None:
             # The module itself is moved there only after this.
-            self.judge.load_state_dict(training["style"], self.trainer.strategy.root_device)
+            self.prior.load_resume_state(training["style"], self.trainer.strategy.root_device)

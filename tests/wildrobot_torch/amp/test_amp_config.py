@@ -1,4 +1,4 @@
-"""wildrobot_torch.amp.config: impossible settings are refused by name."""
+"""wildrobot_torch.amp.config: ramps, stages, and impossible settings that are refused by name."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ from typing import Any
 
 import pytest
 
+from envs.errors import UserError
 from wildrobot_torch.amp.config import AMPConfig, FeatureStage
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"schedule": "linear", "ramp_start": 5, "ramp_end": 1}, "amp.ramp_end 1 is not after"),
-        ({"schedule": "auc"}, "amp.ramp_end 0 is not after"),
-        ({"ramp_end": 9}, "do nothing with amp.schedule fixed"),
-        ({"ramp_levels": (1.0,)}, "amp.ramp_levels"),
-        ({"ramp_levels": (1.0, 0.0)}, "the last above 0"),
-        ({"gate_low": 0.9}, "amp.gate_low is 0.9 and amp.gate_high 0.85"),
-        ({"weight": -1.0}, "amp.weight is -1.0"),
-        ({"replay_share": 2.0}, "amp.replay_share is 2.0"),
-        ({"replay_size": 10}, "amp.replay_insert 500 exceeds amp.replay_size 10"),
-        ({"num_updates": 0}, "amp.num_updates is 0"),
-        ({"batch_size": 0}, "amp.batch_size is 0"),
-        ({"data_budget": 0.0}, "amp.data_budget is 0.0"),
-        ({"window": 11}, "amp.window is 11; allowed: 1 to 10"),
-        ({"window": 0}, "amp.window is 0"),
+        ({"ramp_start": 5, "ramp_end": 1}, "amp.ramp_end is 1"),
+        ({"ramp_gate": (0.6, 0.85)}, "set amp.ramp_end above 0"),
+        ({"ramp_gate": (0.9, 0.85), "ramp_end": 9}, r"amp.ramp_gate is \[0.9, 0.85\]"),
+        ({"weight": -1.0}, "weight: -1.0"),
+        ({"replay_share": 2.0}, "replay_share: 2.0"),
         ({"features": ()}, "amp.features is empty"),
-        ({"input_noise": -0.1}, "amp.input_noise is -0.1"),
         (
             {"stages": (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)},
             "amp.stages adds height, which the discriminator sees already",
@@ -36,14 +27,41 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         AMPConfig(**settings)
     assert "\n" not in str(error.value)
 
 
-def test_the_default_replay_spans_more_than_100_iterations():
-    config = AMPConfig()
-    assert config.replay_size / config.replay_insert > 100
+def test_without_a_ramp_the_weight_is_full_at_once():
+    assert [AMPConfig().share(steps) for steps in (0, 10**9)] == [1.0, 1.0]
+
+
+def test_the_ramp_is_linear_between_start_and_end():
+    config = AMPConfig(ramp_start=100, ramp_end=300)
+    shares = [config.share(steps) for steps in (0, 100, 150, 300, 1000)]
+    assert shares == [0.0, 0.0, 0.25, 1.0, 1.0]
+    # Where both are the same, the weight begins there.
+    config = AMPConfig(ramp_start=100, ramp_end=100)
+    assert [config.share(steps) for steps in (0, 99, 100)] == [0.0, 0.0, 1.0]
+
+
+def test_a_ramp_that_never_starts_is_refused():
+    config = AMPConfig(ramp_start=500, ramp_end=900)
+    with pytest.raises(UserError, match=r"amp\.ramp_start 500.*run\.env_steps 400; lower") as error:
+        config.require_start(400)
+    assert "\n" not in str(error.value)
+    config.require_start(501)
+    # A weight of zero is meant.
+    AMPConfig(weight=0.0, ramp_start=500, ramp_end=900).require_start(10)
+    AMPConfig().require_start(10)
+
+
+def test_a_gate_without_held_out_motion_is_refused():
+    config = AMPConfig(ramp_gate=(0.6, 0.85), ramp_end=9)
+    with pytest.raises(UserError, match=r"data\.reference_held_out"):
+        config.require_validation(False)
+    config.require_validation(True)
+    AMPConfig().require_validation(False)
 
 
 def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
@@ -54,7 +72,7 @@ def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
     assert not stage.reached({"fall_rate": 0.03, "alternation": 0.95})
     assert not stage.reached({"fall_rate": 0.0, "alternation": 0.5})
     assert not stage.reached({"fall_rate": 0.0, "alternation": math.nan})
-    with pytest.raises(ValueError, match="has no alternation; it has fall_rate"):
+    with pytest.raises(UserError, match="has no alternation; it has fall_rate"):
         stage.reached({"fall_rate": 0.0})
 
 
@@ -64,5 +82,5 @@ def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
      (("height",), {"fall_rate": {"most": 1}})],
 )  # fmt: skip
 def test_stages_without_features_or_limits_are_refused(add: Any, limits: Any):
-    with pytest.raises(ValueError, match=r"amp\.stages"):
+    with pytest.raises(UserError, match=r"amp\.stages"):
         FeatureStage(add=add, limits=limits)

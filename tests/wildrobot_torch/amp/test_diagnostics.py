@@ -19,6 +19,7 @@ from wildrobot_torch.amp.diagnostics import (
     pairwise_distance,
     separation,
     style_statistics,
+    window_metrics,
 )
 from wildrobot_torch.amp.prior import MotionPrior
 
@@ -112,14 +113,16 @@ def _windows(speed: list[float]) -> Tensor:
     return windows
 
 
-FEATURES = {"features": ("speed", "pose")}
+def _metrics(loss: str, *windows_and_style: Tensor | None) -> dict[str, float]:
+    prior = _prior(loss, 1.0, features=("speed", "pose"))
+    return window_metrics(prior, *windows_and_style, LAYOUT)  # pyright: ignore
 
 
 def test_a_prior_is_described_by_its_logits():
     policy, reference = _windows([-2.0, -1.0, 0.5, -0.5]), _windows([2.0, 1.0, 0.0, -1.0])
     held_out = _windows([3.0, 3.0, 3.0, -3.0])
     style = torch.full((2, 4), 0.25)
-    found = diagnose(_prior("lsgan", 1.0, **FEATURES), policy, reference, held_out, style, LAYOUT)
+    found = _metrics("lsgan", policy, reference, held_out, style)
     # A fresh normaliser divides by sqrt(1 + 1e-6).
     assert found["AMP/logit_real"] == pytest.approx(0.5, abs=1e-5)
     assert found["AMP/logit_fake"] == pytest.approx(-0.75, abs=1e-5)
@@ -134,7 +137,7 @@ def test_a_prior_is_described_by_its_logits():
     assert (found["AMP/style_reward"], found["AMP/style_reward_std"]) == (0.25, 0.0)
     assert found["AMP/near_constant"] == 0.0
     assert {"AMP/separation/speed", "AMP/separation/pose"} <= found.keys()
-    without = diagnose(_prior("lsgan", 1.0, **FEATURES), policy, reference, None, style, LAYOUT)
+    without = _metrics("lsgan", policy, reference, None, style)
     assert found.keys() - without.keys() == {"AMP/auc_held_out", "AMP/logit_held_out"}
 
 
@@ -142,9 +145,9 @@ def test_the_middle_of_the_targets_is_that_of_the_loss():
     policy, reference = _windows([0.4, 0.4]), _windows([0.6, 0.4])
     style = torch.zeros(1, 2)
     # {0, 1}: the middle is 0.5, where +-1 would take all for reference.
-    shared = diagnose(_prior("lsgan01", 1.0, **FEATURES), policy, reference, None, style, LAYOUT)
+    shared = _metrics("lsgan01", policy, reference, None, style)
     assert shared["AMP/accuracy"] == pytest.approx(0.75)
-    canonical = diagnose(_prior("lsgan", 1.0, **FEATURES), policy, reference, None, style, LAYOUT)
+    canonical = _metrics("lsgan", policy, reference, None, style)
     assert canonical["AMP/accuracy"] == pytest.approx(0.5)
 
 
@@ -152,7 +155,7 @@ def test_what_the_discriminator_does_not_see_is_told_apart():
     policy, reference = _windows([0.0, 1.0]), _windows([1.0, 0.0])
     policy[..., 1:] = 0.0  # constant, and masked
     prior = _prior("lsgan", 1.0, features=("speed",))
-    found = diagnose(prior, policy, reference, None, torch.zeros(1, 2), LAYOUT)
+    found = window_metrics(prior, policy, reference, None, torch.zeros(1, 2), LAYOUT)
     assert found["AMP/near_constant"] == 0.0
     assert "AMP/separation/speed" in found and "AMP/separation/pose" not in found
     assert "AMP/separation_unseen/pose" in found
@@ -162,8 +165,11 @@ def test_looking_changes_nothing():
     prior = MotionPrior(LAYOUT, AMPConfig(features=("speed", "pose"), spectral_norm=True))
     prior.discriminator.train()
     before = {name: value.clone() for name, value in prior.state_dict().items()}
-    windows, state = _windows([0.0, 1.0, 2.0]), torch.get_rng_state()
-    diagnose(prior, windows, windows + 1.0, windows, torch.rand(3, 2), LAYOUT)
+    rollout = _windows([0.0, 1.0, 2.0])[:, None]
+
+    def sample(num: int, frames: int) -> Tensor:
+        return torch.randn(num, frames, 3)
+
+    found = diagnose(prior, rollout, torch.rand(3, 1), sample, sample, LAYOUT)
+    assert 0.0 <= found["AMP/auc_held_out"] <= 1.0
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
-    torch.rand(3, 2, generator=(generator := torch.Generator()).set_state(state))
-    assert torch.equal(torch.get_rng_state(), generator.get_state())

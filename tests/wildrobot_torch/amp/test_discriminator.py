@@ -1,13 +1,15 @@
-"""wildrobot_torch.amp.discriminator: how windows are normalised and what of them is seen."""
+"""wildrobot_torch.amp.discriminator: normalised and masked windows, rewards by hand."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from envs.layout import Field, Layout
-from wildrobot_torch.amp.discriminator import Discriminator, feature_mask
+from wildrobot_torch.amp.discriminator import Discriminator, feature_mask, style_reward
 
 LAYOUT = Layout("amp", (Field("pose", 2, "rad", "-", ""), Field("speed", 1, "m/s", "-", "")))
 
@@ -72,3 +74,25 @@ def test_a_spectrally_normalised_discriminator_is_1_lipschitz():
     a, b = torch.randn(200, 4), torch.randn(200, 4)
     with torch.no_grad():
         assert ((disc(a) - disc(b)).abs() <= 1.001 * (a - b).norm(dim=-1)).all()
+
+
+def test_canonical_reward_of_known_logits():
+    # 1 at the reference's target, 3/4 where undecided, 0 at the policy's target and beyond 3
+    logits = torch.tensor([1.0, 0.0, -1.0, -5.0, 2.0, 3.0])
+    assert style_reward(logits).tolist() == [1.0, 0.75, 0.0, 0.0, 0.75, 0.0]
+
+
+@pytest.mark.parametrize("reward", ["canonical", "clipped"])
+def test_rewards_are_the_same_at_the_targets_whatever_the_loss(reward: str):
+    far = math.inf
+    targets = {"lsgan": (-1.0, 0.0, 1.0), "lsgan01": (0.0, 0.5, 1.0), "bce": (-far, 0.0, far)}
+    undecided = {"canonical": 0.75, "clipped": 0.5}[reward]
+    for loss, logits in targets.items():
+        assert style_reward(torch.tensor(logits), loss, reward).tolist() == [0.0, undecided, 1.0]
+
+
+def test_clipped_reward_is_linear_between_the_targets():
+    logits = torch.tensor([-2.0, -0.5, 0.5, 4.0])
+    assert style_reward(logits, "lsgan", "clipped").tolist() == [0.0, 0.25, 0.75, 1.0]
+    # The chance of being reference: odds of 3 to 1.
+    assert style_reward(torch.tensor(math.log(3.0)), "bce", "clipped").item() == pytest.approx(0.75)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor
 
 from envs.layout import Field, Layout
+from envs.task.starts import AT_HOME, UNDER_WAY
 from wildrobot_torch.amp.config import AMPConfig, FeatureStage
 from wildrobot_torch.amp.prior import MotionPrior
 
 LAYOUT = Layout("amp", (Field("pose", 2, "rad", "-", ""), Field("height", 1, "m", "-", "")))
 CONFIG = AMPConfig(
-    hidden=(8,), num_updates=2, batch_size=10, replay_size=40, replay_insert=5, replay_share=0.5,
-    normalizer_iterations=2, features=("pose", "height"),
+    hidden=(8,), num_updates=2, batch_size=10, replay_size=5, replay_share=0.5,
+    features=("pose", "height"),
 )  # fmt: skip
 
 
@@ -26,22 +28,22 @@ def _reference(num: int, frames: int) -> Tensor:
 def test_normaliser_counts_both_sides_alike_and_freezes():
     prior = MotionPrior(LAYOUT, CONFIG)
     norm = prior.discriminator.normalizer
-    prior.begin(torch.zeros(4, 6, 2, 3), _reference, iteration=0)
+    prior.sample_batches(torch.zeros(4, 6, 2, 3), _reference, iteration=0)
     # as many frames of 0 as of 100
     torch.testing.assert_close(norm.mean, torch.full((3,), 50.0))
-    prior.begin(torch.full((4, 6, 2, 3), 500.0), _reference, iteration=1)
+    prior.sample_batches(torch.full((4, 6, 2, 3), 500.0), _reference, iteration=199)
     frozen = norm.mean.clone()
     assert not torch.equal(frozen, torch.full((3,), 50.0))
-    prior.begin(torch.full((4, 6, 2, 3), 500.0), _reference, iteration=2)
+    prior.sample_batches(torch.full((4, 6, 2, 3), 500.0), _reference, iteration=200)
     assert torch.equal(norm.mean, frozen)
 
 
 def test_half_of_the_fakes_are_of_the_past():
     prior = MotionPrior(LAYOUT, CONFIG)
-    prior.begin(torch.full((4, 6, 2, 3), 1.0), _reference, iteration=0)
+    prior.sample_batches(torch.full((4, 6, 2, 3), 1.0), _reference, iteration=0)
     assert len(prior.replay) == 5
     assert (prior._fake == 1.0).all()
-    prior.begin(torch.full((4, 6, 2, 3), 2.0), _reference, iteration=1)
+    prior.sample_batches(torch.full((4, 6, 2, 3), 2.0), _reference, iteration=1)
     for update in range(2):
         fake = prior._fake[update, :, 0, 0]
         assert (fake == 1.0).sum() == (fake == 2.0).sum() == 5
@@ -66,7 +68,7 @@ def test_an_iteration_sees_half_as_many_reference_windows_as_the_rollout_has_sam
     prior = MotionPrior(LAYOUT, replace(CONFIG, batch_size=None, num_updates=4))
     # 1024 robots for 24 steps: 0.5 x 24576 = 4 x 3072
     assert prior.batch_size(1024 * 24) == 3072
-    prior.begin(torch.zeros(10, 9, 2, 3), _reference, iteration=0)
+    prior.sample_batches(torch.zeros(10, 9, 2, 3), _reference, iteration=0)
     # 45 of 90, in 4 batches of at least 11.25
     assert prior._real.shape == prior._fake.shape == (4, 12, 2, 3)
     assert MotionPrior(LAYOUT, CONFIG).batch_size(1024 * 24) == 10
@@ -90,3 +92,64 @@ def test_stages_add_features_one_after_the_other_and_are_saved():
 def test_unknown_features_are_refused():
     with pytest.raises(ValueError, match="names elbow; a frame has pose, height"):
         MotionPrior(LAYOUT, replace(CONFIG, features=("elbow",)))
+
+
+def test_all_of_the_fakes_may_be_of_the_past():
+    prior = MotionPrior(LAYOUT, replace(CONFIG, replay_share=1.0))
+    prior.sample_batches(torch.full((4, 6, 2, 3), 1.0), _reference, iteration=0)
+    prior.sample_batches(torch.full((4, 6, 2, 3), 2.0), _reference, iteration=1)
+    assert prior._fake.shape == (2, 10, 2, 3)
+    assert (prior._fake == 1.0).all()
+
+
+def _rollout(iteration: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames before and after each step, and starts: all robots begin at home."""
+    start = torch.full((6, 4), UNDER_WAY)
+    start[:, 0] = AT_HOME if iteration == 0 else UNDER_WAY
+    amp = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(iteration))
+    return amp, amp.roll(-1, 1), start
+
+
+REFERENCE_FRAMES = torch.zeros(1, 3), torch.zeros(1, dtype=torch.long)
+
+
+def test_a_rollout_is_judged_by_its_windows():
+    prior = MotionPrior(LAYOUT, replace(CONFIG, window=4))
+    amp, next_amp, start = _rollout(0)
+    windows, style = prior.judge(amp, next_amp, start, REFERENCE_FRAMES)
+    # Before the episode the robot stood where it starts.
+    past = torch.cat([amp[:, :1], amp[:, :1], amp], dim=1).unfold(1, 3, 1).mT
+    torch.testing.assert_close(windows, torch.cat([past, next_amp[:, :, None]], dim=2))
+    torch.testing.assert_close(style, prior.style_reward(windows))
+
+
+def test_a_gated_ramp_counts_the_steps_of_an_open_gate():
+    prior = MotionPrior(
+        LAYOUT, replace(CONFIG, weight=0.8, ramp_start=10, ramp_end=50, ramp_gate=(0.6, 0.85))
+    )
+    weights = []
+    for auc in (0.5, 0.6, 0.7, 0.99, 0.85, math.nan, 0.7, 0.8):
+        prior.count_steps(10, auc)
+        # The training's own steps do not count.
+        weights.append(prior.weight(10**6))
+    assert weights == pytest.approx([0.0, 0.0, 0.2, 0.2, 0.4, 0.4, 0.6, 0.8])
+
+
+def test_a_restored_prior_goes_on_as_it_would_have():
+    config = replace(CONFIG, window=4, ramp_end=48, ramp_gate=(0.0, 1.0))
+    prior = MotionPrior(LAYOUT, config)
+    windows, _ = prior.judge(*_rollout(0), REFERENCE_FRAMES)
+    prior.count_steps(24, 0.5)
+    prior.sample_batches(windows, _reference, iteration=0)
+    restored = MotionPrior(LAYOUT, config)
+    restored.load_state_dict(prior.state_dict())
+    restored.load_resume_state(prior.resume_state(), "cpu")
+    for one in (prior, restored):
+        torch.manual_seed(5)
+        windows, style = one.judge(*_rollout(1), REFERENCE_FRAMES)
+        one.sample_batches(windows, _reference, iteration=1)
+        assert one.weight(0) == 0.5
+        if one is prior:
+            expected = style, one._fake
+    assert torch.equal(style, expected[0])
+    assert torch.equal(restored._fake, expected[1])

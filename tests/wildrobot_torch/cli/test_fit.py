@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 
-from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli.fit import main
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -44,15 +43,6 @@ def test_base_holds_every_setting_with_its_default(
     assert base == defaults
 
 
-def test_walking_amp_holds_every_setting_of_the_prior_at_its_default():
-    content = yaml.safe_load((CONFIGS / "walking_amp.yaml").read_text())["model"]["amp"]
-    defaults = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in vars(AMPConfig()).items()
-    }
-    assert content == defaults
-
-
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays_are_accepted_and_change_only_what_they_hold(
     overlay: str, capsys: pytest.CaptureFixture[str]
@@ -61,6 +51,9 @@ def test_overlays_are_accepted_and_change_only_what_they_hold(
     own = _leaves(yaml.safe_load(path.read_text()))
     before, after = _leaves(_printed(capsys)), _leaves(_printed(capsys, "--config", str(path)))
     changed = {name for name in after if after[name] != before.get(name)}
+    if "model.amp.weight" in own:
+        # Without a prior, null stands for the whole group.
+        changed = {name for name in changed if not name.startswith("model.amp")}
     assert changed <= own.keys()
     assert all(after[name] == value for name, value in own.items())
 

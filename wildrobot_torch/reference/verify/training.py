@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.losses import style_reward
+from wildrobot_torch.amp.discriminator import style_reward
 from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.verify.finding import Finding, bounded
@@ -42,7 +42,7 @@ def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Fi
         optimizer = torch.optim.Adam(prior.discriminator.parameters(), config.learning_rate)
         losses = []
         for iteration in range(ITERATIONS):
-            prior.begin(rollout, sample, iteration)
+            prior.sample_batches(rollout, sample, iteration)
             for update in range(config.num_updates):
                 loss, parts = prior.loss(update)
                 optimizer.zero_grad()

@@ -131,10 +131,10 @@ def _above(signal: Signal | str, limit: float) -> Condition:
     return Condition(_metric(signal) if isinstance(signal, str) else signal, ">", limit)
 
 
-_SQUEEZED = {"lsgan": 0.1, "lsgan01": 0.05, "bce": 0.2, "wgan": 0.33}
-"""Loss -> gap of the mean logits that is a twentieth of that between their targets."""
-_UNDECIDED = {"lsgan": 1.0, "lsgan01": 0.25, "bce": 0.69, "wgan": 1.0}
-"""Loss -> its value for a discriminator that does not answer (wgan: what it has to gain)."""
+_SQUEEZED = {"lsgan": 0.1, "lsgan01": 0.05, "bce": 0.2}
+"""Loss -> gap of the mean logits that is a twentieth of the gap between their targets."""
+_UNDECIDED = {"lsgan": 1.0, "lsgan01": 0.25, "bce": 0.69}
+"""Loss -> its value for a discriminator that answers alike everywhere."""
 
 COLLAPSED = "style reward constant"
 """Name of the rule whose alarm is worth a dump."""
@@ -149,38 +149,7 @@ def rules(ppo: PPOConfig = _PPO, amp: AMPConfig | None = _AMP) -> tuple[Rule, ..
 
 
 def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
-    share = Rule(
-        name="style ignored",
-        when=(
-            _below(_STYLE_SHARE, 0.05),
-            _above("AMP/weight", 0.0),
-            _below(_rise("AMP/weight"), 1e-9),
-        ),
-        iterations=50,
-        meaning="next to the task reward, style is too little to be worth anything to the policy",
-        remedy="raise amp.weight, or set amp.critics to two, which compares like with like",
-    )
-    gate = Rule(
-        name="gate shut",
-        when=(
-            _above("AMP/auc_held_out", amp.gate_high),
-            _below("AMP/weight", 0.999 * amp.weight),
-            _below(_rise("AMP/weight"), 1e-9),
-        ),
-        iterations=40,
-        meaning="reference and policy are told apart so surely that the style weight does not "
-        "grow, and without weight the policy comes no nearer",
-        remedy="raise amp.gate_high to 1, or take amp.schedule fixed",
-    )
-    penalty = Rule(
-        name="gradient penalty dominates",
-        when=(_above("AMP/penalty", 0.5 * _UNDECIDED[amp.loss]),),
-        iterations=20,
-        meaning="the weighted penalty costs half as much as no answer at all: the discriminator "
-        "grows steeper faster than it is held back (at a minimum it costs a quarter at most)",
-        remedy="lower amp.learning_rate; look for near-constant features, which the normaliser "
-        "blows up",
-    )
+    gate = () if amp.ramp_gate is None else (_gate_shut(amp.weight, amp.ramp_gate[1]),)
     return (
         Rule(
             name=COLLAPSED,
@@ -214,7 +183,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             when=(_above("AMP/style_reward_zero", 0.8),),
             iterations=40,
             meaning="four steps in five earn nothing, whatever the policy does there",
-            remedy="as for a saturated reward; amp.reward softplus has no flat part",
+            remedy="as for a saturated reward",
         ),
         Rule(
             name="discriminator blind",
@@ -222,7 +191,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             iterations=50,
             meaning="it hardly tells policy from reference: untrained, starved, overly penalised, "
             "or the policy is as good as the data (then the evaluation says so)",
-            remedy="raise amp.num_updates, amp.data_budget or amp.learning_rate, lower "
+            remedy="raise amp.num_updates, amp.batch_size or amp.learning_rate, lower "
             "amp.grad_penalty and amp.input_noise; check that both sides hold the same features",
         ),
         Rule(
@@ -241,8 +210,8 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             when=(_above(_gap("AMP/auc", "AMP/auc_held_out"), 0.15),),
             iterations=30,
             meaning="it knows its reference by heart: motion it never saw counts as the policy's",
-            remedy="give more reference clips, raise amp.grad_penalty or amp.weight_decay, lower "
-            "amp.num_updates or amp.hidden",
+            remedy="give more reference clips, raise amp.grad_penalty, lower amp.num_updates or "
+            "amp.hidden",
         ),
         Rule(
             name="one feature gives the policy away",
@@ -289,9 +258,8 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             name="style never starts",
             when=(_below("AMP/weight", 1e-9),),
             iterations=60,
-            meaning="the schedule of the style weight has not left 0",
-            remedy="lower amp.ramp_start; with amp.schedule auc compare AMP/auc_held_out with "
-            "amp.gate_low and amp.gate_high",
+            meaning="the ramp of the style weight has not left 0",
+            remedy="lower amp.ramp_start; compare AMP/auc_held_out with amp.ramp_gate",
         ),
         Rule(
             name="style drowns the task",
@@ -300,11 +268,43 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             meaning="robots fall more while the style weight grows",
             remedy="let the weight grow more slowly (amp.ramp_end) or less far (amp.weight)",
         ),
-        # Separate critics normalise both advantages: the size of the rewards says nothing then.
-        *(() if amp.critics == "two" else (share,)),
-        *((gate,) if amp.schedule == "auc" else ()),
-        # Between the two sides the norm is held at 1: that penalty is large at first, rightly.
-        *(() if amp.penalty == "interpolated" else (penalty,)),
+        Rule(
+            name="style ignored",
+            when=(
+                _below(_STYLE_SHARE, 0.05),
+                _above("AMP/weight", 0.0),
+                _below(_rise("AMP/weight"), 1e-9),
+            ),
+            iterations=50,
+            meaning="beside the task reward the style reward is too small to change the policy",
+            remedy="raise amp.weight",
+        ),
+        Rule(
+            name="gradient penalty dominates",
+            when=(_above("AMP/penalty", 0.5 * _UNDECIDED[amp.loss]),),
+            iterations=20,
+            meaning="the weighted gradient penalty exceeds half the loss of an all-zero "
+            "discriminator (at the optimum it is at most a quarter): its gradients grow faster "
+            "than the penalty can shrink them",
+            remedy="lower amp.learning_rate; look for near-constant features, which the normaliser "
+            "blows up",
+        ),
+        *gate,
+    )
+
+
+def _gate_shut(weight: float, high: float) -> Rule:
+    return Rule(
+        name="gate shut",
+        when=(
+            _above("AMP/auc_held_out", high),
+            _below("AMP/weight", 0.999 * weight),
+            _below(_rise("AMP/weight"), 1e-9),
+        ),
+        iterations=40,
+        meaning="the discriminator separates reference and policy so surely that the style weight "
+        "does not grow, and without weight the policy comes no nearer to the reference",
+        remedy="raise the upper end of amp.ramp_gate to 1, or set it to null",
     )
 
 
