@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from dataclasses import asdict, fields
@@ -12,26 +13,42 @@ from typing import Any
 import torch
 
 from envs.layout import Layout
+from envs.locomotion import LocomotionEnv
 from envs.step import Episode
-from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig
+from wildrobot_torch.reference.follow.tracking import (
+    ARRIVAL_S,
+    IMITATION,
+    STOP_ROOM,
+    ClipStates,
+    TrackingConfig,
+)
 
 
 def training_key(
-    clips: ClipStates, config: TrackingConfig, robot_digest: str, seen: Layout, physics: str
+    clips: ClipStates, config: TrackingConfig, env: LocomotionEnv, seen: Layout
 ) -> str:
-    """64 hex digits over all that a training's result depends on.
+    """64 hex digits over all that a training's result depends on, the code apart.
 
     Args:
         clips: what is followed.
-        config: task and length of training.
-        robot_digest: the robot's version.
+        config: task and training.
+        env: the simulations, with their settings, engine and robot.
         seen: layout of what the tracker observes.
-        physics: the engine.
     """
-    sha = hashlib.sha256(repr((sorted(asdict(config).items()), robot_digest, physics)).encode())
-    sha.update(seen.digest.encode())
-    # A training of a version that keeps other things of an episode cannot be gone on with.
-    sha.update(repr(sorted(f.name for f in fields(Episode))).encode())
+    about = {
+        "tracking": asdict(config),
+        "imitation": IMITATION,
+        "stop_room": STOP_ROOM,
+        "arrival_s": ARRIVAL_S,
+        "env": asdict(env.config),
+        "engine": type(env.backend).__name__,
+        "device": env.backend.device.type,
+        "robot": env.robot.digest,
+        "layout": seen.digest,
+        # The training's file holds these parts of the running episodes.
+        "episode": [f.name for f in fields(Episode)],
+    }
+    sha = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, values in sorted(vars(clips).items()):
         array = values.detach().cpu().contiguous().numpy()
         sha.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())

@@ -17,7 +17,6 @@ from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
-from envs.physics.engines import resolve_engine
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
@@ -31,6 +30,7 @@ from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.checkpoint import load_training, save_training, training_key
 from wildrobot_torch.reference.follow.rollout import Goal, Rollout, Task, perform
 from wildrobot_torch.reference.follow.tracking import (
+    ARRIVAL_S,
     ClipStates,
     TrackingConfig,
     tracking_layout,
@@ -42,17 +42,8 @@ NO_HARNESS = HarnessConfig(force_cap=0.0, torque_cap=0.0, updates_per_step=1)
 """Harness mode, in which the environment enforces no ends, without any support."""
 TEST_PUSH = PushConfig(force_min=3.0, force_max=3.0, interval_s=1.5)
 """Pushes that a tracker is tested with after its training."""
-NUM_STEPS = 24
-"""Control steps per rollout."""
 SAVE_EVERY_S = 30.0
 """Time between two checkpoints of a training [s]."""
-PPO = PPOConfig(
-    gamma=0.98,
-    learning_rate=5e-4,
-    learning_rate_max=1e-3,
-    entropy_coef=0.001,
-    quiet_share=0.0,
-)
 Progress = Callable[[str], None]
 
 
@@ -75,12 +66,13 @@ class TrackingTask:
         num, clips = self.env.num_envs, self.clips
         drawn: dict[str, Any] = {"generator": self._generator, "device": mask.device}
         clip = torch.randint(clips.length.shape[0], (num,), **drawn)
-        # The last second of a clip is for arriving in, not for starting.
-        last = (clips.length[clip] - 50).clamp(min=1)
+        arrival = round(ARRIVAL_S / self.env.config.ctrl_dt)
+        last = (clips.length[clip] - arrival).clamp(min=1)
         frame = (torch.rand(num, **drawn) * last).long()
         self.clip = torch.where(mask, clip, self.clip)
         self.frame = torch.where(mask, frame, self.frame)
         self._residual = self._residual.masked_fill(mask[:, None], 0.0)
+        self.env.set_commands(clips.speed[self.clip])
         start = clips.index(self.clip, self.frame)
         self.env.set_state(mask, clips.qpos[start], clips.qvel[start])
         self.seen = self.observe(self.env.measure())
@@ -104,6 +96,7 @@ class TrackingTask:
         self.seen = observation.to(device), critic_observation.to(device)
         self._generator.set_state(state["generator"])
         self.env.set_sim_state(state["simulation"])
+        self.env.set_commands(self.clips.speed[self.clip])
 
     def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
         """Observations of tracker (E, O) and critic (E, C) in the present state."""
@@ -185,7 +178,7 @@ def train_tracker(
     checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
-    """A policy that follows all clips at once, trained by PPO.
+    """A policy that follows all clips at once, trained by ppo.
 
     Args:
         clips: what to follow, at the control rate.
@@ -205,9 +198,7 @@ def train_tracker(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         training = _Training(TrackingTask(env, clips, config))
-        key = training_key(
-            clips, config, env.robot.digest, _layout(env, "observation"), resolve_engine(physics)
-        )
+        key = training_key(clips, config, env, _layout(env, "observation"))
         saved = None if checkpoint is None else load_training(checkpoint, key)
         if saved is not None:
             training.load_state_dict(saved)
@@ -226,15 +217,17 @@ class _Training:
     """PPO on a tracking task, which can be put aside between two iterations."""
 
     def __init__(self, task: TrackingTask) -> None:
-        env, device = task.env, task.env.backend.device
+        env, config, device = task.env, task.config, task.env.backend.device
         self.task = task
         self.policy = Policy(
-            _layout(env, "observation").size, env.robot.num_joints, init_std=0.3
-        ).to(device)
-        self.critic = Critic(_layout(env, "critic_observation").size, (128, 128), "silu").to(device)
+            _layout(env, "observation").size, env.robot.num_joints, config.hidden,
+            init_std=config.init_std,
+        ).to(device)  # fmt: skip
+        critic_size = _layout(env, "critic_observation").size
+        self.critic = Critic(critic_size, config.hidden, "silu").to(device)
         parameters = [*self.policy.parameters(), *self.critic.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=PPO.learning_rate)
-        self.iterations = -(-task.config.env_steps // (task.config.num_envs * NUM_STEPS))
+        self.optimizer = torch.optim.Adam(parameters, lr=config.ppo.learning_rate)
+        self.iterations = -(-config.env_steps // (config.num_envs * config.num_steps))
         self.iteration = 0
         """Iterations done."""
 
@@ -244,7 +237,7 @@ class _Training:
         while self.iteration < self.iterations:
             rollout = _collect(self.task, self.policy)
             require_capacities(self.task.env.backend)
-            _update(self.policy, self.critic, self.optimizer, rollout)
+            _update(self.policy, self.critic, self.optimizer, rollout, self.task.config.ppo)
             self.policy.normalizer.update(rollout["observation"])
             self.critic.normalizer.update(rollout["critic_observation"])
             self.iteration += 1
@@ -291,18 +284,20 @@ class _Training:
 def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
     """A rollout (E, T, ...) of the sampling policy."""
     steps = []
-    for _ in range(NUM_STEPS):
+    log_noise = task.config.ppo.log_noise(task.env.num_envs, task.env.backend.device)
+    log_std = policy.log_std + log_noise
+    for _ in range(task.config.num_steps):
         observation, critic_observation = task.seen
         mean = policy(observation)
-        action = mean + policy.log_std.exp() * torch.randn_like(mean)
+        action = mean + log_std.exp() * torch.randn_like(mean)
         steps.append(
             {
                 "observation": observation,
                 "critic_observation": critic_observation,
                 "action": action,
                 "mean": mean,
-                "log_prob": gaussian_log_prob(action, mean, policy.log_std),
-                "log_noise": PPO.log_noise(len(mean), mean.device),
+                "log_prob": gaussian_log_prob(action, mean, log_std),
+                "log_noise": log_noise,
                 **task.step(action),
             }
         )
@@ -310,23 +305,27 @@ def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
 
 
 def _update(
-    policy: Policy, critic: Critic, optimizer: torch.optim.Optimizer, rollout: dict[str, Tensor]
+    policy: Policy,
+    critic: Critic,
+    optimizer: torch.optim.Optimizer,
+    rollout: dict[str, Tensor],
+    ppo: PPOConfig,
 ) -> None:
-    samples = make_samples(policy, critic, PPO, reduce=None, apart=None, **rollout)
+    samples = make_samples(policy, critic, ppo, reduce=None, apart=None, **rollout)
     old_log_std = policy.log_std.detach().clone()
     updates = 0
-    for _ in range(PPO.num_epochs):
-        for index in PPO.minibatches(len(samples), samples.advantage.device):
-            loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, PPO)
+    for _ in range(ppo.num_epochs):
+        for index in ppo.minibatches(len(samples), samples.advantage.device):
+            loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, ppo)
             optimizer.zero_grad()
             loss.backward()
             parameters = optimizer.param_groups[0]["params"]
-            torch.nn.utils.clip_grad_norm_(parameters, PPO.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
             optimizer.step()
             updates += 1
             # The first minibatch sees the policy that collected: its KL is 0.
             for group in optimizer.param_groups if updates > 1 else ():
-                group["lr"] = PPO.adapted(group["lr"], float(stats["kl"]))
+                group["lr"] = ppo.adapted(group["lr"], float(stats["kl"]))
 
 
 def track(
@@ -351,6 +350,7 @@ def track(
     each = torch.tensor([list(variants).index(id(task.clip)) for task in tasks], device=device)
     joints = env.robot.joint_qpos_adr
     start = torch.tensor([task.start for task in tasks], device=device)
+    env.set_commands(clips.speed[each])
 
     def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
         seen = tracking_observation(

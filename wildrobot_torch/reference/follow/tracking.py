@@ -7,7 +7,7 @@ are the clip's next frame plus what the policy adds; an untrained policy plays t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from envs.task.terminations import TerminationConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import carried, position_targets
 from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.ppo.config import PPOConfig
 
 STANDS = 2e-3
 """A clip's sole whose lowest corner is lower carries weight [m]; repaired ones are up to 1 mm off,
@@ -31,8 +32,33 @@ MAX_LEAD = 0.25
 """Largest lead of a servo target over its joint [rad]: what the servos' strength asks for."""
 STOP_ROOM = 0.06
 """Distance from its stop at which a joint begins to cost [rad]."""
+ARRIVAL_S = 1.0
+"""End of a clip in which no training episode starts [s]; shorter clips start at frame 0."""
 PREVIEW = (1, 5, 12)
 """Frames ahead whose joint positions the policy sees."""
+IMITATION = {
+    "joint_pos": (0.25, 6.0),
+    "joint_vel": (0.05, 0.02),
+    "linvel": (0.37, 5.0),
+    "height": (0.05, 60.0),
+    "gravity": (0.10, 8.0),
+    "yaw": (0.05, 4.0),
+    "root_pos": (0.13, 6.0),
+}
+"""Imitation reward: weight w and decay k of each error e, for the sum of w exp(-k e).
+
+e is a sum of squares, for `linvel` and `root_pos` its square root; units as in the clip's state.
+"""
+
+
+def _ppo() -> PPOConfig:
+    return PPOConfig(
+        gamma=0.98,
+        learning_rate=5e-4,
+        learning_rate_max=1e-3,
+        entropy_coef=0.001,
+        quiet_share=0.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +69,14 @@ class TrackingConfig:
     """Environment steps of training."""
     num_envs: int = 1024
     """Robots simulated together."""
+    num_steps: int = 24
+    """Control steps of a rollout."""
+    ppo: PPOConfig = field(default_factory=_ppo)
+    """The learning algorithm."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers of actor and critic."""
+    init_std: float = 0.3
+    """Standard deviation of the actions at the start, in units of `residual_scale`."""
     residual_scale: float = 0.3
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: float = 4.0
@@ -73,7 +107,8 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "env_steps", "num_envs", "residual_scale", "max_joint_error", "max_way_error",
+            "env_steps", "num_envs", "num_steps", "init_std", "residual_scale",
+            "max_joint_error", "max_way_error",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"tracking.{name} is {getattr(self, name)}; it must be positive")
@@ -100,6 +135,8 @@ class ClipStates:
     """(N, J) [rad]: targets with which the servos make the joints of each frame."""
     stands: Tensor
     """(N, 2) bool: feet that carry weight."""
+    speed: Tensor
+    """(C,) [m/s]: mean speed of each clip, the velocity command that goes with it."""
 
     @classmethod
     def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
@@ -117,6 +154,7 @@ class ClipStates:
             length,
             torch.cat(servo),
             torch.cat(stands),
+            torch.tensor([clip.mean_speed for clip in clips]),
         )
 
     def to(self, device: torch.device | str) -> ClipStates:
@@ -237,14 +275,20 @@ def tracking_reward(
     low, high = robot.joint_range.unbind(-1)
     room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
     stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
+    errors = {
+        "joint_pos": joint_error,
+        "joint_vel": vel_error,
+        "linvel": linvel_error.sqrt(),
+        "height": height_error,
+        "gravity": tilt_error,
+        "yaw": yaw_error,
+        "root_pos": way_error.sqrt(),
+    }
+    imitation = torch.zeros_like(joint_error)
+    for name, (weight, decay) in IMITATION.items():
+        imitation = imitation + weight * torch.exp(-decay * errors[name])
     reward = (
-        0.25 * torch.exp(-6.0 * joint_error)
-        + 0.05 * torch.exp(-0.02 * vel_error)
-        + 0.37 * torch.exp(-5.0 * linvel_error.sqrt())
-        + 0.05 * torch.exp(-60.0 * height_error)
-        + 0.10 * torch.exp(-8.0 * tilt_error)
-        + 0.05 * torch.exp(-4.0 * yaw_error)
-        + 0.13 * torch.exp(-6.0 * way_error.sqrt())
+        imitation
         - config.slip_weight * slip
         - config.contact_weight * mismatch
         - config.turning_weight * turning.clamp(max=4.0)

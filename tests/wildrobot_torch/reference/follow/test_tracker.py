@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
-from wildrobot_torch.motion.synthesis.walk import standing_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.ppo.networks import Policy
-from wildrobot_torch.reference.follow import tracker
+from wildrobot_torch.reference.follow import tracker, tracking
 from wildrobot_torch.reference.follow.rollout import Task
 from wildrobot_torch.reference.follow.tracker import (
     TrackingTask,
@@ -41,6 +42,44 @@ def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotMod
         assert not result["terminated"].any()
         ends = torch.where(result["done"] & (ends == 0), step + 1, ends)
     assert torch.equal(ends, left)
+
+
+def commanded(env: LocomotionEnv, seen: torch.Tensor) -> torch.Tensor:
+    """The velocity command (E,) in a tracker's observations."""
+    layout = tracking_layout(env.layouts["observation"], env.robot)
+    return layout.unpack(seen)["velocity_command"][:, 0]
+
+
+def test_the_velocity_command_is_the_speed_of_the_clip(robot_model: RobotModel) -> None:
+    """In training: whatever clip a robot follows, for longer than commands last, after restarts."""
+    clips = ClipStates.of(
+        [standing_clip(robot_model.robot, 7.0), walking_clip(robot_model.robot, 0.3, 7.0)],
+        robot_model,
+    )
+    env = tracking_env(8, PushConfig())
+    task = TrackingTask(env, clips, SMALL)
+    speeds = torch.tensor([0.0, 0.3])
+    restarts = 0
+    for _ in range(round(env.config.command.resample_s / env.config.ctrl_dt) + 10):
+        torch.testing.assert_close(
+            commanded(env, task.seen[0]), speeds[task.clip], atol=0.01, rtol=0
+        )
+        restarts += int(task.step(torch.zeros(8, 8))["done"].sum())
+    assert restarts > 0 and task.clip.unique().numel() == 2
+
+
+def test_a_tracker_is_commanded_the_speed_of_its_clip(robot_model: RobotModel) -> None:
+    """In rollouts, too."""
+    robot = robot_model.robot
+    tasks = [Task(standing_clip(robot, 1.5), 0), Task(walking_clip(robot, 0.3, 1.5), 0)]
+    env = tracking_env(2, PushConfig())
+    policy = Policy(tracking_layout(env.layouts["observation"], robot).size, 8)
+    seen: list[torch.Tensor] = []
+    policy.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    track(env, tasks, policy, 0.3, robot_model)
+    commands = torch.stack([commanded(env, x) for x in seen])
+    expected = torch.tensor([tasks[0].clip.mean_speed, tasks[1].clip.mean_speed])
+    torch.testing.assert_close(commands, expected.expand_as(commands))
 
 
 def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
@@ -106,8 +145,40 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "discount": {"ppo": replace(SMALL.ppo, gamma=0.9)},
+    "rollout": {"num_steps": 25},
+    "widths": {"hidden": (32, 32)},
+    "noise": {"init_std": 0.2},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_tracker_of_other_settings_is_trained_anew(
+    robot_model: RobotModel, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    clips, kept = standing(robot_model), tmp_path / "kept.tracker"
+    short = replace(SMALL, env_steps=192)
+    train_tracker(clips, short, checkpoint=kept)
+    lines: list[str] = []
+    train_tracker(clips, short, checkpoint=kept, progress=lines.append)
+    assert lines[0] == "tracker goes on at 1/1"
     lines.clear()
-    train_tracker(clips, replace(config, seed=1), checkpoint=kept, progress=lines.append)
+    train_tracker(clips, replace(short, **changes), checkpoint=kept, progress=lines.append)
+    assert not lines[0].startswith("tracker goes on")
+
+
+def test_a_tracker_of_another_reward_is_trained_anew(
+    robot_model: RobotModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, kept = standing(robot_model), tmp_path / "kept.tracker"
+    short = replace(SMALL, env_steps=192)
+    train_tracker(clips, short, checkpoint=kept)
+    lines: list[str] = []
+    monkeypatch.setitem(tracking.IMITATION, "yaw", (0.06, 4.0))
+    train_tracker(clips, short, checkpoint=kept, progress=lines.append)
     assert not lines[0].startswith("tracker goes on")
 
 

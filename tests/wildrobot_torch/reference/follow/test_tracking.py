@@ -60,6 +60,7 @@ def two_clips() -> ClipStates:
         length=torch.tensor([3, 2]),
         servo=frames.expand(5, 8),
         stands=torch.ones(5, 2, dtype=torch.bool),
+        speed=torch.tensor([0.3, 0.0]),
     )
 
 
@@ -85,6 +86,7 @@ def test_observation_says_where_the_clip_is(
         length=torch.tensor([2]),
         servo=torch.zeros(2, 8),
         stands=torch.ones(2, 2, dtype=torch.bool),
+        speed=torch.zeros(1),
     )
     layout = tracking_layout(env.layouts["observation"], env.robot)
     zero = torch.zeros(1, dtype=torch.long)
