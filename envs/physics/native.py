@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import mujoco
 import numpy as np
@@ -15,16 +16,45 @@ from envs.physics.base import HEALTH_BITS, SNAPSHOT_FIELDS, PhysicsState, check_
 
 
 def physical_cores() -> int:
-    """Number of physical cores this process may use; two threads of one core count once."""
+    """Number of physical cores that this process may use; two threads of one core count once.
+
+    The limit of a container counts, rounded up.
+    """
     cores = set()
     for cpu in os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text().strip() if siblings.exists() else str(cpu))
-    return len(cores) or os.cpu_count() or 1
+    present = len(cores) or os.cpu_count() or 1
+    groups = Path("/proc/self/cgroup")
+    quota = cpu_quota(groups.read_text()) if groups.exists() else math.inf
+    return math.ceil(min(present, quota))
+
+
+def cpu_quota(groups: str, root: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPUs that Linux control groups (versions 1 and 2) grant a process; inf without a limit.
+
+    Args:
+        groups: content of /proc/<process>/cgroup.
+        root: where the control groups are mounted.
+    """
+    quotas = [math.inf]
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Version 2 has no controllers in the line. A parent's limit holds for its children.
+        for group in (PurePosixPath(path), *PurePosixPath(path).parents):
+            folder = root / controllers / str(group).lstrip("/")
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            if all((folder / name).is_file() for name in names):
+                quota, period = " ".join((folder / name).read_text() for name in names).split()
+                if quota not in ("max", "-1"):
+                    quotas.append(int(quota) / int(period))
+    return min(quotas)
 
 
 class NativePhysics:
-    """`PhysicsBackend` on native MuJoCo; results do not depend on the number of threads."""
+    """`PhysicsBackend` on native MuJoCo; the number of threads does not change the results."""
 
     def __init__(
         self, model: mujoco.MjModel, num_envs: int, num_threads: int | None = None

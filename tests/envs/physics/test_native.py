@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import mujoco
 import pytest
 import torch
 
-from envs.physics.native import NativePhysics, physical_cores
+from envs.physics.native import NativePhysics, cpu_quota, physical_cores
 from envs.robot.model import RobotModel
 
 
@@ -47,3 +50,35 @@ def test_resume_with_another_number_is_refused(robot_model: RobotModel) -> None:
 
 def test_at_least_one_core() -> None:
     assert physical_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        # Version 2: in a container the process sees its own group as the root.
+        ("0::/", {"cpu.max": "200000 100000"}, 2.0),
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/", {}, math.inf),
+        # The limit of a parent holds for its children, the smallest of all counts.
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b", {"a/b/cpu.max": "50000 100000", "a/cpu.max": "150000 100000"}, 0.5),
+        ("0::/a", {"b/cpu.max": "50000 100000"}, math.inf),
+        # Version 1
+        (
+            "3:memory:/\n2:cpu,cpuacct:/a\n0::/",
+            {
+                "cpu,cpuacct/a/cpu.cfs_quota_us": "300000",
+                "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
+            },
+            3.0,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+    ],
+)
+def test_cpus_a_control_group_grants(
+    groups: str, files: dict[str, str], cpus: float, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert cpu_quota(groups + "\n", tmp_path) == cpus
