@@ -1,7 +1,7 @@
-"""Layouts: which slice of a vector means what, in which unit and frame.
+"""Layouts: what each slice of a vector means, in which unit and frame.
 
 A layout is the contract between environment, dataset, checkpoint and exported policy. Its digest is
-its version: artifacts carry it, and readers refuse another one.
+its version: files carry it, and readers refuse a file with another digest.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Field:
 
 
 class LayoutMismatch(UserError):
-    """Two layouts that should be equal differ; the message lists the fields that do."""
+    """A file was made for another layout; the message lists the fields that differ."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,6 @@ class Layout:
         """Inverse of `to_dict`."""
         return cls(data["name"], tuple(Field(**field) for field in data["fields"]))
 
-    def table(self) -> str:
-        """Markdown table: slice, field, unit, frame, meaning."""
-        rows = ["| slice | field | unit | frame | meaning |", "|---|---|---|---|---|"]
-        for field, where in zip(self.fields, self.slices.values(), strict=True):
-            rows.append(
-                f"| {where.start}:{where.stop} | {field.name} | {field.unit} | {field.frame} "
-                f"| {field.meaning} |"
-            )
-        return "\n".join(rows)
-
     def difference(self, other: Layout) -> list[str]:
         """One line for each field that differs between this layout and `other`."""
         mine = {f.name: (f, self.slices[f.name]) for f in self.fields}
@@ -133,8 +123,8 @@ class Layout:
         """Refuse `other` unless its digest equals this layout's.
 
         Args:
-            other: the layout found in an artifact.
-            what: names the artifact in the message.
+            other: the layout found in a file.
+            what: names the file in the message.
 
         Raises:
             LayoutMismatch: with a field-by-field difference.

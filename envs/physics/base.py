@@ -1,4 +1,4 @@
-"""What the environment asks of a physics engine."""
+"""The protocol of a physics engine, and the state it reports."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+
 MEASURE_CAPACITIES = "python tools/measure_capacities.py"
-"""The command that measures the room contacts need and writes it beside the robot."""
+"""The command that measures the room for contacts and writes it to the robot's folder."""
 
 
 @dataclass(frozen=True)
 class PhysicsState:
-    """What an engine reports of all simulations; float32 tensors on the engine's device.
+    """State of all simulations; float32 tensors on the engine's device.
 
-    The tensors may be views of engine memory: they are valid until the next call on the engine, and
-    whatever outlives it must be computed from them or cloned.
+    The tensors may be views of engine memory, so they are valid until the next call on the engine;
+    clone them to keep them.
     """
 
     qpos: Tensor
@@ -28,12 +30,12 @@ class PhysicsState:
     """(num_envs, nsensordata): all MJCF sensors; slices by name are in `RobotSpec.sensors`."""
 
     def clone(self) -> PhysicsState:
-        """The same values in memory of their own."""
+        """A copy in new memory."""
         return PhysicsState(self.qpos.clone(), self.qvel.clone(), self.sensordata.clone())
 
 
 class PhysicsError(RuntimeError):
-    """The engine cannot go on; the message names the simulation and the remedy."""
+    """The engine cannot continue; the message names the simulation and the remedy."""
 
 
 @runtime_checkable
@@ -84,32 +86,32 @@ class PhysicsBackend(Protocol):
         ...
 
     def set_const(self) -> None:
-        """Recompute the constants that depend on expanded fields (after writing masses, say)."""
+        """Recompute the constants that depend on expanded fields, for example after new masses."""
         ...
 
     def health(self) -> Tensor:
-        """(num_envs,) int32 bit mask of what went wrong in the last step; see `HEALTH_BITS`."""
+        """(num_envs,) int32 bit mask of failures in the last step; see `HEALTH_BITS`."""
         ...
 
     def capacity_overflow(self) -> tuple[str, ...]:
         """Names of the capacities that were too small at any time since construction.
 
         What did not fit was dropped, so nothing computed since can be trusted. Waits for the
-        device: ask once per rollout, not per step. Empty for engines that allocate as they go.
+        device: call it once per rollout, not per step. Empty for engines that allocate as they go.
         """
         ...
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Everything a later step depends on, in memory of its own, for an exact resume."""
+        """Copies of everything that later steps depend on, for an exact resume."""
         ...
 
     def restore(self, snapshot: dict[str, Tensor]) -> None:
-        """Put back what `snapshot` returned; the next step is the one that would have followed."""
+        """Restore a `snapshot`; the steps that follow are those that followed it."""
         ...
 
 
 def require_capacities(backend: PhysicsBackend) -> None:
-    """Refuse to go on with physics in which contacts were dropped.
+    """Raise an error if contacts were dropped.
 
     Raises:
         PhysicsError: a capacity was too small; names it and the remedy.
@@ -123,20 +125,20 @@ def require_capacities(backend: PhysicsBackend) -> None:
 
 
 SNAPSHOT_FIELDS = ("time", "qpos", "qvel", "act", "qacc_warmstart", "ctrl", "xfrc_applied")
-"""Entries of a snapshot, (num_envs, ...) each: the same for all engines, so that one engine's state
-can be put into another."""
+"""Entries of a snapshot, (num_envs, ...) each; the same for all engines, so that a snapshot of one
+engine can be restored in another."""
 
 
 def check_snapshot(snapshot: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
     """Refuse a snapshot of other simulations.
 
     Raises:
-        ValueError: an entry is missing or of another shape.
+        UserError: an entry is missing or of another shape.
     """
     for name, shape in shapes.items():
         saved = tuple(snapshot[name].shape) if name in snapshot else None
         if saved != tuple(shape):
-            raise ValueError(
+            raise UserError(
                 f"the saved simulation state has {name} of shape {saved}, this environment "
                 f"{tuple(shape)}; resume with the same num_envs and robot"
             )

@@ -1,8 +1,8 @@
 """Functions of tensors recorded once as a CUDA graph and replayed: hundreds of launches become one.
 
-What a graph reads and writes has fixed addresses. So inputs are copied into memory of the graph's
-own at every call and outputs copied out of it: nothing handed in or out is shared with it. All
-that is not an input is frozen as it was at the recording; `recorded` says what may be.
+A graph reads and writes fixed addresses. So each call copies its inputs into the graph's own memory
+and its outputs out of it; callers share no memory with the graph. Everything but the inputs keeps
+the value it had at the recording.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ def recorded(function: F, device: torch.device) -> F:
 
     Args:
         function: a pure function whose positional arguments and result are tensors, None, or
-            tuples, dicts and dataclasses of them. Everything it uses besides must never change.
+            tuples, dicts and dataclasses of them. Nothing else that it uses may ever change.
         device: of all its tensors.
     """
     return cast(F, Replay(function)) if device.type == "cuda" else function
 
 
 def cuda_graph(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-    """Result of `run`, and what computes it anew into the same memory; waits for the device."""
+    """Result of `run`, and a function that computes it again into the same memory.
+
+    Waits for the device.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3):  # whatever loads or compiles at a first call
+        for _ in range(3):  # so that nothing is loaded or compiled during the recording
             run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # Memory another library frees amid a recording, because its owner is collected, would end it.
+    # If the garbage collector freed another library's memory during a recording, it would end.
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -52,17 +55,17 @@ def cuda_graph(run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
 
 
 class Replay:
-    """A function of tensors that is recorded at its first call and replayed after that.
+    """A function of tensors that is recorded at its first call and replayed afterwards.
 
-    It is recorded again when an input has another shape, type or device than before, or is None in
-    place of a tensor.
+    It is recorded again when an input changes its shape, type or device, or is None in place of a
+    tensor.
     """
 
     def __init__(self, function: Callable[..., Any], record: Recorder = cuda_graph) -> None:
-        """Nothing is recorded yet; `function` is as `recorded` asks for."""
+        """Records nothing yet; see `recorded` for what `function` may be."""
         self._function, self._record = function, record
         self.recordings = 0
-        """Times it was recorded since it was made."""
+        """How many times it was recorded."""
         self._signature: tuple[Any, ...] | None = None
         self._inputs: list[Tensor] = []
         self._result: Any = None
@@ -70,14 +73,14 @@ class Replay:
 
     @torch.no_grad()
     def __call__(self, *inputs: Any) -> Any:
-        """What the function returns, in memory of its own."""
+        """The function's result, in new memory."""
         leaves = list(_leaves(inputs))
         given = [leaf for leaf in leaves if leaf is not None]
         signature = tuple(
             None if leaf is None else (leaf.shape, leaf.dtype, leaf.device) for leaf in leaves
         )
         if signature != self._signature:
-            self._signature = None  # nothing of the last recording is left should this one fail
+            self._signature = None  # in case this recording fails
             self._prepare(inputs, given)
             self._signature = signature
         _copy(self._inputs, given)
@@ -88,7 +91,7 @@ class Replay:
         return _rebuilt(self._result, iter(fresh))
 
     def _prepare(self, inputs: tuple[Any, ...], given: list[Tensor]) -> None:
-        # Made under inference mode, the graph's own memory could not be written outside of it.
+        # Tensors made in inference mode could not be written outside it.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = [torch.empty_like(leaf) for leaf in given]
             _copy(self._inputs, given)

@@ -12,6 +12,7 @@ import torch
 from mujoco.batch import Batch, SimulationError
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.physics.base import HEALTH_BITS, SNAPSHOT_FIELDS, PhysicsState, check_snapshot
 
 
@@ -67,14 +68,14 @@ class NativePhysics:
             num_threads: threads stepping them; None for `physical_cores()`.
 
         Raises:
-            ValueError: a count below 1, or a model on which auto-reset would hide bad states.
+            UserError: a count below 1, or a model on which auto-reset would hide bad states.
         """
         if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}; allowed: 1 or more")
+            raise UserError(f"num_envs is {num_envs}; allowed: 1 or more")
         if num_threads is not None and num_threads < 1:
-            raise ValueError(f"num_threads is {num_threads}; allowed: 1 or more, or null for all")
+            raise UserError(f"num_threads is {num_threads}; allowed: 1 or more, or null for all")
         if not model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_AUTORESET:
-            raise ValueError(
+            raise UserError(
                 "the model resets bad states by itself; set <flag autoreset='disable'/> in "
                 "<option> so that they are seen"
             )

@@ -1,9 +1,8 @@
-"""Contacts of a box with a plane, as MuJoCo counts them.
+"""Contacts between a box and a plane, the same as in MuJoCo.
 
-MuJoCo keeps a box's corners on the plane's side of its centre, four at most. MuJoCo Warp keeps
-every corner below the plane. A thin box pressed in deeper than it is high, as a foot plate may be,
-then has up to eight contacts in place of four: other forces and another count. This drops what
-MuJoCo drops.
+MuJoCo keeps the corners between the box's centre and the plane, four at most. MuJoCo Warp keeps
+every corner below the plane. A foot plate that is pressed in deeper than it is thick then has up to
+eight contacts in place of four, and other forces. This filter drops the corners that MuJoCo drops.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def _drop_upper_corners(
 
 
 def drop_upper_corners(m: Any, d: Any) -> None:
-    """Take the corners away that lie beyond the box's centre; a `Model.callback.contactfilter`.
+    """Drop the corners beyond the box's centre; a `Model.callback.contactfilter`.
 
     Args:
         m: mujoco_warp.Model.

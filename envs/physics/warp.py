@@ -1,7 +1,7 @@
 """MuJoCo Warp: all simulations in one batch of kernels, on a CUDA device or Warp's CPU device.
 
-Stepping and resetting are recorded once as graphs and replayed, on either device, so what the tests
-run without a GPU is what runs on one.
+Stepping and resetting are recorded once as graphs and replayed, on either device: tests without a
+GPU run the same code.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import mujoco
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.physics.base import (
     HEALTH_BITS,
     SNAPSHOT_FIELDS,
@@ -38,13 +39,13 @@ from mujoco_warp import OverflowType
 from envs.physics.plane_box import drop_upper_corners
 
 CAPACITY_BITS = OverflowType.ALL & ~(OverflowType.ITERATIONS | OverflowType.LS_ITERATIONS)
-"""Bits of `Data.overflow` that mean something was dropped. The two others say that the solver
-stopped at its iteration limit, which is what the limit is for."""
+"""Bits of `Data.overflow` which say that something was dropped. The two others say that the solver
+reached its iteration limit, which is no fault."""
 
 _LONGEST_RECORDING = 20
 """Substeps recorded as one graph; a longer decimation replays single ones before it."""
 
-# What `set_const` computes; shared, it would be computed for one simulation and used for all.
+# Results of `set_const`: each simulation needs its own once a field it depends on is expanded.
 _DERIVED_FIELDS = (
     "body_subtreemass",
     "body_invweight0",
@@ -60,16 +61,16 @@ _DERIVED_FIELDS = (
 
 @dataclass(frozen=True)
 class ContactCounts:
-    """Room each simulation takes; (num_envs,) int64 each."""
+    """Room that each simulation uses; (num_envs,) int64 each."""
 
     rows: Tensor
     """Constraint rows of the last substep."""
     contacts: Tensor
-    """Contacts of the last substep, those that were dropped after they were found included."""
+    """Contacts of the last substep, including those dropped after they were found."""
     pairs: Tensor
-    """Pairs of geoms near each other at the present state: they take the contacts' room too."""
+    """Pairs of geoms near each other at the present state; they use the room of contacts too."""
     matches: Tensor
-    """Contacts of the contact sensor that found most in the last substep."""
+    """Contacts that the busiest contact sensor found in the last substep."""
 
 
 class WarpPhysics:
@@ -91,11 +92,11 @@ class WarpPhysics:
             device: torch's name of a CUDA device, or cpu.
 
         Raises:
-            ValueError: a count below 1, or a model with features the engine has not.
+            UserError: a count below 1, or a model with a feature that the engine lacks.
             PhysicsError: a driver too old, no memory pool, or not enough memory.
         """
         if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}; allowed: 1 or more")
+            raise UserError(f"num_envs is {num_envs}; allowed: 1 or more")
         wp.config.log_level = wp.LOG_WARNING
         wp.init()
         self.model = model
@@ -112,7 +113,7 @@ class WarpPhysics:
             with self._on_stream():
                 self._allocate(model)
         except NotImplementedError as error:
-            raise ValueError(f"MuJoCo Warp cannot simulate this model: {error}") from error
+            raise UserError(f"MuJoCo Warp cannot simulate this model: {error}") from error
         except RuntimeError as error:
             raise PhysicsError(
                 f"MuJoCo Warp could not allocate {num_envs} simulations on {self.device}: "
@@ -120,13 +121,13 @@ class WarpPhysics:
             ) from error
 
     def _allocate(self, model: mujoco.MjModel) -> None:
-        # It never resets bad states by itself and refuses the flag that says so.
+        # MuJoCo Warp has no auto-reset and rejects the flag that disables it.
         copied = copy.deepcopy(model)
         copied.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         data = mujoco.MjData(copied)
         mujoco.mj_forward(copied, data)
         self._m = mjw.put_model(copied)
-        # Messages from kernels would stop the GPU; the bits are looked at instead.
+        # Messages from kernels would stop the GPU; the bits are read instead.
         self._m.opt.warn_overflow = 0
         self._m.callback.contactfilter = drop_upper_corners
         self._m.opt.contact_sensor_maxmatch = self.capacities.contact_sensor_maxmatch
@@ -147,7 +148,7 @@ class WarpPhysics:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Run everything once, so that compiling kernels is over before graphs are recorded."""
+        """Run everything once, so that all kernels are compiled before graphs are recorded."""
         initial = self.snapshot()
         self._substeps(1)
         self._clear_masked()
@@ -159,7 +160,7 @@ class WarpPhysics:
     def _substeps(self, decimation: int) -> None:
         for _ in range(decimation):
             mjw.step(self._m, self._d)
-        # Sensors of position and velocity at the new state; forces stay the last substep's.
+        # Position and velocity sensors at the new state; forces stay those of the last substep.
         mjw.fwd_kinematics(self._m, self._d)
         mjw.com_vel(self._m, self._d)
         mjw.sensor_pos(self._m, self._d)
@@ -169,9 +170,9 @@ class WarpPhysics:
         mjw.reset_data(self._m, self._d, reset=self._wp_mask)
 
     def _run(self, name: str, operations: Callable[[], None]) -> None:
-        """Replay what `operations` launch, recorded at the first call of that name."""
+        """Replay the launches of `operations`, which are recorded at the first call of `name`."""
         if name not in self._graphs:
-            # An array collected amid a recording would end it.
+            # Freeing an array during a recording would end it.
             enabled = gc.isenabled()
             gc.disable()
             try:
@@ -202,14 +203,14 @@ class WarpPhysics:
         self._seen_overflow |= self._overflow
 
     def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor, ctrl: Tensor) -> None:
-        """See `PhysicsBackend.reset`; costs a forward pass of all simulations whatever the mask."""
+        """See `PhysicsBackend.reset`; costs a forward pass of all simulations with any mask."""
         self._mask.copy_(mask)
         rows = self._mask[:, None]
         self._run("clear", self._clear_masked)
         for name, given in (("qpos", qpos), ("qvel", qvel), ("ctrl", ctrl)):
             field = self._fields[name]
             field.copy_(torch.where(rows, given.to(field), field))
-        # The forward pass has no mask: it would bring the other rows' forces to the new state.
+        # The forward pass has no mask: it would change the forces of the other rows.
         kept = self._sensordata.clone()
         self._run("forward", lambda: mjw.forward(self._m, self._d))
         self._sensordata.copy_(torch.where(rows, self._sensordata, kept))
@@ -263,9 +264,9 @@ class WarpPhysics:
         return tuple(str(bit.name) for bit, was in zip(bits, seen, strict=True) if was)
 
     def contact_counts(self) -> ContactCounts:
-        """Room that constraints and contacts take; waits for the device.
+        """Room that constraints and contacts use; waits for the device.
 
-        Too low where `capacity_overflow` names something: what did not fit is not counted.
+        Too low if `capacity_overflow` names something: what did not fit is not counted.
         """
         num = self.num_envs
         with self._on_stream():
@@ -301,7 +302,7 @@ class WarpPhysics:
         ]
         found = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
         if not all(data & found for _, data in sensors):
-            return contacts  # one of them does not tell, and it finds no more than there are
+            return contacts  # a sensor without `found`: at most all contacts
         if not sensors:
             return torch.zeros_like(contacts)
         return self._sensordata[:, [adr for adr, _ in sensors]].amax(1).long()
@@ -317,7 +318,7 @@ class WarpPhysics:
             field.copy_(snapshot[name])
         self._overflow.zero_()
 
-    # Kernels outside of recordings must be in order with torch's, too.
+    # Kernels outside recordings must keep the order with torch's kernels as well.
     def _on_stream(self) -> AbstractContextManager[Any]:
         if not self._wp_device.is_cuda:
             return wp.ScopedDevice(self._wp_device)

@@ -1,4 +1,4 @@
-"""What a mirror along the robot's forward axis makes of packed vectors: left is right, y is -y."""
+"""Packed vectors of the mirrored robot: left and right swap, y becomes -y."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.layout import Layout
 from envs.robot.spec import RobotSpec
 
@@ -26,22 +27,18 @@ class Mirror:
         return values[..., self.index] * self.sign
 
 
-def _joined(parts: list[Mirror]) -> Mirror:
-    index, start = [], 0
-    for part in parts:
-        index.append(part.index + start)
-        start += part.index.numel()
-    return Mirror(torch.cat(index), torch.cat([part.sign for part in parts]))
+MirrorOf = Callable[[RobotSpec], Mirror]
 
 
-def _signs(*signs: float) -> Mirror:
-    return Mirror(torch.arange(len(signs)), torch.tensor(signs))
+def _signs(*signs: float) -> MirrorOf:
+    """Values that stay in their place."""
+    return lambda robot: Mirror(torch.arange(len(signs)), torch.tensor(signs))
 
 
-def _swapped(values_per_side: int, *signs: float) -> Mirror:
-    """Left block, right block, each of so many values, with the same signs in both."""
-    index = torch.arange(2 * values_per_side).reshape(2, -1).flip(0).flatten()
-    return Mirror(index, torch.tensor(signs * 2))
+def _feet(*signs: float) -> MirrorOf:
+    """The left foot's values, then the right foot's, with the same signs on both sides."""
+    index = torch.arange(2 * len(signs)).reshape(2, -1).flip(0).flatten()
+    return lambda robot: Mirror(index, torch.tensor(signs * 2))
 
 
 def _joints(robot: RobotSpec) -> Mirror:
@@ -58,7 +55,7 @@ def _plates(robot: RobotSpec) -> Mirror:
     foot = robot.plate_foot.tolist()
     sides = [[i for i, f in enumerate(foot) if f == side] for side in (0, 1)]
     if len(sides[0]) != len(sides[1]):
-        raise ValueError(
+        raise UserError(
             f"the feet have {len(sides[0])} and {len(sides[1])} contact plates; a robot with a "
             "mirror image has as many on both"
         )
@@ -66,55 +63,36 @@ def _plates(robot: RobotSpec) -> Mirror:
     return Mirror(torch.tensor(index), torch.ones(len(index)))
 
 
-def _even(robot: RobotSpec) -> Mirror:
-    return _signs(1.0)
+_EVEN, _ODD = _signs(1.0), _signs(-1.0)
+_POLAR = (1.0, -1.0, 1.0)
+"""Signs of positions, velocities and forces."""
+_AXIAL = (-1.0, 1.0, -1.0)
+"""Signs of rotations: a mirror keeps the one about its own normal and reverses the others."""
 
-
-def _odd(robot: RobotSpec) -> Mirror:
-    return _signs(-1.0)
-
-
-def _polar(robot: RobotSpec) -> Mirror:
-    return _signs(1.0, -1.0, 1.0)
-
-
-def _axial(robot: RobotSpec) -> Mirror:
-    """Rotations: a mirror keeps the one about its own normal and turns the others round."""
-    return _signs(-1.0, 1.0, -1.0)
-
-
-def _feet(robot: RobotSpec) -> Mirror:
-    return _swapped(1, 1.0)
-
-
-def _feet_polar(robot: RobotSpec) -> Mirror:
-    return _swapped(3, 1.0, -1.0, 1.0)
-
-
-FIELDS: dict[str, Callable[[RobotSpec], Mirror]] = {
-    "gravity": _polar,
-    "angvel": _axial,
-    "linvel": _polar,
+FIELDS: dict[str, MirrorOf] = {
+    "gravity": _signs(*_POLAR),
+    "angvel": _signs(*_AXIAL),
+    "linvel": _signs(*_POLAR),
     "joint_pos": _joints,
     "joint_vel": _joints,
     "torque": _joints,
     "foot_switch": _plates,
     "plate_load": _plates,
     "prev_action": action_mirror,
-    "velocity_command": _even,
-    "heading_error": _odd,
-    "padding": _even,
-    "height": _even,
-    "sole_height": _feet,
-    "sole_linvel": _feet_polar,
-    "sole_pos": _feet_polar,
-    "contact": _feet,
-    "air_time": _feet,
-    "stance_time": _even,
-    "mean_velocity": _even,
+    "velocity_command": _EVEN,
+    "heading_error": _ODD,
+    "padding": _EVEN,
+    "height": _EVEN,
+    "sole_height": _feet(1.0),
+    "sole_linvel": _feet(*_POLAR),
+    "sole_pos": _feet(*_POLAR),
+    "contact": _feet(1.0),
+    "air_time": _feet(1.0),
+    "stance_time": _EVEN,
+    "mean_velocity": _EVEN,
 }
-"""Layout field -> its mirror. World-frame vectors are mirrored along the world's x, as the heading
-is; every task of this project looks the same along any heading."""
+"""Layout field -> its mirror. Vectors are mirrored along the y axis of their own frame, world or
+heading: every task here is the same along any heading."""
 
 
 def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
@@ -124,7 +102,7 @@ def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
         ValueError: a field has no known mirror, or one of another size.
     """
     robot = robot.to("cpu")
-    parts = []
+    index, sign = [], []
     for field in layout.fields:
         if field.name not in FIELDS:
             raise ValueError(
@@ -138,5 +116,6 @@ def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
                 f"layout {layout.name!r}: field {field.name!r} has {field.size} values, its mirror "
                 f"has {part.index.numel()}"
             )
-        parts.append(part)
-    return _joined(parts)
+        index.append(part.index + layout.slices[field.name].start)
+        sign.append(part.sign)
+    return Mirror(torch.cat(index), torch.cat(sign))

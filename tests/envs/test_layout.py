@@ -63,7 +63,3 @@ def test_require_names_each_field_that_differs() -> None:
     assert "dataset d.npz" in message and "\n" not in message
     assert "a: " in message and "b: only in" in message and "c: only in" in message
     layout.require(Layout("x", (A, B)), "dataset d.npz")
-
-
-def test_table_has_a_row_for_each_field() -> None:
-    assert "| 2:3 | b | rad | joint | second |" in Layout("x", (A, B)).table()
