@@ -83,7 +83,9 @@ def test_exit_codes_say_whether_all_walked(
     # A training that used up its steps without walking, as its files tell.
     part = run.folder / "parts/000"
     (part / "date").mkdir(parents=True)
-    (part / "date/metrics.csv").write_text("Perf/collect_s,Perf/learn_s,step\n1.0,1.0,100\n")
+    (part / "date/metrics.csv").write_text(
+        "Perf/collection_time,Perf/learning_time,step\n1.0,1.0,100\n"
+    )
     about = {"start": 0, "evaluation": "screening", "stops_when_passed": True, "code": 0}
     (part / "part.json").write_text(json.dumps(about))
     assert tool.main(words) == 1

@@ -28,7 +28,7 @@ from wildrobot_torch.cli.doctor import main as doctor
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
-from wildrobot_torch.training.health.monitoring import TrainingDiverged
+from wildrobot_torch.training.health.finite import TrainingDiverged
 from wildrobot_torch.training.module import WalkingModule
 
 BASE_CONFIG = CONFIGS / "base.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 from wildrobot_torch.study import StudyError
 
 EVALUATION = "Evaluation/"
-SECONDS = ("Perf/collect_s", "Perf/learn_s")
+SECONDS = ("Perf/collection_time", "Perf/learning_time")
 """What an iteration's time is the sum of: evaluations and checkpoints have no part in it."""
 
 

@@ -246,8 +246,8 @@ def _verdict(results: Sequence[SeedResult], seeds: int) -> str:
 
 def _method(plan: WalkPlan) -> str:
     text = (
-        "Training time is that of rollouts and updates (Perf/collect_s + Perf/learn_s); start-ups, "
-        "checkpoints and evaluations have no part in it. "
+        "Training time is Perf/collection_time + Perf/learning_time; start-ups, checkpoints and "
+        "evaluations have no part in it. "
     )
     if plan.screening is None:
         text += f"WALK is evaluated every {plan.every} iterations. "

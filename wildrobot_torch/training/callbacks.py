@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import Logger
 
 from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
-from wildrobot_torch.training.health.monitoring import TrainingDiverged, require_finite_weights
+from wildrobot_torch.training.health.finite import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.postmortem import write_postmortem
 
 PACKAGES = (
@@ -193,11 +193,11 @@ class Alarms(Callback):
 
 COLUMNS = (
     ("falls", "Metrics/fall_rate", "{:.0%}"),
-    ("length", "Metrics/episode_length", "{:.0f}"),
-    ("reward", "Episode_Reward/total", "{:.3f}"),
+    ("length", "Train/mean_episode_length", "{:.0f}"),
+    ("reward", "Reward/total", "{:.3f}"),
     ("v err", "Metrics/velocity_error", "{:.3f}"),
     ("style", "AMP/style_reward", "{:.3f}"),
-    ("std", "Policy/std", "{:.2f}"),
+    ("std", "Policy/mean_std", "{:.2f}"),
     ("lr", "Loss/learning_rate", "{:.0e}"),
 )
 """Heading, metric and format of the values on a console line."""
@@ -239,8 +239,8 @@ class Progress(Callback):
         ]
         print(
             f"iter {trainer.global_step:5d}  {pl_module.env_steps / 1e6:7.2f} M steps  "
-            f"{metrics['Perf/env_steps_per_s'] / 1e3:5.1f} k/s "
-            f"({metrics['Perf/collect_s']:.2f} + {metrics['Perf/learn_s']:.2f} s)  "
+            f"{metrics['Perf/total_fps'] / 1e3:5.1f} k/s "
+            f"({metrics['Perf/collection_time']:.2f} + {metrics['Perf/learning_time']:.2f} s)  "
             f"left {_clock(self._left(trainer, pl_module.env_steps, now))}  " + "  ".join(values),
             flush=True,
         )

@@ -29,7 +29,6 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.reach import require_reach
 from wildrobot_torch.reference.splits import family
 from wildrobot_torch.reference.starts import commanded_starts
-from wildrobot_torch.training.loaders import Rollouts, Scenarios
 
 _ROOT_KEYS = (
     "observation", "critic_observation", "amp", "start", "terminated", "truncated", "done",
@@ -400,3 +399,49 @@ def _on_device(state: dict[str, Tensor], device: torch.device | str) -> dict[str
         key: value if value.dtype == torch.uint8 else value.to(device)
         for key, value in state.items()
     }
+
+
+class Rollouts:
+    """Sized iterable of rollouts [E, T]; one pass is one epoch.
+
+    It has a length, because Lightning prefetches from an iterable without one and would train each
+    policy on the rollout of the policy before. A rollout is valid until the next one is collected.
+    The position in the epoch is saved, so that a resume in mid-epoch continues there.
+    """
+
+    def __init__(self, data: RolloutData, length: int) -> None:
+        """`length` rollouts per pass, collected by `data`."""
+        self._data, self._length = data, length
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[TensorDictBase]:
+        start, self._position = self._position, 0
+        for index in range(start, self._length):
+            rollout = self._data.collect()
+            self._position = (index + 1) % self._length
+            yield rollout
+
+    def state_dict(self) -> dict[str, int]:
+        """Position in the epoch."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at a saved position."""
+        self._position = state["position"]
+
+
+class Scenarios:
+    """Sized iterable of one scenario; Lightning makes one loader per entry of a list."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """Yields `scenario` once."""
+        self._scenario = scenario
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Scenario]:
+        yield self._scenario

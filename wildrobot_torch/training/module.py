@@ -31,12 +31,11 @@ from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.sampling import require_clips
 from wildrobot_torch.training.checkpoints import require_fit, short
-from wildrobot_torch.training.health.monitoring import (
+from wildrobot_torch.training.health.finite import TrainingDiverged, require_finite
+from wildrobot_torch.training.metrics import (
     EpisodeMeans,
-    TrainingDiverged,
     gradient_norms,
     loss_name,
-    require_finite,
     step_metrics,
 )
 from wildrobot_torch.training.warm_start import warm_start as begin_with
@@ -232,9 +231,9 @@ class WalkingModule(pl.LightningModule):
         self.averaged.update_parameters(self.policy)
         learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
         self.metrics |= {
-            "Perf/collect_s": collect_s,
-            "Perf/learn_s": learn_s,
-            "Perf/env_steps_per_s": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
+            "Perf/collection_time": collect_s,
+            "Perf/learning_time": learn_s,
+            "Perf/total_fps": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
         }
         self._log(self.metrics)
 
@@ -311,7 +310,7 @@ class WalkingModule(pl.LightningModule):
                 raise TrainingDiverged(f"{name} is {value} in iteration {iteration}")
         return result | {
             "Loss/learning_rate": optimizers[0].param_groups[0]["lr"],
-            "Policy/std": float(old_log_std.exp().mean()),
+            "Policy/mean_std": float(old_log_std.exp().mean()),
         }
 
     def _adapt_learning_rate(

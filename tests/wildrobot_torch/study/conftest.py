@@ -36,7 +36,7 @@ def write_part(tmp_path: Path) -> WritePart:
         rows: list[tuple[int, dict[str, float]]] = [
             (
                 steps,
-                {"Perf/collect_s": collect, "Perf/learn_s": learn, "step": steps}
+                {"Perf/collection_time": collect, "Perf/learning_time": learn, "step": steps}
                 | ({} if style is None else {"AMP/style_reward": style}),
             )
             for steps, collect, learn in iterations

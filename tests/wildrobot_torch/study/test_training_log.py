@@ -10,7 +10,7 @@ import pytest
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.training_log import read_log
 
-HEAD = "Evaluation/fall_rate,Evaluation/alternation,Perf/collect_s,Perf/learn_s,step\n"
+HEAD = "Evaluation/fall_rate,Evaluation/alternation,Perf/collection_time,Perf/learning_time,step\n"
 
 
 def test_rows_of_the_same_steps_are_one_and_cells_that_are_empty_are_absent(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
-from wildrobot_torch.training.data import RolloutData, SamplingActor
+from wildrobot_torch.training.data import RolloutData, Rollouts, SamplingActor, Scenarios
 
 
 @pytest.fixture
@@ -213,3 +214,34 @@ def test_quiet_environments_act_with_less_noise():
     quiet = torch.distributions.Normal(td.get("loc")[:1000], 0.2)
     expected = quiet.log_prob(td.get("action")[:1000]).sum(-1)
     assert torch.allclose(td.get("action_log_prob")[:1000], expected, atol=1e-5)
+
+
+class Numbered:
+    """Hands out one rollout after the other."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def collect(self) -> TensorDict:
+        self.count += 1
+        return TensorDict({}, batch_size=[self.count])
+
+
+def test_an_epoch_is_sized_collects_when_asked_and_goes_on_where_it_was():
+    source = Numbered()
+    rollouts = Rollouts(source, 3)  # pyright: ignore
+    assert len(rollouts) == 3
+    passing = iter(rollouts)
+    assert next(passing).batch_size == (1,)
+    # Not one ahead: the next is to be of the policy as it is then.
+    assert source.count == 1
+    resumed = Rollouts(source, 3)  # pyright: ignore
+    resumed.load_state_dict(rollouts.state_dict())
+    assert len(list(resumed)) == 2
+    assert len(list(resumed)) == 3
+
+
+def test_a_scenario_is_handed_out_once():
+    scenario = load_scenario("quick")
+    assert len(Scenarios(scenario)) == 1
+    assert list(Scenarios(scenario)) == [scenario]

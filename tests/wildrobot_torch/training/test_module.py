@@ -152,8 +152,8 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     table = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)
     heading = (folder / "metrics.csv").read_text().splitlines()[0]
     for name in (
-        "Episode_Reward/forward", "Metrics/velocity_error", "Loss/surrogate", "AMP/style_reward",
-        "AMP/grad_penalty", "Perf/env_steps_per_s", "Evaluation/fall_rate",
+        "Reward/forward", "Metrics/velocity_error", "Loss/surrogate", "AMP/style_reward",
+        "AMP/grad_penalty", "Perf/total_fps", "Evaluation/fall_rate",
     ):  # fmt: skip
         assert name in heading
     assert set(table["step"]) == {ENVS * STEPS * n for n in (1, 2, 3)}

@@ -115,10 +115,9 @@ def _largest(prefix: str) -> Signal:
 
 
 _STYLE_SHARE = Signal(
-    "`AMP/weight` x `AMP/style_reward` / `Episode_Reward/total`",
+    "`AMP/weight` x `AMP/style_reward` / `Reward/total`",
     lambda recent: [
-        m["AMP/weight"] * m["AMP/style_reward"] / max(abs(m["Episode_Reward/total"]), 1e-9)
-        for m in recent
+        m["AMP/weight"] * m["AMP/style_reward"] / max(abs(m["Reward/total"]), 1e-9) for m in recent
     ],
 )
 
@@ -338,14 +337,14 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
         ),
         Rule(
             name="policy noise collapsing",
-            when=(_below("Policy/std", 0.05),),
+            when=(_below("Policy/mean_std", 0.05),),
             iterations=10,
             meaning="the policy no longer explores",
             remedy="raise ppo.entropy_coef, or stop: it may have converged",
         ),
         Rule(
             name="policy noise exploding",
-            when=(_above("Policy/std", 1.0),),
+            when=(_above("Policy/mean_std", 1.0),),
             iterations=10,
             meaning="actions are mostly noise beyond their range of -1 to 1",
             remedy="lower ppo.entropy_coef; look for a reward that falling ends early",

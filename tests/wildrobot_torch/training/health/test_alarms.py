@@ -21,9 +21,9 @@ MEASURED = """
 iteration              0       5      20      40      80     120
 Loss/kl            0.0071  0.0065  0.0107  0.0127  0.0107  0.0115
 Loss/learning_rate 0.001   0.001   0.001   0.00069 0.0004  0.00033
-Policy/std         0.370   0.360   0.336   0.310   0.267   0.225
+Policy/mean_std         0.370   0.360   0.336   0.310   0.267   0.225
 Metrics/fall_rate  1.0     1.0     1.0     1.0     0.25    0.37
-Episode_Reward/total 0.0215 0.085  0.180   0.295   0.389   0.409
+Reward/total 0.0215 0.085  0.180   0.295   0.389   0.409
 AMP/weight         0.3     0.3     0.3     0.3     0.3     0.3
 AMP/accuracy       0.528   0.955   0.995   0.998   0.997   0.966
 AMP/adversarial    0.961   0.760   0.342   0.115   0.172   0.317
@@ -97,8 +97,8 @@ FAULTS: dict[str, dict[str, float]] = {
     "style never starts": {"AMP/weight": 0.0},
     "style ignored": {"AMP/weight": 0.02},
     "KL divergence far beyond its target": {"Loss/kl": 0.5},
-    "policy noise collapsing": {"Policy/std": 0.02},
-    "policy noise exploding": {"Policy/std": 1.4},
+    "policy noise collapsing": {"Policy/mean_std": 0.02},
+    "policy noise exploding": {"Policy/mean_std": 1.4},
     "gradients exploding": {"Gradient/policy": 500.0},
     "learning rate at its floor": {"Loss/learning_rate": 1e-5},
     "learning rate at its ceiling": {"Loss/learning_rate": 2e-3},
