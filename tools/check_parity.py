@@ -21,18 +21,11 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import make_physics, resolve_engine
+from envs.physics.parity import TOLERANCES, Difference, open_loop, single_step
 from envs.reality.disturbances import PushConfig
 from envs.recorder import PolicyFunction
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
-from wildrobot_torch.evaluation.parity import (
-    KINDS,
-    TOLERANCES,
-    Difference,
-    draw_states,
-    environments,
-    open_loop,
-    single_step,
-)
+from wildrobot_torch.evaluation.parity import KINDS, draw_states, environments
 from wildrobot_torch.ppo.policy_file import load_policy
 
 WITHOUT_POLICY = ("standing", "fallen")
@@ -73,7 +66,7 @@ def measure(options: argparse.Namespace) -> list[Difference]:
     differences = []
     for kind in kinds:
         states = draw_states(kind, act, loaded, task, num)
-        differences += single_step(first, second, states, kind, loaded)
+        differences += single_step(first, second, states, kind)
         differences.append(open_loop(first, second, states, kind))
     place = {"robot_dir": options.robot, "scene": options.scene}
     pair = [LocomotionEnv(task, num, physics=engine, **place) for engine in ("native", name)]
