@@ -105,7 +105,7 @@ class Rounds(Callback):
             self.stepping = Stepping(data.engine, data.num_envs, data.num_steps)
         else:
             self.seconds["training"].append(now - self._begin)
-            self.seconds["collection"].append(data.collect_s)
+            self.seconds["collection"].append(data.collection_time)
             # Where the training's robots are: upright and fallen ones differ in cost.
             self.stepping.env.set_sim_state(data.env.get_sim_state())
             self.seconds["physics"].append(self.stepping.physics())

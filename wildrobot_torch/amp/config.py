@@ -174,5 +174,5 @@ class AMPConfig:
         if self.ramp_gate is not None and not has_validation:
             raise UserError(
                 "amp.ramp_gate needs reference motion that is held out, and there is none; set "
-                "data.reference_held_out above 0, or amp.ramp_gate null"
+                "data.validation_split above 0, or amp.ramp_gate null"
             )

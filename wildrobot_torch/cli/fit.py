@@ -48,7 +48,6 @@ Train a policy, look at a checkpoint.
 commands:
   fit            train; writes runs/<name>/<date>/
   validate       the evaluation made during training, of one checkpoint
-  test           the evaluation a policy is accepted by
   doctor         what is here, what is missing, and the command that mends it; --json
 
 options of every other command:
@@ -183,7 +182,6 @@ class WalkingCLI(LightningCLI):
         return {
             "fit": hidden | {"train_dataloaders", "val_dataloaders"},
             "validate": hidden | {"dataloaders"},
-            "test": hidden | {"dataloaders"},
         }
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -90,7 +90,7 @@ def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, Re
             f"the reference has {len(number)} kinds of motion in "
             f"{len(set(dataset.segment_clip))} clips, too few to hold {share:g} of it out and "
             f"train on {MIN_CLIPS} clips; make it from more clips (a motion prior needs "
-            f"{MIN_CLIPS}), or hold out none with --data.reference_held_out 0"
+            f"{MIN_CLIPS}), or hold out none with --data.validation_split 0"
         )
     rest = [i for i, member in enumerate(members) if member in held]
     return dataset.take(train, own_statistics=True), dataset.take(rest, own_statistics=True)

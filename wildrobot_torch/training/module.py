@@ -13,10 +13,12 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 
+from envs.errors import UserError
 from envs.layout import Layout
 from envs.physics.base import require_capacities
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import action_mirror, layout_mirror
+from envs.settings import ShareBelowOne
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.diagnostics import diagnose
 from wildrobot_torch.amp.prior import MotionPrior
@@ -56,7 +58,7 @@ class TrainingData(Protocol):
     curriculum: Curriculum | None
     env: Any
     evaluation_env: Any
-    collect_s: float
+    collection_time: float
 
 
 class WalkingModule(pl.LightningModule):
@@ -72,7 +74,7 @@ class WalkingModule(pl.LightningModule):
         ppo: PPOConfig = _PPO,
         network: NetworkConfig = _NETWORK,
         amp: AMPConfig | None = None,
-        average: float = 0.9,
+        ema_decay: ShareBelowOne = 0.9,
         warm_start: str | None = None,
     ) -> None:
         """Settings; networks are made in `setup`, when the layouts are known.
@@ -81,22 +83,20 @@ class WalkingModule(pl.LightningModule):
             ppo: settings of PPO.
             network: shape of actor and critic.
             amp: settings of the motion prior; null trains on the task reward alone.
-            average: share of the averaged policy, the one to deploy, that each iteration leaves; 0
-                to deploy the policy as it is trained.
-            warm_start: checkpoint of another training, with or without motion prior, whose averaged
-                actor and whose critic this one begins with; null for untrained ones.
+            ema_decay: decay per iteration of the averaged policy, which is evaluated, exported and
+                deployed; 0 for the policy as it is trained.
+            warm_start: checkpoint of another training, with or without motion prior, that gives
+                the first actor (its averaged one) and critic; null for untrained networks.
         """
         super().__init__()
         self.automatic_optimization = False
         self.ppo = ppo
         self.network = network
         self.amp = amp
-        self.average = average
+        self.ema_decay = ema_decay
         self.warm_start = warm_start
-        if not 0.0 <= average < 1.0:
-            raise ValueError(f"model.average is {average}; allowed: 0 up to, but not, 1")
         if amp is not None and amp.num_updates > self.ppo.num_updates:
-            raise ValueError(
+            raise UserError(
                 f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
                 "steps of an iteration (ppo.num_epochs x ppo.num_minibatches)"
             )
@@ -143,7 +143,7 @@ class WalkingModule(pl.LightningModule):
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
                 data.env_config["action"], self.network.init_std,
             )  # fmt: skip
-        self.averaged = AveragedPolicy(self.policy, self.average, self.network.deployed_asymmetry)
+        self.averaged = AveragedPolicy(self.policy, self.ema_decay, self.network.deployed_asymmetry)
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
         if self.amp is not None:
@@ -156,9 +156,9 @@ class WalkingModule(pl.LightningModule):
         """The reference a motion prior needs; refuses to train one without."""
         data: TrainingData = self.data
         if data.reference is None or data.curriculum is None:
-            raise ValueError(
+            raise UserError(
                 "the motion prior (model.amp) needs reference motion; give --data.reference "
-                "FILE made by tools/make_reference.py, or --model.amp null"
+                "FILE made by `wildrobot reference`, or --model.amp null"
             )
         require_clips(data.reference.segment_clip)
         amp.require_validation(data.curriculum.held_out is not None)
@@ -229,7 +229,7 @@ class WalkingModule(pl.LightningModule):
         self.policy.update_normalizer(batch.get("observation"), self._reduce)
         self.critic.update_normalizer(batch.get("critic_observation"), self._reduce)
         self.averaged.update_parameters(self.policy)
-        learn_s, collect_s = time.perf_counter() - begin, self.data.collect_s
+        learn_s, collect_s = time.perf_counter() - begin, self.data.collection_time
         self.metrics |= {
             "Perf/collection_time": collect_s,
             "Perf/learning_time": learn_s,

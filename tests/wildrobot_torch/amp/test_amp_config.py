@@ -58,7 +58,7 @@ def test_a_ramp_that_never_starts_is_refused():
 
 def test_a_gate_without_held_out_motion_is_refused():
     config = AMPConfig(ramp_gate=(0.6, 0.85), ramp_end=9)
-    with pytest.raises(UserError, match=r"data\.reference_held_out"):
+    with pytest.raises(UserError, match=r"data\.validation_split"):
         config.require_validation(False)
     config.require_validation(True)
     AMPConfig().require_validation(False)

@@ -77,13 +77,13 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         (["--model.amp.wieght", "1"], "wieght", "did you mean model.amp.weight?"),
         (["--model.ppo.gamma", "many"], "many", None),
         (["--model.ppo.gamma", "1.5"], "ppo.gamma is 1.5; allowed: 0 to 1", None),
-        (["--model.average", "1"], "model.average is 1.0; allowed: 0 up to, but not, 1", None),
+        (["--model.ema_decay", "1"], "model.ema_decay", None),
         (
             ["--model.network.asymmetry", "0"],
             "network.deployed_asymmetry is 0.1; allowed: 0 to network.asymmetry, 0.0",
             None,
         ),
-        (["--data.num_envs", "0"], "data.num_envs is 0", None),
+        (["--data.num_envs", "0"], "data.num_envs", None),
         (["--data.env.sim_dt", "0.003"], "integer multiple", None),
         (
             ["--data.physics", "imaginary"],

@@ -120,6 +120,6 @@ def test_frames_keep_their_numbers_when_a_tier_joins():
 
 
 def test_too_little_to_hold_out_is_refused_by_the_file_s_name():
-    with pytest.raises(DatasetError, match=r"walking.npz: .*reference_held_out 0$") as error:
+    with pytest.raises(DatasetError, match=r"walking.npz: .*validation_split 0$") as error:
         Curriculum(reference("0", "0"), {"0": 0}, "walking.npz", held_out=0.2)
     assert "\n" not in str(error.value)

@@ -89,7 +89,7 @@ def test_the_slowest_and_the_fastest_are_never_held_out():
 
 @pytest.mark.parametrize("clips", [("a",), ("a", "b"), ("a", "b", "c"), ("a", "a_mirror", "b")])
 def test_too_few_clips_are_refused_with_a_remedy(clips: tuple[str, ...]):
-    with pytest.raises(DatasetError, match=r"--data\.reference_held_out 0") as error:
+    with pytest.raises(DatasetError, match=r"--data\.validation_split 0") as error:
         split(reference(*((clip, 0.1 * i) for i, clip in enumerate(clips))), 0.15)
     assert f"in {len(clips)} clips" in str(error.value) and "\n" not in str(error.value)
 

@@ -26,7 +26,9 @@ def data() -> RolloutData:
         global_rank=0,
         is_global_zero=True,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
-        lightning_module=SimpleNamespace(policy=Policy(39, 8, hidden=(16,)), ppo=PPOConfig()),
+        lightning_module=SimpleNamespace(
+            policy=Policy(39, 8, hidden=(16,)), ppo=PPOConfig(), env_steps=0
+        ),
     )
     made.setup("fit")
     return made
@@ -126,8 +128,8 @@ def test_start_states_and_windows_follow_the_curriculum(data: RolloutData, tmp_p
         num_threads=1,
         reference=path,
         reference_tiers={"0+": 0, "1": 1000},
-        reference_start_probability=1.0,
-        reference_held_out=0.0,
+        rsi_probability=1.0,
+        validation_split=0.0,
     )
     made.trainer = data.trainer
     module: Any = data.trainer.lightning_module
@@ -157,7 +159,7 @@ def test_starts_are_numbered_over_all_tiers(data: RolloutData, tmp_path: Path):
         num_threads=1,
         reference=path,
         reference_tiers={"0+": 0, "1": 1000},
-        reference_held_out=0.0,
+        validation_split=0.0,
     )
     made.trainer = data.trainer
     module: Any = data.trainer.lightning_module
@@ -181,22 +183,34 @@ def test_motion_that_is_held_out_is_never_shown(data: RolloutData, tmp_path: Pat
     path = _reference(data, tmp_path, {"0+": 0.5})
     made = RolloutData(num_envs=2, num_threads=1, reference=path)
     made.trainer = data.trainer
-    with pytest.raises(DatasetError, match=r"--data\.reference_held_out 0"):
+    with pytest.raises(DatasetError, match=r"--data\.validation_split 0"):
+        made.setup("fit")
+
+
+def test_a_later_tier_that_cannot_be_used_is_refused_at_the_start(
+    data: RolloutData, tmp_path: Path
+):
+    path = _reference(data, tmp_path, {"0+": 0.5, "1": 0.6})
+    assert data.env is not None
+    reference = ReferenceDataset.load(path, data.layouts["amp"], data.robot_digest)
+    knee = data.robot.joint_qpos_adr[data.robot.joint_names.index("left_knee_pitch")]
+    reference.qpos[40:, knee] = 3.0  # beyond the joint's stop, in tier 1 only
+    reference.save(tmp_path / "late.npz")
+    made = RolloutData(
+        num_envs=2, num_threads=1, reference=str(tmp_path / "late.npz"), validation_split=0.0,
+        reference_tiers={"0+": 0, "1": 10_000_000},
+    )  # fmt: skip
+    made.trainer = data.trainer
+    with pytest.raises(DatasetError, match="left_knee_pitch out of an action's reach"):
         made.setup("fit")
 
 
 def test_a_reference_without_the_tiers_in_use_is_refused(data: RolloutData, tmp_path: Path):
     path = _reference(data, tmp_path, {"1": 0.5})
-    made = RolloutData(num_envs=2, num_threads=1, reference=path, reference_held_out=0.0)
+    made = RolloutData(num_envs=2, num_threads=1, reference=path, validation_split=0.0)
     made.trainer = data.trainer
     with pytest.raises(DatasetError, match=r"r.npz: no segment of tier 0\+ or 0, only 0.8 s of 1"):
         made.setup("fit")
-
-
-def test_the_actor_writes_the_same_keys_always():
-    actor = SamplingActor(Policy(4, 2, hidden=(8,)), torch.zeros(3, 1))
-    td = actor(TensorDict({"observation": torch.zeros(3, 4)}, batch_size=[3]))
-    assert set(td.keys()) == {"observation", *actor.out_keys}
 
 
 def test_quiet_environments_act_with_less_noise():

@@ -165,7 +165,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             iterations=40,
             meaning="the policy is so far from the reference that better and worse motion earn "
             "nothing alike",
-            remedy="raise data.reference_start_probability and amp.grad_penalty, lower "
+            remedy="raise data.rsi_probability and amp.grad_penalty, lower "
             "amp.learning_rate, and keep commands inside the reference's speeds",
         ),
         Rule(
@@ -251,7 +251,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             ),
             iterations=50,
             meaning="the policy does one thing only, or stands still",
-            remedy="lower amp.weight, raise ppo.entropy_coef and data.reference_start_probability",
+            remedy="lower amp.weight, raise ppo.entropy_coef and data.rsi_probability",
         ),
         Rule(
             name="style never starts",
