@@ -1,4 +1,4 @@
-"""The task: timing, what is seen, what is asked, what is paid, when it ends."""
+"""Settings of the task."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from envs.errors import UserError
 from envs.reality.disturbances import PushConfig
 from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
-from envs.task.harness import HarnessConfig
 from envs.task.observations import ObservationConfig
 from envs.task.rewards import RewardConfig
 from envs.task.starts import ResetConfig
+from envs.task.support import SupportConfig
 from envs.task.terminations import TerminationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocomotionConfig:
-    """The task: timing, what is seen, what is asked, what is paid, when it ends."""
+    """Settings of the task."""
 
     sim_dt: float = 0.002
     """Physics step [s]."""
@@ -28,9 +28,9 @@ class LocomotionConfig:
     action: ActionConfig = field(default_factory=ActionConfig)
     """From policy output to joint targets."""
     observation: ObservationConfig = field(default_factory=ObservationConfig)
-    """What the policy sees."""
+    """Fields of the observation."""
     command: CommandConfig = field(default_factory=CommandConfig)
-    """Velocities asked for."""
+    """Commanded velocities."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """Terms of the task reward."""
     termination: TerminationConfig = field(default_factory=TerminationConfig)
@@ -39,8 +39,11 @@ class LocomotionConfig:
     """Noise on start states."""
     push: PushConfig = field(default_factory=PushConfig)
     """Random pushes."""
-    harness: HarnessConfig | None = None
-    """Support wrench for reference generation; ends are then recorded, not enforced."""
+    support: SupportConfig | None = None
+    """Wrench on the root that helps the robot through a clip; null for none."""
+    auto_reset: bool = True
+    """Whether an episode ends when its robot falls or its time is up. If not, falls are recorded in
+    the key `fallen` and the episode goes on."""
 
     def __post_init__(self) -> None:
         if self.sim_dt <= 0 or self.ctrl_dt <= 0 or self.episode_length_s < self.ctrl_dt:
@@ -59,9 +62,9 @@ class LocomotionConfig:
                 f"command.resample_s is {self.command.resample_s} s; allowed: at least one control "
                 f"step, ctrl_dt {self.ctrl_dt} s"
             )
-        if self.harness is not None and self.decimation % self.harness.updates_per_step:
+        if self.support is not None and self.decimation % self.support.updates_per_step:
             raise ValueError(
-                f"harness.updates_per_step {self.harness.updates_per_step} does not divide the "
+                f"support.updates_per_step {self.support.updates_per_step} does not divide the "
                 f"decimation {self.decimation}"
             )
 

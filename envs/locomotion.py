@@ -1,4 +1,4 @@
-"""The locomotion environment: wires robot, physics and pure functions into a TorchRL EnvBase."""
+"""The locomotion environment: wires robot, physics and the episode's arithmetic into an EnvBase."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
+from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from envs.config import LocomotionConfig
@@ -20,30 +21,29 @@ from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
-from envs.specs import action_spec, done_spec, observation_spec, reward_spec
 from envs.step import (
     METRICS,
     Episode,
     Start,
-    Verdict,
+    StepResult,
     act,
-    begin,
-    begin_seen,
-    judge,
     observations,
-    start_at,
-    start_drawn,
+    reset,
+    reset_and_observe,
+    sample_start,
+    start_from,
+    step,
 )
 from envs.task.actions import ctrl_to_action
 from envs.task.features import amp_layout
-from envs.task.harness import Support, supporting_wrench
 from envs.task.observations import critic_layout, observation_layout
 from envs.task.rewards import RewardWeights, term_weights
 from envs.task.starts import StartDraws, StartStates
+from envs.task.support import SupportState, supporting_wrench
 
 
 class LocomotionEnv(EnvBase):
-    """Many robots asked to walk at commanded velocities.
+    """Many robots that walk at commanded velocities.
 
     Root keys hold what is after a reset, `("next", ...)` what was before it, so a pair
     (amp, next amp) never straddles a reset and a time-out keeps its true last observation:
@@ -53,15 +53,15 @@ class LocomotionEnv(EnvBase):
     | observation | (E, 39) | `layouts["observation"]` |
     | critic_observation | (E, C) | `layouts["critic_observation"]` |
     | amp | (E, F) | `layouts["amp"]`, style features |
-    | start | (E, 1) long | in the root an episode begins with: the number of the given state it
-    begins in, -1 at home; -2 in all others |
+    | rsi_index | (E, 1) long | in the root an episode begins with: the index of the reference state
+    it starts in, -1 for home; -2 in all other roots |
     | action | (E, J) | policy output in [-1, 1] |
     | next reward | (E, 1) | sum of the terms |
     | next terms/<name> | (E, 1) | weighted reward terms |
     | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s],
     physics_failure |
     | terminated, truncated, done | (E, 1) bool | fallen; time is up; either |
-    | next fallen | (E, 1) bool | harness mode only: ends recorded, not enforced |
+    | next fallen | (E, 1) bool | only without `auto_reset`: the robot has fallen |
     """
 
     def __init__(
@@ -102,44 +102,71 @@ class LocomotionEnv(EnvBase):
             "amp": amp_layout(self.robot),
         }
         self.term_names = tuple(vars(RewardWeights()))
-        self.observation_spec = observation_spec(
-            self.layouts, num_envs, device, config.harness is not None
-        )
-        self.action_spec = action_spec(self.robot.num_joints, num_envs, device)
-        self.reward_spec = reward_spec(self.term_names, METRICS, num_envs, device)
-        self.done_spec = done_spec(num_envs, device)
+        self._make_specs()
         self._generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
-        self._harness_target: tuple[Tensor, Tensor] | None = None
+        self._support_target: tuple[Tensor, Tensor] | None = None
         self._root: dict[str, Tensor] | None = None  # of the next step, to save with the state
         self._restored_root: dict[str, Tensor] | None = None  # for the next `reset`
-        self.support = Support.none(num_envs, device)
+        self.support = SupportState.none(num_envs, device)
         self._set_seed(seed)
         self._episode = Episode.blank(num_envs, self.robot.num_joints, device)
         self._record()
 
+    def _make_specs(self) -> None:
+        """TorchRL specs: which keys there are, their shapes and types."""
+        values = {key: self._floats(layout.size) for key, layout in self.layouts.items()}
+        shape = torch.Size([self.num_envs, 1])
+        index = Unbounded(shape=shape, device=self.device, dtype=torch.int64)
+        fallen = {} if self.config.auto_reset else {"fallen": self._flag()}
+        self.observation_spec = self._composite({**values, "rsi_index": index, **fallen})
+        joints = torch.Size([self.num_envs, self.robot.num_joints])
+        self.action_spec = Bounded(low=-1.0, high=1.0, shape=joints, device=self.device)
+        # Terms and metrics belong to a transition, so they are declared as rewards: TorchRL keeps
+        # those under "next" alone and does not carry them to the next root.
+        self.reward_spec = self._composite(
+            {
+                "reward": self._floats(1),
+                "terms": self._composite({name: self._floats(1) for name in self.term_names}),
+                "metrics": self._composite({name: self._floats(1) for name in METRICS}),
+            }
+        )
+        self.done_spec = self._composite(
+            {key: self._flag() for key in ("done", "terminated", "truncated")}
+        )
+
+    def _composite(self, specs: Mapping[str, Any]) -> Composite:
+        return Composite(dict(specs), shape=(self.num_envs,), device=self.device)
+
+    def _floats(self, size: int) -> Unbounded:
+        shape = torch.Size([self.num_envs, size])
+        return Unbounded(shape=shape, device=self.device, dtype=torch.float32)
+
+    def _flag(self) -> Binary:
+        shape = torch.Size([self.num_envs, 1])
+        return Binary(n=1, shape=shape, device=self.device, dtype=torch.bool)
+
     def _record(self) -> None:
-        """The pure parts of a step as they are called: recorded where that pays."""
+        """Make the functions of a step: CUDA graphs on a GPU, plain functions elsewhere."""
         config, device = self.config, self.backend.device
-        # Made from lists, so before the first step: in one they would be copied from the host.
+        # Made here because they come from lists: within a step they would be copied from the host.
         factors, _ = term_weights(config.reward).to(device), self.robot.sensor_columns
         task: dict[str, Any] = {"robot": self.robot, "config": config}
         self._act = recorded(partial(act, **task), device)
-        self._judge = recorded(partial(judge, factors=factors, **task), device)
-        self._begin_seen = recorded(partial(begin_seen, **task), device)
-        if config.harness is not None:
-            held = {
-                "config": config.harness,
-                "dt": config.ctrl_dt / config.harness.updates_per_step,
-            }
-            self._supporting = recorded(partial(supporting_wrench, **held), device)
+        self._step_result = recorded(partial(step, factors=factors, **task), device)
+        self._reset_and_observe = recorded(partial(reset_and_observe, **task), device)
+        if (support := config.support) is not None:
+            dt = config.ctrl_dt / support.updates_per_step
+            self._supporting_wrench = recorded(
+                partial(supporting_wrench, config=support, dt=dt), device
+            )
         self._record_start()
 
     def _record_start(self) -> None:
-        """Apart from the rest, because the start states are in what is recorded."""
-        start = partial(start_drawn, robot=self.robot, config=self.config, starts=self._starts)
-        self._start_drawn = recorded(start, self.backend.device)
+        """Separate from the rest: the recording holds the start states, which may change."""
+        start = partial(sample_start, robot=self.robot, config=self.config, starts=self._starts)
+        self._sample_start = recorded(start, self.backend.device)
 
     def _set_seed(self, seed: int | None) -> None:
         self._generator.manual_seed(0 if seed is None else seed)
@@ -152,24 +179,24 @@ class LocomotionEnv(EnvBase):
         qvel: Tensor,
         velocity_command: Tensor,
         probability: float,
-        number: Tensor | None = None,
+        rsi_index: Tensor | None = None,
         air_time: Tensor | None = None,
     ) -> None:
-        """Let resets start in one of N given states (reference state initialisation).
+        """Let resets start in one of N reference states (reference state initialisation, RSI).
 
         Args:
             qpos: (N, nq).
             qvel: (N, nv).
-            velocity_command: (N,) [m/s], asked for after such a start.
+            velocity_command: (N,) [m/s], the command after such a start.
             probability: share of the resets that use them; the others start at home.
-            number: (N,) long, >= 0: what the key `start` calls them; None counts them from 0.
+            rsi_index: (N,) long, >= 0: their values of the key `rsi_index`; None for 0 to N - 1.
             air_time: (N, 2) [s], how long each foot has been unloaded; None for feet on the floor.
 
         Raises:
             ValueError: shapes do not fit the robot, or the probability is not in [0, 1].
         """
         self._starts = StartStates.checked(
-            qpos, qvel, velocity_command, probability, self.robot, number, air_time
+            qpos, qvel, velocity_command, probability, self.robot, rsi_index, air_time
         )
         self._record_start()
 
@@ -186,19 +213,19 @@ class LocomotionEnv(EnvBase):
 
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
-        start = start_at(qpos, qvel, self._episode.command, self.robot, self.config)
+        start = start_from(qpos, qvel, self._episode.command, self.robot, self.config)
         self._root = self._restored_root = None
-        self._episode = begin(self._episode, mask, start, self._placed(mask, start))
+        self._episode = reset(self._episode, mask, start, self._set_physics(mask, start))
 
-    def set_harness_targets(self, height: Tensor, quat: Tensor) -> None:
-        """Root height (E,) [m] and orientation (E, 4) the harness holds from now on.
+    def set_support_targets(self, height: Tensor, quat: Tensor) -> None:
+        """Root height (E,) [m] and orientation (E, 4) that the support holds from now on.
 
         Raises:
-            ValueError: the environment has no harness.
+            ValueError: the environment has no support.
         """
-        if self.config.harness is None:
-            raise ValueError("harness targets without a harness; set `harness` in the environment")
-        self._harness_target = (height, quat)
+        if self.config.support is None:
+            raise ValueError("support targets without a support; set `support` in the environment")
+        self._support_target = (height, quat)
 
     def joint_targets_to_action(self, joint_target: Tensor) -> Tensor:
         """Filtered action (E, J) whose position targets are `joint_target` (E, J) [rad]."""
@@ -222,23 +249,23 @@ class LocomotionEnv(EnvBase):
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._generator, device=self.backend.device)
 
-    def _placed(self, mask: Tensor, start: Start) -> PhysicsState:
-        """Physics of all simulations, the masked ones at their start."""
+    def _set_physics(self, mask: Tensor, start: Start) -> PhysicsState:
+        """Put the masked simulations at their start; the state of all simulations."""
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
-        if self.config.harness is not None:
+        if self.config.support is not None:
             self.support = self.support.let_go(mask)
         return self.backend.state()
 
-    def _restart(self, mask: Tensor) -> TensorDict:
-        """Begin episodes of the masked simulations at random; root of the next step."""
+    def _reset_masked(self, mask: Tensor) -> TensorDict:
+        """Start new episodes in the masked simulations; the root of the next step."""
         velocity_draws = self._uniform(2, self.num_envs)
         draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
-        start = self._start_drawn(velocity_draws, draws, self._fixed_command)
-        state = self._placed(mask, start)
-        self._episode, observed = self._begin_seen(self._episode, mask, start, state)
+        start = self._sample_start(velocity_draws, draws, self._fixed_command)
+        state = self._set_physics(mask, start)
+        self._episode, observed = self._reset_and_observe(self._episode, mask, start, state)
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
         flags = {"done": off, "terminated": off.clone(), "truncated": off.clone()}
-        if self.config.harness is not None:
+        if not self.config.auto_reset:
             flags["fallen"] = off.clone()
         return self._as_root({**observed, **flags})
 
@@ -253,65 +280,67 @@ class LocomotionEnv(EnvBase):
             return self._as_root(self._restored_root)
         else:
             mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.backend.device)
-        return self._restart(mask)
+        return self._reset_masked(mask)
 
     # Steps
 
     def _simulate(self, ctrl: Tensor) -> None:
-        """One control step of physics under pushes and harness."""
+        """One control step of physics under pushes and support."""
         config, root = self.config, self.robot.root_body
         xfrc = None
         if config.push.force_max > 0.0:
             xfrc = self._no_wrench()
             xfrc[:, root, :2] = self._episode.push
-        if config.harness is None or self._harness_target is None:
+        if config.support is None or self._support_target is None:
             self.backend.step(ctrl, xfrc, config.decimation)
             return
-        updates, wrench = config.harness.updates_per_step, self.support.wrench
+        updates, wrench = config.support.updates_per_step, self.support.wrench
         total, saturated = torch.zeros_like(wrench), torch.zeros_like(self.support.saturated)
         for _ in range(updates):
-            wrench, capped = self._supporting(wrench, self.backend.state(), *self._harness_target)
+            wrench, capped = self._supporting_wrench(
+                wrench, self.backend.state(), *self._support_target
+            )
             applied = self._no_wrench() if xfrc is None else xfrc.clone()
             applied[:, root] += wrench
             self.backend.step(ctrl, applied, config.decimation // updates)
             total += wrench / updates
             saturated |= capped
-        self.support = Support(wrench, total, saturated)
+        self.support = SupportState(wrench, total, saturated)
 
     def _no_wrench(self) -> Tensor:
         bodies = self.backend.model.nbody
         return torch.zeros(self.num_envs, bodies, 6, device=self.backend.device)
 
-    def _advance(self, action: Tensor) -> TensorDict:
-        """One control step; what is before any reset."""
+    def _control_step(self, action: Tensor) -> TensorDict:
+        """One control step; the entries of "next", before any reset."""
         self._root = self._restored_root = None
         prev_action, pushes = self._episode.action, self.config.push.force_max > 0.0
         push_draws = self._uniform(3, self.num_envs) if pushes else None
         self._episode, ctrl = self._act(self._episode, action, push_draws)
         self._simulate(ctrl)
         velocity_draws = self._uniform(2, self.num_envs) if self._fixed_command is None else None
-        self._episode, verdict = self._judge(
+        self._episode, result = self._step_result(
             self._episode, prev_action, self.backend.state(), self.backend.health(), velocity_draws
         )
-        return self._told(verdict)
+        return self._pack(result)
 
-    def _told(self, verdict: Verdict) -> TensorDict:
+    def _pack(self, result: StepResult) -> TensorDict:
         values: dict[str, Any] = {
-            **verdict.observed,
-            "reward": verdict.reward[:, None],
-            "terms": _named(self.term_names, verdict.terms),
-            "metrics": _named(METRICS, verdict.metrics),
-            "terminated": verdict.terminated[:, None],
-            "truncated": verdict.truncated[:, None],
-            "done": verdict.done[:, None],
+            **result.observations,
+            "reward": result.reward[:, None],
+            "terms": _named(self.term_names, result.terms),
+            "metrics": _named(METRICS, result.metrics),
+            "terminated": result.terminated[:, None],
+            "truncated": result.truncated[:, None],
+            "done": result.done[:, None],
         }
-        if self.config.harness is not None:
-            values["fallen"] = verdict.fell[:, None]
+        if not self.config.auto_reset:
+            values["fallen"] = result.fallen[:, None]
         # Without `device`: naming it would cast each of the tensors, which are there already.
         return TensorDict(values, batch_size=self.batch_size)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        return self._advance(tensordict.get("action"))
+        return self._control_step(tensordict.get("action"))
 
     def step_and_maybe_reset(
         self, tensordict: TensorDictBase
@@ -321,9 +350,9 @@ class LocomotionEnv(EnvBase):
         Returns:
             The given tensordict with ("next", ...) filled, and the root of the next step.
         """
-        following = self._advance(tensordict.get("action"))
+        following = self._control_step(tensordict.get("action"))
         tensordict.set("next", following)
-        return tensordict, self._restart(following.get("done")[:, 0])
+        return tensordict, self._reset_masked(following.get("done")[:, 0])
 
     # Resume
 
@@ -344,9 +373,9 @@ class LocomotionEnv(EnvBase):
         The root of the next step is in it if the last call was `reset` or `step_and_maybe_reset`.
         """
         return {
-            **{_saved_as(f.name): getattr(self._episode, f.name) for f in fields(Episode)},
+            **{f.name: getattr(self._episode, f.name) for f in fields(Episode)},
             "generator": self._generator.get_state(),
-            **({} if self.config.harness is None else {"support": self.support.wrench}),
+            **({} if self.config.support is None else {"support": self.support.wrench}),
             **{f"root/{key}": value for key, value in (self._root or {}).items()},
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
         }
@@ -354,8 +383,8 @@ class LocomotionEnv(EnvBase):
     def set_sim_state(self, state: dict[str, Tensor]) -> None:
         """Put back what `get_sim_state` returned.
 
-        The next `reset` returns the saved root, if there is one, and draws no random numbers: a
-        collector that begins with it goes on where the saved one was. Later ones begin new episodes.
+        The next `reset` returns the saved root, if there is one, and draws no random numbers, so a
+        collector that begins with a reset continues the saved rollout.
 
         Tensors may be on any device, but a generator's state suits generators of its own kind of
         device only.
@@ -373,12 +402,9 @@ class LocomotionEnv(EnvBase):
         }
         self._root = self._restored_root = root or None
         self._episode = Episode(
-            **{
-                f.name: state[_saved_as(f.name)].to(self.backend.device, copy=True)
-                for f in fields(Episode)
-            }
+            **{f.name: state[f.name].to(self.backend.device, copy=True) for f in fields(Episode)}
         )
-        if self.config.harness is not None:
+        if self.config.support is not None:
             wrench = state["support"].to(self.backend.device, copy=True)
             self.support = replace(self.support, wrench=wrench)
 
@@ -389,7 +415,7 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: names what is missing.
     """
-    if lacking := {_saved_as(f.name) for f in fields(Episode)} - set(state):
+    if lacking := {f.name for f in fields(Episode)} - set(state):
         raise ValueError(
             f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
             "them; begin a new training, with the old one's checkpoint as model.warm_start"
@@ -399,11 +425,6 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Entries whose key begins with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _saved_as(field: str) -> str:
-    """Key of an episode's field in a saved state."""
-    return {"total": "return"}.get(field, field)
 
 
 def _named(names: Iterable[str], values: Tensor) -> TensorDict:

@@ -57,7 +57,7 @@ def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
         "torque": m.torque,
         "amp": following["amp"],
     }
-    if env.config.harness is not None:
+    if env.config.support is not None:
         step |= {"support": env.support.mean, "support_saturated": env.support.saturated}
     return step
 
@@ -78,19 +78,19 @@ def record(
 
     Args:
         policy: from observations (E, O) to actions (E, J).
-        env: E robots without harness, with episodes of at least `num_steps`.
+        env: E robots without support, with `auto_reset`, and with episodes of at least `num_steps`.
         command: (E,) [m/s], held throughout.
         num_steps: control steps T.
         stop_steps: last steps of these in which the command is 0 instead.
 
     Raises:
         UserError: the policy returns another shape or a number that is not finite.
-        ValueError: the environment has a harness or shorter episodes.
+        ValueError: the environment has a support, no `auto_reset`, or shorter episodes.
         PhysicsError: the engine dropped contacts for lack of capacity.
     """
     config, robot, num = env.config, env.robot, env.num_envs
-    if config.harness is not None:
-        raise ValueError("the environment supports the robots by a harness; record without one")
+    if config.support is not None or not config.auto_reset:
+        raise ValueError("the environment has a support or no auto_reset; record without and with")
     if config.episode_steps < num_steps:
         raise ValueError(
             f"cannot record {num_steps} steps: the environment ends episodes after "

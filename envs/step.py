@@ -1,7 +1,10 @@
-"""Episodes: what an environment keeps of them, and every step of theirs but the physics.
+"""The arithmetic of an episode: everything in a control step but the physics.
 
-Pure functions of tensors on any device. They draw no random numbers, wait for no device and decide
-nothing on the host by a tensor's values, so they can be recorded once and replayed.
+Pure functions of tensors on any device: no random numbers, no host synchronisation, no control flow
+that depends on a tensor's values. So each can be recorded as a CUDA graph and replayed.
+
+A control step is `act`, then physics, then `step`. An episode starts with `sample_start` (or
+`start_from`), then physics is set to that state, then `reset`.
 """
 
 from __future__ import annotations
@@ -19,41 +22,41 @@ from envs.physics.base import PhysicsState
 from envs.reality.disturbances import push_force
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, ctrl_to_action, filter_action
-from envs.task.commands import drawn_velocity
+from envs.task.commands import sample_velocity
 from envs.task.features import style_features
 from envs.task.observations import observe, observe_privileged
-from envs.task.rewards import asked_to_walk, loaded_feet, reward_terms, weighted_terms
+from envs.task.rewards import loaded_feet, reward_terms, walk_commanded, weighted_terms
 from envs.task.starts import AT_HOME, UNDER_WAY, StartDraws, StartStates, noisy_start
 from envs.task.terminations import fallen
 
 METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
-"""Columns of `Verdict.metrics`."""
+"""Columns of `StepResult.metrics`."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What is kept of E running episodes besides the physics."""
+    """State of E running episodes besides the physics."""
 
     action: Tensor
     """(E, J): filtered action of the last step."""
     command: Tensor
-    """(E,) [m/s]: velocity asked for."""
+    """(E,) [m/s]: commanded forward velocity."""
     heading: Tensor
     """(E,) [rad]: yaw at the episode's start."""
     steps: Tensor
     """(E,) long: control steps so far."""
-    total: Tensor
+    episode_return: Tensor
     """(E,): sum of the rewards so far."""
     air_time: Tensor
     """(E, 2) [s]: how long each foot has been unloaded."""
     stance_time: Tensor
-    """(E,) [s]: how long both feet have been loaded while asked to walk."""
+    """(E,) [s]: how long both feet have been loaded while walking is commanded."""
     mean_velocity: Tensor
     """(E,) [m/s]: forward velocity, averaged over the reward's `tracking_time`."""
     push: Tensor
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
-    """(E,) long: steps the push still acts."""
+    """(E,) long: control steps for which the push still acts."""
 
     @classmethod
     def blank(cls, num: int, num_joints: int, device: torch.device) -> Episode:
@@ -67,7 +70,7 @@ class Episode:
             command=zeros(),
             heading=zeros(),
             steps=zeros(dtype=torch.long),
-            total=zeros(),
+            episode_return=zeros(),
             air_time=zeros(2),
             stance_time=zeros(),
             mean_velocity=zeros(),
@@ -87,60 +90,61 @@ class Start:
     command: Tensor
     """(E,) [m/s]."""
     action: Tensor
-    """(E, J): filtered action whose targets are the start's joint positions, or next to them."""
+    """(E, J): filtered action whose joint targets are nearest to the start's joint positions."""
     ctrl: Tensor
     """(E, nu) [rad]: targets of `action`."""
-    number: Tensor
-    """(E,) long: of the given state, or `AT_HOME`."""
+    rsi_index: Tensor
+    """(E,) long: index of the reference state it starts in, or `AT_HOME`."""
     air_time: Tensor
     """(E, 2) [s]: how long each foot has been unloaded already."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a control step came to, before any reset."""
+class StepResult:
+    """Result of a control step, before any reset."""
 
-    observed: dict[str, Tensor]
-    """(E, ...): see `observations`; and `start` (E, 1), under way everywhere."""
+    observations: dict[str, Tensor]
+    """(E, ...): see `observations`; and `rsi_index` (E, 1), `UNDER_WAY` everywhere."""
     terms: Tensor
     """(E, K): weighted reward terms, in `RewardWeights` order."""
     reward: Tensor
     """(E,): their sum."""
     metrics: Tensor
     """(E, 4): see `METRICS`."""
-    fell: Tensor
+    fallen: Tensor
     """(E,) bool: the robot has fallen or its simulation failed."""
     terminated: Tensor
-    """(E,) bool: that ends its episode."""
+    """(E,) bool: its episode ends by that."""
     truncated: Tensor
     """(E,) bool: its time is up."""
     done: Tensor
     """(E,) bool: either."""
 
 
-def start_at(
+def start_from(
     qpos: Tensor,
     qvel: Tensor,
     command: Tensor,
     robot: RobotSpec,
     config: LocomotionConfig,
-    number: Tensor | None = None,
+    rsi_index: Tensor | None = None,
     air_time: Tensor | None = None,
 ) -> Start:
-    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s], number (E,) long.
+    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s].
 
-    `air_time` (E, 2) [s] is how long each foot has been unloaded; None for feet on the floor.
+    `rsi_index` (E,) long is the index of the state, None for `AT_HOME`; `air_time` (E, 2) [s] how
+    long each foot has been unloaded, None for feet on the floor.
     """
     action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
     ctrl = action_to_ctrl(action, robot, config.action)
-    if number is None:
-        number = torch.full_like(command, AT_HOME, dtype=torch.long)
+    if rsi_index is None:
+        rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
     if air_time is None:
         air_time = command.new_zeros(len(command), 2)
-    return Start(qpos, qvel, command, action, ctrl, number, air_time)
+    return Start(qpos, qvel, command, action, ctrl, rsi_index, air_time)
 
 
-def start_drawn(
+def sample_start(
     velocity_draws: Tensor,
     draws: StartDraws,
     held_command: Tensor | None,
@@ -149,24 +153,26 @@ def start_drawn(
     config: LocomotionConfig,
     starts: StartStates | None,
 ) -> Start:
-    """Start at random.
+    """Random start.
 
     Args:
-        velocity_draws: (2, E), see `drawn_velocity`.
+        velocity_draws: (2, E), see `sample_velocity`.
         draws: for the state.
-        held_command: (E,) [m/s], asked for instead of what is drawn; None for what is drawn.
+        held_command: (E,) [m/s], commanded instead of the sampled velocities; None to use these.
         robot: the robot.
         config: the task.
-        starts: states that may be drawn, or None.
+        starts: reference states that may be drawn, or None.
     """
-    command = drawn_velocity(velocity_draws, config.command)
-    qpos, qvel, command, number, air_time = noisy_start(draws, robot, config.reset, starts, command)
+    command = sample_velocity(velocity_draws, config.command)
+    qpos, qvel, command, rsi_index, air_time = noisy_start(
+        draws, robot, config.reset, starts, command
+    )
     command = command if held_command is None else held_command
-    return start_at(qpos, qvel, command, robot, config, number, air_time)
+    return start_from(qpos, qvel, command, robot, config, rsi_index, air_time)
 
 
-def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
-    """New episodes where `mask` (E,) is set, in the simulations' present state."""
+def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
+    """Episodes in which those where `mask` (E,) is set begin anew, in the present `state`."""
     heading = yaw(state.qpos[:, 3:7])
     velocity = turn(state.qvel[:, :3], -heading)[:, 0]
     return replace(
@@ -175,7 +181,7 @@ def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         command=torch.where(mask, start.command, episode.command),
         heading=torch.where(mask, heading, episode.heading),
         steps=episode.steps.masked_fill(mask, 0),
-        total=episode.total.masked_fill(mask, 0.0),
+        episode_return=episode.episode_return.masked_fill(mask, 0.0),
         air_time=torch.where(mask[:, None], start.air_time, episode.air_time),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
         mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
@@ -183,7 +189,7 @@ def begin(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
     )
 
 
-def begin_seen(
+def reset_and_observe(
     episode: Episode,
     mask: Tensor,
     start: Start,
@@ -192,11 +198,11 @@ def begin_seen(
     robot: RobotSpec,
     config: LocomotionConfig,
 ) -> tuple[Episode, dict[str, Tensor]]:
-    """`begin`, and what is seen of all simulations after it: observations, and `start` (E, 1)."""
-    episode = begin(episode, mask, start, state)
+    """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
+    episode = reset(episode, mask, start, state)
     observed = observations(measure(state, robot), episode, robot, config)
-    begun = start.number.masked_fill(~mask, UNDER_WAY)
-    return episode, observed | {"start": begun[:, None]}
+    rsi_index = start.rsi_index.masked_fill(~mask, UNDER_WAY)
+    return episode, observed | {"rsi_index": rsi_index[:, None]}
 
 
 def observations(
@@ -229,7 +235,7 @@ def act(
     robot: RobotSpec,
     config: LocomotionConfig,
 ) -> tuple[Episode, Tensor]:
-    """What acts on the robots in this step.
+    """Joint targets and pushes of this step.
 
     Args:
         episode: after the last step.
@@ -249,7 +255,7 @@ def act(
     return episode, action_to_ctrl(filtered, robot, config.action)
 
 
-def judge(
+def step(
     episode: Episode,
     prev_action: Tensor,
     state: PhysicsState,
@@ -259,18 +265,18 @@ def judge(
     robot: RobotSpec,
     config: LocomotionConfig,
     factors: Tensor,
-) -> tuple[Episode, Verdict]:
-    """What a step came to, and the episode after it.
+) -> tuple[Episode, StepResult]:
+    """Result of a step, and the episode after it.
 
-    A simulation that failed ends here: its values are cut off so that no NaN gets further.
+    A simulation that failed ends here: its values are replaced by 0 so that no NaN gets further.
 
     Args:
         episode: after `act`.
         prev_action: (E, J) filtered action of the step before.
         state: physics after the step.
         health: (E,) as the engine reports it; anything but 0 is a failure.
-        velocity_draws: (2, E) for commands whose time is up, see `drawn_velocity`; None where
-            commands are held. New commands are seen from the next root on.
+        velocity_draws: (2, E) for commands that are resampled now, see `sample_velocity`; None
+            where commands are held. New commands are observed from the next root on.
         robot: the robot.
         config: the task.
         factors: (K,), see `term_weights`.
@@ -279,7 +285,7 @@ def judge(
     steps = episode.steps + 1
     m = measure(state, robot)
     fell = fallen(m, config.termination) | failed
-    if config.harness is None:
+    if config.auto_reset:
         terminated = fell
         truncated = (steps >= config.episode_steps) & ~terminated
     else:
@@ -306,29 +312,29 @@ def judge(
         [weighted[:, :-1].masked_fill(failed[:, None], 0.0), weighted[:, -1:]], dim=-1
     )
     reward = weighted.sum(-1)
-    total = episode.total + reward
+    episode_return = episode.episode_return + reward
     velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
     length, failure = steps.to(reward.dtype), failed.to(reward.dtype)
     swing = ~loaded_feet(m, robot)
     following = replace(
         episode,
         steps=steps,
-        total=total,
+        episode_return=episode_return,
         air_time=(episode.air_time + config.ctrl_dt) * swing,
         stance_time=(episode.stance_time + config.ctrl_dt)
-        * (~swing.any(-1) & asked_to_walk(episode.command)),
+        * (~swing.any(-1) & walk_commanded(episode.command)),
         mean_velocity=mean_velocity,
     )
     observed = {
         key: value.masked_fill(failed[:, None], 0.0)
         for key, value in observations(m, following, robot, config).items()
     }
-    verdict = Verdict(
-        observed=observed | {"start": torch.full_like(steps, UNDER_WAY)[:, None]},
+    result = StepResult(
+        observations=observed | {"rsi_index": torch.full_like(steps, UNDER_WAY)[:, None]},
         terms=weighted,
         reward=reward,
-        metrics=torch.stack([total, length, velocity_error, failure], dim=-1),
-        fell=fell,
+        metrics=torch.stack([episode_return, length, velocity_error, failure], dim=-1),
+        fallen=fell,
         terminated=terminated,
         truncated=truncated,
         done=terminated | truncated,
@@ -336,14 +342,14 @@ def judge(
     following = replace(
         following, command=_next_command(episode.command, steps, velocity_draws, config)
     )
-    return following, verdict
+    return following, result
 
 
 def averaged_velocity(mean: Tensor, velocity: Tensor, config: LocomotionConfig) -> Tensor:
     """(E,) [m/s]: exponential average of `velocity` (E,) over `reward.tracking_time`.
 
-    A walking robot's root is slower over its stance foot and faster between the feet; what it is
-    asked for is its speed over strides.
+    A walking robot's root is slower over its stance foot and faster between the feet; the command
+    is its speed over strides.
     """
     if config.reward.tracking_time == 0.0:
         return velocity
@@ -356,4 +362,4 @@ def _next_command(
     if draws is None:
         return command
     interval = round(config.command.resample_s / config.ctrl_dt)
-    return torch.where((steps % interval) == 0, drawn_velocity(draws, config.command), command)
+    return torch.where((steps % interval) == 0, sample_velocity(draws, config.command), command)

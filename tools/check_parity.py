@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> list[Difference]:
     if options.policy is not None:
         policy = load_policy(options.policy)
         task, kinds = policy.task, KINDS
-    task = replace(task, push=PushConfig(), harness=None)
+    task = replace(task, push=PushConfig(), support=None, auto_reset=True)
     loaded = load_robot(options.robot, options.scene, task.sim_dt)
     act: PolicyFunction = policy or partial(stand, joints=loaded.robot.num_joints)
 

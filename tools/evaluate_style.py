@@ -224,7 +224,7 @@ def _environment(
     """The policy's task without pushes, for episodes of a given duration."""
     task = policy.task
     task = replace(
-        task, episode_length_s=seconds, harness=None,
+        task, episode_length_s=seconds, support=None, auto_reset=True,
         push=replace(task.push, force_min=0.0, force_max=0.0),
     )  # fmt: skip
     env = LocomotionEnv(task, num_envs, physics=physics)

@@ -102,7 +102,8 @@ def _measured(options: argparse.Namespace) -> Path:
         raise ValueError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
     device = f"cuda:{torch.cuda.current_device()}" if options.physics == "warp" else "cpu"
     policy = None if options.policy is None else load_policy(options.policy)
-    task = LocomotionConfig() if policy is None else replace(policy.task, harness=None)
+    task = LocomotionConfig() if policy is None else policy.task
+    task = replace(task, support=None, auto_reset=True)
     robots = load_scenes(options.robot, task.sim_dt)
     robot = robots[0].robot
     if policy is not None:

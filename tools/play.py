@@ -115,7 +115,7 @@ def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, 
     """The policy asked for, and one robot in its task, unpushed, in episodes of `seconds`."""
     loaded = None if options.policy else load_policy(options.policy_file)
     task = LocomotionConfig() if loaded is None else loaded.task
-    task = replace(task, episode_length_s=seconds, push=PushConfig(), harness=None)
+    task = replace(task, episode_length_s=seconds, push=PushConfig(), support=None, auto_reset=True)
     env = LocomotionEnv(task, 1, physics=options.physics, num_threads=1, seed=options.seed)
     if loaded is not None:
         loaded.require(env.layouts["observation"], env.robot.digest)

@@ -1,4 +1,4 @@
-"""Velocity commands: drawn at a reset, drawn again after a while."""
+"""Velocity commands: sampled at a reset, resampled after a while."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class CommandConfig:
-    """Forward velocities the policy is asked for."""
+    """Commanded forward velocities."""
 
     velocity_min: float = 0.05
-    """Lowest forward velocity drawn [m/s]."""
+    """Lowest forward velocity [m/s]."""
     velocity_max: float = 0.6
-    """Highest forward velocity drawn [m/s]."""
+    """Highest forward velocity [m/s]."""
     standing_probability: float = 0.1
-    """Share of draws that ask for standing (0 m/s) instead."""
+    """Share of samples that command standing (0 m/s) instead."""
     resample_s: float = 5.0
-    """Time after which a new velocity is drawn [s]; beyond the episode's length: never."""
+    """Time after which a new velocity is sampled [s]; longer than the episode: never."""
 
     def __post_init__(self) -> None:
         if self.velocity_max < self.velocity_min:
@@ -34,7 +34,7 @@ class CommandConfig:
             raise ValueError(f"command.resample_s is {self.resample_s} s; it must be positive")
 
 
-def drawn_velocity(draws: Tensor, config: CommandConfig) -> Tensor:
+def sample_velocity(draws: Tensor, config: CommandConfig) -> Tensor:
     """Forward velocities (E,) [m/s], uniform in their range, some of them 0.
 
     Args:

@@ -60,7 +60,7 @@ def critic_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
             Field("sole_linvel", 6, "m/s", "world", "sole centre velocities"),
             Field("sole_pos", 6, "m", "heading", "sole centres from the root"),
             Field("air_time", 2, "s", "foot", "how long it has been unloaded"),
-            Field("stance_time", 1, "s", "robot", "how long both are loaded while asked to walk"),
+            Field("stance_time", 1, "s", "robot", "how long both feet are loaded while walking"),
             Field("mean_velocity", 1, "m/s", "heading", "velocity averaged as the reward does"),
         ),
     )

@@ -43,27 +43,27 @@ class RewardWeights:
     slip: float = -0.3
     """Squared horizontal sole velocity of loaded feet [m^2/s^2]."""
     clearance: float = 0.5
-    """Height of the swinging sole up to `clearance_height`, 0 to 1, while asked to walk."""
+    """Height of the swinging sole up to `clearance_height`, 0 to 1, when walking."""
     gait_periodicity: float = 0.2
-    """1 while exactly one foot is loaded, while asked to walk."""
+    """1 while exactly one foot is loaded, when walking."""
     hip_swing: float = 0.0
-    """Flexion of a swinging hip up to `hip_swing_angle`, mean over feet, while asked to walk."""
+    """Flexion of a swinging hip up to `hip_swing_angle`, mean over feet, when walking."""
     knee_swing: float = 0.0
-    """Flexion of a swinging knee up to `knee_swing_angle`, mean over feet, while asked to walk."""
+    """Flexion of a swinging knee up to `knee_swing_angle`, mean over feet, when walking."""
     short_swing: float = -3.0
-    """Touchdowns, each by the share its swing fell short of `swing_time`, while asked to walk."""
+    """Touchdowns, each by the share its swing fell short of `swing_time`, when walking."""
     stalled: float = -2.0
-    """1 while both feet have been loaded for longer than `stall_time`, while asked to walk."""
+    """1 while both feet have been loaded for longer than `stall_time`, when walking."""
     flight: float = -0.05
     """1 while no foot is loaded."""
     treading: float = -4.0
-    """Number of unloaded feet, while asked to stand."""
+    """Number of unloaded feet, when standing."""
     height_target: float = 0.0
     """Closeness of the root to `target_height`, 0 to 1."""
     stance_width: float = 0.0
     """Squared excess of the lateral sole distance over `stance_width_target`, in sigmas."""
     standing: float = -0.3
-    """Standing still while asked to walk, 0 to 1."""
+    """Standing still when walking, 0 to 1."""
     termination: float = -10.0
     """1 in the step in which the robot falls."""
 
@@ -152,7 +152,7 @@ def loaded_feet(m: Measurements, robot: RobotSpec) -> Tensor:
     return m.foot_force > LOADED * robot.weight
 
 
-def asked_to_walk(velocity_command: Tensor) -> Tensor:
+def walk_commanded(velocity_command: Tensor) -> Tensor:
     """(E,) bool: the command [m/s] is at least `MOVING`, forwards or backwards."""
     return velocity_command.abs() >= MOVING
 
@@ -182,7 +182,7 @@ def reward_terms(
         velocity_command: (E,) [m/s].
         heading_error: (E,) [rad].
         air_time: (E, 2) [s], how long each foot had been unloaded before this step.
-        stance_time: (E,) [s], how long both feet had been loaded, while asked to walk, before this
+        stance_time: (E,) [s], how long both feet had been loaded, when walking, before this
             step.
         mean_velocity: (E,) [m/s], average of the forward velocity, this step's included.
         terminated: (E,) bool, the robot fell in this step.
@@ -193,7 +193,7 @@ def reward_terms(
     touchdown = loaded & (air_time > 0.0)
     shortness = (1.0 - air_time / config.swing_time).clamp(min=0.0)
     swing = ~loaded
-    walk = asked_to_walk(velocity_command).to(dtype)
+    walk = walk_commanded(velocity_command).to(dtype)
     # Ten steps of 0.02 s, added up in float32, are a little less than 0.2 s.
     stalled = loaded.all(-1) & (stance_time > config.stall_time - 1e-3)
     # Exactly one foot up: a hop or a fall earns nothing for lifted feet.

@@ -1,4 +1,4 @@
-"""Start states: the home pose with noise, or states of a reference."""
+"""Start states: the home pose with noise, or states of a reference (RSI)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from envs.robot.spec import RobotSpec
 
 AT_HOME, UNDER_WAY = -1, -2
-"""Values of the key `start` besides the numbers of given states: an episode begins at home; it has
-begun before."""
+"""Values of the key `rsi_index` besides the indices of reference states: the episode starts at
+home; it started in an earlier step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ResetConfig:
 
 @dataclass(frozen=True)
 class StartStates:
-    """States an episode may start in, and the velocity asked for after that."""
+    """Reference states an episode may start in, and the command after such a start."""
 
     qpos: Tensor
     """(N, nq)."""
@@ -43,8 +43,8 @@ class StartStates:
     """(N,) [m/s]."""
     probability: float
     """Share of the resets that start in one of them."""
-    number: Tensor
-    """(N,) long, >= 0: what the environment calls them by."""
+    rsi_index: Tensor
+    """(N,) long, >= 0: their values of the key `rsi_index`."""
     air_time: Tensor
     """(N, 2) [s]: how long each foot has been unloaded in them."""
 
@@ -56,25 +56,25 @@ class StartStates:
         velocity_command: Tensor,
         probability: float,
         robot: RobotSpec,
-        number: Tensor | None = None,
+        rsi_index: Tensor | None = None,
         air_time: Tensor | None = None,
     ) -> StartStates:
         """Start states whose shapes fit the robot.
 
-        Without `number` they are counted from 0, without `air_time` both feet are on the floor.
+        Without `rsi_index` they count from 0; without `air_time` both feet are on the floor.
 
         Raises:
             ValueError: they do not, or the probability is not in [0, 1].
         """
         nq, num = robot.home_qpos.shape[0], qpos.shape[0]
-        number = torch.arange(num) if number is None else number
+        rsi_index = torch.arange(num) if rsi_index is None else rsi_index
         air_time = torch.zeros(num, 2) if air_time is None else air_time
-        given = (qpos, qvel, velocity_command, number, air_time)
+        given = (qpos, qvel, velocity_command, rsi_index, air_time)
         expected = ((num, nq), (num, nq - 1), (num,), (num,), (num, 2))
         shapes = tuple(tuple(tensor.shape) for tensor in given)
         if num == 0 or shapes != expected:
             raise ValueError(
-                f"start states (qpos, qvel, command, number, air time) have shapes {shapes}; "
+                f"start states (qpos, qvel, command, rsi_index, air time) have shapes {shapes}; "
                 f"expected {expected}, N > 0"
             )
         if not 0.0 <= probability <= 1.0:
@@ -85,19 +85,19 @@ class StartStates:
             qvel.to(device, torch.float32),
             velocity_command.to(device, torch.float32),
             probability,
-            number.to(device, torch.long),
+            rsi_index.to(device, torch.long),
             air_time.to(device, torch.float32),
         )
 
 
 @dataclass(frozen=True)
 class StartDraws:
-    """Random numbers one start of all E simulations takes, in [0, 1) unless said otherwise."""
+    """Random numbers for one start of all E simulations, in [0, 1) unless said otherwise."""
 
     pick: Tensor | None
-    """(E,) long: which of the given states; None where none are given."""
-    given: Tensor | None
-    """(E,): whether it is one of them."""
+    """(E,) long: which of the reference states; None without such states."""
+    choice: Tensor | None
+    """(E,): below `StartStates.probability` the start is a reference state."""
     joint_pos: Tensor
     """(E, J)."""
     velocity: Tensor
@@ -113,12 +113,12 @@ class StartDraws:
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=generator, device=device)
 
-        pick = given = None
+        pick = choice = None
         if starts is not None:
             pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
-            given = uniform(num)
+            choice = uniform(num)
         return cls(
-            pick, given, uniform(num, robot.num_joints), uniform(num, robot.home_qpos.shape[0] - 1)
+            pick, choice, uniform(num, robot.num_joints), uniform(num, robot.home_qpos.shape[0] - 1)
         )
 
 
@@ -129,30 +129,30 @@ def noisy_start(
     starts: StartStates | None,
     velocity_command: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """State and command to begin an episode with.
+    """State and command at the start of an episode.
 
     Args:
         draws: random numbers for E simulations.
-        robot: the robot; its home pose is the start where no given state is drawn.
+        robot: the robot; it starts in its home pose where no reference state is drawn.
         config: noise.
         starts: states that may be drawn, or None.
         velocity_command: (E,) [m/s], kept where the start is the home pose.
 
     Returns:
-        qpos (E, nq), qvel (E, nv), velocity command (E,), number of the given state (E,) long,
+        qpos (E, nq), qvel (E, nv), velocity command (E,), index of the reference state (E,) long,
         `AT_HOME` for none, and air time of the feet (E, 2) [s].
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
-    number = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
+    rsi_index = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
     air_time = velocity_command.new_zeros(len(velocity_command), 2)
     if starts is not None:
-        assert draws.pick is not None and draws.given is not None
-        given = draws.given < starts.probability
+        assert draws.pick is not None and draws.choice is not None
+        given = draws.choice < starts.probability
         qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
         qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
         velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
-        number = torch.where(given, starts.number[draws.pick], number)
+        rsi_index = torch.where(given, starts.rsi_index[draws.pick], rsi_index)
         air_time = torch.where(given[:, None], starts.air_time[draws.pick], air_time)
 
     def noise(draw: Tensor, size: float) -> Tensor:
@@ -163,4 +163,4 @@ def noisy_start(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
     qvel = qvel + noise(draws.velocity, config.velocity_noise)
-    return qpos, qvel, velocity_command, number, air_time
+    return qpos, qvel, velocity_command, rsi_index, air_time

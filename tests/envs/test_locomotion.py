@@ -10,8 +10,8 @@ from torchrl.envs.utils import check_env_specs
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.task.commands import CommandConfig
-from envs.task.harness import HarnessConfig
 from envs.task.starts import ResetConfig
+from envs.task.support import SupportConfig
 
 NUM = 6
 QUIET = ResetConfig(joint_noise=0.0, velocity_noise=0.0)
@@ -33,9 +33,9 @@ def rollout(env: LocomotionEnv, steps: int, seed: int = 0) -> TensorDict:
     return torch.stack(steps_taken, dim=1)
 
 
-@pytest.mark.parametrize("harness", [None, HarnessConfig()], ids=["free", "harness"])
-def test_specs_hold(harness: HarnessConfig | None) -> None:
-    check_env_specs(make(harness=harness), break_when_any_done="both")
+@pytest.mark.parametrize("auto_reset", [True, False])
+def test_specs_hold(auto_reset: bool) -> None:
+    check_env_specs(make(auto_reset=auto_reset), break_when_any_done="both")
 
 
 def test_nothing_aliases_the_next_step() -> None:
@@ -190,13 +190,13 @@ def test_pushes_move_the_robot() -> None:
     assert (ends[0] - ends[1]).abs().max() > 0.05
 
 
-def test_harness_holds_records_and_does_not_end() -> None:
+def test_support_holds_and_without_auto_reset_a_fall_ends_nothing() -> None:
     """Targets above home lift with at most the cap; a fall is recorded, the episode goes on."""
-    env = make(harness=HarnessConfig(), reset=QUIET)
+    env = make(support=SupportConfig(), auto_reset=False, reset=QUIET)
     root = env.reset()
     height = torch.full((NUM,), 0.9)
     quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(NUM, 1)
-    env.set_harness_targets(height, quat)
+    env.set_support_targets(height, quat)
     for _ in range(5):
         taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
     assert torch.allclose(env.support.mean[:, 2], torch.full((NUM,), 4.0), atol=1e-4)
@@ -210,9 +210,9 @@ def test_harness_holds_records_and_does_not_end() -> None:
     assert not env.support.mean.any()
 
 
-def test_harness_targets_need_a_harness() -> None:
-    with pytest.raises(ValueError, match="harness"):
-        make().set_harness_targets(torch.zeros(NUM), torch.zeros(NUM, 4))
+def test_support_targets_need_a_support() -> None:
+    with pytest.raises(ValueError, match="support"):
+        make().set_support_targets(torch.zeros(NUM), torch.zeros(NUM, 4))
 
 
 def test_a_simulation_that_fails_is_ended_counted_and_kept_out() -> None:
@@ -295,7 +295,7 @@ def test_the_root_an_episode_begins_with_says_where() -> None:
     env.set_start_states(home, torch.zeros(3, 14), torch.zeros(3), 0.6, torch.tensor([9, 4, 0]))
     root, begun, fresh = env.reset(), 0, torch.ones(64, dtype=torch.bool)
     for _ in range(20):
-        start, height = root["start"][:, 0], env.backend.state().qpos[:, 2]
+        start, height = root["rsi_index"][:, 0], env.backend.state().qpos[:, 2]
         assert (start[~fresh] == -2).all() and (start[fresh] >= -1).all()
         for number, above in ((-1, 0.0), (9, 0.01), (4, 0.02), (0, 0.03)):
             here = fresh & (start == number)
@@ -303,7 +303,7 @@ def test_the_root_an_episode_begins_with_says_where() -> None:
             expected = env.robot.home_qpos[2] + above
             assert torch.allclose(height[here], expected, atol=1e-5)
         taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(64, 8)))
-        assert (taken["next", "start"] == -2).all()
+        assert (taken["next", "rsi_index"] == -2).all()
         fresh = taken["next", "done"][:, 0]
     assert begun >= 2 * 64
 
@@ -322,7 +322,7 @@ def test_no_observation_is_constant_over_a_random_rollout() -> None:
         ({"ctrl_dt": 0.021}, "integer multiple"),
         ({"command": CommandConfig(resample_s=0.01)}, "command.resample_s is 0.01 s"),
         ({"sim_dt": 0.0}, "positive"),
-        ({"harness": HarnessConfig(updates_per_step=3)}, "decimation"),
+        ({"support": SupportConfig(updates_per_step=3)}, "decimation"),
     ],
 )
 def test_refuses_settings_that_cannot_work(bad: dict, names: str) -> None:

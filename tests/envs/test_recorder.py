@@ -11,18 +11,18 @@ from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.recorder import random_policy, record, zero_policy
 from envs.recording import Recording
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 
 STEPS = 60
 
 
 def make_env(
-    num_envs: int = 3, push: float = 0.0, harness: HarnessConfig | None = None
+    num_envs: int = 3, push: float = 0.0, support: SupportConfig | None = None
 ) -> LocomotionEnv:
     config = LocomotionConfig(
         push=PushConfig(force_max=push, interval_s=0.3),
         episode_length_s=STEPS * 0.02,
-        harness=harness,
+        support=support,
     )
     return LocomotionEnv(config, num_envs, num_threads=1)
 
@@ -129,8 +129,8 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         record(zero_policy(7), env, command, 2)
     with pytest.raises(ValueError, match="not finite"):
         record(lambda o: o.new_full((3, 8), torch.nan), env, command, 2)
-    with pytest.raises(ValueError, match="harness"):
-        record(zero_policy(8), make_env(harness=HarnessConfig()), command, 2)
+    with pytest.raises(ValueError, match="support"):
+        record(zero_policy(8), make_env(support=SupportConfig()), command, 2)
 
 
 def test_random_fills_the_range_and_repeats_with_its_seed() -> None:

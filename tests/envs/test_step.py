@@ -27,12 +27,12 @@ from envs.physics.base import PhysicsState
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.step import METRICS, Episode, act, begin, judge, start_at, start_drawn
+from envs.step import METRICS, Episode, act, reset, sample_start, start_from, step
 from envs.task.commands import CommandConfig
-from envs.task.harness import HarnessConfig, Support
 from envs.task.observations import critic_layout
 from envs.task.rewards import RewardConfig, term_weights
 from envs.task.starts import StartDraws
+from envs.task.support import SupportConfig, SupportState
 
 META = torch.device("meta")
 NUM = 4
@@ -117,7 +117,7 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env = LocomotionEnv(config, NUM)
     env.backend = ShapesOnly(loaded)
     env.robot = env.robot.to(META)
-    env.support = Support.none(NUM, META)
+    env.support = SupportState.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META)
     env._record()
     return env
@@ -140,8 +140,8 @@ SETTINGS = {
         action=replace(LocomotionConfig().action, mapping="full_range"),
         observation=replace(LocomotionConfig().observation, heading=False),
     ),
-    "harness": LocomotionConfig(harness=HarnessConfig()),
-    "harness, pushed": LocomotionConfig(harness=HarnessConfig(), push=PushConfig(force_max=3.0)),
+    "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
+    "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(force_max=3.0)),
 }
 
 
@@ -151,8 +151,8 @@ def test_no_step_waits_for_the_device_or_mixes_devices(
     robot_model: RobotModel, config: LocomotionConfig, given: bool
 ) -> None:
     env = on_meta(config, robot_model)
-    if config.harness is not None:
-        env.set_harness_targets(torch.empty(NUM, device=META), torch.empty(NUM, 4, device=META))
+    if config.support is not None:
+        env.set_support_targets(torch.empty(NUM, device=META), torch.empty(NUM, 4, device=META))
     if given:
         env.set_commands(torch.full((NUM,), 0.2))
         env.set_start_states(torch.zeros(5, 15), torch.zeros(5, 14), torch.zeros(5), 0.5)
@@ -205,7 +205,7 @@ def state(robot: RobotSpec) -> PhysicsState:
     return PhysicsState(qpos, torch.zeros(2, 14), torch.zeros(2, size))
 
 
-def judged(
+def stepped(
     episode: Episode,
     state: PhysicsState,
     robot: RobotSpec,
@@ -213,7 +213,7 @@ def judged(
     health: tuple[int, int] = (0, 0),
     draws: Tensor | None = None,
 ) -> Any:
-    return judge(
+    return step(
         episode,
         episode.action,
         state,
@@ -232,7 +232,7 @@ def blank(robot: RobotSpec) -> Episode:
 def test_start_holds_the_pose_it_starts_in(robot: RobotSpec, state: PhysicsState) -> None:
     qpos = state.qpos.clone()
     qpos[:, robot.joint_qpos_adr] += 0.1 * robot.action_sign
-    start = start_at(qpos, state.qvel, torch.tensor([0.1, 0.2]), robot, LocomotionConfig())
+    start = start_from(qpos, state.qvel, torch.tensor([0.1, 0.2]), robot, LocomotionConfig())
     assert torch.allclose(start.action, torch.full((2, 8), 0.1 / 1.4), atol=1e-5)
     assert torch.allclose(start.ctrl, qpos[:, robot.joint_qpos_adr], atol=1e-5)
 
@@ -240,7 +240,7 @@ def test_start_holds_the_pose_it_starts_in(robot: RobotSpec, state: PhysicsState
 def test_held_commands_go_before_drawn_ones(robot: RobotSpec) -> None:
     draws = StartDraws.from_generator(2, robot, None, torch.Generator().manual_seed(0))
     for held in (None, torch.tensor([0.7, 0.8])):
-        start = start_drawn(
+        start = sample_start(
             torch.tensor([[0.0, 1.0], [0.5, 0.5]]),
             draws,
             held,
@@ -252,16 +252,16 @@ def test_held_commands_go_before_drawn_ones(robot: RobotSpec) -> None:
         assert start.command.tolist() == pytest.approx(expected)
 
 
-def test_begin_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:
+def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:
     ones = {f.name: torch.ones_like(getattr(blank(robot), f.name)) for f in fields(Episode)}
-    start = start_at(state.qpos, state.qvel, torch.tensor([0.2, 0.3]), robot, LocomotionConfig())
-    got = begin(Episode(**ones), torch.tensor([False, True]), start, state)
+    start = start_from(state.qpos, state.qvel, torch.tensor([0.2, 0.3]), robot, LocomotionConfig())
+    got = reset(Episode(**ones), torch.tensor([False, True]), start, state)
     for name in ones:
         assert (getattr(got, name)[0] == 1).all(), name
     assert got.heading[1].item() == pytest.approx(1.0)
     assert got.command[1].item() == pytest.approx(0.3)
     assert got.action[1].abs().max() < 0.1  # home
-    for name in ("steps", "total", "air_time", "stance_time", "push_steps"):
+    for name in ("steps", "episode_return", "air_time", "stance_time", "push_steps"):
         assert not getattr(got, name)[1].any(), name
 
 
@@ -278,23 +278,25 @@ def test_act_filters_and_pushes(robot: RobotSpec) -> None:
     assert got.push_steps.tolist() == [1, 0]
 
 
-def test_judge_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
+def test_step_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     config = LocomotionConfig(episode_length_s=0.08)
     episode = replace(
-        blank(robot), steps=torch.tensor([3, 1]), total=torch.tensor([2.0, 0.0]),
+        blank(robot), steps=torch.tensor([3, 1]), episode_return=torch.tensor([2.0, 0.0]),
         air_time=torch.tensor([[0.1, 0.0], [0.0, 0.0]]), command=torch.tensor([0.25, 0.0]),
     )  # fmt: skip
-    after, verdict = judged(episode, state, robot, config)
+    after, result = stepped(episode, state, robot, config)
     assert after.steps.tolist() == [4, 2]
-    assert verdict.truncated.tolist() == verdict.done.tolist() == [True, False]
-    assert not verdict.terminated.any()
-    assert torch.allclose(after.total, torch.tensor([2.0, 0.0]) + verdict.reward)
-    assert torch.allclose(verdict.terms.sum(-1), verdict.reward)
+    assert result.truncated.tolist() == result.done.tolist() == [True, False]
+    assert not result.terminated.any()
+    assert torch.allclose(after.episode_return, torch.tensor([2.0, 0.0]) + result.reward)
+    assert torch.allclose(result.terms.sum(-1), result.reward)
     air_time = torch.tensor([[0.12, 0.02], [0.02, 0.02]])
     assert torch.allclose(after.air_time, air_time)
-    seen = critic_layout(robot, config.observation).unpack(verdict.observed["critic_observation"])
+    seen = critic_layout(robot, config.observation).unpack(
+        result.observations["critic_observation"]
+    )
     assert torch.allclose(seen["air_time"], air_time)
-    metrics = dict(zip(METRICS, verdict.metrics.unbind(-1), strict=True))
+    metrics = dict(zip(METRICS, result.metrics.unbind(-1), strict=True))
     assert metrics["episode_length"].tolist() == [4.0, 2.0]
     assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
 
@@ -309,15 +311,15 @@ def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
     stands = replace(state, sensordata=sensors)  # the first; the second is in the air
     assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
     walking = replace(blank(robot), command=torch.tensor([0.2, 0.2]))
-    once, _ = judged(walking, stands, robot, LocomotionConfig())
-    twice, verdict = judged(once, stands, robot, LocomotionConfig())
+    once, _ = stepped(walking, stands, robot, LocomotionConfig())
+    twice, result = stepped(once, stands, robot, LocomotionConfig())
     assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
     layout = critic_layout(robot, LocomotionConfig().observation)
-    seen = layout.unpack(verdict.observed["critic_observation"])["stance_time"]
+    seen = layout.unpack(result.observations["critic_observation"])["stance_time"]
     assert torch.allclose(seen, torch.tensor([[0.04], [0.0]]))
-    lifted, _ = judged(twice, state, robot, LocomotionConfig())
+    lifted, _ = stepped(twice, state, robot, LocomotionConfig())
     assert lifted.stance_time.tolist() == [0.0, 0.0]
-    asked_to_stand, _ = judged(blank(robot), stands, robot, LocomotionConfig())
+    asked_to_stand, _ = stepped(blank(robot), stands, robot, LocomotionConfig())
     assert asked_to_stand.stance_time.tolist() == [0.0, 0.0]
 
 
@@ -325,28 +327,28 @@ def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) 
     """It begins with the speed along the heading; after 0.02 s of 0.1 s, exp(-0.2) is left."""
     qvel = state.qvel.clone()
     qvel[:, :2] = 0.5 * torch.tensor([[1.0, 0.0], [math.cos(1.0), math.sin(1.0)]])
-    start = start_at(state.qpos, qvel, torch.tensor([0.3, 0.3]), robot, LocomotionConfig())
-    begun = begin(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
+    start = start_from(state.qpos, qvel, torch.tensor([0.3, 0.3]), robot, LocomotionConfig())
+    begun = reset(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
     assert begun.mean_velocity.tolist() == pytest.approx([0.5, 0.5])
     averaging = LocomotionConfig(reward=RewardConfig(tracking_time=0.1))
-    after, verdict = judged(begun, state, robot, averaging)  # at rest
+    after, result = stepped(begun, state, robot, averaging)  # at rest
     left = 0.5 * math.exp(-0.2)
     assert after.mean_velocity.tolist() == pytest.approx([left, left])
-    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * (left - 0.3))] * 2)
-    now, verdict = judged(
+    assert result.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * (left - 0.3))] * 2)
+    now, result = stepped(
         begun, state, robot, LocomotionConfig(reward=RewardConfig(tracking_time=0))
     )
     assert now.mean_velocity.tolist() == [0.0, 0.0]
-    assert verdict.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * 0.3)] * 2)
+    assert result.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * 0.3)] * 2)
 
 
 def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:
     """States may be views that change with the next step; what is kept must not."""
     engine = {x.untyped_storage().data_ptr() for x in vars(state).values()}
-    after, verdict = judged(blank(robot), state, robot, LocomotionConfig())
+    after, result = stepped(blank(robot), state, robot, LocomotionConfig())
     mask, start = (
         torch.ones(2, dtype=torch.bool),
-        start_at(
+        start_from(
             robot.home_qpos.repeat(2, 1),
             state.qvel.clone(),
             torch.zeros(2),
@@ -354,18 +356,18 @@ def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: Physic
             LocomotionConfig(),
         ),
     )
-    kept = [after, verdict, begin(after, mask, start, state)]
+    kept = [after, result, reset(after, mask, start, state)]
     for value in leaves([list(vars(x).values()) for x in kept]):
         assert value.untyped_storage().data_ptr() not in engine
 
 
 def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: PhysicsState) -> None:
     state.qvel[1] = float("nan")
-    _, verdict = judged(blank(robot), state, robot, LocomotionConfig(), health=(0, 2))
-    assert verdict.terminated.tolist() == [False, True]
-    for value in (verdict.reward, verdict.metrics, *verdict.observed.values()):
+    _, result = stepped(blank(robot), state, robot, LocomotionConfig(), health=(0, 2))
+    assert result.terminated.tolist() == [False, True]
+    for value in (result.reward, result.metrics, *result.observations.values()):
         assert torch.isfinite(value).all()
-    assert not verdict.observed["observation"][1].any()
+    assert not result.observations["observation"][1].any()
 
 
 def test_a_failed_simulation_pays_for_its_end_as_a_fall_does(
@@ -373,10 +375,10 @@ def test_a_failed_simulation_pays_for_its_end_as_a_fall_does(
 ) -> None:
     state.qvel[0] = float("nan")
     state.qpos[1, 2] = 0.1  # fallen
-    _, verdict = judged(blank(robot), state, robot, LocomotionConfig(), health=(2, 0))
-    last = verdict.terms[:, -1]
+    _, result = stepped(blank(robot), state, robot, LocomotionConfig(), health=(2, 0))
+    last = result.terms[:, -1]
     assert last.tolist() == pytest.approx([-1.0, -1.0])  # weight -10, scale 0.1
-    assert float(verdict.reward[0]) == pytest.approx(-1.0)
+    assert float(result.reward[0]) == pytest.approx(-1.0)
 
 
 def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
@@ -386,26 +388,28 @@ def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
     command = torch.tensor([0.3, 0.3])
     air_time = torch.tensor([[0.24, 0.0], [0.0, 0.0]])
     config = LocomotionConfig()
-    start = start_at(state.qpos, state.qvel, command, robot, config, air_time=air_time)
-    begun = begin(blank(robot), torch.tensor([True, True]), start, state)
-    swung, _ = judged(begun, state, robot, config)  # both feet in the air
+    start = start_from(state.qpos, state.qvel, command, robot, config, air_time=air_time)
+    begun = reset(blank(robot), torch.tensor([True, True]), start, state)
+    swung, _ = stepped(begun, state, robot, config)  # both feet in the air
     sensors = state.sensordata.clone()
     for name, where in robot.sensors.items():
         if name.endswith("_contact"):
             sensors[:, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
-    _, landed = judged(swung, replace(state, sensordata=sensors), robot, config)
+    _, landed = stepped(swung, replace(state, sensordata=sensors), robot, config)
     short_swing = landed.terms[:, list(vars(config.reward.weights)).index("short_swing")]
     # Left foot: no charge. The other three landed after 0.02 s: 1 - 0.02 / 0.25 each.
     each = 0.1 * config.reward.weights.short_swing * (1.0 - 0.02 / 0.25)
     assert short_swing.tolist() == pytest.approx([each, 2 * each])
 
 
-def test_harness_records_a_fall_and_goes_on(robot: RobotSpec, state: PhysicsState) -> None:
+def test_without_auto_reset_a_fall_is_recorded_and_the_episode_goes_on(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
     state.qpos[0, 2] = 0.1
-    config = LocomotionConfig(harness=HarnessConfig())
-    _, verdict = judged(blank(robot), state, robot, config)
-    assert verdict.fell.tolist() == [True, False]
-    assert not verdict.done.any()
+    config = LocomotionConfig(auto_reset=False)
+    _, result = stepped(blank(robot), state, robot, config)
+    assert result.fallen.tolist() == [True, False]
+    assert not result.done.any()
 
 
 def test_commands_whose_time_is_up_are_drawn_unless_held(
@@ -415,7 +419,7 @@ def test_commands_whose_time_is_up_are_drawn_unless_held(
     config = LocomotionConfig(command=command)
     episode = replace(blank(robot), steps=torch.tensor([4, 3]), command=torch.tensor([0.9, 0.9]))
     draws = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
-    after, _ = judged(episode, state, robot, config, draws=draws)
+    after, _ = stepped(episode, state, robot, config, draws=draws)
     assert after.command.tolist() == pytest.approx([0.2, 0.9])
-    after, _ = judged(episode, state, robot, config)
+    after, _ = stepped(episode, state, robot, config)
     assert after.command.tolist() == pytest.approx([0.9, 0.9])

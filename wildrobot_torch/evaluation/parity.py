@@ -43,7 +43,7 @@ def draw_states(
     force = 15.0 if kind == "pushed" else 0.0
     push = replace(config.push, force_min=0.0, force_max=force, interval_s=0.5)
     env = LocomotionEnv(
-        replace(config, push=push, harness=None),
+        replace(config, push=push, support=None, auto_reset=True),
         num,
         num_threads=1,
         scene=loaded.scene,

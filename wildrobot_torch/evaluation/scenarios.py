@@ -82,12 +82,14 @@ class Scenario:
             refuse(f"push_force is {self.push_force} N", "it must not be negative")
 
     def task(self, config: LocomotionConfig) -> LocomotionConfig:
-        """The task `config` with this scenario's duration and pushes, and without harness."""
+        """The task `config` with this scenario's duration and pushes, and without support."""
         push = config.push
         if self.push_force is not None:
             least = min(push.force_min, self.push_force)
             push = replace(push, force_min=least, force_max=self.push_force)
-        return replace(config, episode_length_s=self.seconds, push=push, harness=None)
+        return replace(
+            config, episode_length_s=self.seconds, push=push, support=None, auto_reset=True
+        )
 
 
 def scenario_names(directory: Path = DIRECTORY) -> tuple[str, ...]:

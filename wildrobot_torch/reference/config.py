@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from envs.config import LocomotionConfig
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.synthesis.walk import WalkConfig
 from wildrobot_torch.reference.follow.balance import BalanceConfig
@@ -55,7 +55,7 @@ class ReferenceConfig:
     """What is made of each clip; all variants of all clips are followed at once."""
     start_interval_s: float = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
-    harness: HarnessConfig = field(default_factory=HarnessConfig)
+    harness: SupportConfig = field(default_factory=SupportConfig)
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """Feedback that keeps the robot upright by its own joints."""

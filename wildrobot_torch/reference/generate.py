@@ -23,7 +23,7 @@ from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.actions import ActionConfig
 from envs.task.features import amp_layout
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from envs.thresholds import MOVING
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
@@ -112,9 +112,10 @@ def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
     ]
 
 
-def reference_env_config(harness: HarnessConfig) -> LocomotionConfig:
+def reference_env_config(harness: SupportConfig) -> LocomotionConfig:
     """The environment that references are made in: every joint angle within an action's reach."""
-    return LocomotionConfig(action=ActionConfig(mapping="full_range", filter=0.0), harness=harness)
+    action = ActionConfig(mapping="full_range", filter=0.0)
+    return LocomotionConfig(action=action, support=harness, auto_reset=False)
 
 
 def generate(

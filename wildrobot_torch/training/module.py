@@ -243,7 +243,7 @@ class WalkingModule(pl.LightningModule):
         windows, style = prior.judge(
             batch.get("amp"),
             batch.get("next").get("amp"),
-            batch.get("start").squeeze(-1),
+            batch.get("rsi_index").squeeze(-1),
             curriculum.frames,
         )
         weight = prior.weight(self.env_steps)

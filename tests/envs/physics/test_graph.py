@@ -21,8 +21,8 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.graph import Replay, _leaves, recorded
 from envs.reality.disturbances import PushConfig
 from envs.task.commands import CommandConfig
-from envs.task.harness import HarnessConfig
 from envs.task.starts import ResetConfig
+from envs.task.support import SupportConfig
 
 NUM = 5
 
@@ -32,7 +32,9 @@ TASKS = {
         push=PushConfig(force_max=5.0, interval_s=0.3),
         command=CommandConfig(resample_s=0.12),
     ),
-    "harness": LocomotionConfig(harness=HarnessConfig(), reset=ResetConfig(joint_noise=0.0)),
+    "support": LocomotionConfig(
+        support=SupportConfig(), auto_reset=False, reset=ResetConfig(joint_noise=0.0)
+    ),
 }
 
 
@@ -134,9 +136,9 @@ def scripted(env: LocomotionEnv, steps: int) -> Iterator[dict[str, Tensor]]:
     home[:, 2] += 0.02
     saved, root = env.get_sim_state(), env.reset()
     for step in range(steps):
-        if env.config.harness is not None:
+        if env.config.support is not None:
             quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device).repeat(env.num_envs, 1)
-            env.set_harness_targets(torch.full((env.num_envs,), 0.4 + 0.01 * step).to(device), quat)
+            env.set_support_targets(torch.full((env.num_envs,), 0.4 + 0.01 * step).to(device), quat)
         if step == steps // 6:
             env.set_commands(torch.full((env.num_envs,), 0.3))
         if step == steps // 4:
@@ -179,7 +181,7 @@ def test_a_recorded_environment_is_the_environment(
         assert one.keys() == other.keys()
         for key, value in one.items():
             assert torch.equal(value, other[key]), (step, key)
-    # act, judge, begin and support once, judge and start again as commands are held or let go,
+    # act, step, begin and support once, step and start again as commands are held or let go,
     # start for each set of states: nothing is recorded in every step.
     assert sum(tracer.count for tracer in tracers) <= 12
 
@@ -217,7 +219,7 @@ def test_each_graph_computes_what_its_function_does(
     env = LocomotionEnv(config, 256, physics="warp", seed=4)
     ended = [bool(step["next.done"].any()) for step in scripted(env, 120)]
     assert len(calls) > 3 * 120
-    assert any(ended) or config.harness is not None
+    assert any(ended) or not config.auto_reset
 
 
 @pytest.mark.gpu

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from envs.task.commands import CommandConfig, drawn_velocity
+from envs.task.commands import CommandConfig, sample_velocity
 
 
 def test_draws_cover_the_range_and_the_standing_share() -> None:
     config = CommandConfig(velocity_min=0.2, velocity_max=0.6, standing_probability=0.25)
-    drawn = drawn_velocity(torch.rand(2, 20000), config)
+    drawn = sample_velocity(torch.rand(2, 20000), config)
     standing = drawn == 0.0
     assert standing.float().mean().item() == pytest.approx(0.25, abs=0.02)
     moving = drawn[~standing]
@@ -21,7 +21,7 @@ def test_draws_cover_the_range_and_the_standing_share() -> None:
 def test_draws_mean_places_in_the_range() -> None:
     config = CommandConfig(velocity_min=0.2, velocity_max=0.6, standing_probability=0.25)
     draws = torch.tensor([[0.0, 0.5, 0.5], [0.25, 0.25, 0.24]])
-    assert drawn_velocity(draws, config).tolist() == pytest.approx([0.2, 0.4, 0.0])
+    assert sample_velocity(draws, config).tolist() == pytest.approx([0.2, 0.4, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from envs.physics.parity import (
 from envs.reality.disturbances import PushConfig
 from envs.recorder import record
 from envs.robot.model import RobotModel, load_robot
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.evaluation.parity import KINDS, draw_states, environments
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
@@ -193,12 +193,12 @@ def test_one_control_step_through_the_environment(
     """Observations, rewards, terms, ends and features of style, resets in between included."""
     config = replace(task, episode_length_s=0.5)
     if harness:
-        config = replace(task, harness=HarnessConfig(), push=PushConfig())
+        config = replace(task, support=SupportConfig(), auto_reset=False, push=PushConfig())
     pair = [LocomotionEnv(config, 64, physics=name) for name in ("native", "warp-cpu")]
     if harness:
         home = pair[0].robot.home_qpos.expand(64, -1)
         for env in pair:
-            env.set_harness_targets(home[:, 2].clone(), home[:, 3:7].clone())
+            env.set_support_targets(home[:, 2].clone(), home[:, 3:7].clone())
     differences = environments(pair[0], pair[1], policy, 60, "walking")
     assert {d.quantity for d in differences} == {
         "observation",

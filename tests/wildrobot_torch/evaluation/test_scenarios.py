@@ -10,7 +10,7 @@ import pytest
 
 from envs.config import LocomotionConfig
 from envs.reality.disturbances import PushConfig
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.evaluation.scenarios import (
     Limit,
     Scenario,
@@ -106,8 +106,11 @@ def test_an_undefined_value_holds_no_limit() -> None:
 
 
 def test_the_task_gets_the_scenarios_time_and_pushes() -> None:
-    config = LocomotionConfig(push=PushConfig(force_max=7.0), harness=HarnessConfig())
+    config = LocomotionConfig(
+        push=PushConfig(force_max=7.0), support=SupportConfig(), auto_reset=False
+    )
     scenario = Scenario(name="s", commands=(0.1,), episodes=1, seconds=5.0, push_force=3.0)
     task = scenario.task(config)
-    assert (task.episode_length_s, task.push.force_max, task.harness) == (5.0, 3.0, None)
+    assert (task.episode_length_s, task.push.force_max, task.support) == (5.0, 3.0, None)
+    assert task.auto_reset
     assert replace(scenario, push_force=None).task(config).push.force_max == 7.0

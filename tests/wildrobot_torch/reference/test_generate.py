@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from envs.frames import projected_gravity, world_to_heading
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
@@ -25,7 +25,7 @@ from wildrobot_torch.reference.report.report import clip_table, markdown, summar
 UNVARIED = VariantConfig(mirror=False, align=False)
 
 GATES = load_gates(Path(__file__).parents[3] / "configs" / "gates.yaml")
-SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
+SLACK = SupportConfig(force_cap=0.0, torque_cap=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_the_manifest_accounts_for_every_second(generation, robot):
 def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
     # The clip floats 10 cm up, and a harness strong enough to hold it there.
     floating = replace(walk, root_pos=walk.root_pos + np.array([0.0, 0.0, 0.1]))
-    strong = HarnessConfig(height_kp=2000.0, height_kd=100.0, force_cap=100.0, torque_cap=10.0)
+    strong = SupportConfig(height_kp=2000.0, height_kd=100.0, force_cap=100.0, torque_cap=10.0)
     hung = generate([floating], robot, GATES, ReferenceConfig(variants=UNVARIED, harness=strong))
     assert hung.dataset is None
     assert hung.seconds_accepted == 0.0
@@ -161,7 +161,7 @@ def test_a_robot_led_backwards_is_not_reference(robot, walk):
         joint_pos=walk.joint_pos[::-1],
     )
     backwards = replace(backwards, root_pos=backwards.root_pos * [-1, 1, 1])
-    held = HarnessConfig(torque_cap=10.0)
+    held = SupportConfig(torque_cap=10.0)
     led = generate([backwards], robot, GATES, ReferenceConfig(variants=UNVARIED, harness=held))
     assert led.clips[0].speed < 0.0
     assert led.seconds_accepted == 0.0

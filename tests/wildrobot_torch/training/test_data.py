@@ -73,7 +73,7 @@ def test_a_restored_state_repeats_the_rollout(data: RolloutData):
     data.teardown("fit")
     data.load_state_dict(state)
     found = data.collect()
-    for key in ("observation", "action", "start", ("next", "reward"), ("next", "amp")):
+    for key in ("observation", "action", "rsi_index", ("next", "reward"), ("next", "amp")):
         assert torch.equal(found[key], expected[key])
 
 
@@ -169,7 +169,7 @@ def test_starts_are_numbered_over_all_tiers(data: RolloutData, tmp_path: Path):
         made.collect()
         assert made.env is not None and made.curriculum is not None
         root = made.env.reset()
-        start = root["start"][:, 0]
+        start = root["rsi_index"][:, 0]
         given = start >= 0
         assert 0 < given.sum() < 32 and (start[~given] == -1).all()
         assert start[given].min() >= lowest

@@ -118,7 +118,8 @@ def mining_env(
         episode_length_s=seconds,
         push=PushConfig(),
         reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
-        harness=None,
+        support=None,
+        auto_reset=True,
     )
     env = LocomotionEnv(config, num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)

@@ -140,7 +140,7 @@ def follow(
     as `perform`.
 
     Args:
-        env: in harness mode, with as many simulations as tasks.
+        env: without `auto_reset`, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         robot_model: with the masses that the servos' needs are computed from.
         balance: gains of the correction to stay upright.
@@ -169,12 +169,12 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
     Every joint is commanded to its next clip position plus a correction.
 
     Args:
-        env: in harness mode, with as many simulations as tasks.
+        env: without `auto_reset`, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         correct: called once per step.
 
     Raises:
-        ValueError: number of simulations and tasks differ, or the environment has no harness.
+        ValueError: number of simulations and tasks differ, or the environment has `auto_reset`.
         PhysicsError: the engine dropped contacts for want of room.
     """
     return _roll(env, tasks, correct, "physics")
@@ -191,10 +191,10 @@ def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
 
 
 def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode) -> list[Rollout]:
-    if env.num_envs != len(tasks) or env.config.harness is None:
+    if env.num_envs != len(tasks) or env.config.auto_reset:
         raise ValueError(
-            f"{len(tasks)} clip rollouts need an environment of as many simulations in harness "
-            f"mode; this one has {env.num_envs}, harness {env.config.harness}"
+            f"{len(tasks)} clip rollouts need an environment of as many simulations "
+            f"without auto_reset; this one has {env.num_envs}, auto_reset {env.config.auto_reset}"
         )
     targets = _Targets.of(tasks, env.robot)
     joints = env.robot.joint_qpos_adr
@@ -205,7 +205,8 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
         if step == 1 or mode == "teacher_forced":
             env.set_state(everyone, targets.qpos[:, step - 1], targets.qvel[:, step - 1])
         qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
-        env.set_harness_targets(qpos[:, 2], qpos[:, 3:7])
+        if env.config.support is not None:
+            env.set_support_targets(qpos[:, 2], qpos[:, 3:7])
         offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
         action = env.joint_targets_to_action(qpos[:, joints] + offset)
         following = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))["next"]

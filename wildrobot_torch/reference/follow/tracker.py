@@ -20,7 +20,6 @@ from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
-from envs.task.harness import HarnessConfig
 from envs.task.terminations import fallen
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.learner import make_samples, ppo_loss
@@ -38,8 +37,6 @@ from wildrobot_torch.reference.follow.tracking import (
     tracking_reward,
 )
 
-NO_HARNESS = HarnessConfig(force_cap=0.0, torque_cap=0.0, updates_per_step=1)
-"""Harness mode, in which the environment enforces no ends, without any support."""
 TEST_PUSH = PushConfig(force_min=3.0, force_max=3.0, interval_s=1.5)
 """Pushes that a tracker is tested with after its training."""
 SAVE_EVERY_S = 30.0
@@ -51,7 +48,7 @@ class TrackingTask:
     """E robots that each follow a clip in `LocomotionEnv`; ends and restarts are handled here."""
 
     def __init__(self, env: LocomotionEnv, clips: ClipStates, config: TrackingConfig) -> None:
-        """Uses `env`, in harness mode and full-range actions without filter."""
+        """Uses `env`, without `auto_reset`, with full-range actions without filter."""
         num, device = env.num_envs, env.backend.device
         self.env, self.clips, self.config = env, clips.to(device), config
         self._generator = torch.Generator(device).manual_seed(config.seed)
@@ -164,7 +161,7 @@ def tracking_env(
     """
     config = LocomotionConfig(
         action=ActionConfig(mapping="full_range", filter=0.0),
-        harness=NO_HARNESS,
+        auto_reset=False,
         push=push,
     )
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
@@ -335,7 +332,7 @@ def track(
     scale: float,
     robot_model: RobotModel,
 ) -> list[Rollout]:
-    """Rollouts of all tasks by a tracking policy, deterministic, in an environment of `NO_HARNESS`.
+    """Rollouts of all tasks by a tracking policy, deterministic, in a `tracking_env`.
 
     Args:
         env: with as many simulations as tasks.

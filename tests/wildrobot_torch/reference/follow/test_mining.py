@@ -71,7 +71,7 @@ def walked(robot: RobotSpec) -> Generation:
 def alone(commands: list[tuple[int, float]], num_steps: int) -> tuple[Tensor, Tensor]:
     """States (E, T + 1, nq) and features (E, T, F) of the same policy, without `mine`.
 
-    An environment without harness mode, reset by itself, as evaluations have it.
+    An environment that resets by itself, as evaluations have it.
     """
     policy = load_policy(WALKING)
     still = ResetConfig(joint_noise=0.0, velocity_noise=0.0)

@@ -13,16 +13,16 @@ from torch import Tensor
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.native import NativePhysics
 from envs.task.actions import ActionConfig
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.follow.balance import BalanceConfig
 from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow, force
 
-HARNESS = HarnessConfig()
+HARNESS = SupportConfig()
 BALANCE = BalanceConfig()
-SLACK = HarnessConfig(force_cap=0.0, torque_cap=0.0)
+SLACK = SupportConfig(force_cap=0.0, torque_cap=0.0)
 
 
 class TakenDown:
@@ -48,9 +48,11 @@ class TakenDown:
         return [i for i, (what, _) in enumerate(self.events) if what == name]
 
 
-def make_env(num: int, harness: HarnessConfig = HARNESS) -> LocomotionEnv:
+def make_env(num: int, harness: SupportConfig = HARNESS) -> LocomotionEnv:
     action = ActionConfig(mapping="full_range", filter=0.0)
-    return LocomotionEnv(LocomotionConfig(action=action, harness=harness), num, num_threads=1)
+    return LocomotionEnv(
+        LocomotionConfig(action=action, support=harness, auto_reset=False), num, num_threads=1
+    )
 
 
 def wrench_of(rollout: Rollout) -> Tensor:
@@ -137,7 +139,7 @@ def test_the_flag_says_in_which_steps_a_cap_was_met(robot_model, robot):
     """A clip that hangs 10 cm above the floor asks for 6 N of 4; one on the floor does not."""
     clip = standing_clip(robot, 0.6)
     high = replace(clip, root_pos=clip.root_pos + np.array([0.0, 0.0, 0.1]))
-    env = make_env(2, HarnessConfig())
+    env = make_env(2, SupportConfig())
     lifted, stood = follow(env, [Task(high, 0), Task(clip, 0)], robot_model, BALANCE)
     # It falls first: 60 g t^2 / 2 + 10 g t reaches 4 N after 0.036 s, and the wrench is computed
     # anew every 4 ms, so next at 0.040 s.
@@ -213,9 +215,9 @@ def test_a_turned_clip_is_done_turned(robot_model, robot):
     assert torch.allclose(turned_by, torch.tensor(1.0), atol=1e-2)
 
 
-def test_an_environment_without_harness_mode_is_refused(robot_model, tasks):
+def test_an_environment_that_ends_episodes_is_refused(robot_model, tasks):
     env = LocomotionEnv(LocomotionConfig(), len(tasks))
-    with pytest.raises(ValueError, match="harness mode"):
+    with pytest.raises(ValueError, match="auto_reset"):
         force(env, tasks)
     with pytest.raises(ValueError, match="as many simulations"):
         follow(make_env(2), tasks, robot_model, BALANCE)

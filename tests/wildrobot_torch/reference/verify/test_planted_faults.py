@@ -11,7 +11,7 @@ from torch import Tensor
 
 from envs.frames import quat_rotate, quat_rotate_inverse
 from envs.robot.model import RobotModel
-from envs.task.harness import HarnessConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -199,7 +199,7 @@ def test_a_harness_passed_off_as_none_is_found(good, timed):
 
 
 def test_a_robot_that_hangs_in_a_strong_harness_is_found(timed: RobotModel):
-    strong = HarnessConfig(height_kp=2000.0, height_kd=100.0, force_cap=60.0, torque_cap=8.0)
+    strong = SupportConfig(height_kp=2000.0, height_kd=100.0, force_cap=60.0, torque_cap=8.0)
     walk = walking_clip(timed.robot, 0.3, 1.6)
     root = walk.root_pos.copy()
     root[:, 2] += 0.02

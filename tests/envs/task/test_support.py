@@ -12,7 +12,7 @@ from envs.frames import quat_from_euler
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.base import PhysicsState
 from envs.task.actions import ActionConfig
-from envs.task.harness import HarnessConfig, Support, supporting_wrench
+from envs.task.support import SupportConfig, SupportState, supporting_wrench
 
 UPRIGHT = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
 
@@ -27,8 +27,8 @@ def state(height: float = 0.45, roll: float = 0.0, pitch: float = 0.0, yaw: floa
 def wrench(
     at: PhysicsState, height: float = 0.45, quat: torch.Tensor = UPRIGHT, **config: float
 ) -> torch.Tensor:
-    """What a slack harness without low-pass does at once."""
-    asked = HarnessConfig(**config)
+    """What the support without a low-pass does at once."""
+    asked = SupportConfig(**config)
     slack, target = torch.zeros(1, 6), torch.tensor([height])
     return supporting_wrench(slack, at, target, quat, config=asked, dt=0.004)[0][0]
 
@@ -83,9 +83,9 @@ def test_quaternion_sign_means_nothing() -> None:
 
 def test_refuses_negative_gains() -> None:
     with pytest.raises(ValueError, match="force_cap"):
-        HarnessConfig(force_cap=-1.0)
+        SupportConfig(force_cap=-1.0)
     with pytest.raises(ValueError, match="lowpass_hz"):
-        HarnessConfig(lowpass_hz=float("nan"))
+        SupportConfig(lowpass_hz=float("nan"))
 
 
 # From one wrench to the next
@@ -99,7 +99,7 @@ def held(
     **config: float,
 ) -> tuple[torch.Tensor, list[bool]]:
     found, saturated = supporting_wrench(
-        previous[None], at, torch.tensor([height]), UPRIGHT, config=HarnessConfig(**config), dt=dt
+        previous[None], at, torch.tensor([height]), UPRIGHT, config=SupportConfig(**config), dt=dt
     )
     return found[0], saturated[0].tolist()
 
@@ -161,7 +161,7 @@ def test_filtered_wrenches_stay_within_the_caps() -> None:
 
 def test_letting_go_forgets_the_masked_robots_alone() -> None:
     ones = torch.ones(2, 6)
-    support = Support(ones, ones.clone(), torch.ones(2, 2, dtype=torch.bool))
+    support = SupportState(ones, ones.clone(), torch.ones(2, 2, dtype=torch.bool))
     after = support.let_go(torch.tensor([True, False]))
     for values in (after.wrench, after.mean, after.saturated):
         assert not values[0].any() and values[1].all()
@@ -170,10 +170,10 @@ def test_letting_go_forgets_the_masked_robots_alone() -> None:
 # In the environment
 
 
-def harnessed(num: int = 1, **config: float) -> LocomotionEnv:
+def supported(num: int = 1, **config: float) -> LocomotionEnv:
     """Robots at home that are told to stay there."""
     action = ActionConfig(mapping="full_range", filter=0.0)
-    task = LocomotionConfig(action=action, harness=HarnessConfig(**config))
+    task = LocomotionConfig(action=action, support=SupportConfig(**config), auto_reset=False)
     env = LocomotionEnv(task, num, num_threads=1)
     put_home(env, torch.ones(num, dtype=torch.bool))
     return env
@@ -185,9 +185,9 @@ def put_home(env: LocomotionEnv, mask: torch.Tensor) -> None:
 
 
 def stand(env: LocomotionEnv, steps: int, above: float = 0.0) -> torch.Tensor:
-    """Weight on the feet (steps, E) [m g]; the harness wants the root `above` home [m]."""
+    """Weight on the feet (steps, E) [m g]; the support holds the root `above` home [m]."""
     num, home = env.num_envs, env.robot.home_qpos
-    env.set_harness_targets(home[2].repeat(num) + above, home[3:7].repeat(num, 1))
+    env.set_support_targets(home[2].repeat(num) + above, home[3:7].repeat(num, 1))
     action = env.joint_targets_to_action(env.robot.joint_home.repeat(num, 1))
     loads = []
     for _ in range(steps):
@@ -198,7 +198,7 @@ def stand(env: LocomotionEnv, steps: int, above: float = 0.0) -> torch.Tensor:
 
 def test_standing_still_carries_its_own_weight_for_seconds() -> None:
     """4 s at home: 1.00 m g within 0.02 in every step, by its feet alone."""
-    env = harnessed(force_cap=4.0)
+    env = supported(force_cap=4.0)
     load = stand(env, 200)
     assert (load - 1.0).abs().max() < 0.02
     assert env.support.mean[0].abs().max() < 0.1 and not env.support.saturated.any()
@@ -208,7 +208,7 @@ def test_standing_still_carries_its_own_weight_for_seconds() -> None:
 def test_the_cap_keeps_the_robot_from_hanging(above: float, asked: float) -> None:
     """Held too high, a cap of 4 N leaves 0.88 m g on the feet; one of 40 N leaves hardly any."""
     weight = 3.302 * 9.81
-    capped, strong = harnessed(force_cap=4.0), harnessed(force_cap=40.0)
+    capped, strong = supported(force_cap=4.0), supported(force_cap=40.0)
     load = stand(capped, 100, above)[50:].mean().item()
     assert load == pytest.approx(1.0 - min(asked, 4.0) / weight, abs=0.005)
     assert capped.support.saturated[0].tolist() == [asked > 4.0, False]
@@ -219,7 +219,7 @@ def test_the_cap_keeps_the_robot_from_hanging(above: float, asked: float) -> Non
 
 def test_the_low_pass_begins_anew_with_an_episode_and_goes_on_after_a_resume() -> None:
     slow = {"lowpass_hz": 0.5, "force_cap": 4.0}
-    env, other = harnessed(2, **slow), harnessed(2, **slow)
+    env, other = supported(2, **slow), supported(2, **slow)
     stand(env, 25, above=1.0)
     state = {key: value.clone() for key, value in env.get_sim_state().items()}
     put_home(env, torch.tensor([True, False]))

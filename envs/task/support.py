@@ -1,7 +1,8 @@
-"""A support wrench on the root that helps the robot through a clip, and is measured as it does.
+"""The harness: a support wrench on the root that helps the robot through a clip.
 
-The wrench is weak on purpose and lets go when the robot tilts: a reference that hangs in its
-harness teaches the harness. Gates judge how much of it was used, and how often its caps cut it.
+The wrench is weak on purpose and lets go when the robot tilts: a policy cannot learn from motion
+that needs the harness. What it did is recorded, and gates limit how much of it may have been used
+and how often its caps were reached.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from envs.physics.base import PhysicsState
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarnessConfig:
+class SupportConfig:
     """Support of the root towards a target height and orientation."""
 
     height_kp: float = 60.0
@@ -35,40 +36,39 @@ class HarnessConfig:
     tilt_gate: float = 0.436
     """Roll or pitch beyond which the harness lets go [rad]."""
     lowpass_hz: float = 0.0
-    """Cut-off of a first-order low-pass over force and torque [Hz]. 0 filters nothing, which served
-    best: help that comes late pushes, and below 20 Hz the gates accept less of the built-in clips
-    (`tools/make_reference.py --reference.harness.lowpass_hz 10`)."""
+    """Cut-off of a first-order low-pass over force and torque [Hz]. 0 filters nothing, which
+    works best: a late force pushes, and below 20 Hz the gates accept less of the built-in clips."""
     updates_per_step: int = 5
-    """How often the wrench is computed anew in a control step; divides the decimation."""
+    """Number of times the wrench is computed in a control step; divides the decimation."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value >= 0:
-                raise ValueError(f"harness.{name} is {value}; it must not be negative")
+                raise ValueError(f"support.{name} is {value}; it must not be negative")
         if self.updates_per_step < 1:
-            raise ValueError("harness.updates_per_step is 0; allowed: 1 or more")
+            raise ValueError("support.updates_per_step is 0; allowed: 1 or more")
 
 
 @dataclass(frozen=True)
-class Support:
-    """What the harness does to E robots."""
+class SupportState:
+    """What the support does to E robots."""
 
     wrench: Tensor
-    """(E, 6): force [N] and torque [N m] on the root at present, world; what a low-pass goes on
-    from."""
+    """(E, 6): force [N] and torque [N m] on the root at present, world; the low-pass continues
+    from it."""
     mean: Tensor
     """(E, 6): its mean over the last control step."""
     saturated: Tensor
-    """(E, 2) bool: force, torque were asked for beyond their caps at some time in that step."""
+    """(E, 2) bool: the gains demanded a force, a torque beyond its cap in that step."""
 
     @classmethod
-    def none(cls, num: int, device: torch.device) -> Support:
-        """A slack harness on `num` robots."""
+    def none(cls, num: int, device: torch.device) -> SupportState:
+        """No wrench on `num` robots."""
         zeros = torch.zeros(num, 6, device=device)
         return cls(zeros, zeros.clone(), torch.zeros(num, 2, dtype=torch.bool, device=device))
 
-    def let_go(self, mask: Tensor) -> Support:
-        """Slack again where `mask` (E,) is set; nothing is left of what it did there."""
+    def let_go(self, mask: Tensor) -> SupportState:
+        """The state with no wrench and no record of one where `mask` (E,) is set."""
         return replace(
             self,
             wrench=self.wrench.masked_fill(mask[:, None], 0.0),
@@ -83,13 +83,13 @@ def supporting_wrench(
     height: Tensor,
     quat: Tensor,
     *,
-    config: HarnessConfig,
+    config: SupportConfig,
     dt: float,
 ) -> tuple[Tensor, Tensor]:
-    """Wrench (E, 6) on the root from now on, and whether force and torque met their caps (E, 2).
+    """Wrench (E, 6) on the root from now on; whether force and torque reached their caps (E, 2).
 
-    A robot beyond the tilt gate is let go at once, not slowly; once it is back, a low-pass begins
-    anew from nothing. A cap of 0 is no harness, so it is never met.
+    A robot beyond the tilt gate is let go at once, without low-pass; once it is back, the low-pass
+    starts from 0. A cap of 0 switches force or torque off and is never reached.
 
     Args:
         previous: (E, 6) wrench until now.
@@ -99,27 +99,27 @@ def supporting_wrench(
         config: gains, caps and low-pass.
         dt: time between two calls [s].
     """
-    force, torque_b = _asked(state, height, quat, config)
+    force, torque_b = _demand(state, height, quat, config)
     holds = _upright(state, config)
     over_force = (force.abs() >= config.force_cap) & holds & (config.force_cap > 0.0)
     over_torque = torque_b.norm(dim=-1) >= config.torque_cap
     over_torque = over_torque & holds & (config.torque_cap > 0.0)
     wrench = _capped(state, force, torque_b, config)
-    # Exact for a wrench asked for that is constant over dt.
+    # Exact where the unfiltered wrench is constant over dt.
     keep = math.exp(-2.0 * math.pi * config.lowpass_hz * dt) if config.lowpass_hz > 0.0 else 0.0
     wrench = (wrench + keep * (previous - wrench)) * holds[:, None]
     return wrench, torch.stack([over_force, over_torque], dim=-1)
 
 
-def _asked(
-    state: PhysicsState, height: Tensor, quat: Tensor, config: HarnessConfig
+def _demand(
+    state: PhysicsState, height: Tensor, quat: Tensor, config: SupportConfig
 ) -> tuple[Tensor, Tensor]:
-    """Vertical force (E,) [N] and torque (E, 3) [N m], body frame, that gains alone would give."""
+    """Vertical force (E,) [N] and torque (E, 3) [N m], body frame, before the caps."""
     present, angvel_b = state.qpos[:, 3:7], state.qvel[:, 3:6]
     force = config.height_kp * (height - state.qpos[:, 2]) - config.height_kd * state.qvel[:, 2]
 
-    error = quat_multiply(quat_conjugate(present), quat)  # rotation left to do, body frame
-    error = torch.where(error[:, :1] < 0, -error, error)  # the short way round
+    error = quat_multiply(quat_conjugate(present), quat)  # remaining rotation, body frame
+    error = torch.where(error[:, :1] < 0, -error, error)  # of q and -q the smaller rotation
     vec = error[:, 1:]
     norm = vec.norm(dim=-1, keepdim=True)
     angle = 2.0 * torch.atan2(norm, error[:, :1])
@@ -127,7 +127,7 @@ def _asked(
     return force, config.tilt_kp * rotvec_b - config.tilt_kd * angvel_b
 
 
-def _capped(state: PhysicsState, force: Tensor, torque_b: Tensor, config: HarnessConfig) -> Tensor:
+def _capped(state: PhysicsState, force: Tensor, torque_b: Tensor, config: SupportConfig) -> Tensor:
     """Wrench (E, 6), world frame, within the caps."""
     force = force.clamp(-config.force_cap, config.force_cap)
     size = torque_b.norm(dim=-1, keepdim=True).clamp(min=1e-9)
@@ -137,7 +137,7 @@ def _capped(state: PhysicsState, force: Tensor, torque_b: Tensor, config: Harnes
     return torch.cat([torch.stack([zero, zero, force], dim=-1), torque_w], dim=-1)
 
 
-def _upright(state: PhysicsState, config: HarnessConfig) -> Tensor:
+def _upright(state: PhysicsState, config: SupportConfig) -> Tensor:
     """(E,) bool: tilted less than the gate."""
     roll, pitch = roll_pitch(state.qpos[:, 3:7])
     return (roll.abs() < config.tilt_gate) & (pitch.abs() < config.tilt_gate)
