@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from envs.errors import UserError
 from envs.reality.disturbances import PushConfig
@@ -77,3 +78,13 @@ class LocomotionConfig:
     def episode_steps(self) -> int:
         """Control steps per episode."""
         return round(self.episode_length_s / self.ctrl_dt)
+
+
+POLICY_SETTINGS = ("sim_dt", "ctrl_dt", "action", "observation")
+"""Settings a policy's behaviour depends on. Its file holds them and no others, so it stays readable
+when a reward term or a termination gets another name; an evaluation brings its own."""
+
+
+def policy_settings(config: LocomotionConfig) -> dict[str, Any]:
+    """The `POLICY_SETTINGS` of a task, as plain containers."""
+    return {name: value for name, value in asdict(config).items() if name in POLICY_SETTINGS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.physics.capacities import Capacities, read_capacities
 from envs.robot.spec import RobotSpec
 from envs.task.observations import observation_layout
@@ -49,7 +49,7 @@ def checkpoint(tmp_path: Path, robot: RobotSpec) -> Path:
     about = {
         "observation_layout": observation_layout(robot, task.observation).to_dict(),
         "robot_digest": robot.digest,
-        "env_config": asdict(task),
+        "env_config": policy_settings(task),
         "env_steps": 7,
         "metrics": {},
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.task.observations import observation_layout
@@ -40,7 +39,7 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
         about = {
             "observation_layout": observation_layout(robot, task.observation).to_dict(),
             "robot_digest": robot.digest,
-            "env_config": asdict(task),
+            "env_config": policy_settings(task),
             "env_steps": 12345,
             "metrics": {"score": 0.5},
         }

@@ -38,7 +38,7 @@ class LoadedPolicy:
     robot_digest: str
     """Version of the robot description it was trained on."""
     env_config: dict[str, Any]
-    """The task it was trained on, as plain containers."""
+    """Timing, action and observation of the task it was trained on, as plain containers."""
     env_steps: int
     """Environment steps it was trained for."""
     act: Callable[[Tensor], Tensor]
@@ -60,7 +60,7 @@ class LoadedPolicy:
 
     @property
     def task(self) -> LocomotionConfig:
-        """The task it was trained on.
+        """The task with the policy's timing, action and observation, the rest at its defaults.
 
         Raises:
             PolicyFileError: a setting is unknown to this version, or out of its range.

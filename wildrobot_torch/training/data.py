@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -15,7 +14,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.collectors import Collector
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv, require_sim_state
@@ -246,8 +245,8 @@ class RolloutData(pl.LightningDataModule):
 
     @property
     def env_config(self) -> dict[str, Any]:
-        """The task as plain containers."""
-        return asdict(self.config)
+        """What a policy's file tells of the task it was trained on."""
+        return policy_settings(self.config)
 
     # Rollouts
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import onnx
@@ -11,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.layout import LayoutMismatch
 from envs.robot.spec import RobotSpec
 from envs.task.observations import ObservationConfig, observation_layout
@@ -35,15 +34,14 @@ def test_a_checkpoint_gives_back_the_policy_and_what_it_was_trained_on(
 
 
 def test_changed_settings_of_the_task_survive(make_checkpoint: MakeCheckpoint) -> None:
-    config = asdict(LocomotionConfig())
+    config = policy_settings(LocomotionConfig(ctrl_dt=0.01))
     config["action"]["filter"] = 0.25
-    config["command"]["velocity_max"] = 0.3
     task = load_policy(make_checkpoint(env_config=config)).task
-    assert (task.action.filter, task.command.velocity_max) == (0.25, 0.3)
+    assert (task.action.filter, task.ctrl_dt) == (0.25, 0.01)
 
 
 def test_a_task_of_another_version_is_refused_in_one_line(make_checkpoint: MakeCheckpoint) -> None:
-    config = asdict(LocomotionConfig()) | {"gravity_on_tuesdays": 1.0}
+    config = policy_settings(LocomotionConfig()) | {"gravity_on_tuesdays": 1.0}
     loaded = load_policy(make_checkpoint(env_config=config))
     with pytest.raises(PolicyFileError, match="gravity_on_tuesdays") as caught:
         _ = loaded.task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.layout import LayoutMismatch
 from envs.locomotion import LocomotionEnv
 from envs.robot.model import RobotModel
@@ -54,7 +54,7 @@ def acting(robot: RobotSpec) -> MakePolicy:
             path=Path("made.ckpt"),
             layout=observation_layout(robot, task.observation),
             robot_digest=robot.digest,
-            env_config=asdict(task),
+            env_config=policy_settings(task),
             env_steps=7,
             act=lambda seen: torch.full((len(seen), robot.num_joints), action),
         )
