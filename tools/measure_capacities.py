@@ -1,8 +1,8 @@
-"""Measure the room contacts need: `python tools/measure_capacities.py --policy walking.onnx`.
+"""Measure the room that contacts need: `python tools/measure_capacities.py --policy walking.onnx`.
 
-MuJoCo Warp sets room for constraints and contacts aside once and drops what does not fit. Here the
-robot moves in each of its scenes with room to spare, the room taken is counted after every physics
-step, and the largest counts, times a margin, are written to capacities.yaml beside the robot.
+MuJoCo Warp sets room for constraints and contacts aside once and drops what does not fit. This tool
+moves the robot in each of its scenes with room to spare, counts after every physics step, and
+writes the largest counts, times a margin, to capacities.yaml in the robot's folder.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import mujoco
-import numpy as np
 import torch
 from torch import Tensor
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
@@ -37,45 +36,36 @@ if TYPE_CHECKING:
     from envs.physics.warp import WarpPhysics
 
 ROOM = Capacities(njmax=256, nconmax=64, contact_sensor_maxmatch=64)
-"""To begin with; all is doubled and measured again as long as something does not fit."""
+"""Room at first; if something does not fit, it is doubled and all is counted again."""
 MOST_ROOM = 8192
-"""njmax beyond which room is not what is wanting."""
-LIFTED_BY_ROOM = {"NEFC", "NJMAX_NNZ", "BROADPHASE", "NARROWPHASE", "CCD", "CONTACT_MATCH"}
+"""Largest njmax that is tried."""
 STEP_OF_ROOM = 8
 """Capacities are multiples of it."""
+CURED_BY_ROOM = {"NEFC", "NJMAX_NNZ", "BROADPHASE", "NARROWPHASE", "CCD", "CONTACT_MATCH"}
+"""Overflows of MuJoCo Warp that more room prevents."""
 SPREAD = 3.0
-"""Robots stand on up to this distance [m] from the origin along x and y: grounds differ there."""
+"""Robots start up to this far [m] from the origin along x and y: the ground differs there."""
+DROP = 0.05
+"""Height [m] above home at which robots start, so that none starts in the ground."""
 
-Held = Iterator[tuple[Tensor, Tensor | None]]
-"""Position targets (E, J) and wrenches (E, nbody, 6), each to be held for one control step."""
+Motion = Iterator[tuple[Tensor, Tensor | None]]
+"""Position targets (E, J) and wrenches (E, nbody, 6) of one control step after another."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of this tool."""
+    """The options of this tool."""
     parser = argparse.ArgumentParser(
         prog="measure_capacities",
         description="Measure the room a robot's contacts need in MuJoCo Warp and write it to "
         "capacities.yaml in the robot's folder.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--robot",
-        type=Path,
-        default=ROBOT_DIRECTORY,
-        help="folder of a robot description (default: the robot of this package)",
-    )
-    parser.add_argument("--policy", type=Path, help="let this policy walk too: .ckpt or .onnx")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=2.0,
-        help="room written is the largest seen times this (default: 2)",
-    )
-    parser.add_argument(
-        "--envs", type=int, default=100, help="robots at once (default: 100); more see more"
-    )
-    parser.add_argument(
-        "--physics", default="warp-cpu", help="engine: warp-cpu or warp (default: warp-cpu)"
-    )
+    add = parser.add_argument
+    add("--robot", type=Path, default=ROBOT_DIRECTORY, help="folder of a robot description")
+    add("--policy", type=Path, help="a policy that walks as well: .ckpt or .onnx")
+    add("--margin", type=float, default=2.0, help="room written, in multiples of the largest count")
+    add("--envs", type=int, default=100, help="robots at once; more of them see more")
+    add("--physics", default="warp-cpu", help="engine: warp-cpu or warp")
     return parser
 
 
@@ -83,24 +73,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the tool: 0, 2 for bad input, or 1 where no room is enough."""
     options = parser().parse_args(arguments)
     try:
-        print(f"wrote {_measured(options)}")
-    except (ValueError, OSError, PhysicsError) as error:
+        print(f"wrote {write(options)}")
+    except (UserError, OSError, PhysicsError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1 if isinstance(error, PhysicsError) else 2
     return 0
 
 
-def _measured(options: argparse.Namespace) -> Path:
-    """Measure all scenes and write the file; returns it."""
+def write(options: argparse.Namespace) -> Path:
+    """Measure in all scenes and write the file; returns its path."""
     if not 1.0 <= options.margin <= 100.0:
-        raise ValueError(f"--margin is {options.margin:g}; allowed: 1 to 100")
+        raise UserError(f"--margin is {options.margin:g}; allowed: 1 to 100")
     if options.envs < 1:
-        raise ValueError(f"--envs is {options.envs}; allowed: 1 or more")
+        raise UserError(f"--envs is {options.envs}; allowed: 1 or more")
     if options.physics not in ("warp-cpu", "warp"):
-        raise ValueError(f"--physics is {options.physics!r}; allowed: warp-cpu, warp")
+        raise UserError(f"--physics is {options.physics!r}; allowed: warp-cpu, warp")
     if options.physics == "warp" and not torch.cuda.is_available():
-        raise ValueError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
-    device = f"cuda:{torch.cuda.current_device()}" if options.physics == "warp" else "cpu"
+        raise UserError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
     policy = None if options.policy is None else load_policy(options.policy)
     task = LocomotionConfig() if policy is None else policy.task
     task = replace(task, support=None, auto_reset=True)
@@ -108,14 +97,14 @@ def _measured(options: argparse.Namespace) -> Path:
     robot = robots[0].robot
     if policy is not None:
         policy.require(observation_layout(robot, task.observation), robot.digest)
-    taken: dict[str, dict[str, Taken]] = {}
+    counts: dict[str, dict[str, Counts]] = {}
     with one_torch_thread():
         for loaded in robots:
             print(f"{loaded.scene}: {options.envs} robots", flush=True)
-            taken[loaded.scene] = measure(loaded, task, policy, options.envs, device)
-    comment = describe(taken, options.physics, options.envs, options.margin, policy)
+            counts[loaded.scene] = measure(loaded, task, policy, options.envs, options.physics)
+    comment = describe(counts, options, policy)
     print(comment)
-    capacities = {scene: room(kinds, options.margin) for scene, kinds in taken.items()}
+    capacities = {scene: room(kinds, options.margin) for scene, kinds in counts.items()}
     path = options.robot / FILE_NAME
     with atomic_write(path) as file:
         file.write(capacities_text(robots[0].untimed_digest, capacities, comment).encode())
@@ -126,17 +115,16 @@ def load_scenes(directory: Path, sim_dt: float) -> list[RobotModel]:
     """The robot of `directory` in each of its scenes.
 
     Raises:
-        ValueError: there is none, or they do not hold the same robot.
+        UserError: it has no scene, or its scenes hold different robots.
     """
-    scenes = scene_names(directory)
-    if not scenes:
-        raise ValueError(f"--robot is {directory}, which has no scene_<name>.xml")
-    robots = [load_robot(directory, scene, sim_dt) for scene in scenes]
+    robots = [load_robot(directory, scene, sim_dt) for scene in scene_names(directory)]
+    if not robots:
+        raise UserError(f"--robot is {directory}, which has no scene_<name>.xml")
     for other in robots[1:]:
         if other.robot.digest != robots[0].robot.digest:
-            raise ValueError(
-                f"the scenes {scenes[0]} and {other.scene} of {directory} hold different robots or "
-                "simulation options; let them include the same"
+            raise UserError(
+                f"the scenes {robots[0].scene} and {other.scene} of {directory} hold different "
+                "robots or simulation options; let them include the same files"
             )
     return robots
 
@@ -145,8 +133,8 @@ def load_scenes(directory: Path, sim_dt: float) -> list[RobotModel]:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Largest room that one simulation took, over `states`; see `ContactCounts`."""
+class Counts:
+    """Largest counts of one simulation over `states`; see `ContactCounts`."""
 
     states: int
     rows: int
@@ -160,39 +148,32 @@ def measure(
     task: LocomotionConfig,
     policy: LoadedPolicy | None,
     num_envs: int,
-    device: str,
-) -> dict[str, Taken]:
-    """Largest room taken in one scene, by kind of state.
+    physics: str,
+) -> dict[str, Counts]:
+    """Largest counts in one scene, by kind of motion.
 
     Raises:
-        ValueError: MuJoCo Warp is not installed, or cannot simulate the robot.
-        PhysicsError: something did not fit, whatever the room.
+        UserError: MuJoCo Warp is not installed, or cannot simulate the robot.
+        PhysicsError: something does not fit into any room.
     """
     try:
         from envs.physics.warp import WarpPhysics
     except ImportError as error:
-        raise ValueError(str(error)) from error
+        raise UserError(str(error)) from error
+    device = f"cuda:{torch.cuda.current_device()}" if physics == "warp" else "cpu"
     given = ROOM
     while True:
         backend = WarpPhysics(loaded.model, num_envs, given, device)
-        states = States(loaded, backend, task, torch.Generator().manual_seed(0))
-        kinds: dict[str, Callable[[], Held]] = {
-            "random": states.random,
-            "fallen": states.fallen,
-            "pushed": states.pushed,
-        }
-        if policy is not None:
-            kinds["walking"] = lambda states=states: states.walking(policy)
-        taken: dict[str, Taken] = {}
-        names: tuple[str, ...] = ()
-        for kind, held in kinds.items():
-            taken[kind] = largest(backend, held(), task.decimation)
+        motions = Motions(loaded, backend, task, torch.Generator().manual_seed(0))
+        counts: dict[str, Counts] = {}
+        for kind, motion in motions.kinds(policy).items():
+            counts[kind] = largest(backend, motion(), task.decimation)
             names = backend.capacity_overflow()
             if names:
                 break
         else:
-            return taken
-        if not LIFTED_BY_ROOM.issuperset(names) or given.njmax >= MOST_ROOM:
+            return counts
+        if not CURED_BY_ROOM.issuperset(names) or given.njmax >= MOST_ROOM:
             raise PhysicsError(
                 f"scene {loaded.scene} does not fit into MuJoCo Warp ({', '.join(names)}), and "
                 "more room does not change that; use simpler or fewer colliding geoms"
@@ -200,190 +181,154 @@ def measure(
         given = Capacities(*(2 * value for value in astuple(given)))
 
 
-def largest(backend: WarpPhysics, held: Held, decimation: int) -> Taken:
-    """Largest room one simulation takes while targets and wrenches are held one after another.
-
-    Counted after every physics step: an impact is over within a control step.
-    """
-    most = torch.zeros(4, dtype=torch.long)
-    steps = 0
-    for ctrl, xfrc in held:
+def largest(backend: WarpPhysics, motion: Motion, decimation: int) -> Counts:
+    """Largest counts of a motion, over every physics step: an impact ends within a control step."""
+    most, steps = torch.zeros(4, dtype=torch.long), 0
+    for ctrl, xfrc in motion:
         for _ in range(decimation):
             backend.step(ctrl, xfrc, 1)
             counts = backend.contact_counts()
             each = torch.stack([counts.rows, counts.contacts, counts.pairs, counts.matches])
             most = torch.maximum(most, each.amax(1).cpu())
             steps += 1
-    return Taken(steps * backend.num_envs, *most.tolist())
-
-
-# Moving
+    return Counts(steps * backend.num_envs, *most.tolist())
 
 
 @dataclass(frozen=True)
-class States:
-    """Where the robots are brought while it is counted; E of them."""
+class Motions:
+    """Motions of E robots in which contacts are counted."""
 
     loaded: RobotModel
     backend: WarpPhysics
     task: LocomotionConfig
     generator: torch.Generator
 
-    def random(self) -> Held:
-        """2 s from any posture and orientation on the ground, with targets that jump."""
+    def kinds(self, policy: LoadedPolicy | None) -> dict[str, Callable[[], Motion]]:
+        """Motion by name, in the order in which they must run."""
+        kinds = {"random": self.random, "fallen": self.fallen, "pushed": self.pushed}
+        return kinds if policy is None else {**kinds, "walking": lambda: self.walking(policy)}
+
+    def random(self) -> Motion:
+        """2 s from any posture and orientation just above the ground, with targets that jump."""
         robot, num = self.loaded.robot, self.backend.num_envs
         qpos = self._home()
-        qpos[:, 3:7] = torch.nn.functional.normalize(
-            torch.randn(num, 4, generator=self.generator), dim=-1
-        )
-        # Beyond the stops, so that those of all joints push at once.
+        orientation = torch.randn(num, 4, generator=self.generator)
+        qpos[:, 3:7] = torch.nn.functional.normalize(orientation, dim=-1)
+        # Beyond the stops, so that the limits of all joints are active at once.
         qpos[:, robot.joint_qpos_adr] = self._postures(beyond=0.1)
-        velocity = self._uniform(-1.0, 1.0, num, self.loaded.model.nv)
-        self._place(self._on_ground(qpos), velocity)
+        self._place(qpos, self._uniform(-1.0, 1.0, num, self.loaded.model.nv))
         for _ in range(10):
             yield from self._hold(self._postures(), seconds=0.2)
 
-    def fallen(self) -> Held:
-        """1 s from there, lying: two postures, each held until there is rest."""
+    def fallen(self) -> Motion:
+        """1 s more of the same robots, which lie by then: two postures, each held to rest."""
         for _ in range(2):
             yield from self._hold(self._postures(), seconds=0.5)
 
-    def pushed(self) -> Held:
+    def pushed(self) -> Motion:
         """1 s of standing, four fifths of it under wrenches of about the weight on the root."""
         robot, num = self.loaded.robot, self.backend.num_envs
-        self._place(self._on_ground(self._home()), torch.zeros(num, self.loaded.model.nv))
+        self._place(self._home(), torch.zeros(num, self.loaded.model.nv))
         stand = robot.joint_home.repeat(num, 1)
         yield from self._hold(stand, seconds=0.2)
         for _ in range(4):
             wrench = torch.zeros(num, self.loaded.model.nbody, 6)
             wrench[:, robot.root_body, :3] = self._uniform(-1.0, 1.0, num, 3) * robot.weight
-            # As if it pushed a tenth of a metre off the centre.
+            # As if the force acted a tenth of a metre off the centre.
             wrench[:, robot.root_body, 3:] = self._uniform(-0.1, 0.1, num, 3) * robot.weight
             yield from self._hold(stand, 0.2, wrench)
 
-    def walking(self, policy: LoadedPolicy) -> Held:
-        """1 s of a policy's walk, after one that is not counted.
+    def walking(self, policy: LoadedPolicy) -> Motion:
+        """1 s of a policy's walk, after 1 s that is not counted.
 
-        It walks in the environment on native physics, which needs no capacities yet; each control
-        step is then done again here from the same state.
+        The policy walks in the environment on native physics, which needs no capacities; each
+        control step is then repeated here from the same state.
         """
         command, num = self.task.command, self.backend.num_envs
         env = LocomotionEnv(
             self.task, num, robot_dir=self.loaded.directory, scene=self.loaded.scene
         )
         velocity = self._uniform(command.velocity_min, command.velocity_max, num)
-        start = self._on_ground(self._home())
-        env.set_start_states(start, torch.zeros(num, self.loaded.model.nv), velocity, 1.0)
-        root = env.reset()
-        for step in range(2 * self._steps(1.0)):
+        env.set_start_states(
+            self._home(), torch.zeros(num, self.loaded.model.nv), velocity, probability=1.0
+        )
+        root, steps = env.reset(), round(1.0 / self.task.ctrl_dt)
+        for step in range(2 * steps):
             before = env.backend.snapshot()
             root.set("action", policy(root.get("observation")))
             root = env.step(root)
-            if step >= self._steps(1.0):
+            if step >= steps:
                 after = env.backend.snapshot()
                 self.backend.restore(before)
-                ctrl, wrench = after["ctrl"].float(), after["xfrc_applied"].float()
-                yield ctrl, wrench.view(num, self.loaded.model.nbody, 6)
+                wrench = after["xfrc_applied"].float().view(num, self.loaded.model.nbody, 6)
+                yield after["ctrl"].float(), wrench
             root = env.maybe_reset(env.step_mdp(root))
 
-    def _hold(self, ctrl: Tensor, seconds: float, wrench: Tensor | None = None) -> Held:
-        for _ in range(self._steps(seconds)):
+    def _hold(self, ctrl: Tensor, seconds: float, wrench: Tensor | None = None) -> Motion:
+        for _ in range(max(1, round(seconds / self.task.ctrl_dt))):
             yield ctrl, wrench
-
-    def _steps(self, seconds: float) -> int:
-        return max(1, round(seconds / self.task.ctrl_dt))
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
     def _postures(self, beyond: float = 0.0) -> Tensor:
-        """Joint positions (E, J) anywhere between the stops, or `beyond` [rad] them."""
+        """Random joint positions (E, J) between the stops, or up to `beyond` [rad] outside."""
         low, high = self.loaded.robot.joint_range.unbind(-1)
         share = self._uniform(0.0, 1.0, self.backend.num_envs, len(low))
         return low - beyond + share * (high - low + 2.0 * beyond)
 
     def _home(self) -> Tensor:
-        """States (E, nq) at home, all over the ground."""
-        num = self.backend.num_envs
-        qpos = self.loaded.robot.home_qpos.repeat(num, 1)
-        qpos[:, :2] = self._uniform(-SPREAD, SPREAD, num, 2)
+        """States (E, nq) at home, a little above the ground, all over the scene."""
+        qpos = self.loaded.robot.home_qpos.repeat(self.backend.num_envs, 1)
+        qpos[:, :2] = self._uniform(-SPREAD, SPREAD, len(qpos), 2)
+        qpos[:, 2] += DROP
         return qpos
 
-    def _on_ground(self, qpos: Tensor) -> Tensor:
-        """The same states (E, nq), as low as the ground's highest point allows."""
-        model = self.loaded.model
-        data = mujoco.MjData(model)
-        collides = (model.geom_contype | model.geom_conaffinity) != 0
-        fixed = model.body_weldid[model.geom_bodyid] == 0
-        placed = qpos.clone()
-        for row in placed:
-            data.qpos[:] = row.double().numpy()
-            mujoco.mj_kinematics(model, data)
-            low, high = _heights(model, data)
-            row[2] += high[collides & fixed].max() - low[collides & ~fixed].min()
-        return placed
-
     def _place(self, qpos: Tensor, qvel: Tensor) -> None:
-        everywhere = torch.ones(self.backend.num_envs, dtype=torch.bool)
-        ctrl = self.loaded.robot.joint_home.repeat(self.backend.num_envs, 1)
-        self.backend.reset(everywhere, qpos, qvel, ctrl)
-
-
-def _heights(model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest point (ngeom,) of the box around each geom [m]."""
-    upwards = data.geom_xmat.reshape(-1, 3, 3)[:, 2]  # the world's z in axes of the geom
-    centre, half = np.split(model.geom_aabb, 2, axis=1)
-    middle = data.geom_xpos[:, 2] + (upwards * centre).sum(1)
-    reach = (np.abs(upwards) * half).sum(1)
-    return middle - reach, middle + reach
+        ctrl = self.loaded.robot.joint_home.repeat(len(qpos), 1)
+        self.backend.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, ctrl)
 
 
 # Writing
 
 
-def room(kinds: dict[str, Taken], margin: float) -> Capacities:
-    """Capacities for the largest of all `kinds`, times `margin`."""
+def room(kinds: dict[str, Counts], margin: float) -> Capacities:
+    """Capacities for the largest counts of all kinds, times `margin`."""
 
-    def enough(*counts: int) -> int:
-        return STEP_OF_ROOM * max(1, math.ceil(margin * max(counts) / STEP_OF_ROOM))
+    def enough(largest: int) -> int:
+        return STEP_OF_ROOM * max(1, math.ceil(margin * largest / STEP_OF_ROOM))
 
-    seen = list(kinds.values())
+    counts = list(kinds.values())
     return Capacities(
-        njmax=enough(*(taken.rows for taken in seen)),
+        njmax=enough(max(count.rows for count in counts)),
         # Pairs of geoms are listed in as much room as the contacts found between them.
-        nconmax=enough(*(max(taken.contacts, taken.pairs) for taken in seen)),
-        contact_sensor_maxmatch=enough(*(taken.matches for taken in seen)),
+        nconmax=enough(max(max(count.contacts, count.pairs) for count in counts)),
+        contact_sensor_maxmatch=enough(max(count.matches for count in counts)),
     )
 
 
 def describe(
-    taken: dict[str, dict[str, Taken]],
-    physics: str,
-    num_envs: int,
-    margin: float,
-    policy: LoadedPolicy | None,
+    counts: dict[str, dict[str, Counts]], options: argparse.Namespace, policy: LoadedPolicy | None
 ) -> str:
     """What was measured, for the head of the file."""
-    header = f"{'scene':<10} {'kind':<8} {'states':>9} {'rows':>6} {'contacts':>9} {'pairs':>6}"
+    walking = "none, no policy was given"
+    if policy is not None:
+        walking = f"a policy trained for {policy.env_steps} steps"
+    names = ("states", "rows", "contacts", "pairs", "matches")
     lines = [
-        f"Room for constraints and contacts in MuJoCo Warp: {margin:g} x the largest count below,",
-        f"rounded up to a multiple of {STEP_OF_ROOM}. Written by `{MEASURE_CAPACITIES}`.",
-        f"Counted on {physics} after every physics step of {num_envs} robots: per simulation",
-        "constraint rows (njmax), contacts and pairs of geoms near each other (nconmax), and per",
-        "contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
-        "random: any posture and orientation on the ground, targets that jump; fallen: where those",
-        "end, lying; pushed: standing, under wrenches of about the weight;",
-        "walking: not measured, no policy was given."
-        if policy is None
-        else f"walking: a policy trained for {policy.env_steps} steps.",
-        f"{header} {'matches':>8}",
+        f"Room in MuJoCo Warp: {options.margin:g} x the largest count below, rounded up to a",
+        f"multiple of {STEP_OF_ROOM}. Written by `{MEASURE_CAPACITIES}`.",
+        f"Counted on {options.physics} after every physics step of {options.envs} robots: for each",
+        "simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax), and for",
+        "each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
+        "random: any posture and orientation, targets that jump; fallen: the same robots, lying;",
+        f"pushed: standing, under wrenches of about the weight; walking: {walking}.",
+        f"{'scene':<10} {'kind':<8}" + "".join(f"{name:>10}" for name in names),
     ]
-    lines += [
-        f"{scene:<10} {kind:<8} {t.states:>9} {t.rows:>6} {t.contacts:>9} {t.pairs:>6} "
-        f"{t.matches:>8}"
-        for scene, kinds in taken.items()
-        for kind, t in kinds.items()
-    ]
+    for scene, kinds in counts.items():
+        for kind, count in kinds.items():
+            values = "".join(f"{value:>10}" for value in astuple(count))
+            lines.append(f"{scene:<10} {kind:<8}{values}")
     return "\n".join(lines)
 
 
