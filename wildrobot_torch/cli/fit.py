@@ -26,9 +26,9 @@ from envs.yaml_files import make_configs_strict
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli.doctor import main as doctor
 from wildrobot_torch.files import CONFIGS
+from wildrobot_torch.ppo.finite import TrainingDiverged
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
-from wildrobot_torch.training.health.finite import TrainingDiverged
 from wildrobot_torch.training.module import WalkingModule
 
 BASE_CONFIG = CONFIGS / "base.yaml"

@@ -8,72 +8,74 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+from envs.settings import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    check,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
     """Settings of PPO (Schulman et al. 2017, arXiv:1707.06347); the KL sets the learning rate."""
 
-    gamma: float = 0.97
+    gamma: ClosedUnitInterval = 0.97
     """Discount per control step."""
-    gae_lambda: float = 0.95
+    gae_lambda: ClosedUnitInterval = 0.95
     """Decay of the generalised advantage estimate."""
-    clip: float = 0.2
-    """Probability ratios earn nothing beyond 1 - clip and 1 + clip."""
-    value_clip: float | None = None
-    """Values earn nothing beyond this distance from the old value; null for no bound."""
-    value_coef: float = 0.5
+    clip: PositiveFloat = 0.2
+    """Clip range epsilon: the surrogate is flat where the probability ratio has gone beyond
+    1 - epsilon or 1 + epsilon to its gain."""
+    value_clip: PositiveFloat | None = None
+    """The value loss is flat where a value has moved further than this towards its target; null
+    for no clip."""
+    value_coef: NonNegativeFloat = 0.5
     """Weight of the mean squared error of the values."""
     entropy_coef: float = 0.003
     """Weight of the policy's entropy."""
-    quiet_share: float = 0.5
-    """Share of the environments whose actions have less noise. A policy that is only ever shaken
-    may come to a stop where noise would have moved it on; these see what it does by itself."""
-    quiet_noise: float = 0.5
-    """Factor on the standard deviation of their actions."""
-    num_epochs: int = 4
+    quiet_share: ClosedUnitInterval = 0.5
+    """Share of the environments with less exploration noise. A policy trained with full noise alone
+    can stall once the noise is removed."""
+    quiet_noise: PositiveFloat = 0.5
+    """Factor on the actions' standard deviation in these environments."""
+    num_epochs: PositiveInt = 4
     """Passes over a rollout."""
-    num_minibatches: int = 8
+    num_minibatches: PositiveInt = 8
     """Optimiser steps per pass."""
-    learning_rate: float = 3e-4
+    learning_rate: PositiveFloat = 3e-4
     """Adam's learning rate at the start."""
-    learning_rate_min: float = 1e-5
+    learning_rate_min: PositiveFloat = 1e-5
     """Lowest learning rate."""
-    learning_rate_max: float = 2e-3
+    learning_rate_max: PositiveFloat = 2e-3
     """Highest learning rate."""
-    learning_rate_factor: float = 1.2
-    """One adaption multiplies or divides the learning rate by this; 1 keeps it constant."""
-    kl_low: float = 0.005
-    """KL divergence [nat] of a minibatch, at full noise, below which the learning rate grows."""
-    kl_high: float = 0.02
-    """KL divergence [nat] of a minibatch, at full noise, above which the learning rate shrinks."""
-    max_grad_norm: float = 1.0
+    learning_rate_factor: PositiveFloat = 1.2
+    """Factor, at least 1, by which one adaption raises or lowers the learning rate; 1 keeps it
+    constant."""
+    kl_low: PositiveFloat = 0.005
+    """KL divergence [nat] of a minibatch, at full noise, below which the learning rate rises."""
+    kl_high: PositiveFloat = 0.02
+    """KL divergence [nat] of a minibatch, at full noise, above which the learning rate falls. Where
+    the noise is halved the same change of the mean action counts four times."""
+    max_grad_norm: PositiveFloat = 1.0
     """Gradients of actor and critic together are scaled down to this norm."""
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "gae_lambda", "quiet_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"ppo.{name} is {getattr(self, name)}; allowed: 0 to 1")
-        positive = (
-            "clip", "quiet_noise", "num_epochs", "num_minibatches", "learning_rate_min",
-            "max_grad_norm",
-        )  # fmt: skip
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"ppo.{name} is {getattr(self, name)}; it must be positive")
-        if self.value_clip is not None and self.value_clip <= 0.0:
-            raise ValueError(f"ppo.value_clip is {self.value_clip}; allowed: positive, or null")
+        check(self)
         if not self.learning_rate_min <= self.learning_rate <= self.learning_rate_max:
-            raise ValueError(
+            raise UserError(
                 f"ppo.learning_rate is {self.learning_rate}; allowed: learning_rate_min "
                 f"{self.learning_rate_min} to learning_rate_max {self.learning_rate_max}"
             )
         if self.learning_rate_factor < 1.0:
-            raise ValueError(
+            raise UserError(
                 f"ppo.learning_rate_factor is {self.learning_rate_factor}; allowed: 1 or more"
             )
-        if not 0.0 < self.kl_low < self.kl_high:
-            raise ValueError(
-                f"ppo.kl_low {self.kl_low} and ppo.kl_high {self.kl_high}: 0 < kl_low < kl_high"
+        if self.kl_low >= self.kl_high:
+            raise UserError(
+                f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {self.kl_high}"
             )
 
     def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
@@ -85,21 +87,20 @@ class PPOConfig:
         """Indices of each minibatch of a pass: a partition of the samples, drawn at random.
 
         Raises:
-            ValueError: there are fewer samples than minibatches.
+            UserError: there are fewer samples than minibatches.
         """
         if num_samples < self.num_minibatches:
-            raise ValueError(
+            raise UserError(
                 f"a rollout of {num_samples} samples is too short for ppo.num_minibatches "
                 f"{self.num_minibatches}; raise data.num_envs or data.num_steps"
             )
         return torch.randperm(num_samples, device=device).tensor_split(self.num_minibatches)
 
     def adapted(self, learning_rate: float, kl: float) -> float:
-        """Learning rate after one at which an update's minibatch was off by `kl` [nat].
+        """The learning rate after an update that met a KL divergence of `kl` [nat].
 
-        It shrinks by `learning_rate_factor` when `kl` is above `kl_high`, grows by it when `kl` is
-        below `kl_low`, and stays within its bounds. `kl` is the divergence that the updates before
-        have made, so that the first of an iteration is 0.
+        It falls by `learning_rate_factor` above `kl_high`, rises by it below `kl_low`, and stays
+        within its bounds. `kl` is what the updates of this iteration before it have made.
         """
         if kl > self.kl_high:
             return max(learning_rate / self.learning_rate_factor, self.learning_rate_min)
@@ -108,7 +109,7 @@ class PPOConfig:
         return learning_rate
 
     def resumed(self, learning_rate: float) -> float:
-        """Learning rate a training goes on with that had come to another: within the bounds now."""
+        """The learning rate with which a resumed training goes on: the saved one, within bounds."""
         if self.learning_rate_factor == 1.0:
             return self.learning_rate
         return min(max(learning_rate, self.learning_rate_min), self.learning_rate_max)

@@ -1,13 +1,17 @@
-"""One PPO iteration's data and its loss on a minibatch."""
+"""One PPO iteration: from a rollout to the next policy, its normalisers and its average."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.finite import REMEDY, TrainingDiverged, require_finite
 from wildrobot_torch.ppo.losses import (
     clipped_surrogate,
     gae,
@@ -21,8 +25,34 @@ from wildrobot_torch.ppo.normalizer import Reduce
 
 
 @dataclass(frozen=True)
+class Transitions:
+    """T control steps of E environments, as they were collected."""
+
+    observation: Tensor
+    """(E, T, O)."""
+    critic_observation: Tensor
+    """(E, T, C)."""
+    next_critic_observation: Tensor
+    """(E, T, C): after the step, before any reset."""
+    action: Tensor
+    """(E, T, A)."""
+    mean: Tensor
+    """(E, T, A): mean action of the policy that acted."""
+    log_prob: Tensor
+    """(E, T): log density of the action."""
+    log_noise: Tensor
+    """(E, T, 1): logarithm of the factor on the actions' standard deviation."""
+    reward: Tensor
+    """(E, T)."""
+    terminated: Tensor
+    """(E, T) bool: the robot fell."""
+    done: Tensor
+    """(E, T) bool: the episode ended, by a fall or a time-out."""
+
+
+@dataclass(frozen=True)
 class Samples:
-    """What PPO needs of B transitions; the observations are normalised already."""
+    """B transitions as the loss reads them; observations are normalised."""
 
     observation: Tensor
     """(B, O)."""
@@ -39,40 +69,22 @@ class Samples:
     old_value: Tensor
     """(B,)."""
     advantage: Tensor
-    """(B,): mean 0, variance 1 over the rollout."""
+    """(B,): mean 0, variance 1 over the rollouts of all processes."""
     target: Tensor
-    """(B,): what the value should be."""
-    style_old_value: Tensor | None = None
-    """(B,): by the critic of a reward apart; None without one."""
-    style_target: Tensor | None = None
-    """(B,)."""
+    """(B,): what the critic learns to predict."""
 
     def __len__(self) -> int:
         return self.advantage.shape[0]
 
     def __getitem__(self, index: Tensor) -> Samples:
         """The samples of an index tensor."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        there = {name: x for name, x in tensors.items() if x is not None}
-        return Samples(**{name: x.index_select(0, index) for name, x in there.items()})
-
-
-@dataclass(frozen=True)
-class Apart:
-    """A reward with a critic of its own, beside that of the task."""
-
-    critic: Critic
-    """Reads what the task's critic reads, normalised alike."""
-    reward: Tensor
-    """(E, T)."""
-    weight: float
-    """Of its advantages, whose variance is 1; those of the task have weight 1."""
+        return Samples(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
 
 
 def next_values(
     critic: Critic, value: Tensor, next_critic_observation: Tensor, terminated: Tensor, done: Tensor
 ) -> Tensor:
-    """Values (E, T) of the states after each step; what stands at falls is never read.
+    """Values (E, T) of the states after each step; entries at falls hold no meaning.
 
     A state that was not reset is the next step's state, whose value is known, so the critic runs on
     the last column and on time-outs alone.
@@ -101,81 +113,42 @@ def make_samples(
     policy: Policy,
     critic: Critic,
     config: PPOConfig,
-    *,
-    observation: Tensor,
-    critic_observation: Tensor,
-    next_critic_observation: Tensor,
-    action: Tensor,
-    mean: Tensor,
-    log_prob: Tensor,
-    log_noise: Tensor,
-    reward: Tensor,
-    terminated: Tensor,
-    done: Tensor,
+    rollout: Transitions,
     reduce: Reduce | None = None,
-    apart: Apart | None = None,
 ) -> Samples:
-    """The E x T transitions of a rollout, flat, with advantages and targets.
+    """The E x T transitions of a rollout, flat, with advantages and value targets.
 
     Args:
         policy: the policy that acted.
         critic: the critic.
         config: discounts.
-        observation: (E, T, O).
-        critic_observation: (E, T, C).
-        next_critic_observation: (E, T, C), before any reset.
-        action: (E, T, A).
-        mean: (E, T, A) mean actions.
-        log_prob: (E, T).
-        log_noise: (E, T, 1) logarithm of the factor on the actions' standard deviation.
-        reward: (E, T).
-        terminated: (E, T) bool.
-        done: (E, T) bool.
-        reduce: sums over processes.
-        apart: a second reward. Its advantages are normalised apart from those of `reward`, so that
-            neither drowns the other however large the rewards are, then added by weight.
+        rollout: what the policy did.
+        reduce: sums over processes; None for one process.
     """
-
-    def returns(critic: Critic, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, normalised advantages and targets, (E, T) each."""
-        value = critic.net(critic_normalized).squeeze(-1)
-        following = next_values(critic, value, next_critic_observation, terminated, done)
-        advantage, target = gae(
-            reward, value, following, terminated, done, config.gamma, config.gae_lambda
-        )
-        return value, normalized_advantage(advantage, reduce), target
-
-    observation = policy.normalizer(observation)
-    critic_normalized = critic.normalizer(critic_observation)
-    value, advantage, target = returns(critic, reward)
-    style: dict[str, Tensor] = {}
-    if apart is not None:
-        style_value, style_advantage, style_target = returns(apart.critic, apart.reward)
-        advantage = normalized_advantage(advantage + apart.weight * style_advantage, reduce)
-        style = {"style_old_value": style_value, "style_target": style_target}
+    critic_normalized = critic.normalizer(rollout.critic_observation)
+    value = critic.net(critic_normalized).squeeze(-1)
+    terminated, done = rollout.terminated, rollout.done
+    following = next_values(critic, value, rollout.next_critic_observation, terminated, done)
+    advantage, target = gae(
+        rollout.reward, value, following, terminated, done, config.gamma, config.gae_lambda
+    )
     return Samples(
-        observation=observation.flatten(0, 1),
+        observation=policy.normalizer(rollout.observation).flatten(0, 1),
         critic_observation=critic_normalized.flatten(0, 1),
-        action=action.flatten(0, 1),
-        old_mean=mean.flatten(0, 1),
-        old_log_prob=log_prob.flatten(),
-        log_noise=log_noise.flatten(0, 1),
+        action=rollout.action.flatten(0, 1),
+        old_mean=rollout.mean.flatten(0, 1),
+        old_log_prob=rollout.log_prob.flatten(),
+        log_noise=rollout.log_noise.flatten(0, 1),
         old_value=value.flatten(),
-        advantage=advantage.flatten(),
+        advantage=normalized_advantage(advantage, reduce).flatten(),
         target=target.flatten(),
-        **{name: values.flatten() for name, values in style.items()},
     )
 
 
 def ppo_loss(
-    policy: Policy,
-    critic: Critic,
-    batch: Samples,
-    old_log_std: Tensor,
-    config: PPOConfig,
-    style_critic: Critic | None = None,
+    policy: Policy, critic: Critic, batch: Samples, old_log_std: Tensor, config: PPOConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss to minimise on a minibatch, and its parts by name (detached scalars).
+    """Loss to minimise on a minibatch, and its parts by metric name (detached scalars).
 
     Args:
         policy: the policy under training.
@@ -183,7 +156,6 @@ def ppo_loss(
         batch: samples.
         old_log_std: (A,) of the policy that acted.
         config: clip and weights.
-        style_critic: that of a reward apart; its error weighs as much as the other critic's.
     """
     mean = policy.net(batch.observation)
     log_std = policy.log_std + batch.log_noise
@@ -193,24 +165,156 @@ def ppo_loss(
     error = value_loss(value, batch.old_value, batch.target, config.value_clip)
     entropy = gaussian_entropy(policy.log_std)
     loss = surrogate + config.value_coef * error - config.entropy_coef * entropy
-    stats = {}
-    if style_critic is not None and batch.style_old_value is not None:
-        assert batch.style_target is not None
-        style_value = style_critic.net(batch.critic_observation).squeeze(-1)
-        style_error = value_loss(
-            style_value, batch.style_old_value, batch.style_target, config.value_clip
-        )
-        loss = loss + config.value_coef * style_error
-        stats["style_value"] = style_error.detach()
     with torch.no_grad():
-        # Of the policy at full noise, with whichever noise a sample was drawn.
         kl = gaussian_kl(batch.old_mean, old_log_std, mean, policy.log_std).mean()
-        clipped = ((ratio - 1.0).abs() > config.clip).to(ratio.dtype).mean()
+        clipped = ((ratio - 1.0).abs() > config.clip).float().mean()
     return loss, {
-        "surrogate": surrogate.detach(),
-        "value": error.detach(),
-        "entropy": entropy.detach(),
-        "kl": kl,
-        "clip_fraction": clipped,
-        **stats,
+        "Loss/surrogate": surrogate.detach(),
+        "Loss/value": error.detach(),
+        "Loss/entropy": entropy.detach(),
+        "Loss/kl": kl,
+        "Loss/clip_fraction": clipped,
     }
+
+
+@dataclass(frozen=True)
+class ExtraLoss:
+    """A loss of other networks, added to PPO's in some updates: one backward pass serves both."""
+
+    loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]]
+    """Loss number 0, 1, ... of an iteration, and its parts by metric name (detached scalars)."""
+    num_updates: int
+    """How many updates of an iteration have it, evenly spread; at most `PPOConfig.num_updates`."""
+    optimizer: torch.optim.Optimizer
+    """Steps the other networks after these updates."""
+    name: str
+    """The gradients' norm is reported as `Gradient/<name>`."""
+
+
+class PPOLearner:
+    """The learning half of PPO: `update` turns a rollout into the next policy."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        critic: Critic,
+        config: PPOConfig,
+        optimizer: torch.optim.Optimizer,
+        *,
+        averaged: AveragedPolicy | None = None,
+        extra: ExtraLoss | None = None,
+        reduce: Reduce | None = None,
+        backward: Callable[[Tensor], object] = Tensor.backward,
+        last_step: Callable[[], object] | None = None,
+    ) -> None:
+        """Learns in place; keeps no state of its own but what it is given.
+
+        Args:
+            policy: the policy under training.
+            critic: the critic under training.
+            config: settings.
+            optimizer: of the parameters of both.
+            averaged: average of the policy over iterations; None for none.
+            extra: a loss that shares the backward passes; None for none.
+            reduce: sums over processes; None for one process.
+            backward: backward pass of a loss.
+            last_step: takes the place of the optimizer's last step of an iteration.
+        """
+        self.policy, self.critic, self.config = policy, critic, config
+        self.optimizer, self.averaged, self.extra = optimizer, averaged, extra
+        self._reduce, self._backward = reduce, backward
+        self._last_step = optimizer.step if last_step is None else last_step
+
+    @property
+    def learning_rate(self) -> float:
+        """The present learning rate."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def update(self, rollout: Transitions, iteration: int) -> dict[str, float]:
+        """All epochs of an iteration; the mean of each part of the losses over its updates.
+
+        Args:
+            rollout: of the policy as it is.
+            iteration: its number, for errors.
+
+        Raises:
+            TrainingDiverged: the rollout or a part of the losses is not finite.
+            UserError: there are fewer samples than minibatches.
+        """
+        numbers = {name: x for name, x in vars(rollout).items() if x.is_floating_point()}
+        require_finite(numbers, iteration)
+        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce)
+        old_log_std = self.policy.log_std.detach().clone()
+        parts: dict[str, list[Tensor]] = {}
+        number = 0
+        for _ in range(self.config.num_epochs):
+            for index in self.config.minibatches(len(samples), samples.advantage.device):
+                for name, value in self._step(number, samples[index], old_log_std).items():
+                    parts.setdefault(name, []).append(value)
+                # The first minibatch of an iteration sees the policy that collected: its KL is 0.
+                if number > 0:
+                    self._adapt_learning_rate(parts["Loss/kl"][-1], iteration)
+                number += 1
+        means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
+        metrics = dict(zip(parts, means, strict=True))
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"{name} is {value} in iteration {iteration}; {REMEDY}")
+        # After the epochs: rollout and update see the same normalisation, so ratios start at 1.
+        self.policy.update_normalizer(rollout.observation, self._reduce)
+        self.critic.update_normalizer(rollout.critic_observation, self._reduce)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.policy)
+        return metrics | {
+            "Loss/learning_rate": self.learning_rate,
+            "Policy/mean_std": float(old_log_std.exp().mean()),
+        }
+
+    def _step(self, number: int, batch: Samples, old_log_std: Tensor) -> dict[str, Tensor]:
+        """Update `number` of an iteration; the parts of its loss and the gradients' norms."""
+        config, extra = self.config, self.extra
+        loss, stats = ppo_loss(self.policy, self.critic, batch, old_log_std, config)
+        stride = config.num_updates // extra.num_updates if extra else 1
+        extra_due = (
+            extra is not None and number % stride == 0 and number // stride < extra.num_updates
+        )
+        self.optimizer.zero_grad()
+        if extra is not None:
+            extra.optimizer.zero_grad()
+            if extra_due:
+                extra_loss, extra_stats = extra.loss(number // stride)
+                loss = loss + extra_loss
+                stats |= extra_stats
+            elif self._reduce is not None:
+                # Data parallelism wants a gradient for every parameter in every backward pass.
+                loss = loss + 0.0 * sum(p.sum() for p in _parameters(extra.optimizer))
+        self._backward(loss)
+        stats["Gradient/policy"] = _gradient_norm(list(self.policy.parameters()))
+        stats["Gradient/critic"] = _gradient_norm(list(self.critic.parameters()))
+        nn.utils.clip_grad_norm_(_parameters(self.optimizer), config.max_grad_norm)
+        if extra is not None and extra_due:
+            stats[f"Gradient/{extra.name}"] = _gradient_norm(_parameters(extra.optimizer))
+            extra.optimizer.step()
+        (self._last_step if number == config.num_updates - 1 else self.optimizer.step)()
+        return stats
+
+    def _adapt_learning_rate(self, kl: Tensor, iteration: int) -> None:
+        if self._reduce is not None:
+            total, processes = self._reduce(torch.stack([kl, torch.ones_like(kl)]))
+            kl = total / processes
+        divergence = float(kl)
+        if not math.isfinite(divergence):
+            raise TrainingDiverged(
+                f"the KL divergence of the policy is {divergence} in iteration {iteration}; "
+                f"{REMEDY}"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.adapted(group["lr"], divergence)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _gradient_norm(parameters: list[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

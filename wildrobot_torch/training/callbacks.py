@@ -18,8 +18,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.loggers import Logger
 
+from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
-from wildrobot_torch.training.health.finite import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.postmortem import write_postmortem
 
 PACKAGES = (

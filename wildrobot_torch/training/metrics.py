@@ -1,30 +1,12 @@
-"""Metrics of one iteration: rewards, episodes, losses and gradients, by their logged names."""
+"""Metrics of one iteration: rewards and episodes, by their logged names."""
 
 from __future__ import annotations
 
 import torch
 from tensordict import TensorDictBase
-from torch import Tensor, nn
 
 EPISODE_DECAY = 0.8
 """Share of the past that each iteration keeps in the means over finished episodes."""
-
-
-def loss_name(name: str) -> str:
-    """The metric that a part of the losses is logged as: AMP/ for the discriminator's, or Loss/."""
-    disc = {"disc_loss", "adversarial", "penalty", "grad_penalty"}
-    return name if "/" in name else f"AMP/{name}" if name in disc else f"Loss/{name}"
-
-
-def gradient_norms(**modules: nn.Module | None) -> dict[str, Tensor]:
-    """Euclidean norm () of each module's gradient as `Gradient/<name>`; none without gradients."""
-    norms = {}
-    for name, module in modules.items():
-        parameters = [] if module is None else module.parameters()
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if gradients:
-            norms[f"Gradient/{name}"] = nn.utils.get_total_norm(gradients)
-    return norms
 
 
 def step_metrics(batch: TensorDictBase) -> dict[str, float]:

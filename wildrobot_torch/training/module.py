@@ -26,20 +26,15 @@ from wildrobot_torch.evaluation import Scenario, evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.learner import Samples, make_samples, ppo_loss
+from wildrobot_torch.ppo.finite import require_finite
+from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
 from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.sampling import require_clips
 from wildrobot_torch.training.checkpoints import require_fit, short
-from wildrobot_torch.training.health.finite import TrainingDiverged, require_finite
-from wildrobot_torch.training.metrics import (
-    EpisodeMeans,
-    gradient_norms,
-    loss_name,
-    step_metrics,
-)
+from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
 from wildrobot_torch.training.warm_start import warm_start as begin_with
 
 _PPO, _NETWORK = PPOConfig(), NetworkConfig()
@@ -189,46 +184,59 @@ class WalkingModule(pl.LightningModule):
     # One iteration
 
     def on_train_start(self) -> None:
-        """Hold a resumed run to the learning rates that are set now, not to its checkpoint's."""
+        """Make the learner; hold a resumed run to the learning rates that are set now."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.ppo.resumed(group["lr"])
         if self.amp is not None:
             for group in self.trainer.optimizers[1].param_groups:
                 group["lr"] = self.amp.learning_rate
+        lightning = self.optimizers()
+        first = lightning[0] if isinstance(lightning, list) else lightning
+        self.learner = PPOLearner(
+            self.policy,
+            self.critic,
+            self.ppo,
+            self.trainer.optimizers[0],
+            averaged=self.averaged,
+            extra=None if self.prior is None else self._discriminator_loss(self.prior),
+            reduce=self._reduce,
+            backward=self.manual_backward,
+            last_step=first.step,
+        )
+
+    def _discriminator_loss(self, prior: MotionPrior) -> ExtraLoss:
+        def loss(number: int) -> tuple[Tensor, dict[str, Tensor]]:
+            value, parts = prior.loss(number)
+            return value, {f"AMP/{name}": part for name, part in parts.items()}
+
+        updates = prior.config.num_updates
+        return ExtraLoss(loss, updates, self.trainer.optimizers[1], "discriminator")
 
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
         begin = time.perf_counter()
         iteration = self.global_step + 1
         require_capacities(self.data.env.backend)
-        require_finite(batch, iteration)
+        require_finite({"amp": batch.get("amp")}, iteration)
         self.env_steps += batch.numel() * self.trainer.world_size
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
         if self.prior is not None:
             reward = reward + self._style_reward(self.prior, batch)
-        samples = make_samples(
-            self.policy,
-            self.critic,
-            self.ppo,
+        rollout = Transitions(
             observation=batch.get("observation"),
             critic_observation=batch.get("critic_observation"),
             next_critic_observation=following.get("critic_observation"),
             action=batch.get("action"),
             mean=batch.get("loc"),
-            log_noise=batch.get("log_noise"),
             log_prob=batch.get("action_log_prob"),
+            log_noise=batch.get("log_noise"),
             reward=reward,
             terminated=following.get("terminated").squeeze(-1),
             done=following.get("done").squeeze(-1),
-            reduce=self._reduce,
         )
-        self.metrics |= self._optimise(samples, iteration)
-        # After the update: rollout and update saw the same normalisation, so ratios start at 1.
-        self.policy.update_normalizer(batch.get("observation"), self._reduce)
-        self.critic.update_normalizer(batch.get("critic_observation"), self._reduce)
-        self.averaged.update_parameters(self.policy)
+        self.metrics |= self.learner.update(rollout, iteration)
         learn_s, collect_s = time.perf_counter() - begin, self.data.collection_time
         self.metrics |= {
             "Perf/collection_time": collect_s,
@@ -259,73 +267,6 @@ class WalkingModule(pl.LightningModule):
         sample = partial(reference.sample_windows, batches=prior.config.num_updates)
         prior.sample_batches(windows, sample, self.global_step, self._reduce)
         return weight * style
-
-    def _optimise(self, samples: Samples, iteration: int) -> dict[str, float]:
-        """All epochs of an iteration; mean of each loss over its updates."""
-        lightning = self.optimizers()
-        wrapped = lightning if isinstance(lightning, list) else [lightning]
-        optimizers = [opt.optimizer for opt in wrapped]
-        parameters = self._ppo_parameters()
-        old_log_std = self.policy.log_std.detach().clone()
-        num_updates = self.ppo.num_updates
-        disc_updates = self.amp.num_updates if self.prior is not None and self.amp else 0
-        stride = num_updates // disc_updates if disc_updates else 1
-        parts: dict[str, list[Tensor]] = {}
-        update = 0
-        for _ in range(self.ppo.num_epochs):
-            for index in self.ppo.minibatches(len(samples), self.device):
-                loss, stats = ppo_loss(
-                    self.policy, self.critic, samples[index], old_log_std, self.ppo
-                )
-                disc = update // stride if update % stride == 0 else disc_updates
-                if disc < disc_updates and self.prior is not None:
-                    disc_loss, disc_stats = self.prior.loss(disc)
-                    loss = loss + disc_loss
-                    stats |= disc_stats
-                elif disc_updates and self.prior is not None and self.trainer.world_size > 1:
-                    # Data parallelism wants a gradient for every parameter in every backward pass.
-                    loss = loss + 0.0 * sum(p.sum() for p in self.prior.parameters())
-                for optimizer in optimizers:
-                    optimizer.zero_grad()
-                self.manual_backward(loss)
-                stats |= gradient_norms(
-                    policy=self.policy,
-                    critic=self.critic,
-                    discriminator=self.prior if disc < disc_updates else None,
-                )
-                nn.utils.clip_grad_norm_(parameters, self.ppo.max_grad_norm)
-                if disc < disc_updates:
-                    optimizers[1].step()
-                update += 1
-                (wrapped[0] if update == num_updates else optimizers[0]).step()
-                # The first minibatch of an iteration sees the policy that collected: its KL is 0.
-                if update > 1:
-                    self._adapt_learning_rate(optimizers[0], stats["kl"], iteration)
-                for name, value in stats.items():
-                    parts.setdefault(name, []).append(value)
-        means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
-        result = {loss_name(name): value for name, value in zip(parts, means, strict=True)}
-        for name, value in result.items():
-            if not math.isfinite(value):
-                raise TrainingDiverged(f"{name} is {value} in iteration {iteration}")
-        return result | {
-            "Loss/learning_rate": optimizers[0].param_groups[0]["lr"],
-            "Policy/mean_std": float(old_log_std.exp().mean()),
-        }
-
-    def _adapt_learning_rate(
-        self, optimizer: torch.optim.Optimizer, kl: Tensor, iteration: int
-    ) -> None:
-        if self.trainer.world_size > 1:
-            kl = self.trainer.strategy.reduce(kl, reduce_op="mean")  # type: ignore
-        divergence = float(kl)
-        if not math.isfinite(divergence):
-            raise TrainingDiverged(
-                f"the KL divergence of the policy is {divergence} in iteration {iteration}; lower "
-                "ppo.learning_rate_max or ppo.max_grad_norm"
-            )
-        for group in optimizer.param_groups:
-            group["lr"] = self.ppo.adapted(group["lr"], divergence)
 
     def _log(self, metrics: dict[str, float]) -> None:
         """Hand metrics to the loggers; their x-axis is environment steps."""

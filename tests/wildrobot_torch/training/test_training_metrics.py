@@ -6,7 +6,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from wildrobot_torch.training.metrics import EpisodeMeans, gradient_norms, step_metrics
+from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
 
 
 def _rollout(done: list[list[int]], fallen: list[list[int]]) -> TensorDict:
@@ -56,13 +56,3 @@ def test_episode_means_are_over_finished_episodes_and_fade():
     second = means.update(_rollout([[0, 0], [0, 1]], [[0, 0], [0, 1]]))
     assert second["Train/mean_reward"] == pytest.approx(8.0 / 2.6)
     assert second["Metrics/fall_rate"] == pytest.approx(1.8 / 2.6)
-
-
-def test_gradient_norms_are_of_each_network():
-    first, second = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
-    assert gradient_norms(first=first, none=None) == {}
-    # d/dw of w x + b at x = (3, 4) is (3, 4), of b 1
-    first(torch.tensor([3.0, 4.0])).sum().backward()
-    norms = gradient_norms(first=first, second=second, none=None)
-    assert list(norms) == ["Gradient/first"]
-    assert float(norms["Gradient/first"]) == pytest.approx(26**0.5)

@@ -21,8 +21,8 @@ from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
 from envs.task.terminations import fallen
-from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.learner import make_samples, ppo_loss
+from wildrobot_torch.ppo.finite import require_finite_weights
+from wildrobot_torch.ppo.learner import PPOLearner, Transitions
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.process import one_torch_thread
@@ -224,6 +224,7 @@ class _Training:
         self.critic = Critic(critic_size, config.hidden, "silu").to(device)
         parameters = [*self.policy.parameters(), *self.critic.parameters()]
         self.optimizer = torch.optim.Adam(parameters, lr=config.ppo.learning_rate)
+        self.learner = PPOLearner(self.policy, self.critic, config.ppo, self.optimizer)
         self.iterations = -(-config.env_steps // (config.num_envs * config.num_steps))
         self.iteration = 0
         """Iterations done."""
@@ -234,21 +235,21 @@ class _Training:
         while self.iteration < self.iterations:
             rollout = _collect(self.task, self.policy)
             require_capacities(self.task.env.backend)
-            _update(self.policy, self.critic, self.optimizer, rollout, self.task.config.ppo)
-            self.policy.normalizer.update(rollout["observation"])
-            self.critic.normalizer.update(rollout["critic_observation"])
             self.iteration += 1
+            self.learner.update(rollout, self.iteration)
             last = self.iteration == self.iterations
             if save is not None and (last or time.perf_counter() - saved > SAVE_EVERY_S):
+                require_finite_weights(self.policy, self.iteration)
+                require_finite_weights(self.critic, self.iteration)
                 save(self.state_dict())
                 saved = time.perf_counter()
             if self.iteration % 10 == 0 or last:
-                ends = rollout["done"].sum().clamp(min=1)
+                ends = rollout.done.sum().clamp(min=1)
                 progress(
                     f"tracker {self.iteration}/{self.iterations}  "
                     f"{time.perf_counter() - begin:.0f} s  "
-                    f"reward {10 * rollout['reward'].mean():.3f}  "
-                    f"falls {rollout['terminated'].sum() / ends:.0%} of {int(ends)} ends"
+                    f"reward {10 * rollout.reward.mean():.3f}  "
+                    f"falls {rollout.terminated.sum() / ends:.0%} of {int(ends)} ends"
                 )
 
     def state_dict(self) -> dict[str, Any]:
@@ -278,8 +279,8 @@ class _Training:
 
 @torch.no_grad()
 @one_torch_thread()
-def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
-    """A rollout (E, T, ...) of the sampling policy."""
+def _collect(task: TrackingTask, policy: Policy) -> Transitions:
+    """A rollout of the sampling policy."""
     steps = []
     log_noise = task.config.ppo.log_noise(task.env.num_envs, task.env.backend.device)
     log_std = policy.log_std + log_noise
@@ -298,31 +299,7 @@ def _collect(task: TrackingTask, policy: Policy) -> dict[str, Tensor]:
                 **task.step(action),
             }
         )
-    return {key: torch.stack([step[key] for step in steps], dim=1) for key in steps[0]}
-
-
-def _update(
-    policy: Policy,
-    critic: Critic,
-    optimizer: torch.optim.Optimizer,
-    rollout: dict[str, Tensor],
-    ppo: PPOConfig,
-) -> None:
-    samples = make_samples(policy, critic, ppo, reduce=None, apart=None, **rollout)
-    old_log_std = policy.log_std.detach().clone()
-    updates = 0
-    for _ in range(ppo.num_epochs):
-        for index in ppo.minibatches(len(samples), samples.advantage.device):
-            loss, stats = ppo_loss(policy, critic, samples[index], old_log_std, ppo)
-            optimizer.zero_grad()
-            loss.backward()
-            parameters = optimizer.param_groups[0]["params"]
-            torch.nn.utils.clip_grad_norm_(parameters, ppo.max_grad_norm)
-            optimizer.step()
-            updates += 1
-            # The first minibatch sees the policy that collected: its KL is 0.
-            for group in optimizer.param_groups if updates > 1 else ():
-                group["lr"] = ppo.adapted(group["lr"], float(stats["kl"]))
+    return Transitions(**{key: torch.stack([step[key] for step in steps], 1) for key in steps[0]})
 
 
 def track(

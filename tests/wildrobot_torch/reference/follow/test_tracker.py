@@ -13,6 +13,7 @@ from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
+from wildrobot_torch.ppo.learner import PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.follow import tracker, tracking
 from wildrobot_torch.reference.follow.rollout import Task
@@ -126,18 +127,14 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     class Stopped(Exception):
         """As if the process had ended."""
 
-    updates = 0
-
-    def stop_after_two(*arguments: Any) -> None:
-        nonlocal updates
-        updates += 1
-        if updates > 2:
+    def stop_in_the_third(learner: PPOLearner, rollout: Transitions, iteration: int) -> Any:
+        if iteration == 3:
             raise Stopped
-        update(*arguments)
+        return update(learner, rollout, iteration)
 
-    update = tracker._update
+    update = PPOLearner.update
     with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(tracker, "_update", stop_after_two)
+        patched.setattr(PPOLearner, "update", stop_in_the_third)
         train_tracker(clips, config, checkpoint=kept)
     lines: list[str] = []
     resumed = train_tracker(clips, config, checkpoint=kept, progress=lines.append)

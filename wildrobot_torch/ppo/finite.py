@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import torch
-from tensordict import TensorDictBase
-from torch import nn
+from collections.abc import Mapping
 
-GUARDED = ("observation", "critic_observation", "amp", "action", ("next", "reward"))
-"""Rollout entries that must be finite."""
+import torch
+from torch import Tensor, nn
+
+REMEDY = "lower ppo.learning_rate_max or ppo.max_grad_norm"
 
 
 class TrainingDiverged(ArithmeticError):
     """A number that is not finite; the message names tensor and iteration."""
 
 
-def require_finite(batch: TensorDictBase, iteration: int) -> None:
-    """Refuse a rollout [E, T] with a number that is not finite.
+def require_finite(rollout: Mapping[str, Tensor], iteration: int) -> None:
+    """Refuse tensors (E, T, ...) of a rollout with a number that is not finite.
 
     Raises:
         TrainingDiverged: names tensor, iteration, environment, step and column.
     """
     # One answer for all of them: on a GPU each question waits.
-    fine = torch.stack([torch.isfinite(batch.get(key)).all() for key in GUARDED]).tolist()
-    for key in (key for key, all_finite in zip(GUARDED, fine, strict=True) if not all_finite):
-        env, step, column = (~torch.isfinite(batch.get(key))).nonzero()[0].tolist()
-        name = key if isinstance(key, str) else " ".join(key)
-        value = float(batch.get(key)[env, step, column])
+    fine = torch.stack([torch.isfinite(values).all() for values in rollout.values()]).tolist()
+    for name in (name for name, all_finite in zip(rollout, fine, strict=True) if not all_finite):
+        values = rollout[name].flatten(2) if rollout[name].ndim > 2 else rollout[name][..., None]
+        env, step, column = (~torch.isfinite(values)).nonzero()[0].tolist()
         raise TrainingDiverged(
-            f"{name} is {value} in iteration {iteration} (environment {env}, step {step}, "
-            f"column {column})"
+            f"{name} is {float(values[env, step, column])} in iteration {iteration} "
+            f"(environment {env}, step {step}, column {column})"
         )
 
 
@@ -49,6 +48,5 @@ def require_finite_weights(module: nn.Module, iteration: int) -> None:
     bad = state[name][~torch.isfinite(state[name])]
     raise TrainingDiverged(
         f"the networks are not finite after iteration {iteration}: {name} holds {float(bad[0])} "
-        f"({bad.numel()} of {state[name].numel()} values); lower ppo.learning_rate_max or "
-        "ppo.max_grad_norm"
+        f"({bad.numel()} of {state[name].numel()} values); {REMEDY}"
     )
