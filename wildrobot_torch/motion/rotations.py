@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from envs import frames
@@ -58,13 +59,13 @@ def yaw_quat(angle: Array | float) -> Array:
 
 
 def rotation_vector(quat: Array) -> Array:
-    """Axis times angle (..., 3) [rad], angle in [0, pi]; equal for q and -q."""
-    quat = np.where(quat[..., :1] < 0.0, -quat, quat)
-    vec = quat[..., 1:]
-    sine = np.linalg.norm(vec, axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, quat[..., :1])
-    # angle / sine tends to 2 for small angles, where the quotient itself is 0 / 0.
-    return vec * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
+    """Axis times angle (..., 3) [rad], angle in [0, pi], of (..., 4); equal for q and -q."""
+    return Rotation.from_quat(quat, scalar_first=True).as_rotvec()
+
+
+def from_rotation_vector(vector: Array) -> Array:
+    """Quaternion (..., 4) of axis times angle (..., 3) [rad]."""
+    return Rotation.from_rotvec(vector).as_quat(scalar_first=True)
 
 
 def continuous(quat: Array) -> Array:
@@ -75,17 +76,6 @@ def continuous(quat: Array) -> Array:
 
 
 def slerp(a: Array, b: Array, share: Array) -> Array:
-    """Orientation (..., 4) at `share` (...) in [0, 1] of the shortest turn from `a` to `b`.
-
-    Source: K. Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
-    """
-    dot = np.sum(a * b, axis=-1, keepdims=True)
-    b = np.where(dot < 0.0, -b, b)
-    angle = np.arccos(np.clip(np.abs(dot), 0.0, 1.0))
-    share = np.asarray(share)[..., None]
-    near = angle < 1e-6
-    sine = np.where(near, 1.0, np.sin(angle))
-    wa = np.where(near, 1.0 - share, np.sin((1.0 - share) * angle) / sine)
-    wb = np.where(near, share, np.sin(share * angle) / sine)
-    mixed = wa * a + wb * b
-    return mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
+    """Orientation (N, 4) at `share` (N,) in [0, 1] of the shortest turn from `a` to `b` (N, 4)."""
+    turn = rotation_vector(quat_multiply(quat_conjugate(a), b))
+    return quat_multiply(a, from_rotation_vector(share[:, None] * turn))

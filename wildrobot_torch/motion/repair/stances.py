@@ -196,7 +196,8 @@ def walked(motion: Motion, fps: float) -> Walk:
         fast = max(_SLOW, _SLIDING * result.speed(fps))
         stands = low & slower & (over < fast)
         # Walks do not fly: while neither is sure to stand, the slower one does.
-        stands |= ~stands.any(0) & (over <= over[::-1])
+        # Feet that bear alike are equally fast but for rounding, which must not choose: both stand.
+        stands |= ~stands.any(0) & (over <= over[::-1] + 1e-6)
         stands = _lasting(stands, fps)
         share = bearing(clearance, stands)
         result = Walk(_way(feet_w, share), stands, low, share)

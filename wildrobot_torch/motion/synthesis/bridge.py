@@ -52,7 +52,8 @@ def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
         rotations.quat_multiply(rotations.quat_conjugate(quat), upright)
     )
     way = _to_rest(np.zeros(3), angvel[last], left, share, blend_s)
-    root_quat = rotations.quat_multiply(np.broadcast_to(quat, (count + 1, 4)), _rotation(way))
+    turned = rotations.from_rotation_vector(way)
+    root_quat = rotations.quat_multiply(np.broadcast_to(quat, (count + 1, 4)), turned)
 
     low, high = robot.joint_range.cpu().double().numpy().T
     joint_pos = _to_rest(joints, joint_vel[last], stance, share, blend_s)
@@ -98,13 +99,6 @@ def _to_rest(start: Array, velocity: Array, end: Array, share: Array, duration_s
     s = share
     smooth = s * s * (3.0 - 2.0 * s)
     return start + smooth * (end - start) + s * (1.0 - s) ** 2 * duration_s * velocity
-
-
-def _rotation(vector: Array) -> Array:
-    """Quaternion (N, 4) of rotation vectors (N, 3) [rad]."""
-    angle = np.linalg.norm(vector, axis=-1, keepdims=True)
-    # sin(a / 2) / a, as numpy's sinc has it: sin(pi x) / (pi x).
-    return np.concatenate([np.cos(angle / 2.0), 0.5 * np.sinc(angle / (2.0 * np.pi)) * vector], -1)
 
 
 def _lift(legs: Legs, bridge: Clip, side: int, share: Array) -> Array:
