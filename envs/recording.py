@@ -159,7 +159,11 @@ class Recording:
 
     def cut(self, start: int, stop: int) -> Recording:
         """Steps start..stop-1, as views. `terminated` stays that of the whole episodes."""
-        return self._map(lambda x: x, lambda x: x[start:stop])
+        return self.map_steps(lambda x: x[start:stop])
+
+    def map_steps(self, function: Callable[[Tensor], Tensor]) -> Recording:
+        """The recording with every series (T, E, ...) replaced by `function` of it."""
+        return self._map(lambda x: x, function)
 
     def select(self, episodes: Tensor | Sequence[int]) -> Recording:
         """Some episodes: those where a mask (E,) is True, or those of the given numbers."""

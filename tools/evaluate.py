@@ -20,8 +20,8 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import PhysicsError
 from envs.physics.engines import resolve_engine
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
-from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.report import number, write_report
+from wildrobot_torch.motion.metrics import METRICS
 from wildrobot_torch.ppo.policy_file import load_policy
 
 

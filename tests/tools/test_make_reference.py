@@ -127,7 +127,7 @@ def test_physics_without_room_for_its_contacts_makes_nothing(main, tmp_path, mon
 def test_nothing_accepted_is_an_error_with_the_reasons(main, tmp_path, capsys):
     gates = tmp_path / "gates.yaml"
     gates.write_text(
-        "- {name: fly, metric: flight_share, min: 0.9, unit: '1', meaning: feet off the floor}"
+        "- {name: fly, metric: flight, min: 0.9, unit: '1', meaning: feet off the floor}"
     )
     out = tmp_path / "none.npz"
     assert main([*standing(out), f"--gates={gates}"]) == 1

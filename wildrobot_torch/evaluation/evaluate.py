@@ -1,16 +1,22 @@
-"""An evaluation: episodes run, measured overall and per command, and judged."""
+"""An evaluation: episodes run, measured overall and per command, and held against limits."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction, record
 from envs.recording import Recording
-from wildrobot_torch.evaluation.metrics import measure, score
-from wildrobot_torch.evaluation.scenarios import Limit, Scenario, ScenarioError
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.scenarios import Scenario
+from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
+
+BEST_SCORE = 2.5
+"""The most that `score` can be."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,29 @@ class EvaluationResult:
     """Every metric over all episodes; NaN where undefined."""
     per_command: list[dict[str, float]]
     """The same per command, with `command` [m/s] and `episodes`, the number of its episodes."""
-    score: float
-    """Ranks policies; bigger is better."""
     recording: Recording
-    """Everything that was recorded, on the CPU."""
+    """All episodes, on the CPU."""
+
+    @classmethod
+    def of(cls, recording: Recording, scenario: Scenario, robot: RobotSpec) -> EvaluationResult:
+        """The result of recorded episodes of a scenario; recording and robot on the CPU."""
+        settle_s = scenario.settle_s
+        per_command = []
+        for command in dict.fromkeys(scenario.commands):
+            mine = recording.select(recording.command == torch.tensor(command))
+            values = measure(mine, robot, settle_s, EPISODE_METRICS)
+            per_command.append({"command": command, "episodes": float(mine.num_episodes), **values})
+        metrics = measure(recording, robot, settle_s, EPISODE_METRICS)
+        return cls(scenario, metrics, per_command, recording)
+
+    @property
+    def score(self) -> float:
+        """Ranks policies; bigger is better."""
+        return score(self.metrics, self.scenario.commands)
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """The scenario's limits, judged."""
+        """The metrics that the scenario limits, held against their limits."""
         return [
             Verdict(name, self.metrics[name], limit) for name, limit in self.scenario.limits.items()
         ]
@@ -57,30 +78,29 @@ class EvaluationResult:
 def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> EvaluationResult:
     """What `policy` does in `scenario`, deterministic for a given number of robots.
 
-    Episodes run side by side, in as many rounds as it takes. The environment is reseeded, and its
+    Episodes run side by side, in as many rounds as they need. The environment is reseeded, and its
     start states and commands are overwritten: give it one of its own, with the task of
     `scenario.task(config)`.
 
     Args:
         policy: from observations (E, O) to actions (E, J).
         env: E robots.
-        scenario: what is asked.
+        scenario: commands, episodes, time and limits.
 
     Raises:
-        ScenarioError: E does not divide the number of episodes, or the environment's pushes are not
-            the scenario's.
-        ValueError: see `record`.
-        PhysicsError: likewise.
+        UserError: E does not divide the number of episodes, the environment's pushes are not the
+            scenario's, or as `record`.
+        PhysicsError: as `record`.
     """
     num, episodes = env.num_envs, scenario.episodes
     if episodes % num:
-        raise ScenarioError(
+        raise UserError(
             f"scenario {scenario.name!r} has {episodes} episodes, which {num} robots cannot share "
             "evenly; use a number of environments that divides it"
         )
     force = env.config.push.force_max
     if scenario.push_force is not None and scenario.push_force != force:
-        raise ScenarioError(
+        raise UserError(
             f"scenario {scenario.name!r} pushes with {scenario.push_force} N, the environment with "
             f"{force} N; build it with scenario.task(config)"
         )
@@ -92,14 +112,21 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
         record(policy, env, commands[start : start + num], steps).to("cpu")
         for start in range(0, episodes, num)
     ]
-    recording = Recording.concatenate(parts)
-    robot = env.robot.to("cpu")
-    metrics = measure(recording, robot, scenario.settle_s)
-    per_command = []
-    for command in dict.fromkeys(scenario.commands):
-        mine = recording.select(recording.command == torch.tensor(command))
-        values = measure(mine, robot, scenario.settle_s)
-        per_command.append({"command": command, "episodes": float(mine.num_episodes), **values})
-    return EvaluationResult(
-        scenario, metrics, per_command, score(metrics, scenario.commands), recording
-    )
+    return EvaluationResult.of(Recording.concatenate(parts), scenario, env.robot.to("cpu"))
+
+
+def score(metrics: dict[str, float], commands: tuple[float, ...]) -> float:
+    """One number that ranks policies, bigger is better, at most `BEST_SCORE`.
+
+    score = (1 - fall_rate) + survival - velocity_error / 0.2 m/s + alternation / 2. An undefined
+    velocity error (all fell before settling) counts as that of standing still, an undefined
+    alternation as 0. Falls weigh twice, as such and by the time they cost, so that early in
+    training, when all robots fall, policies that fall later rank higher.
+    """
+    error = metrics["velocity_error"]
+    if math.isnan(error):
+        error = sum(abs(command) for command in commands) / len(commands)
+    alternation = metrics["alternation"]
+    if math.isnan(alternation):
+        alternation = 0.0
+    return (1.0 - metrics["fall_rate"]) + metrics["survival"] - error / 0.2 + alternation / 2.0

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import LOADED
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
 from wildrobot_torch.motion import gait
 
@@ -87,8 +86,8 @@ def plot_contacts(result: EvaluationResult, robot: RobotSpec) -> Figure:
     start_s = result.scenario.settle_s
     for (command, recording), axis in zip(groups, axes[:, 0], strict=True):
         longest = int(recording.valid.sum(0).argmax())
-        contact = recording.foot_force > LOADED * robot.weight
-        standing = gait.stance(contact, recording.valid)[:, longest]
+        standing = gait.stance(recording.loaded(robot), recording.valid, recording.ctrl_dt)
+        standing = standing[:, longest]
         time = _time(recording)
         for row, (side, color) in enumerate(SIDES):
             on = standing[:, row].numpy()

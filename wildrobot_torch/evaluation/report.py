@@ -12,8 +12,8 @@ from typing import Any
 
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.evaluate import EvaluationResult
-from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.plots import write_plots
+from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
 PACKAGES = ("torch", "torchrl", "tensordict", "mujoco", "numpy")
 WARP_PACKAGES = ("mujoco-warp", "warp-lang")
@@ -81,7 +81,7 @@ def as_dict(
             for verdict in result.verdicts
         ],
         "metrics": {
-            name: {"value": _null(value), "unit": METRICS[name].unit}
+            name: {"value": _null(value), "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()
         },
         "per_command": [
@@ -108,9 +108,9 @@ def markdown(
         "| metric | value | unit | limit | verdict | meaning |",
         "|---|---|---|---|---|---|",
     ]
-    order = [*judged, *(name for name in METRICS if name not in judged)]
+    order = [*judged, *(name for name in EPISODE_METRICS if name not in judged)]
     for name in order:
-        metric, verdict = METRICS[name], judged.get(name)
+        metric, verdict = EPISODE_METRICS[name], judged.get(name)
         limit = str(verdict.limit) if verdict else ""
         word = ("pass" if verdict.passed else "**FAIL**") if verdict else ""
         value, meaning = number(result.metrics[name]), metric.meaning.replace("|", "\\|")

@@ -11,31 +11,11 @@ from typing import Any
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.yaml_files import read_yaml
-from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.files import CONFIGS
+from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, require_number
 
 DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
-
-
-class ScenarioError(UserError):
-    """A scenario that cannot be used; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Largest or smallest value a metric may have for the scenario to pass."""
-
-    comparison: str
-    """`max` or `min`."""
-    value: float
-
-    def holds(self, measured: float) -> bool:
-        """Whether a measured value is within; one that is undefined (NaN) never is."""
-        return measured <= self.value if self.comparison == "max" else measured >= self.value
-
-    def __str__(self) -> str:
-        return f"{'<=' if self.comparison == 'max' else '>='} {self.value:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +23,7 @@ class Scenario:
     """One evaluation.
 
     Raises:
-        ScenarioError: a value no evaluation can have.
+        UserError: a value no evaluation can have.
     """
 
     name: str
@@ -64,7 +44,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         def refuse(what: str, allowed: str) -> None:
-            raise ScenarioError(f"scenario {self.name!r}: {what}; {allowed}")
+            raise UserError(f"scenario {self.name!r}: {what}; {allowed}")
 
         if not self.commands or not all(math.isfinite(c) for c in self.commands):
             refuse(f"commands are {list(self.commands)}", "at least one finite velocity is needed")
@@ -101,19 +81,19 @@ def load_scenario(name_or_path: str | Path, directory: Path = DIRECTORY) -> Scen
     """The scenario of that name in `directory`, or in the YAML file of that path.
 
     Raises:
-        ScenarioError: there is none, or the file says something no scenario can.
+        UserError: there is none, or the file says something no scenario can.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = directory / f"{name_or_path}.yaml"
         if not path.is_file():
-            raise ScenarioError(
+            raise UserError(
                 f"scenario {str(name_or_path)!r} is unknown; allowed: "
                 f"{', '.join(scenario_names(directory))}, or the path of a .yaml file"
             )
-    content = read_yaml(path, ScenarioError)
+    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ScenarioError(f"{path}: it must hold the keys of a scenario")
+        raise UserError(f"{path}: it must hold the keys of a scenario")
     return _scenario(path, content)
 
 
@@ -121,51 +101,34 @@ def _scenario(path: Path, content: dict[str, Any]) -> Scenario:
     known = [f.name for f in fields(Scenario) if f.name != "name"]
     unknown = [str(key) for key in content if key not in known]
     if unknown:
-        raise ScenarioError(
-            f"{path}: unknown key(s) {', '.join(unknown)}; allowed: {', '.join(known)}"
-        )
+        raise UserError(f"{path}: unknown key(s) {', '.join(unknown)}; allowed: {', '.join(known)}")
     missing = [key for key in ("commands", "episodes", "seconds") if key not in content]
     if missing:
-        raise ScenarioError(f"{path}: key(s) {', '.join(missing)} missing")
+        raise UserError(f"{path}: key(s) {', '.join(missing)} missing")
     values: dict[str, Any] = {"name": path.stem}
     for key, value in content.items():
         if key == "limits":
             values[key] = _limits(path, value)
         elif key == "commands":
             entries = value if isinstance(value, list) else [value]
-            values[key] = tuple(_number(path, key, entry) for entry in entries)
+            values[key] = tuple(require_number(entry, f"{path}: {key}") for entry in entries)
         elif key in ("episodes", "seed"):
             if not isinstance(value, int) or isinstance(value, bool):
-                raise ScenarioError(f"{path}: {key} is {value!r}; it must be a whole number")
+                raise UserError(f"{path}: {key} is {value!r}; it must be a whole number")
             values[key] = value
         else:
-            values[key] = _number(path, key, value)
+            values[key] = require_number(value, f"{path}: {key}")
     return Scenario(**values)
 
 
 def _limits(path: Path, content: Any) -> dict[str, Limit]:
     if not isinstance(content, dict):
-        raise ScenarioError(f"{path}: limits must map metrics to {{max: value}} or {{min: value}}")
+        raise UserError(f"{path}: limits must map metrics to {{max: value}} or {{min: value}}")
     limits: dict[str, Limit] = {}
     for name, limit in content.items():
-        if name not in METRICS:
-            raise ScenarioError(
-                f"{path}: limits.{name}: no such metric; allowed: {', '.join(METRICS)}"
+        if name not in EPISODE_METRICS:
+            raise UserError(
+                f"{path}: limits.{name}: no such metric; allowed: {', '.join(EPISODE_METRICS)}"
             )
-        if (
-            not isinstance(limit, dict)
-            or len(limit) != 1
-            or next(iter(limit)) not in ("max", "min")
-        ):
-            raise ScenarioError(
-                f"{path}: limits.{name} is {limit!r}; it must be {{max: value}} or {{min: value}}"
-            )
-        comparison, value = next(iter(limit.items()))
-        limits[name] = Limit(comparison, _number(path, f"limits.{name}", value))
+        limits[name] = Limit.parse(limit, f"{path}: limits.{name}")
     return limits
-
-
-def _number(path: Path, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ScenarioError(f"{path}: {key} is {value!r}; it must be a finite number")
-    return float(value)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from envs.thresholds import SATURATED
 
-STRIKE_STEPS = 5
-"""Control steps from a touchdown in which the peak of the foot's force is its impact."""
+STRIKE_S = 0.1
+"""Time from a touchdown in which the peak of the foot's force is its impact [s]."""
 JERK_S = 1.0
 """Time over which the smoothness of the joints is judged [s]."""
 JERK_SPEED = 0.5
@@ -120,10 +120,12 @@ def froude_number(velocity: float, leg_length: float, gravity: float) -> float:
     return velocity * velocity / (gravity * leg_length)
 
 
-def impact_p95(foot_force: Tensor, touchdown: Tensor, valid: Tensor, weight: float) -> float:
+def impact_p95(
+    foot_force: Tensor, touchdown: Tensor, valid: Tensor, weight: float, ctrl_dt: float
+) -> float:
     """95th percentile over touchdowns of the peak force of the foot, over the weight [1].
 
-    The peak is sought in the `STRIKE_STEPS` steps from the touchdown on. Forces are those of the
+    The peak is that of the `STRIKE_S` from the touchdown on. Forces are those of the
     last physics step of each control step, so a shorter spike between them is not seen.
 
     Args:
@@ -131,10 +133,12 @@ def impact_p95(foot_force: Tensor, touchdown: Tensor, valid: Tensor, weight: flo
         touchdown: (T, E, 2) bool.
         valid: (T, E) bool.
         weight: m g [N].
+        ctrl_dt: control step [s].
     """
+    steps = round(STRIKE_S / ctrl_dt)
     force = torch.where(valid[..., None], foot_force, torch.zeros_like(foot_force))
-    padded = torch.cat([force, torch.zeros_like(force[: STRIKE_STEPS - 1])])
-    peak = padded.unfold(0, STRIKE_STEPS, 1).amax(-1)
+    padded = torch.cat([force, torch.zeros_like(force[: steps - 1])])
+    peak = padded.unfold(0, steps, 1).amax(-1)
     return percentile((peak / weight)[touchdown], 95.0)
 
 

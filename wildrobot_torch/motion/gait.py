@@ -14,12 +14,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-MIN_AIR = 3
-"""Control steps a foot must be off the floor before its next contact is a touchdown."""
-MIN_STANCE = 2
-"""Control steps a foot must stay on the floor for its contact to be a touchdown."""
-TOGETHER = 2
-"""Touchdowns of both feet at most this many control steps apart are one landing on both feet."""
+from envs.thresholds import MIN_AIR_S, MIN_STANCE_S
+
+TOGETHER_S = 0.04
+"""Touchdowns of both feet at most this far apart are one landing on both feet [s]."""
+
+
+def num_steps(seconds: float, ctrl_dt: float) -> int:
+    """Fewest control steps that last `seconds`."""
+    return math.ceil(seconds / ctrl_dt - 1e-6)
 
 
 def _run_lengths(signal: Tensor) -> Tensor:
@@ -35,24 +38,21 @@ def _run_lengths(signal: Tensor) -> Tensor:
     return end - start + 1
 
 
-def stance(
-    contact: Tensor, valid: Tensor, min_air: int = MIN_AIR, min_stance: int = MIN_STANCE
-) -> Tensor:
+def stance(contact: Tensor, valid: Tensor, ctrl_dt: float) -> Tensor:
     """Whether each foot stands (T, E, 2) bool, with chatter of the contact removed.
 
-    A run of contact shorter than `min_stance` steps or of air shorter than `min_air` steps does not
-    count: the foot stays in the state it was in. Steps before the first run that counts take the
-    state of that run. A change that counts happens at the step the contact changed: nothing lags.
+    A run of contact shorter than `MIN_STANCE_S` or of air shorter than `MIN_AIR_S` does not count:
+    the foot stays in the state it was in. Steps before the first run that counts take the state of
+    that run. A change that counts happens at the step the contact changed: nothing lags.
 
     Args:
-        contact: (T, E, 2) bool, raw.
+        contact: (T, E, 2) bool: the foot is loaded.
         valid: (T, E) bool.
-        min_air: steps.
-        min_stance: steps.
+        ctrl_dt: control step [s].
     """
     # Beyond the end a third value closes every run, so that no run reaches over it.
     signal = torch.where(valid[..., None], contact.long(), -1)
-    needed = torch.where(contact, min_stance, min_air)
+    needed = torch.where(contact, num_steps(MIN_STANCE_S, ctrl_dt), num_steps(MIN_AIR_S, ctrl_dt))
     counts = (_run_lengths(signal) >= needed) & valid[..., None]
     t = torch.arange(contact.shape[0], device=contact.device)[:, None, None]
     source = torch.where(counts, t, -1).cummax(0).values
@@ -73,18 +73,19 @@ def touchdowns(standing: Tensor, valid: Tensor) -> Tensor:
     return down
 
 
-def alternation_counts(touchdown: Tensor, together: int = TOGETHER) -> tuple[Tensor, Tensor]:
+def alternation_counts(touchdown: Tensor, ctrl_dt: float) -> tuple[Tensor, Tensor]:
     """Touchdowns followed by one of the other foot, and touchdowns followed by any, each (E,).
 
     Their ratio is the alternation [1]: 1 for walking and running, 0 for hopping on one foot. Feet
-    that land at most `together` steps apart land as one, on both: such a landing has no other foot,
+    that land at most `TOGETHER_S` apart land as one, on both: such a landing has no other foot,
     so jumping with both feet scores 0, in whatever order they arrive. An episode with fewer than
     two landings counts (0, 0).
 
     Args:
         touchdown: (T, E, 2) bool.
-        together: steps.
+        ctrl_dt: control step [s].
     """
+    together = num_steps(TOGETHER_S, ctrl_dt)
     good = torch.zeros(touchdown.shape[1], dtype=torch.long)
     pairs = torch.zeros_like(good)
     for episode in range(touchdown.shape[1]):
@@ -107,28 +108,13 @@ def _landings(touchdown: Tensor, together: int) -> list[int]:
     return sides
 
 
-def alternation(touchdown: Tensor, together: int = TOGETHER) -> float:
+def alternation(touchdown: Tensor, ctrl_dt: float) -> float:
     """Share of touchdowns followed by one of the other foot [1], pooled over episodes.
 
     NaN without any pair of touchdowns. See `alternation_counts`.
     """
-    good, pairs = alternation_counts(touchdown, together)
+    good, pairs = alternation_counts(touchdown, ctrl_dt)
     return _ratio(float(good.sum()), float(pairs.sum()))
-
-
-def support_shares(standing: Tensor, valid: Tensor) -> dict[str, float]:
-    """Share of steps on one foot, on both, and on none [1]: `single`, `double`, `flight`.
-
-    Args:
-        standing: (T, E, 2) bool.
-        valid: (T, E) bool.
-    """
-    feet = standing.sum(-1)[valid]
-    total = float(feet.numel())
-    return {
-        name: _ratio(float((feet == number).sum()), total)
-        for name, number in (("single", 1), ("double", 2), ("flight", 0))
-    }
 
 
 @dataclass(frozen=True)
@@ -222,11 +208,12 @@ def circular_mean(phase: Tensor) -> float:
     return float(mean % 1.0)
 
 
-def step_times(touchdown: Tensor, ctrl_dt: float, together: int = TOGETHER) -> Tensor:
+def step_times(touchdown: Tensor, ctrl_dt: float) -> Tensor:
     """Mean time from the last touchdown of the other foot (2,) [s]: ending left, ending right.
 
     Landings on both feet at once neither begin nor end a step. NaN for a side without steps.
     """
+    together = num_steps(TOGETHER_S, ctrl_dt)
     total, count = torch.zeros(2, dtype=torch.double), torch.zeros(2)
     for episode in range(touchdown.shape[1]):
         events = touchdown[:, episode].nonzero().tolist()
@@ -279,16 +266,6 @@ def stride_ranges(strides: Strides, value: Tensor) -> Tensor:
     low = lowest.scatter_reduce(0, owner[inside] - 1, flat[inside], "amin")
     high = (-lowest).scatter_reduce(0, owner[inside] - 1, flat[inside], "amax")
     return high - low
-
-
-def slip_speed(sole_linvel_w: Tensor, standing: Tensor) -> float:
-    """Mean horizontal speed of the soles while they stand [m/s]. NaN when none ever does.
-
-    Args:
-        sole_linvel_w: (T, E, 2, 3) [m/s].
-        standing: (T, E, 2) bool.
-    """
-    return float(sole_linvel_w[..., :2].norm(dim=-1)[standing].double().mean())
 
 
 def _count_before(flag: Tensor) -> Tensor:

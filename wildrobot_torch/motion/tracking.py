@@ -92,10 +92,35 @@ def lateral_drifts(root_pos_w: Tensor, yaw: Tensor, valid: Tensor) -> Tensor:
         yaw: (T, E) [rad].
         valid: (T, E) bool, one unbroken stretch per episode.
     """
+    way = _displacement(root_pos_w, valid)
+    first = valid.long().argmax(0, keepdim=True)
+    angle = yaw.gather(0, first)[0].double()
+    left = -torch.sin(angle) * way[:, 0] + torch.cos(angle) * way[:, 1]
+    return torch.where(valid.any(0), left, torch.full_like(left, torch.nan))
+
+
+def travel_ratios(root_pos_w: Tensor, velocity: Tensor, valid: Tensor, ctrl_dt: float) -> Tensor:
+    """Distance walked ahead over net displacement (E,) [1]: 1 straight ahead, -1 backwards.
+
+    The distance ahead is the integral of the heading-frame v_x, so that a robot that faces one way
+    and is dragged another does not reach 1. NaN for an episode that ends where it began.
+
+    Args:
+        root_pos_w: (T, E, 3) [m].
+        velocity: (T, E) [m/s].
+        valid: (T, E) bool, one unbroken stretch per episode.
+        ctrl_dt: control step [s].
+    """
+    both = valid[1:] & valid[:-1]
+    middle = (velocity[1:] + velocity[:-1]).double() / 2
+    ahead = torch.where(both, middle, torch.zeros_like(middle)).sum(0) * ctrl_dt
+    net = _displacement(root_pos_w, valid)[:, :2].norm(dim=-1)
+    return torch.where(net > 0.0, ahead / net, torch.full_like(net, torch.nan))
+
+
+def _displacement(root_pos_w: Tensor, valid: Tensor) -> Tensor:
+    """Way of the root from the first to the last step that counts (E, 3) [m]."""
     first = valid.long().argmax(0)
     last = valid.shape[0] - 1 - valid.flip(0).long().argmax(0)
     episode = torch.arange(valid.shape[1], device=valid.device)
-    way = (root_pos_w[last, episode] - root_pos_w[first, episode]).double()
-    angle = yaw[first, episode].double()
-    left = -torch.sin(angle) * way[:, 0] + torch.cos(angle) * way[:, 1]
-    return torch.where(valid.any(0), left, torch.full_like(left, torch.nan))
+    return (root_pos_w[last, episode] - root_pos_w[first, episode]).double()

@@ -27,6 +27,7 @@ from envs.task.support import SupportConfig
 from envs.thresholds import MOVING
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.metrics import measure
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -297,6 +298,7 @@ def _assemble(
     qualities = [quality(s.verdict.metrics, gates) for _, s in kept]
     tiers = [label(r, s) for r, s in kept]
     supports = [r.support(s.start, s.stop) for r, s in kept]
+    measured = [measure(r.recording.cut(s.start, s.stop), robot) for r, s in kept]
     manifest: dict[str, Any] = {
         "config": asdict(config),
         "gates": [asdict(gate) for gate in gates],
@@ -310,8 +312,10 @@ def _assemble(
             {"clip": r.task.clip.name, "clip_sha256": clip_hash(r.task.clip),
              "clip_frame": r.task.start + 1 + s.start,
              "frames": s.num_frames, "tier": tier, "support": support, "quality": score,
-             "metrics": _finite(s.verdict.metrics)}
-            for (r, s), tier, support, score in zip(kept, tiers, supports, qualities, strict=True)
+             "metrics": _finite(metrics)}
+            for (r, s), metrics, tier, support, score in zip(
+                kept, measured, tiers, supports, qualities, strict=True
+            )
         ],
         "rejected": [asdict(rejection) for report in reports for rejection in report.rejected],
         "robot_digest": robot.digest,
@@ -329,7 +333,7 @@ def _assemble(
         segment_length=length,
         segment_weight=torch.tensor(sampling_weights(qualities, config.segments)),
         segment_velocity=torch.tensor(
-            [s.verdict.metrics["forward_velocity"] for _, s in kept], dtype=torch.float32
+            [metrics["velocity"] for metrics in measured], dtype=torch.float32
         ),
         segment_clip=tuple(r.task.clip.name for r, _ in kept),
         segment_tier=tuple(tiers),

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from wildrobot_torch.evaluation.metrics import METRICS
+from wildrobot_torch.motion.metrics import METRICS
 from wildrobot_torch.study.history import History, read_json
 from wildrobot_torch.study.machine import Machine
 from wildrobot_torch.study.walking import (
@@ -137,7 +137,7 @@ def plot_walking(histories: Mapping[int, History], plan: WalkPlan) -> Figure:
         minutes = [found.training_s / 60 for found in history.evaluations]
         full = [found.scenario == plan.walk.name for found in history.evaluations]
         for axis, (name, limit) in zip(axes, limits.items(), strict=False):
-            ceiling = _PLOT_CEILING * limit.value if limit.comparison == "max" else math.inf
+            ceiling = math.inf if limit.max is None else _PLOT_CEILING * limit.max
             values = [min(found.metrics[name], ceiling) for found in history.evaluations]
             axis.plot(minutes, values, color=color, linewidth=1, label=f"seed {seed}")
             for kind, face in ((True, color), (False, "white")):
@@ -158,7 +158,9 @@ def plot_walking(histories: Mapping[int, History], plan: WalkPlan) -> Figure:
         if walked is not None:
             axes[-1].axvline(walked.training_s / 60, color=color, linestyle=":", linewidth=1)
     for axis, (name, limit) in zip(axes, limits.items(), strict=False):
-        axis.axhline(limit.value, color="black", linestyle="--", linewidth=1)
+        for bound in (limit.min, limit.max):
+            if bound is not None:
+                axis.axhline(bound, color="black", linestyle="--", linewidth=1)
         axis.set_ylabel(f"{name.replace('_', ' ')}\n[{METRICS[name].unit}] {limit}")
     axes[-1].set_ylabel("style reward [1]\nof an iteration")
     axes[-1].set_xlabel("training time [min], evaluations apart")

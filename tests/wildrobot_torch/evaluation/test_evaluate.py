@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.recorder import zero_policy
-from wildrobot_torch.evaluation import EvaluationResult, Limit, Scenario, ScenarioError, evaluate
+from wildrobot_torch.evaluation import EvaluationResult, Scenario, evaluate
+from wildrobot_torch.evaluation.evaluate import score
+from wildrobot_torch.motion.metrics import Limit
 
 SCENARIO = Scenario(
     name="short",
@@ -20,7 +24,7 @@ SCENARIO = Scenario(
     seconds=1.0,
     settle_s=0.5,
     push_force=0.0,
-    limits={"fall_rate": Limit("max", 0.03), "alternation": Limit("min", 0.9)},
+    limits={"fall_rate": Limit(max=0.03), "alternation": Limit(min=0.9)},
 )
 
 
@@ -72,14 +76,42 @@ def test_another_seed_gives_other_starts(standing: EvaluationResult) -> None:
 
 
 def test_a_number_of_robots_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="8 episodes, which 3 robots"):
+    with pytest.raises(UserError, match="8 episodes, which 3 robots"):
         evaluate(zero_policy(8), make_env(3), SCENARIO)
 
 
 def test_an_environment_with_other_pushes_is_refused() -> None:
     task = replace(SCENARIO.task(LocomotionConfig()), push=PushConfig(force_max=5.0))
     env = LocomotionEnv(task, 4, num_threads=1)
-    with pytest.raises(ScenarioError, match=r"5\.0 N"):
+    with pytest.raises(UserError, match=r"5\.0 N"):
         evaluate(zero_policy(8), env, SCENARIO)
     own = replace(SCENARIO, push_force=None, seconds=0.6)
     assert evaluate(zero_policy(8), env, own).recording.num_steps == 30
+
+
+def test_all_fallen_before_settling_scores_like_standing_still() -> None:
+    metrics = {"fall_rate": 1.0, "survival": 0.1, "velocity_error": math.nan}
+    # (1 - 1) + 0.1 - 0.2 / 0.2 + 0
+    assert score({**metrics, "alternation": math.nan}, (0.1, 0.3)) == pytest.approx(-0.9)
+
+
+def test_score_by_hand() -> None:
+    metrics = {"fall_rate": 0.1, "survival": 0.95, "velocity_error": 0.05, "alternation": 0.9}
+    # 0.9 + 0.95 - 0.25 + 0.45
+    assert score(metrics, (0.3,)) == pytest.approx(2.05)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"fall_rate": 0.0}, {"fall_rate": 0.1}),
+        ({"survival": 1.0}, {"survival": 0.9}),
+        ({"velocity_error": 0.04}, {"velocity_error": 0.06}),
+        ({"alternation": 1.0}, {"alternation": 0.9}),
+        ({"alternation": 0.5}, {"alternation": math.nan}),
+        ({"velocity_error": 0.06}, {"velocity_error": math.nan}),
+    ],
+)
+def test_score_prefers_the_better(better: dict[str, float], worse: dict[str, float]) -> None:
+    base = {"fall_rate": 0.05, "survival": 0.97, "velocity_error": 0.05, "alternation": 0.95}
+    assert score(base | better, (0.1, 0.3)) > score(base | worse, (0.1, 0.3))

@@ -14,9 +14,9 @@ from PIL import Image
 
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation import EvaluationResult, Limit, Scenario
-from wildrobot_torch.evaluation.metrics import METRICS, measure, score
+from wildrobot_torch.evaluation import EvaluationResult, Scenario
 from wildrobot_torch.evaluation.report import as_dict, markdown, number, write_report
+from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
 
 ABOUT = {"file": "walk.ckpt", "env_steps": 12345}
 
@@ -34,16 +34,9 @@ def make_result(
             commands=(0.1, 0.3),
             episodes=2,
             seconds=10.0,
-            limits={"fall_rate": Limit("max", 0.03), "alternation": Limit("min", 0.9)},
+            limits={"fall_rate": Limit(max=0.03), "alternation": Limit(min=0.9)},
         )
-        rows: list[dict[str, float]] = []
-        for command in scenario.commands:
-            mine = recording.select(recording.command == torch.tensor(command))
-            rows.append({"command": command, "episodes": 1.0, **measure(mine, robot, 2.0)})
-        metrics = measure(recording, robot, 2.0)
-        return EvaluationResult(
-            scenario, metrics, rows, score(metrics, scenario.commands), recording
-        )
+        return EvaluationResult.of(recording, scenario, robot)
 
     return make
 
@@ -63,7 +56,7 @@ def test_a_report_holds_numbers_verdicts_and_environment(
     report = read(tmp_path / "new" / "report.json")
     assert report["passed"] is True
     assert report["policy"] == ABOUT
-    assert set(report["metrics"]) == set(METRICS)
+    assert set(report["metrics"]) == set(EPISODE_METRICS)
     assert report["metrics"]["alternation"] == {"value": 1.0, "unit": "1"}
     assert report["verdicts"][1]["limit"] == ">= 0.9"
     assert [row["command"] for row in report["per_command"]] == [0.1, 0.3]

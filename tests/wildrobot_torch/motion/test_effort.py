@@ -58,10 +58,10 @@ def test_impact_is_the_peak_after_touchdown() -> None:
     touchdown = torch.zeros(20, 1, 2, dtype=torch.bool)
     touchdown[3, 0, 0] = True
     valid = torch.ones(20, 1, dtype=torch.bool)
-    assert effort.impact_p95(force, touchdown, valid, 30.0) == pytest.approx(2.0)
-    assert math.isnan(effort.impact_p95(force, torch.zeros_like(touchdown), valid, 30.0))
+    assert effort.impact_p95(force, touchdown, valid, 30.0, 0.02) == pytest.approx(2.0)
+    assert math.isnan(effort.impact_p95(force, torch.zeros_like(touchdown), valid, 30.0, 0.02))
     valid[4:] = False  # the episode ends before the peak
-    assert effort.impact_p95(force, touchdown, valid, 30.0) == pytest.approx(10 / 30)
+    assert effort.impact_p95(force, touchdown, valid, 30.0, 0.02) == pytest.approx(10 / 30)
 
 
 def test_froude_number_by_hand() -> None:

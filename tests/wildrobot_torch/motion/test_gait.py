@@ -25,7 +25,7 @@ def always(contact: Tensor) -> Tensor:
 
 def touchdowns(left: str, right: str) -> Tensor:
     contact = feet(left, right)
-    return gait.touchdowns(gait.stance(contact, always(contact)), always(contact))
+    return gait.touchdowns(gait.stance(contact, always(contact), DT), always(contact))
 
 
 def steps_of(touchdown: Tensor) -> list[tuple[int, int]]:
@@ -53,7 +53,7 @@ def test_the_stance_an_episode_begins_in_is_no_touchdown() -> None:
 
 def test_chatter_at_the_beginning_takes_the_first_state_that_counts() -> None:
     contact = feet("#.####", ".#....")
-    standing = gait.stance(contact, always(contact))
+    standing = gait.stance(contact, always(contact), DT)
     assert standing[:, 0, 0].all()
     assert not standing[:, 0, 1].any()
 
@@ -62,7 +62,7 @@ def test_nothing_beyond_the_end_counts() -> None:
     # The contact at steps 5 to 8 lies half beyond the end; one step of it is too short to count.
     contact = feet("##...####", "#########")
     valid = torch.tensor([True] * 6 + [False] * 3)[:, None]
-    standing = gait.stance(contact, valid)
+    standing = gait.stance(contact, valid, DT)
     assert not standing[6:].any()
     assert not gait.touchdowns(standing, valid).any()
 
@@ -71,13 +71,13 @@ def test_touchdowns_of_different_episodes_do_not_mix() -> None:
     left_only = touchdowns("##...###...###", "." * 14)
     right_only = touchdowns("." * 14, "##...###...###")
     both = torch.cat([left_only, right_only], dim=1)
-    assert gait.alternation(both) == 0.0
+    assert gait.alternation(both, DT) == 0.0
 
 
 def test_walking_alternates_always() -> None:
     contact = walk()
-    touchdown = gait.touchdowns(gait.stance(contact, always(contact)), always(contact))
-    assert gait.alternation(touchdown) == 1.0
+    touchdown = gait.touchdowns(gait.stance(contact, always(contact), DT), always(contact))
+    assert gait.alternation(touchdown, DT) == 1.0
 
 
 def test_alternation_by_hand() -> None:
@@ -87,47 +87,34 @@ def test_alternation_by_hand() -> None:
         ".......##.............##..",
     )
     assert [foot for _, foot in steps_of(touchdown)] == [0, 1, 0, 0, 1]
-    good, pairs = gait.alternation_counts(touchdown)
+    good, pairs = gait.alternation_counts(touchdown, DT)
     assert (int(good), int(pairs)) == (3, 4)
-    assert gait.alternation(touchdown) == 0.75
+    assert gait.alternation(touchdown, DT) == 0.75
 
 
 def test_standing_has_no_alternation() -> None:
-    assert math.isnan(gait.alternation(touchdowns("#" * 50, "#" * 50)))
+    assert math.isnan(gait.alternation(touchdowns("#" * 50, "#" * 50), DT))
 
 
 def test_a_single_touchdown_has_no_alternation() -> None:
-    assert math.isnan(gait.alternation(touchdowns("...###", "######")))
+    assert math.isnan(gait.alternation(touchdowns("...###", "######"), DT))
 
 
 def test_hopping_on_one_foot_does_not_alternate() -> None:
-    assert gait.alternation(touchdowns("....####" * 4, "." * 32)) == 0.0
+    assert gait.alternation(touchdowns("....####" * 4, "." * 32), DT) == 0.0
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
 def test_jumping_with_both_feet_does_not_alternate(lag: int) -> None:
     # Every second jump the other foot is first, so in order of time the feet do take turns.
     early, late = "....######....######", "." * (4 + lag) + "#" * (6 - lag) + "....######"
-    assert gait.alternation(touchdowns(early * 3, late * 3)) == 0.0
-
-
-def test_support_shares_by_hand() -> None:
-    contact = walk()
-    support = gait.support_shares(gait.stance(contact, always(contact)), always(contact))
-    # Each foot stands 12 of 20, half a stride apart: 2 x 2 steps on both, 16 on one.
-    assert support == {"single": 0.8, "double": 0.2, "flight": 0.0}
-
-
-def test_jumping_is_in_flight() -> None:
-    contact = feet("....######" * 4, "....######" * 4)
-    support = gait.support_shares(gait.stance(contact, always(contact)), always(contact))
-    assert support == {"single": 0.0, "double": 0.6, "flight": 0.4}
+    assert gait.alternation(touchdowns(early * 3, late * 3), DT) == 0.0
 
 
 def test_strides_of_a_perfect_walk() -> None:
     contact = walk(strides=5, episodes=3)
     valid = always(contact)
-    standing = gait.stance(contact, valid)
+    standing = gait.stance(contact, valid, DT)
     touchdown = gait.touchdowns(standing, valid)
     strides = gait.find_strides(touchdown)
     # Touchdowns: left at 20, 40, 60, 80 (the stance at 0 is none), right at 10, 30, ... 90.
@@ -154,7 +141,7 @@ def test_a_limp_shows_in_phase_and_step_time() -> None:
 
 def test_standing_has_no_strides_and_says_so() -> None:
     contact = feet("#" * 50, "#" * 50)
-    standing = gait.stance(contact, always(contact))
+    standing = gait.stance(contact, always(contact), DT)
     touchdown = gait.touchdowns(standing, always(contact))
     strides = gait.find_strides(touchdown)
     numbers = [
@@ -206,11 +193,12 @@ def test_symmetry_index_by_hand() -> None:
     assert gait.symmetry_index(torch.tensor([3.0, 3.0])) == 0.0
 
 
-def test_slip_is_horizontal_speed_in_stance_alone() -> None:
-    standing = feet("##..", "....")
-    velocity = torch.zeros(4, 1, 2, 3)
-    velocity[0, 0, 0] = torch.tensor([0.3, 0.4, 9.0])  # 0.5 along the floor
-    velocity[2:, 0, 0] = 7.0  # in the air
-    velocity[:, 0, 1] = 7.0  # the other foot never stands
-    assert gait.slip_speed(velocity, standing) == pytest.approx(0.25)
-    assert math.isnan(gait.slip_speed(velocity, torch.zeros_like(standing)))
+def test_thresholds_are_times_not_steps() -> None:
+    # Twice as many steps of half the length: the same events.
+    contact = feet("##...##....", "." * 11).repeat_interleave(2, 0)
+    valid = always(contact)
+    assert steps_of(gait.touchdowns(gait.stance(contact, valid, DT / 2), valid)) == [(10, 0)]
+    # At the longer step the runs are as long again, so that chatter of 2 steps of air counts.
+    short = feet("##..####", "." * 8)
+    assert not gait.touchdowns(gait.stance(short, always(short), DT), always(short)).any()
+    assert gait.touchdowns(gait.stance(short, always(short), 2 * DT), always(short)).any()

@@ -53,6 +53,7 @@ def test_nothing_valid_is_undefined() -> None:
     assert tracking.mean_velocities(VELOCITY, nothing).isnan().all()
     assert tracking.heading_drifts(VELOCITY, nothing).isnan().all()
     assert tracking.lateral_drifts(torch.zeros(4, 2, 3), VELOCITY, nothing).isnan().all()
+    assert tracking.travel_ratios(torch.zeros(4, 2, 3), VELOCITY, nothing, 0.02).isnan().all()
 
 
 def test_mean_velocities_leave_out_what_is_beyond_the_end() -> None:

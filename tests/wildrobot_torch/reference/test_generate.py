@@ -18,7 +18,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 from wildrobot_torch.reference.generate import ReferenceConfig, generate, resolve
-from wildrobot_torch.reference.judge.gates import Verdict, load_gates
+from wildrobot_torch.reference.judge.gates import GateResult, load_gates
 from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch
 from wildrobot_torch.reference.report.report import clip_table, markdown, summary
 
@@ -58,8 +58,8 @@ def test_the_built_in_walk_is_accepted_within_the_gates(generation):
     assert dataset.segment_support[1] == "harness"
     assert float(dataset.segment_velocity[1]) > 0.1
     metrics = dataset.manifest["segments"][1]["metrics"]
-    assert metrics["torque_share_p95"] <= 0.25
-    assert metrics["force_share_p95"] <= 0.25
+    assert metrics["support_torque_p95"] <= 0.25
+    assert metrics["support_force_p95"] <= 0.25
     assert 0.85 <= metrics["load_mean"] <= 1.15
 
 
@@ -213,7 +213,7 @@ def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
         return Rollout(Task(walk, start), frames)
 
     def found(*spans: tuple[int, int]) -> Search:
-        return Search((), tuple(Stretch(a, b, Verdict({}, (), (), "0+")) for a, b in spans))
+        return Search((), tuple(Stretch(a, b, GateResult({}, (), (), "0+")) for a, b in spans))
 
     gates = [gate for gate in GATES if gate.name == "pitch"]
     rollouts = [rollout(0), rollout(50), rollout(100)]

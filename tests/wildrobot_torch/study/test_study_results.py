@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wildrobot_torch.evaluation.scenarios import Limit, Scenario
+from wildrobot_torch.evaluation.scenarios import Scenario
+from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.history import Part, load_history
 from wildrobot_torch.study.results import (
@@ -23,7 +24,7 @@ from wildrobot_torch.study.results import (
 )
 
 WALK = Scenario(
-    name="walk", commands=(0.3,), episodes=4, seconds=9.0, limits={"fall_rate": Limit("max", 0.02)}
+    name="walk", commands=(0.3,), episodes=4, seconds=9.0, limits={"fall_rate": Limit(max=0.02)}
 )
 
 

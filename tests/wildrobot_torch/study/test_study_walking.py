@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from wildrobot_torch.evaluation.scenarios import Limit, Scenario
+from wildrobot_torch.evaluation.scenarios import Scenario
+from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.study.history import History, Part, load_history
 from wildrobot_torch.study.walking import (
     Judge,
@@ -22,9 +23,9 @@ from wildrobot_torch.study.walking import (
     with_judged,
 )
 
-LIMITS = {"fall_rate": Limit("max", 0.02), "velocity_error": Limit("max", 0.05)}
+LIMITS = {"fall_rate": Limit(max=0.02), "velocity_error": Limit(max=0.05)}
 WALK = Scenario(name="walk", commands=(0.3,), episodes=4, seconds=9.0, limits=LIMITS)
-SHORT = replace(WALK, name="short", limits={"fall_rate": Limit("max", 0.05)})
+SHORT = replace(WALK, name="short", limits={"fall_rate": Limit(max=0.05)})
 PLAN = WalkPlan(walk=WALK, screening=SHORT, every=2, iteration_steps=100, env_steps=2000)
 
 

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from wildrobot_torch.evaluation.scenarios import Limit, Scenario
+from wildrobot_torch.evaluation.scenarios import Scenario
+from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.study.history import Part
 from wildrobot_torch.study.walking import WalkPlan
 from wildrobot_torch.study.walking_report import plot_walking, write_walking_report
 from wildrobot_torch.study.walking_runner import SeedRun
 
-LIMITS = {"fall_rate": Limit("max", 0.02), "velocity_error": Limit("max", 0.05)}
+LIMITS = {"fall_rate": Limit(max=0.02), "velocity_error": Limit(max=0.05)}
 WALK = Scenario(name="walk", commands=(0.3,), episodes=4, seconds=9.0, limits=LIMITS)
-SHORT = replace(WALK, name="short", limits={"fall_rate": Limit("max", 0.05)})
+SHORT = replace(WALK, name="short", limits={"fall_rate": Limit(max=0.05)})
 PLAN = WalkPlan(
     walk=WALK, screening=SHORT, every=2, iteration_steps=100, env_steps=400_000, stop=True
 )

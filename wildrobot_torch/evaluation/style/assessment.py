@@ -11,7 +11,6 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.metrics import METRICS, measure
 from wildrobot_torch.evaluation.style.comparison import (
     STYLE_METRICS,
     Comparison,
@@ -30,6 +29,7 @@ from wildrobot_torch.evaluation.style.motion import (
 from wildrobot_torch.evaluation.style.phase import phase_error
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
 from wildrobot_torch.evaluation.style.warping import pose_errors
+from wildrobot_torch.motion.metrics import EPISODE_METRICS, measure
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family, split
 
@@ -42,10 +42,9 @@ SCOPES = {
 }
 PER_COMMAND = ("wasserstein", "dtw", "phase_rmse", "phase_r")
 """Style metrics that make sense for a single speed."""
-UNRECORDED = ("torque_p95", "torque_saturation", "action_rate", "cost_of_transport", "fall_rate",
-              "survival", "velocity_error_episode")  # fmt: skip
-"""Metrics that a reference does not have: it holds no torques and actions, and its speeds are held
-against the mean of their family, for it is given no commands."""
+UNDEFINED = ("fall_rate", "survival", "velocity_error_episode")
+"""Metrics that mean nothing of a reference: it has no commands, so that its speeds are compared
+with the mean of their family."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +191,9 @@ def assess(
         "held out": _scope(references, references.held, _neighbours(references), controls, held),
         "whole": _scope(references, whole, None, controls, held),
     }
-    gait = {"reference": measure(references.recording, robot, 0.0)}
-    gait["reference"] |= dict.fromkeys(UNRECORDED, float("nan"))
-    gait |= {name: measure(r, robot, SETTLE_S) for name, r in recordings.items()}
+    gait = {"reference": measure(references.recording, robot, 0.0, EPISODE_METRICS)}
+    gait["reference"] |= dict.fromkeys(UNDEFINED, float("nan"))
+    gait |= {name: measure(r, robot, SETTLE_S, EPISODE_METRICS) for name, r in recordings.items()}
     per_command = {
         name: [
             _row(references, recordings[name], motion, family_name, speed, families)
@@ -262,7 +261,7 @@ def _row(
     )
     phase = phase_error(mine, theirs)
     episodes = torch.tensor([other == name for other in families])
-    measured = measure(recording.select(episodes), references.robot, SETTLE_S)
+    measured = measure(recording.select(episodes), references.robot, SETTLE_S, EPISODE_METRICS)
     return {
         "family": name,
         "command": speed,
@@ -270,5 +269,5 @@ def _row(
         "dtw": float(pose_errors(mine, references.motion).nanmean()),
         "phase_rmse": float(phase.rmse.mean()),
         "phase_r": float(phase.correlation.mean()),
-        **{key: measured[key] for key in METRICS},
+        **{key: measured[key] for key in EPISODE_METRICS},
     }

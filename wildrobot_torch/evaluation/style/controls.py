@@ -21,13 +21,13 @@ AMPLITUDE = 0.7
 
 def reversed_in_time(recording: Recording, robot: RobotSpec, layout: Layout) -> Recording:
     """The recording run backwards: every pose is a reference's, velocities point the other way."""
-    parts = dict(layout.unpack(_flipped(recording.amp, recording.valid)))
+    back = recording.map_steps(lambda x: _flipped(x, recording.valid))
+    parts = dict(layout.unpack(back.amp))
     for name in ("linvel", "angvel", "joint_vel"):
         parts[name] = -parts[name]
-    fields = ("qpos", "qvel", "foot_force", "sole_pos_w", "sole_linvel_w", "torque", "action")
-    turned = {name: _flipped(getattr(recording, name), recording.valid) for name in fields}
-    turned["qvel"], turned["sole_linvel_w"] = -turned["qvel"], -turned["sole_linvel_w"]
-    return replace(recording, **turned, amp=layout.pack(**parts))
+    return replace(
+        back, qvel=-back.qvel, sole_linvel_w=-back.sole_linvel_w, amp=layout.pack(**parts)
+    )
 
 
 def _flipped(values: Tensor, valid: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from envs.frames import heading_to_world, world_to_heading
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import LOADED, MOVING
+from envs.thresholds import MOVING
 from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.motion.rotations import Array
@@ -142,8 +142,8 @@ def as_motion(
         families: E names.
         settle_s: [s].
     """
-    contact = recording.foot_force > LOADED * robot.weight
-    touchdown = gait.touchdowns(gait.stance(contact, recording.valid), recording.valid)
+    standing = gait.stance(recording.loaded(robot), recording.valid, recording.ctrl_dt)
+    touchdown = gait.touchdowns(standing, recording.valid)
     valid = recording.settled(settle_s)
     return Motion(
         ctrl_dt=recording.ctrl_dt,
@@ -260,7 +260,6 @@ def reference_recording(
     sole_pos_w = heading_to_world(soles, qpos[..., None, 3:7]) + qpos[..., None, :3]
     (sole_linvel_w,) = torch.gradient(sole_pos_w, spacing=dataset.ctrl_dt, dim=0)
     speeds = _family_speeds(names, world_to_heading(qvel[..., :3], qpos[..., 3:7])[..., 0], valid)
-    nothing = torch.full((steps, num, robot.num_joints), torch.nan)
     recording = Recording(
         ctrl_dt=dataset.ctrl_dt,
         command=speeds,
@@ -269,8 +268,6 @@ def reference_recording(
         foot_force=dataset.foot_force[index],
         sole_pos_w=sole_pos_w,
         sole_linvel_w=sole_linvel_w,
-        torque=nothing,
-        action=nothing,
         amp=amp,
         valid=valid,
         terminated=torch.zeros(num, dtype=torch.bool),

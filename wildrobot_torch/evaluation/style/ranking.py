@@ -10,8 +10,7 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.robot.spec import RobotSpec
 from envs.thresholds import MOVING
-from wildrobot_torch.evaluation.evaluate import EvaluationResult
-from wildrobot_torch.evaluation.metrics import BEST_SCORE, METRICS
+from wildrobot_torch.evaluation.evaluate import BEST_SCORE, EvaluationResult
 from wildrobot_torch.evaluation.style.distance import frechet
 from wildrobot_torch.evaluation.style.motion import (
     compared,
@@ -20,11 +19,12 @@ from wildrobot_torch.evaluation.style.motion import (
     windows,
 )
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
+from wildrobot_torch.motion.metrics import EPISODE_METRICS
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 MOST_WINDOWS = 20_000
 """Of more windows evenly spaced ones stand for all: they would take a gigabyte."""
-RANKED = ("score", "rank", *METRICS, "style_distance")
+RANKED = ("score", "rank", *EPISODE_METRICS, "style_distance")
 """What `ranked` has, given a style to aim at."""
 
 

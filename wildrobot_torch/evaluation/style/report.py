@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from wildrobot_torch.amp.opinion import StyleReward
-from wildrobot_torch.evaluation.metrics import METRICS
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
     PER_COMMAND,
@@ -23,6 +22,7 @@ from wildrobot_torch.evaluation.style.assessment import (
 )
 from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS
 from wildrobot_torch.evaluation.style.verdicts import StyleVerdict
+from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
 COMMAND_COLUMNS = ("fall_rate", "velocity", "foot_slip", "phase_offset", "duty_factor",
                    "stride_frequency", "stride_length")  # fmt: skip
@@ -107,7 +107,7 @@ def markdown(
         f"| {name} | {metric.unit} | "
         + " | ".join(number(assessment.gait[column][name]) for column in columns)
         + " |"
-        for name, metric in METRICS.items()
+        for name, metric in EPISODE_METRICS.items()
     ]
     for policy, rows in assessment.per_command.items():
         names = (*PER_COMMAND, *COMMAND_COLUMNS)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, Verdict, judge
-from wildrobot_torch.reference.judge.metrics import measure
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, GateResult, judge, measure_gated
 
 Span = tuple[int, int]
 """Frames (start, stop): start..stop-1."""
@@ -58,7 +57,7 @@ class Stretch:
 
     start: int
     stop: int
-    verdict: Verdict
+    verdict: GateResult
 
     @property
     def num_frames(self) -> int:
@@ -160,7 +159,9 @@ class _Miner:
 
     def stretch(self, span: Span, tier: str, *, window_gates: bool = False) -> Stretch:
         if span not in self.metrics:
-            self.metrics[span] = measure(self.frames.cut(*span), self.robot)
+            self.metrics[span] = measure_gated(
+                self.frames.cut(*span), self.robot, self.gates[False]
+            )
         return Stretch(*span, judge(self.metrics[span], self.gates[window_gates], tier))
 
     def windows(self, free: Span, tier: str) -> list[Stretch]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.reference.follow.rollout import Rollout
-from wildrobot_torch.reference.judge.gates import Gate, judge
-from wildrobot_torch.reference.judge.metrics import measure
+from wildrobot_torch.reference.judge.gates import Gate, judge, measure_gated
 from wildrobot_torch.reference.judge.segments import Gap, Search, SegmentConfig, Stretch, free_span
 
 
@@ -63,7 +62,7 @@ def resolve(
         if stop - start < config.min_frames:
             continue
         if (start, stop) != (segment.start, segment.stop):
-            metrics = measure(rollout.recording.cut(start, stop), robot)
+            metrics = measure_gated(rollout.recording.cut(start, stop), robot, gates)
             verdicts = (judge(metrics, gates, tier) for tier in config.tiers)
             verdict = next((v for v in verdicts if v.accepted), None)
             if verdict is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from wildrobot_torch.reference.judge.metrics import METRICS
+from wildrobot_torch.motion.metrics import METRICS
 from wildrobot_torch.reference.report.analysis import (
     ADVICE,
     DURATION_EDGES,

@@ -13,14 +13,11 @@ from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.metrics import JOINT_STOP
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.rollout import Rollout
 from wildrobot_torch.reference.generate import gates_for
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, judge, judging
-from wildrobot_torch.reference.judge.metrics import (
-    JOINT_STOP,
-    measure,
-)
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, judge, judging, measure_gated
 from wildrobot_torch.reference.report.analysis import GOOD_TIERS
 from wildrobot_torch.reference.report.kinematic import clip_motion
 
@@ -284,7 +281,7 @@ def _why(
     window = [gate for gate in gates if gate.scope == "window"]
     if judging(window, tier):
         second = rollout.recording.cut(start - shift, stop - shift)
-        verdict = judge(measure(second, robot), window, tier)
+        verdict = judge(measure_gated(second, robot, window), window, tier)
         if not verdict.accepted:
             return verdict.failed, "; ".join(verdict.reasons)
     first, last = start, stop
@@ -292,7 +289,8 @@ def _why(
         first -= 1
     while last < _end(rollout) and not good[last]:
         last += 1
-    verdict = judge(measure(rollout.recording.cut(first - shift, last - shift), robot), gates, tier)
+    stretch = rollout.recording.cut(first - shift, last - shift)
+    verdict = judge(measure_gated(stretch, robot, gates), gates, tier)
     dt = rollout.recording.ctrl_dt
     if not verdict.accepted:
         return verdict.failed, f"{first * dt:.2f} to {last * dt:.2f} s: " + "; ".join(

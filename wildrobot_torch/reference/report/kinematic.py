@@ -9,7 +9,7 @@ from torch import Tensor
 
 from envs.robot.model import RobotModel
 from wildrobot_torch.motion.clip import Clip, clip_states
-from wildrobot_torch.reference.judge.metrics import JOINT_STOP
+from wildrobot_torch.motion.metrics import JOINT_STOP
 from wildrobot_torch.reference.verify.states import forward
 
 

@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 from torch import Tensor, rad2deg
 
 from envs.robot.spec import RobotSpec
+from wildrobot_torch.motion.metrics import SLIPPING, UNLOADED
 from wildrobot_torch.reference.follow.rollout import Rollout
 from wildrobot_torch.reference.judge.gates import TIERS
-from wildrobot_torch.reference.judge.metrics import SLIPPING, UNLOADED
 from wildrobot_torch.reference.report.analysis import (
     CAUTION_S,
     DURATION_EDGES,

@@ -195,8 +195,8 @@ def _identity(generation: Generation) -> str:
 def _segment_table(generation: Generation) -> str:
     dataset = generation.dataset
     assert dataset is not None
-    columns = ("load_mean", "force_share_p90", "torque_share_p95", "pitch_p95", "roll_p95",
-               "slip_share", "double_share", "alternation", "tracking_rms")  # fmt: skip
+    columns = ("load_mean", "support_force_p90", "support_torque_p95", "pitch_p95", "roll_p95",
+               "slip_share", "double_support", "alternation", "joint_error")  # fmt: skip
     body = []
     for i, segment in enumerate(dataset.manifest["segments"]):
         values = (segment["metrics"].get(name) for name in columns)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
-from torch import Tensor
 
+from wildrobot_torch.motion import gait
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
 from wildrobot_torch.reference.verify.subject import Subject
 
 TEST = "5"
-STEP_S = 0.1
-"""A foot that is unloaded for shorter has taken no step [s]."""
 
 
 def contacts(subject: Subject) -> list[Finding]:
@@ -44,12 +40,13 @@ def _stored_rates(subject: Subject) -> list[Finding]:
     """The manifest's contact rates against those of the states, as stored and mirrored."""
     name = "contact rates of the manifest"
     rows = [entry.get("metrics", {}) for entry in subject.dataset.manifest.get("segments", [])]
-    stored = [[row.get("contact_left"), row.get("contact_right")] for row in rows]
+    stored = [[row.get("stance_left"), row.get("stance_right")] for row in rows]
     if len(stored) != subject.dataset.num_segments or any(None in row for row in stored):
         return [skipped(TEST, name, "the manifest has none for some segment")]
     said = torch.tensor(stored)
-    loaded = subject.loaded_feet.float()
-    seen = torch.stack([loaded[frames].mean(0) for _, frames in subject.segments()])
+    seen = torch.stack(
+        [subject.standing(frames)[:, 0].float().mean(0) for _, frames in subject.segments()]
+    )
     error, mirrored = ((said - seen).abs().amax(-1), (said.flip(-1) - seen).abs().amax(-1))
     # Evidence of a mix-up is a segment whose feet differ by more than the error that is allowed.
     lopsided = (said[:, 0] - said[:, 1]).abs() > 0.02
@@ -66,23 +63,11 @@ def _alternation(subject: Subject) -> Finding:
     right, total = 0, 0
     for number, frames in subject.segments():
         if bool(subject.moving[number]):
-            feet = _landings(subject.loaded_feet[frames], subject.dataset.ctrl_dt)
-            right += sum(a != b for a, b in pairwise(feet))
-            total += max(len(feet) - 1, 0)
+            standing = subject.standing(frames)
+            touchdown = gait.touchdowns(standing, torch.ones_like(standing[..., 0]))
+            good, pairs = gait.alternation_counts(touchdown, subject.dataset.ctrl_dt)
+            right, total = right + int(good), total + int(pairs)
     name = "left and right alternate"
     if not total:
         return skipped(TEST, name, "no segment goes somewhere in more than one step")
     return bounded(TEST, name, right / total, "1", low=0.5, warn_low=0.9, detail=f"{total} steps")
-
-
-def _landings(loaded: Tensor, ctrl_dt: float) -> list[int]:
-    """Feet in the order in which they land after a swing."""
-    shortest = STEP_S / ctrl_dt - 1e-6
-    landed, since = [], [0, 0]
-    for frame, feet in enumerate(loaded.tolist()):
-        for foot in (0, 1):
-            if feet[foot]:
-                if frame - since[foot] >= shortest:
-                    landed.append(foot)
-                since[foot] = frame + 1
-    return landed

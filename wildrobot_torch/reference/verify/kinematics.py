@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from envs.frames import heading_to_world, projected_gravity, quat_rotate, quat_rotate_inverse, turn
-from wildrobot_torch.reference.judge.metrics import SLIPPING
+from wildrobot_torch.motion.metrics import SLIPPING
 from wildrobot_torch.reference.verify.dynamics import tangent
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
 from wildrobot_torch.reference.verify.subject import Subject

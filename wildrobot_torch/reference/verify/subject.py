@@ -14,6 +14,7 @@ from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED
+from wildrobot_torch.motion import gait
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.verify.states import forward
 
@@ -66,6 +67,11 @@ class Subject:
     def loaded_feet(self) -> Tensor:
         """(N, 2) bool."""
         return self.foot_force > LOADED * self.robot.weight
+
+    def standing(self, frames: slice) -> Tensor:
+        """(T, 1, 2) bool: feet that stand in T frames of one segment, chatter removed."""
+        contact = self.loaded_feet[frames, None]
+        return gait.stance(contact, torch.ones_like(contact[..., 0]), self.dataset.ctrl_dt)
 
     @cached_property
     def displacement(self) -> Tensor:

@@ -32,9 +32,9 @@ def _by_manifest(subject: Subject) -> list[Finding]:
     limits = {
         "load_mean": LOAD,
         "unloaded_share": (-math.inf, UNLOADED),
-        "force_share_p90": (-math.inf, FORCE_P90),
-        "force_share_p95": (-math.inf, FORCE_P95),
-        "torque_share_p95": (-math.inf, TORQUE_P95),
+        "support_force_p90": (-math.inf, FORCE_P90),
+        "support_force_p95": (-math.inf, FORCE_P95),
+        "support_torque_p95": (-math.inf, TORQUE_P95),
     }
     findings = []
     for name, (low, high) in limits.items():
@@ -50,7 +50,7 @@ def _by_manifest(subject: Subject) -> list[Finding]:
         )  # fmt: skip
     alone = [i for i, label in enumerate(subject.dataset.segment_support) if label == "none"]
     if alone:
-        shares = ("force_share_p95", "torque_share_p95")
+        shares = ("support_force_p95", "support_torque_p95")
         most = max(abs(rows[i].get(share) or 0.0) for i in alone for share in shares)
         findings.append(
             bounded(TEST, "support of segments said to have none", most, "m g, m g h", high=0.0)

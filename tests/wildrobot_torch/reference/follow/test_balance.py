@@ -9,11 +9,11 @@ import torch
 
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
+from wildrobot_torch.motion.metrics import measure
 from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets, leg_joints
 from wildrobot_torch.reference.follow.rollout import Task, follow
 from wildrobot_torch.reference.generate import ReferenceConfig, reference_env_config
-from wildrobot_torch.reference.judge.metrics import measure
 
 UPRIGHT = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
 STILL = torch.zeros(1, 3)
@@ -87,5 +87,5 @@ def test_balance_takes_load_off_the_harness(robot_model, robot):
         )
         rollout = follow(env, [Task(clip, 0)], robot_model, balance)[0]
         assert rollout.survival == 1.0
-        shares[name] = measure(rollout.recording, robot)["torque_share_p95"]
+        shares[name] = measure(rollout.recording, robot)["support_torque_p95"]
     assert shares["shipped"] < 0.8 * shares["none"]

@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from envs.errors import UserError
+from wildrobot_torch.motion.metrics import Limit, measure
 from wildrobot_torch.reference.judge.gates import (
     TIERS,
     Gate,
-    GateError,
-    Limit,
     best_tier,
     judge,
     load_gates,
     quality,
 )
-from wildrobot_torch.reference.judge.metrics import measure
 
 GATES = Path(__file__).parents[4] / "configs" / "gates.yaml"
 LOAD = "{name: load, metric: load_mean, min: 0.85, unit: m g, meaning: carries itself}"
@@ -28,7 +27,7 @@ LOAD = "{name: load, metric: load_mean, min: 0.85, unit: m g, meaning: carries i
 LOADED = Gate(name="load", metric="load_mean", min=0.85, unit="m g", meaning="carries itself")
 HELD = Gate(
     name="held",
-    metric="force_share_p95",
+    metric="support_force_p95",
     unit="m g",
     meaning="hardly held",
     good=0.0,
@@ -135,13 +134,13 @@ def test_a_metric_that_is_missing_rejects():
 
 
 def test_nothing_is_accepted_without_gates():
-    with pytest.raises(GateError, match="no gates"):
+    with pytest.raises(UserError, match="no gates"):
         judge({"load_mean": 1.0}, [], "0+")
-    with pytest.raises(GateError, match="no gates"):
+    with pytest.raises(UserError, match="no gates"):
         best_tier({"load_mean": 1.0}, [])
-    with pytest.raises(GateError, match="no gates judge tier '2'"):
+    with pytest.raises(UserError, match="no gates judge tier '2'"):
         judge({"load_mean": 1.0}, [LOADED], "2")
-    with pytest.raises(GateError, match="tier '3' is unknown"):
+    with pytest.raises(UserError, match="tier '3' is unknown"):
         judge({"load_mean": 1.0}, [LOADED], "3")
 
 
@@ -156,7 +155,7 @@ def test_bounds_on_both_sides():
     [(0.85, 0.10, "0+"), (0.85, 0.11, "0"), (0.85, 0.25, "0"), (0.85, 0.9, "1"), (0.84, 0, None)],
 )
 def test_the_best_tier_is_the_first_whose_gates_all_pass(load, force, tier):
-    assert best_tier({"load_mean": load, "force_share_p95": force}, [LOADED, HELD]) == tier
+    assert best_tier({"load_mean": load, "support_force_p95": force}, [LOADED, HELD]) == tier
 
 
 def test_a_tier_that_a_gate_does_not_judge_needs_no_measurement():
@@ -186,24 +185,24 @@ DOCUMENTED = [
     ("load", "load_mean", {"0+": (0.85, 0.84), "0": (0.85, 0.84), "1": (0.60, 0.59)}),
     ("load_low", "load_p10", {"0+": (0.60, 0.59), "0": (0.60, 0.59)}),
     ("unloaded", "unloaded_share", {"0+": (0.10, 0.11), "0": (0.10, 0.11), "1": (0.30, 0.31)}),
-    ("harness_force", "force_share_p90",
+    ("harness_force", "support_force_p90",
      {"0+": (0.15, 0.16), "0": (0.15, 0.16), "1": (0.40, 0.41)}),
-    ("harness_force_peak", "force_share_p95", {"0+": (0.10, 0.11), "0": (0.25, 0.26)}),
-    ("harness_force_cap", "force_saturated_share", {"0+": (0.05, 0.06), "0": (0.05, 0.06)}),
-    ("harness_torque_cap", "torque_saturated_share", {"0+": (0.05, 0.06)}),
+    ("harness_force_peak", "support_force_p95", {"0+": (0.10, 0.11), "0": (0.25, 0.26)}),
+    ("harness_force_cap", "support_force_saturation", {"0+": (0.05, 0.06), "0": (0.05, 0.06)}),
+    ("harness_torque_cap", "support_torque_saturation", {"0+": (0.05, 0.06)}),
     ("pitch", "pitch_p95", {"0+": (25, 26), "0": (25, 26)}),
     ("roll", "roll_p95", {"0+": (25, 26), "0": (25, 26)}),
     ("slip", "slip_share", {"0+": (0.15, 0.16), "0": (0.15, 0.16)}),
-    ("contact_left", "contact_left", {"0+": (0.30, 0.29), "0": (0.95, 0.96)}),
-    ("contact_right", "contact_right", {"0+": (0.95, 0.96), "0": (0.30, 0.29)}),
-    ("actuators", "saturation_share", {"0+": (0.10, 0.11), "0": (0.10, 0.11)}),
+    ("contact_left", "stance_left", {"0+": (0.30, 0.29), "0": (0.95, 0.96)}),
+    ("contact_right", "stance_right", {"0+": (0.95, 0.96), "0": (0.30, 0.29)}),
+    ("actuators", "torque_saturation", {"0+": (0.10, 0.11), "0": (0.10, 0.11)}),
     ("alternation", "alternation", {"0+": (0.9, 0.89), "0": (0.9, 0.89), "1": (0.15, 0.14)}),
-    ("froude", "froude", {"0+": (0.5, 0.51), "0": (0.5, 0.51)}),
-    ("single_support", "single_share", {"0+": (0.45, 0.44), "0": (0.95, 0.96)}),
-    ("double_support", "double_share", {"0+": (0.55, 0.56), "0": (0.05, 0.04)}),
-    ("flight", "flight_share", {"0+": (0.10, 0.11), "0": (0.10, 0.11)}),
+    ("froude", "froude", {"0+": (0.25, 0.26), "0": (0.25, 0.26)}),
+    ("single_support", "single_support", {"0+": (0.45, 0.44), "0": (0.95, 0.96)}),
+    ("double_support", "double_support", {"0+": (0.55, 0.56), "0": (0.05, 0.04)}),
+    ("flight", "flight", {"0+": (0.10, 0.11), "0": (0.10, 0.11)}),
     ("turning", "yaw_rate_std", {"0+": (0.7, 0.71), "0": (0.7, 0.71)}),
-    ("harness_torque", "torque_share_p95", {"0+": (0.25, 0.26), "0": (0.25, 0.26)}),
+    ("harness_torque", "support_torque_p95", {"0+": (0.25, 0.26), "0": (0.25, 0.26)}),
     ("standing", "tilt_max", {"2": (45, 46)}),
 ]  # fmt: skip
 
@@ -253,13 +252,19 @@ def test_what_merely_stands_is_tier_2_and_what_fell_or_is_not_finite_is_none(
         ("- " + LOAD.replace("min:", "minimum:"), r"unknown keys \['minimum'\]"),
         ("- " + LOAD.replace("meaning: carries itself", "why: x"), r"missing keys \['meaning'\]"),
         ("- " + LOAD.replace("min: 0.85, ", ""), "give min, max or both"),
-        ("- " + LOAD.replace("0.85", "much"), "min 'much' is not a finite number"),
-        ("- " + LOAD.replace("0.85", ".nan"), "is not a finite number"),
+        ("- " + LOAD.replace("0.85", "much"), "min is 'much'; it must be a finite number"),
+        ("- " + LOAD.replace("0.85", ".nan"), "it must be a finite number"),
         ("- " + LOAD.replace("0.85", "0.9, max: 0.1"), "min 0.9 exceeds max 0.1"),
         ("- " + LOAD.replace("unit", "tiers: {3: null}, unit"), "tier 3 is not one of"),
         ("- " + LOAD.replace("unit", "tiers: [1], unit"), "is not a mapping of tiers"),
-        ("- " + LOAD.replace("unit", 'tiers: {"1": {low: 1}}, unit'), "tier 1: expected min, max"),
-        ("- " + LOAD.replace("unit", 'tiers: {"1": {max: .inf}}, unit'), "max inf is not a finite"),
+        (
+            "- " + LOAD.replace("unit", 'tiers: {"1": {low: 1}}, unit'),
+            "tier 1 is {'low': 1}",
+        ),
+        (
+            "- " + LOAD.replace("unit", 'tiers: {"1": {max: .inf}}, unit'),
+            "max is inf; it must",
+        ),
         ("- " + LOAD.replace("min: 0.85", 'tiers: {"1": null}'), "give min, max or both"),
         ("- " + LOAD.replace("unit", "good: 0.85, unit"), "good 0.85 must pass tier 0"),
         ("- " + LOAD.replace("unit", "max: 2, good: 1, unit"), "good needs either min or max"),
@@ -275,11 +280,11 @@ def test_what_merely_stands_is_tier_2_and_what_fell_or_is_not_finite_is_none(
 def test_a_faulty_gate_file_is_refused(tmp_path, text, complaint):
     path = tmp_path / "gates.yaml"
     path.write_text(text)
-    with pytest.raises(GateError, match=complaint) as error:
+    with pytest.raises(UserError, match=complaint) as error:
         load_gates(path)
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_gate_file_is_refused(tmp_path):
-    with pytest.raises(GateError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_gates(tmp_path / "none.yaml")

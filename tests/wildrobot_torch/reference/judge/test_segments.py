@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, Limit, best_tier, load_gates
+from wildrobot_torch.motion.metrics import Limit
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, best_tier, load_gates
 from wildrobot_torch.reference.judge.segments import (
     SegmentConfig,
     find_segments,

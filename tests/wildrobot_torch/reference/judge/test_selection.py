@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.reference.follow.rollout import Rollout, Task
-from wildrobot_torch.reference.judge.gates import Gate, Limit
+from wildrobot_torch.reference.judge.gates import Gate
 from wildrobot_torch.reference.judge.segments import SegmentConfig, find_segments
 from wildrobot_torch.reference.judge.selection import label, rejections, resolve
 
