@@ -6,11 +6,13 @@ import torch
 from tensordict import TensorDictBase
 from torch import nn
 
+from envs.errors import RunError
+
 GUARDED = ("observation", "critic_observation", "amp", "action", ("next", "reward"))
 """Rollout entries that must be finite."""
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(RunError):
     """A number that is not finite; the message names tensor and iteration."""
 
 
