@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 REMEDY = "lower ppo.learning_rate_max or ppo.max_grad_norm"
 
+from envs.errors import RunError
 
-class TrainingDiverged(ArithmeticError):
+
+class TrainingDiverged(RunError):
     """A number that is not finite; the message names tensor and iteration."""
 
 

@@ -43,7 +43,7 @@ class RunDirectory(Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(self.config)
-        command = " ".join(["python -m wildrobot_torch", *sys.argv[1:]])
+        command = " ".join(["wildrobot", *sys.argv[1:]])
         (self.folder / "command.txt").write_text(command + "\n")
         commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
         about = {
@@ -266,8 +266,6 @@ class Progress(Callback):
             f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics
         )
         print(f"evaluation at {pl_module.env_steps / 1e6:.2f} M steps:  {text}", flush=True)
-
-    on_test_end = on_validation_end
 
 
 def _clock(seconds: float) -> str:
