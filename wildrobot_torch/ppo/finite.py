@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-REMEDY = "lower ppo.learning_rate_max or ppo.max_grad_norm"
-
 from envs.errors import RunError
+
+REMEDY = "lower ppo.learning_rate_max or ppo.max_grad_norm"
 
 
 class TrainingDiverged(RunError):
