@@ -34,7 +34,7 @@ def test_a_gpus_engine_walks_as_the_native_one_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--physics", "native"], "held against"),
+        (["--physics", "native"], "--physics is native"),
         (["--physics", "wrap"], "allowed: native, warp"),
         (["--physics", "warp-cpu", "--states", "0"], "--states is 0"),
         (["--physics", "warp-cpu", "--policy", "missing.onnx"], "missing.onnx"),

@@ -186,16 +186,16 @@ def test_randomised_models(
 # Through the environment
 
 
-@pytest.mark.parametrize("harness", [False, True])
+@pytest.mark.parametrize("supported", [False, True])
 def test_one_control_step_through_the_environment(
-    harness: bool, policy: LoadedPolicy, task: LocomotionConfig
+    supported: bool, policy: LoadedPolicy, task: LocomotionConfig
 ) -> None:
     """Observations, rewards, terms, ends and features of style, resets in between included."""
     config = replace(task, episode_length_s=0.5)
-    if harness:
+    if supported:
         config = replace(task, support=SupportConfig(), auto_reset=False, push=PushConfig())
     pair = [LocomotionEnv(config, 64, physics=name) for name in ("native", "warp-cpu")]
-    if harness:
+    if supported:
         home = pair[0].robot.home_qpos.expand(64, -1)
         for env in pair:
             env.set_support_targets(home[:, 2].clone(), home[:, 3:7].clone())
