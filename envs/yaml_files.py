@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
@@ -15,7 +15,7 @@ from envs.errors import UserError
 T = TypeVar("T")
 
 
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _StrictLoader(yaml.SafeLoader):
     """Loads plain values only, and refuses a mapping that has a key twice."""
 
     def get_single_node(self) -> yaml.Node | None:
@@ -62,7 +62,7 @@ def from_mapping(kind: type[T], content: Any, where: str, error: type[UserError]
     """
     if not isinstance(content, dict):
         raise error(f"{where} is {content!r}; give names with values")
-    known = {field.name: field for field in fields(kind)}
+    known = {field.name: field for field in fields(cast(Any, kind))}
     for key, value in content.items():
         if key not in known:
             raise error(f"{where}: unknown key {key!r}; allowed: {', '.join(known)}")

@@ -63,7 +63,8 @@ def measure(options: argparse.Namespace) -> list[Difference]:
         LocomotionEnv(task, num, physics=engine, robot_dir=options.robot, scene=options.scene)
         for engine in ("native", name)
     ]
-    return differences + environments(*pair, act, 100, "walking" if policy else "standing")
+    what = "walking" if policy else "standing"
+    return differences + environments(pair[0], pair[1], act, 100, what)
 
 
 def markdown(differences: list[Difference], physics: str) -> str:

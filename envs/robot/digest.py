@@ -62,9 +62,9 @@ def robot_digests(description: RobotDescription, model: mujoco.MjModel) -> tuple
         for field in listed.split()
     }
     values |= {"home": model.key("home").qpos, "zero": model.qpos0, "spring": model.qpos_spring}
-    values["inertia"] = np.array([_inertia(model, body) for body in bodies])
+    values["inertia"] = np.array([_inertia(model, body) for body in bodies.tolist()])
     values["meshes"] = np.concatenate(
-        [np.zeros((0, 3))] + [_vertices(model, geom) for geom in geoms]
+        [np.zeros((0, 3))] + [_vertices(model, geom) for geom in geoms.tolist()]
     )
     for option in (name for name in dir(model.opt) if not name.startswith("_")):
         values[f"opt_{option}"] = np.asarray(getattr(model.opt, option))
