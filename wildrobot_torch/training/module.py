@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from envs.errors import UserError
 from envs.layout import Layout
-from envs.physics.base import require_capacities
+from envs.physics.base import PhysicsError, require_capacities
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.settings import ShareBelowOne
@@ -26,7 +26,7 @@ from wildrobot_torch.evaluation import Scenario, evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.finite import require_finite
+from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite
 from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
@@ -216,8 +216,7 @@ class WalkingModule(pl.LightningModule):
         """One PPO iteration on a rollout [E, T]."""
         begin = time.perf_counter()
         iteration = self.global_step + 1
-        require_capacities(self.data.env.backend)
-        require_finite({"amp": batch.get("amp")}, iteration)
+        self._require_sound(batch, iteration)
         self.env_steps += batch.numel() * self.trainer.world_size
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
@@ -244,6 +243,28 @@ class WalkingModule(pl.LightningModule):
             "Perf/total_fps": batch.numel() * self.trainer.world_size / (collect_s + learn_s),
         }
         self._log(self.metrics)
+
+    def _require_sound(self, batch: TensorDictBase, iteration: int) -> None:
+        """Refuse a rollout that cannot be learned from, on all processes if one has it.
+
+        Raises:
+            PhysicsError: the engine ran out of memory for contacts or constraints.
+            TrainingDiverged: a number is not finite.
+        """
+        error = None
+        try:
+            require_capacities(self.data.env.backend)
+            guarded = {key: batch.get(key) for key in ("observation", "critic_observation", "amp")}
+            guarded |= {"action": batch.get("action"), "reward": batch.get(("next", "reward"))}
+            require_finite(guarded, iteration)
+        except (PhysicsError, TrainingDiverged) as found:
+            error = found
+        failed = torch.tensor(float(error is not None), device=self.device)
+        # A process that stopped alone would leave the others waiting for its gradients.
+        if self._reduce is not None and self._reduce(failed) > 0.0 and error is None:
+            error = TrainingDiverged(f"another process failed in iteration {iteration}")
+        if error is not None:
+            raise error
 
     def _style_reward(self, prior: MotionPrior, batch: TensorDictBase) -> Tensor:
         """Weighted style reward (E, T) of a rollout; draws what the discriminator learns from."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from wildrobot_torch.cli.fit import main
 from wildrobot_torch.ppo.policy_file import read_checkpoint
 from wildrobot_torch.reference.dataset import ReferenceDataset
 
+ROOT = Path(__file__).parents[3]
 SCENARIO = "commands: [0.2]\nepisodes: 2\nseconds: 0.3\nsettle_s: 0.1\n"
 ENVS, STEPS = 8, 6
 
@@ -67,8 +71,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True) -> Path:
-    """Run folder of a training of some iterations, two per epoch."""
+def _arguments(files: Path, runs: Path, iterations: int, amp: bool) -> list[str]:
+    """The command line of a training of some iterations, two per epoch."""
     arguments = [
         "fit", "--run.folder", str(runs), "--run.name", "test",
         "--run.env_steps", str(iterations * ENVS * STEPS), "--data.num_envs", str(ENVS),
@@ -84,8 +88,13 @@ def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True)
             "--data.reference_tiers.1", str(ENVS * STEPS),
             "--model.amp.num_updates", "2", "--model.amp.batch_size", "8",
         ]  # fmt: skip
+    return arguments
+
+
+def _fit(files: Path, runs: Path, iterations: int, *more: str, amp: bool = True) -> Path:
+    """Run folder of a training of some iterations, two per epoch."""
     before = set(runs.glob("test/*"))
-    assert main([*arguments, *more]) == 0
+    assert main([*_arguments(files, runs, iterations, amp), *more]) == 0
     (folder,) = set(runs.glob("test/*")) - before
     return folder
 
@@ -461,3 +470,42 @@ def test_a_warm_start_goes_on_from_another_training_and_counts_from_zero(
         )
     counts = [run["state_dict"]["policy.normalizer.count"] for run in (before, second)]
     assert counts[1] == counts[0] + 2 * ENVS * STEPS
+
+
+def _two_processes(files: Path, folder: Path, nan_rank: str = "") -> subprocess.Popen[str]:
+    """A training of 3 iterations by two processes, which leave <rank>.pt in the folder."""
+    arguments = _arguments(files, folder / "runs", 6, amp=True)
+    arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    here = {"PYTHONPATH": str(ROOT), "WITNESS_FOLDER": str(folder), "NAN_RANK": nan_rank}
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("two_processes.py")), *arguments],
+        env=os.environ | here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_two_processes_share_weights_and_explore_apart(files: Path, tmp_path: Path):
+    training = _two_processes(files, tmp_path)
+    _, error = training.communicate()
+    assert training.returncode == 0, error
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one["actions"].shape == (3, ENVS, STEPS, 8)
+    differs = (one["actions"] != two["actions"]).flatten(1).double().mean(1)
+    assert float(differs.min()) > 0.99
+    assert one["networks"].keys() == two["networks"].keys()
+    for name, value in one["networks"].items():
+        assert torch.equal(value, two["networks"][name]), name
+    checkpoint = _load(next((tmp_path / "runs/test").iterdir()))
+    assert checkpoint["wildrobot"]["env_steps"] == 3 * 2 * ENVS * STEPS
+    assert torch.equal(
+        checkpoint["state_dict"]["policy.log_std"], one["networks"]["policy.log_std"]
+    )
+
+
+def test_a_process_that_diverges_stops_both(files: Path, tmp_path: Path):
+    training = _two_processes(files, tmp_path, nan_rank="1")
+    _, error = training.communicate()
+    assert training.returncode == 1
+    assert "reward is nan in iteration 2" in error
+    # The first process ends by itself, with its own post-mortem.
+    assert list(tmp_path.glob("runs/test/*/postmortem/2/metrics.json"))
+    assert not list(tmp_path.glob("*.pt"))
