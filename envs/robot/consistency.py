@@ -20,6 +20,14 @@ IMU_SITE, ROOT_SITE = "imu", "root"
 _NEEDED = ("CONSTRAINT", "LIMIT", "CONTACT", "GRAVITY", "ACTUATION", "SENSOR")
 """Parts of the physics that the model must not switch off."""
 
+_UNSUPPORTED = {
+    "neq": "equality constraints",
+    "ntendon": "tendons",
+    "nflex": "flexible bodies",
+    "nplugin": "plugins",
+}
+"""Parts that neither the digest nor the parity of the engines covers, by their count."""
+
 _CONTACT_DATA = ("found", "force", "torque", "dist", "pos", "normal", "tangent")
 _CONTACT_REDUCE = ("none", "mindist", "maxforce", "netforce")
 
@@ -111,88 +119,83 @@ def sensor_reading(model: mujoco.MjModel, sensor: int) -> str:
 
 
 def _check_physics(model: mujoco.MjModel) -> None:
-    dense = model.opt.jacobian == mujoco.mjtJacobian.mjJAC_DENSE or (
-        model.opt.jacobian == mujoco.mjtJacobian.mjJAC_AUTO and model.nv < 60
+    option = model.opt
+    dense = option.jacobian == mujoco.mjtJacobian.mjJAC_DENSE or (
+        option.jacobian == mujoco.mjtJacobian.mjJAC_AUTO and model.nv < 60
     )
-    if mujoco.__version__ == "4.0.0" and not dense:
-        raise RobotDescriptionError(
-            f"the model (nv {model.nv}) uses sparse Jacobians, with which mujoco 4.0.0 computes a "
-            'wrong Newton Hessian; set <option jacobian="dense"/>'
-        )
-    x, y, z = model.opt.gravity
-    if x or y or z >= 0.0:
-        raise RobotDescriptionError(
-            f"gravity is {x:g} {y:g} {z:g} m/s^2; it must point down, as 0 0 -9.81 does"
-        )
+    _require(
+        dense or mujoco.__version__ != "4.0.0",
+        f"the model (nv {model.nv}) uses sparse Jacobians, with which mujoco 4.0.0 computes a "
+        'wrong Newton Hessian; set <option jacobian="dense"/>',
+    )
+    x, y, z = option.gravity
+    _require(
+        x == y == 0.0 and z < 0.0,
+        f"gravity is {x:g} {y:g} {z:g} m/s^2; it must point down, as 0 0 -9.81 does",
+    )
     for name in _NEEDED:
-        if model.opt.disableflags & getattr(mujoco.mjtDisableBit, f"mjDSBL_{name}"):
-            raise RobotDescriptionError(
-                f'<option> has the flag {name.lower()}="disable"; remove it'
-            )
-    if model.opt.disableactuator:
-        raise RobotDescriptionError("<option> has actuatorgroupdisable; remove it")
-    # Neither the digest nor the parity of the engines knows of these.
-    for count, what in (
-        ("neq", "equality constraints"),
-        ("ntendon", "tendons"),
-        ("nflex", "flexible bodies"),
-        ("nplugin", "plugins"),
-    ):
-        if getattr(model, count):
-            raise RobotDescriptionError(
-                f"the compiled model has {getattr(model, count)} {what}; a robot here has none"
-            )
+        flag = getattr(mujoco.mjtDisableBit, f"mjDSBL_{name}")
+        _require(
+            not option.disableflags & flag,
+            f'<option> has the flag {name.lower()}="disable"; remove it',
+        )
+    _require(not option.disableactuator, "<option> has actuatorgroupdisable; remove it")
+    for count, what in _UNSUPPORTED.items():
+        number = getattr(model, count)
+        _require(not number, f"the compiled model has {number} {what}; a robot here has none")
 
 
 def _check_bodies(description: RobotDescription, model: mujoco.MjModel) -> None:
     body, name = description.root.body, description.root.joint
-    root = _require(model, mujoco.mjtObj.mjOBJ_BODY, "root.body", body)
-    joint = _require(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", name)
-    if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE or model.jnt_bodyid[joint] != root:
-        raise RobotDescriptionError(f"root.joint {name!r} is not the free joint of body {body!r}")
-    if model.jnt_qposadr[joint] != 0:
-        raise RobotDescriptionError(f"root.joint {name!r} is not first in qpos")
+    root = _id(model, mujoco.mjtObj.mjOBJ_BODY, "root.body", body)
+    joint = _id(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", name)
+    _require(
+        model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE and model.jnt_bodyid[joint] == root,
+        f"root.joint {name!r} is not the free joint of body {body!r}",
+    )
+    _require(model.jnt_qposadr[joint] == 0, f"root.joint {name!r} is not first in qpos")
     mass = float(model.body_mass.sum())
-    if abs(mass - description.mass) > MASS_TOLERANCE:
-        raise RobotDescriptionError(
-            f"mass is {description.mass} kg in {FILE_NAME} and {mass:.7f} kg in the compiled model"
-        )
+    _require(
+        abs(mass - description.mass) <= MASS_TOLERANCE,
+        f"mass is {description.mass} kg in {FILE_NAME} and {mass:.7f} kg in the compiled model",
+    )
     axes = zero_pose(model).site_xmat.reshape(-1, 3, 3)
     for name, foot in description.feet.items():
-        body = _require(model, mujoco.mjtObj.mjOBJ_BODY, f"feet.{name}.body", foot.body)
-        site = _require(model, mujoco.mjtObj.mjOBJ_SITE, f"feet.{name}.site", foot.site)
+        _id(model, mujoco.mjtObj.mjOBJ_BODY, f"feet.{name}.body", foot.body)
+        site = _id(model, mujoco.mjtObj.mjOBJ_SITE, f"feet.{name}.site", foot.site)
         _require_on(model, "site", site, foot.body, f"feet.{name}.site")
-        if np.abs(axes[site] - np.eye(3)).max() > RANGE_TOLERANCE:
-            raise RobotDescriptionError(
-                f"feet.{name}.site {foot.site!r} is turned against the world at the zero pose; its "
-                "axes must be x forward, y left, z up"
-            )
+        _require(
+            np.abs(axes[site] - np.eye(3)).max() <= RANGE_TOLERANCE,
+            f"feet.{name}.site {foot.site!r} is turned against the world at the zero pose; its "
+            "axes must be x forward, y left, z up",
+        )
 
 
 def _check_joints(description: RobotDescription, model: mujoco.MjModel) -> None:
     order = [model.actuator(index).name for index in range(model.nactuator)]
     for name, joint in description.joints.items():
-        index = _require(model, mujoco.mjtObj.mjOBJ_JOINT, "joints", name)
-        if model.jnt_type[index] != mujoco.mjtJoint.mjJNT_HINGE or not model.jnt_limited[index]:
-            raise RobotDescriptionError(f"joint {name!r} is no hinge with a limited range")
-        low, high = (float(limit) for limit in model.jnt_range[index])
-        if max(abs(low - joint.range[0]), abs(high - joint.range[1])) > RANGE_TOLERANCE:
-            raise RobotDescriptionError(
-                f"joints.{name}.range is {list(joint.range)} rad in {FILE_NAME} and "
-                f"[{low:.6f}, {high:.6f}] rad in the compiled model"
-            )
-        if name not in order:
-            raise RobotDescriptionError(f"joints: {name!r} has no actuator of that name")
-        _check_servo(name, joint.max_torque, index, order.index(name), model)
-    for index in range(model.njnt):
-        name = model.joint(index).name
-        if name not in (description.root.joint, *description.joints):
-            raise RobotDescriptionError(f"joints: the compiled model's joint {name!r} is missing")
-    if order != list(description.joints):
-        raise RobotDescriptionError(
-            f"joints must be in the order of the actuators; the compiled model has "
-            f"{', '.join(order)}"
+        index = _id(model, mujoco.mjtObj.mjOBJ_JOINT, "joints", name)
+        _require(
+            model.jnt_type[index] == mujoco.mjtJoint.mjJNT_HINGE and model.jnt_limited[index],
+            f"joint {name!r} is no hinge with a limited range",
         )
+        low, high = (float(limit) for limit in model.jnt_range[index])
+        _require(
+            max(abs(low - joint.range[0]), abs(high - joint.range[1])) <= RANGE_TOLERANCE,
+            f"joints.{name}.range is {list(joint.range)} rad in {FILE_NAME} and "
+            f"[{low:.6f}, {high:.6f}] rad in the compiled model",
+        )
+        _require(name in order, f"joints: {name!r} has no actuator of that name")
+        _check_servo(name, joint.max_torque, index, order.index(name), model)
+    for name in (model.joint(index).name for index in range(model.njnt)):
+        _require(
+            name in (description.root.joint, *description.joints),
+            f"joints: the compiled model's joint {name!r} is missing",
+        )
+    _require(
+        order == list(description.joints),
+        f"joints must be in the order of the actuators; the compiled model has {', '.join(order)}",
+    )
 
 
 def _check_servo(
@@ -201,58 +204,61 @@ def _check_servo(
     """Refuse an actuator unless torque = clip(kp (ctrl - q) - kv qd, -max_torque, max_torque)."""
     for field, (needed, meaning) in _SERVO.items():
         value = getattr(model, f"actuator_{field}")[actuator]
-        if not np.array_equal(value, needed):
-            raise RobotDescriptionError(
-                f"actuator {name!r} has {field} {value}; allowed: {meaning}"
-            )
-    if model.actuator_trnid[actuator, 0] != joint:
-        raise RobotDescriptionError(f"actuator {name!r} does not drive the joint {name!r}")
+        _require(
+            np.array_equal(value, needed),
+            f"actuator {name!r} has {field} {value}; allowed: {meaning}",
+        )
+    _require(
+        model.actuator_trnid[actuator, 0] == joint,
+        f"actuator {name!r} does not drive the joint {name!r}",
+    )
     kp, (constant, position, velocity) = (
         model.actuator_gainprm[actuator, 0],
         model.actuator_biasprm[actuator, :3],
     )
-    if kp <= 0.0 or constant != 0.0 or position != -kp or velocity > 0.0:
-        raise RobotDescriptionError(
-            f"actuator {name!r} is no position servo: its force is {kp:g} ctrl {constant:+g} "
-            f"{position:+g} q {velocity:+g} qd"
-        )
+    _require(
+        kp > 0.0 and constant == 0.0 and position == -kp and velocity <= 0.0,
+        f"actuator {name!r} is no position servo: its force is {kp:g} ctrl {constant:+g} "
+        f"{position:+g} q {velocity:+g} qd",
+    )
     limits = {"forcerange of the actuator": model.actuator_forcerange[actuator]}
     if model.jnt_actfrclimited[joint]:
         limits["actuatorfrcrange of the joint"] = model.jnt_actfrcrange[joint]
     for what, (low, high) in limits.items():
-        if max(abs(low + max_torque), abs(high - max_torque)) > TORQUE_TOLERANCE:
-            raise RobotDescriptionError(
-                f"joints.{name}.max_torque is {max_torque:g} N m in {FILE_NAME}, and the {what} is "
-                f"[{low:g}, {high:g}] N m in the compiled model"
-            )
+        _require(
+            max(abs(low + max_torque), abs(high - max_torque)) <= TORQUE_TOLERANCE,
+            f"joints.{name}.max_torque is {max_torque:g} N m in {FILE_NAME}, and the {what} is "
+            f"[{low:g}, {high:g}] N m in the compiled model",
+        )
 
 
 def _check_plates(description: RobotDescription, model: mujoco.MjModel) -> None:
     for plate, foot in description.plates.items():
-        geom = _require(model, mujoco.mjtObj.mjOBJ_GEOM, "plates", plate)
+        geom = _id(model, mujoco.mjtObj.mjOBJ_GEOM, "plates", plate)
         _require_on(model, "geom", geom, description.feet[foot].body, "plates")
-        if model.geom_type[geom] != mujoco.mjtGeom.mjGEOM_BOX or model.geom_contype[geom] == 0:
-            raise RobotDescriptionError(f"plates.{plate} is no box that collides")
-    _require(model, mujoco.mjtObj.mjOBJ_GEOM, "the scene's floor", "floor")
+        _require(
+            model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_BOX and model.geom_contype[geom] != 0,
+            f"plates.{plate} is no box that collides",
+        )
+    _id(model, mujoco.mjtObj.mjOBJ_GEOM, "the scene's floor", "floor")
 
 
 def _check_sensors(description: RobotDescription, model: mujoco.MjModel) -> None:
-    root = model.body(description.root.body).id
+    root = description.root.body
     for name in (IMU_SITE, ROOT_SITE):
-        site = _require(model, mujoco.mjtObj.mjOBJ_SITE, "sensors", name)
-        _require_on(model, "site", site, description.root.body, "sensors")
-        turned = np.abs(model.site_quat[site] - (1, 0, 0, 0)).max() > RANGE_TOLERANCE
-        if turned or (name == ROOT_SITE and model.site_pos[site].any()):
-            raise RobotDescriptionError(
-                f"site {name!r} must have the axes of body {model.body(root).name!r}"
-                f"{' and lie at its origin' if name == ROOT_SITE else ''}"
-            )
-    for name, needed in sensor_readings(description).items():
-        reading = sensor_reading(
-            model, _require(model, mujoco.mjtObj.mjOBJ_SENSOR, "sensors", name)
+        site = _id(model, mujoco.mjtObj.mjOBJ_SITE, "sensors", name)
+        _require_on(model, "site", site, root, "sensors")
+        _require(
+            np.abs(model.site_quat[site] - (1, 0, 0, 0)).max() <= RANGE_TOLERANCE,
+            f"site {name!r} must have the axes of body {root!r}",
         )
-        if reading != needed:
-            raise RobotDescriptionError(f"sensor {name!r} reads {reading}; it must read {needed}")
+    _require(
+        not model.site(ROOT_SITE).pos.any(),
+        f"site {ROOT_SITE!r} must lie at the origin of {root!r}",
+    )
+    for name, needed in sensor_readings(description).items():
+        reading = sensor_reading(model, _id(model, mujoco.mjtObj.mjOBJ_SENSOR, "sensors", name))
+        _require(reading == needed, f"sensor {name!r} reads {reading}; it must read {needed}")
 
 
 def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
@@ -265,63 +271,58 @@ def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
         mirrored.joint(joint.mirror).qpos = joint.mirror_sign * angle
         mujoco.mj_kinematics(model, data)
         mujoco.mj_kinematics(model, mirrored)
-        for here, there in ((left, right), (right, left)):
-            gap = data.site_xpos[here] * (1, -1, 1) - mirrored.site_xpos[there]
-            if np.abs(gap).max() > LENGTH_TOLERANCE:
-                raise RobotDescriptionError(
-                    f"mirror map contradicts the kinematics: the mirror image of {name} misses the "
-                    f"other foot by {1000 * np.abs(gap).max():.3f} mm; check mirror and mirror_sign"
-                )
+        image = data.site_xpos[[left, right]] * (1, -1, 1)
+        gap = np.abs(image - mirrored.site_xpos[[right, left]]).max()
+        _require(
+            gap <= LENGTH_TOLERANCE,
+            f"mirror map contradicts the kinematics: the mirror image of {name} misses the other "
+            f"foot by {1000 * gap:.3f} mm; check mirror and mirror_sign",
+        )
 
 
 def _check_home(description: RobotDescription, model: mujoco.MjModel) -> None:
-    key = _require(model, mujoco.mjtObj.mjOBJ_KEY, "keyframe", "home")
     data = mujoco.MjData(model)
-    data.qpos[:] = model.key_qpos[key]
+    data.qpos[:] = model.key_qpos[_id(model, mujoco.mjtObj.mjOBJ_KEY, "keyframe", "home")]
     for name in description.joints:
         angle, (low, high) = data.joint(name).qpos[0], model.joint(name).range
-        if not low <= angle <= high:
-            raise RobotDescriptionError(
-                f"keyframe 'home' puts {name} at {angle:.6f} rad, outside its range "
-                f"[{low:.6f}, {high:.6f}] rad"
-            )
+        _require(
+            low <= angle <= high,
+            f"keyframe 'home' puts {name} at {angle:.6f} rad, outside its range "
+            f"[{low:.6f}, {high:.6f}] rad",
+        )
     mujoco.mj_kinematics(model, data)
-    soles = [data.site(foot.site).xpos.copy() for foot in description.feet.values()]
+    soles = {name: data.site(foot.site).xpos.copy() for name, foot in description.feet.items()}
     data.qpos[2] += 1000.0  # the robot out of the way of rays to the ground
     mujoco.mj_kinematics(model, data)
-    for foot, (x, y, z) in zip(description.feet, soles, strict=True):
-        distance = mujoco.mj_ray(
-            model,
-            data,
+    lowest, highest = HOME_HEIGHT
+    for name, (x, y, z) in soles.items():
+        above, down, hit = (
             np.array([x, y, 100.0]),
             np.array([0.0, 0.0, -1.0]),
-            None,
-            1,
-            -1,
             np.zeros(1, np.int32),
         )
-        height = z - (100.0 - distance)
-        if distance < 0.0 or not HOME_HEIGHT[0] <= height <= HOME_HEIGHT[1]:
-            raise RobotDescriptionError(
-                f"keyframe 'home' puts the sole of {foot} "
-                + (
-                    f"{1000 * height:+.1f} mm above the ground"
-                    if distance >= 0.0
-                    else "beside the ground"
-                )
-                + f"; allowed: {1000 * HOME_HEIGHT[0]:g} to {1000 * HOME_HEIGHT[1]:g} mm"
-            )
+        distance = mujoco.mj_ray(model, data, above, down, None, 1, -1, hit)
+        height = z - (100.0 - distance) if distance >= 0.0 else float("inf")
+        _require(
+            lowest <= height <= highest,
+            f"keyframe 'home' puts the sole of {name} {1000 * height:+.1f} mm above the ground; "
+            f"allowed: {1000 * lowest:g} to {1000 * highest:g} mm",
+        )
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise RobotDescriptionError(message)
 
 
 def _require_on(model: mujoco.MjModel, kind: str, index: int, body: str, where: str) -> None:
     """Refuse a site or geom that is on another body."""
+    name = getattr(model, kind)(index).name
     on = model.body(getattr(model, f"{kind}_bodyid")[index]).name
-    if on != body:
-        name = getattr(model, kind)(index).name
-        raise RobotDescriptionError(f"{where}: {kind} {name!r} is on body {on!r}, not on {body!r}")
+    _require(on == body, f"{where}: {kind} {name!r} is on body {on!r}, not on {body!r}")
 
 
-def _require(model: mujoco.MjModel, kind: mujoco.mjtObj, where: str, name: str) -> int:
+def _id(model: mujoco.MjModel, kind: mujoco.mjtObj, where: str, name: str) -> int:
     """Id of the object `name`; if it is absent, refused with the names of its kind."""
     index = mujoco.mj_name2id(model, kind, name)
     if index < 0:

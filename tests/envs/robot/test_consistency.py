@@ -66,7 +66,7 @@ FLOOR_TOE = 'geom1="floor" geom2="left_toe"'
         ),
         ('name="imu_gyro" site="imu"', 'name="imu_gyro" site="imu" cutoff="2"', "cutoff 2"),
         ('site name="imu" pos', 'site name="imu" euler="0 0 1.5708" pos', "the axes of body"),
-        ('<site name="root"/>', '<site name="root" pos="0 0 0.1"/>', "lie at its origin"),
+        ('<site name="root"/>', '<site name="root" pos="0 0 0.1"/>', "lie at the origin of"),
         (
             'torque" actuator="left_knee_pitch"',
             'torque" actuator="right_knee_pitch"',
