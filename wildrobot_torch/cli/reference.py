@@ -15,6 +15,7 @@ from envs.errors import RunError, UserError
 from envs.robot.model import RobotModel, load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
+from wildrobot_torch.amp.micro_training import micro_train
 from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
 from wildrobot_torch.files import CONFIGS
@@ -44,7 +45,7 @@ from wildrobot_torch.reference.report.report import (
     summary,
     write_generation_report,
 )
-from wildrobot_torch.reference.verify.feasibility import STRETCHES
+from wildrobot_torch.reference.verify.dynamics import STRETCHES
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
 from wildrobot_torch.reference.verify.suite import verify
 
@@ -269,6 +270,7 @@ def verify_dataset(words: list[str]) -> int:
         dataset,
         loaded,
         options.verify,
+        micro_train,
         options.seed,
         options.stretches,
         progress=lambda name: say(f"testing {name}"),

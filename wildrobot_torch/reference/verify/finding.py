@@ -8,24 +8,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
-STATUSES = (PASS, WARN, FAIL)
-"""PASS: as it must be. WARN: worth a look, or could not be tested. FAIL: do not train on this."""
+"""PASS: as it must be. WARN: worth a look, or not tested. FAIL: do not train on this."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the table: one quantity, held against its limit."""
+    """One measured quantity and its limit."""
 
     test: str
-    """Number of the test in the suite: 1A, 1B, ..."""
+    """Number of the test: 1A, 1B, ..."""
     name: str
-    """What was looked at."""
+    """What was measured."""
     status: str
-    """One of `STATUSES`."""
+    """PASS, WARN or FAIL."""
     value: float | None = None
-    """What was measured; None where nothing was."""
+    """The measured value; None where nothing was measured."""
     limit: str = ""
-    """What it may be, with its unit."""
+    """Allowed values, with their unit."""
     detail: str = ""
     """Where, or why."""
 
@@ -46,15 +45,16 @@ def bounded(
 
     A value that is not a number fails: what cannot be measured is not fit for training.
     """
-    unremarkable = PASS if warn_low <= value <= warn_high else WARN
-    status = unremarkable if low <= value <= high else FAIL
+    status = FAIL
+    if low <= value <= high:
+        status = PASS if warn_low <= value <= warn_high else WARN
     bounds = [f">= {low:g}"] * math.isfinite(low) + [f"<= {high:g}"] * math.isfinite(high)
     limit = " and ".join(bounds) + ("" if unit == "1" else f" {unit}")
     return Finding(test, name, status, value, limit, detail)
 
 
 def skipped(test: str, name: str, reason: str) -> Finding:
-    """A finding that says why nothing was measured."""
+    """A warning that nothing was measured, with the reason."""
     return Finding(test, name, WARN, detail=f"not tested: {reason}")
 
 
@@ -64,8 +64,9 @@ def passed(findings: Sequence[Finding]) -> bool:
 
 
 def markdown(findings: Sequence[Finding], title: str) -> str:
-    """The findings as a table, with a verdict above."""
-    counts = ", ".join(f"{sum(f.status == s for f in findings)} {s}" for s in STATUSES)
+    """The findings as a table below the verdict."""
+    statuses = [finding.status for finding in findings]
+    counts = ", ".join(f"{statuses.count(status)} {status}" for status in (PASS, WARN, FAIL))
     lines = [
         f"# {title}",
         "",
@@ -81,17 +82,10 @@ def markdown(findings: Sequence[Finding], title: str) -> str:
 
 
 def as_json(findings: Sequence[Finding], content_hash: str) -> str:
-    """The findings with the hash of what they were found in; numbers that are none become null."""
-
-    def plain(finding: Finding) -> dict[str, object]:
-        row = asdict(finding)
-        if finding.value is not None and not math.isfinite(finding.value):
+    """The findings as JSON, with the dataset's hash; undefined and infinite numbers are null."""
+    rows = [asdict(finding) for finding in findings]
+    for row in rows:
+        if row["value"] is not None and not math.isfinite(row["value"]):
             row["value"] = None
-        return row
-
-    content = {
-        "passed": passed(findings),
-        "content_hash": content_hash,
-        "findings": [plain(finding) for finding in findings],
-    }
+    content = {"passed": passed(findings), "content_hash": content_hash, "findings": rows}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"

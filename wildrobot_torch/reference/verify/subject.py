@@ -13,20 +13,18 @@ from envs.frames import yaw
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.thresholds import LOADED
+from envs.thresholds import LOADED, MOVING
 from wildrobot_torch.motion import gait
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.verify.states import forward
 
-MOVING = 0.05
-"""A segment that gets on slower than this over the floor stands [m/s]."""
-
 
 @dataclass(frozen=True)
 class Subject:
-    """A dataset and the robot that it is said to show."""
+    """A dataset of N frames in S segments, and the robot that it claims to show."""
 
     dataset: ReferenceDataset
+    """On the CPU."""
     loaded: RobotModel
     """Its model's timestep is the one the dataset was simulated with."""
 
@@ -38,14 +36,14 @@ class Subject:
     @cached_property
     def qpos(self) -> Tensor:
         """(N, nq), unit quaternions."""
-        qpos = self.dataset.qpos.cpu().clone()
+        qpos = self.dataset.qpos.clone()
         qpos[:, 3:7] = torch.nn.functional.normalize(qpos[:, 3:7], dim=-1)
         return qpos
 
-    @cached_property
+    @property
     def qvel(self) -> Tensor:
         """(N, nv)."""
-        return self.dataset.qvel.cpu()
+        return self.dataset.qvel
 
     @cached_property
     def forward(self) -> Recording:
@@ -59,14 +57,9 @@ class Subject:
         return self.forward.sole_height[:, 0]
 
     @cached_property
-    def foot_force(self) -> Tensor:
-        """(N, 2) [N]: as recorded."""
-        return self.dataset.foot_force.cpu()
-
-    @cached_property
     def loaded_feet(self) -> Tensor:
-        """(N, 2) bool."""
-        return self.foot_force > LOADED * self.robot.weight
+        """(N, 2) bool, by the recorded forces."""
+        return self.dataset.foot_force > LOADED * self.robot.weight
 
     def standing(self, frames: slice) -> Tensor:
         """(T, 1, 2) bool: feet that stand in T frames of one segment, chatter removed."""
@@ -74,48 +67,51 @@ class Subject:
         return gait.stance(contact, torch.ones_like(contact[..., 0]), self.dataset.ctrl_dt)
 
     @cached_property
-    def displacement(self) -> Tensor:
-        """(S, 2) [m/s]: each segment's net motion over the floor per time, from positions alone."""
-        rows = []
-        for _, frames in self.segments():
-            first, last = self.qpos[frames.start, :2], self.qpos[frames.stop - 1, :2]
-            rows.append((last - first) / max((frames.stop - frames.start - 1), 1))
-        return torch.stack(rows) / self.dataset.ctrl_dt
+    def heading(self) -> Tensor:
+        """(N,) [rad]."""
+        return yaw(self.qpos[:, 3:7])
 
     @cached_property
     def moving(self) -> Tensor:
-        """(S,) bool: segments that go somewhere."""
-        return torch.linalg.vector_norm(self.displacement, dim=-1) >= MOVING
-
-    @cached_property
-    def steps(self) -> Tensor:
-        """(P,) long: frames whose successor is in the same segment."""
-        last = self.dataset.segment_start + self.dataset.segment_length - 1
-        inside = torch.ones(self.dataset.num_frames, dtype=torch.bool)
-        inside[last.cpu()] = False
-        return torch.nonzero(inside).squeeze(-1)
-
-    @cached_property
-    def moving_steps(self) -> Tensor:
-        """(P,) long: those of `steps` in segments that go somewhere."""
-        return self.steps[self.moving[self.segment_of[self.steps]]]
+        """(S,) bool: segments that walk, by their net displacement over the floor."""
+        ways = [self.qpos[f.stop - 1, :2] - self.qpos[f.start, :2] for _, f in self.segments()]
+        times = (self.dataset.segment_length - 1).clamp(min=1) * self.dataset.ctrl_dt
+        return torch.linalg.vector_norm(torch.stack(ways), dim=-1) / times >= MOVING
 
     @cached_property
     def segment_of(self) -> Tensor:
         """(N,) long: segment of each frame."""
-        length = self.dataset.segment_length.cpu()
+        length = self.dataset.segment_length
         return torch.repeat_interleave(torch.arange(len(length)), length)
 
-    @cached_property
-    def heading(self) -> Tensor:
-        """(N,) [rad]."""
-        return yaw(self.qpos[:, 3:7])
+    def steps(self, moving: bool = False, margin: int = 0) -> Tensor:
+        """(P,) long: frames whose successor is in the same segment.
+
+        Args:
+            moving: of walking segments only.
+            margin: frames left out at either end of a segment, beside the last frame.
+        """
+        inside = torch.zeros(self.dataset.num_frames, dtype=torch.bool)
+        for number, frames in self.segments():
+            if not moving or bool(self.moving[number]):
+                first, last = frames.start + margin, frames.stop - max(margin, 1)
+                inside[first : max(last, first)] = True
+        return torch.nonzero(inside).squeeze(-1)
 
     def segments(self) -> Iterator[tuple[int, slice]]:
         """Number and frames of every segment."""
         starts, lengths = self.dataset.segment_start.tolist(), self.dataset.segment_length.tolist()
         for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             yield number, slice(start, start + length)
+
+    def per_segment(self, values: Tensor) -> Tensor:
+        """Mean (S, ...) over each segment of values (N, ...)."""
+        return torch.stack([values[frames].mean(0) for _, frames in self.segments()])
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The manifest's metrics of each segment; empty where it does not have all segments."""
+        rows = [entry.get("metrics", {}) for entry in self.dataset.manifest.get("segments", [])]
+        return rows if len(rows) == self.dataset.num_segments else []
 
     def worst(self, values: Tensor) -> str:
         """`worst in <clip>` for values (S,) of the segments."""

@@ -17,13 +17,12 @@ from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.generate import ReferenceConfig, generate
 from wildrobot_torch.reference.judge.gates import Gate
-from wildrobot_torch.reference.verify.contacts import contacts
-from wildrobot_torch.reference.verify.feasibility import feasibility
+from wildrobot_torch.reference.verify.contacts import contacts, support
+from wildrobot_torch.reference.verify.dynamics import redone
 from wildrobot_torch.reference.verify.features import assembly
 from wildrobot_torch.reference.verify.finding import FAIL, Finding
 from wildrobot_torch.reference.verify.kinematics import consistency, floor, posture
 from wildrobot_torch.reference.verify.subject import Subject
-from wildrobot_torch.reference.verify.support import support
 
 UNVARIED = VariantConfig(mirror=False, align=False)
 
@@ -38,7 +37,7 @@ def failures(findings: list[Finding]) -> str:
 
 def physics(subject: Subject) -> list[Finding]:
     """The tests that judge the states, with few stretches."""
-    return [*consistency(subject), *floor(subject), *posture(subject), *feasibility(subject, 3)]
+    return [*consistency(subject), *floor(subject), *posture(subject), *redone(subject, 3)]
 
 
 def joints_in_order(order: list[int]) -> Callable[[Tensor, Tensor], States]:
@@ -110,14 +109,14 @@ def test_a_good_dataset_has_no_failure(subject):
         (joint_differences(central=False), ["joint velocities: distance", "steps redone"]),
         (joint_differences(central=True), ["joint velocities: distance"]),
         (averaged, ["frame's shift", "steps redone"]),
-        (linear_in_body, ["way covered", "root linear velocity: misfit"]),
+        (linear_in_body, ["distance covered", "root linear velocity: misfit"]),
         (angular_in_world, ["root angular velocity: misfit"]),
         (angular_body_taken_as_world, ["root angular velocity: misfit"]),
         (higher(0.02), ["sole on the floor", "highest segment", "support that the steps need"]),
         (higher(0.005), ["sole on the floor", "highest segment", "support that the steps need"]),
         (higher(-0.02), ["deepest sole point", "steps redone"]),
-        (dragged_backwards, ["walked ahead", "loaded soles faster", "steps redone"]),
-        (xyzw_read_as_wxyz, ["walked ahead", "loaded soles faster", "steps redone"]),
+        (dragged_backwards, ["distance walked ahead", "loaded soles faster", "steps redone"]),
+        (xyzw_read_as_wxyz, ["distance walked ahead", "loaded soles faster", "steps redone"]),
     ],
 )  # fmt: skip
 def test_faulty_states_with_their_own_features_are_found(spoil, found_by, spoiled):
@@ -185,17 +184,15 @@ def test_recorded_forces_show_a_hanging_robot_and_a_false_label(with_forces, goo
     assert "recorded weight on the feet" in found
     assert "recorded support, 95th percentile" in found
     alone = replace(hanging, segment_support=("none",) * good.num_segments)
-    assert "recorded support of frames said to have none" in failures(
-        support(Subject(alone, timed))
-    )
+    assert "recorded support of frames labelled none" in failures(support(Subject(alone, timed)))
 
 
 def test_a_harness_passed_off_as_none_is_found(good, timed):
     alone = replace(good, segment_support=("none",) * good.num_segments)
     moving = replace(alone, segment_clip=good.segment_clip)
-    found = failures([*feasibility(Subject(moving, timed), 3), *support(Subject(moving, timed))])
+    found = failures([*redone(Subject(moving, timed), 3), *support(Subject(moving, timed))])
     assert "steps redone by the servos alone" in found
-    assert "support of segments said to have none" in found
+    assert "support of segments labelled none" in found
 
 
 def test_a_robot_that_hangs_in_a_strong_harness_is_found(timed: RobotModel):
@@ -210,7 +207,7 @@ def test_a_robot_that_hangs_in_a_strong_harness_is_found(timed: RobotModel):
     ).dataset  # fmt: skip
     assert made is not None
     subject = Subject(made, timed)
-    found = failures([*floor(subject), *feasibility(subject, 3), *support(subject)])
+    found = failures([*floor(subject), *redone(subject, 3), *support(subject)])
     assert "sole on the floor" in found
     assert "support that the steps need" in found
     assert "load_mean" in found

@@ -1,4 +1,4 @@
-"""The smoke test: does a discriminator learn anything from this reference?"""
+"""Smoke test of reference motion: does a discriminator learn anything from it?"""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from wildrobot_torch.reference.verify.finding import Finding, bounded
 
 TEST = "micro-train"
 ITERATIONS = 75
-"""Of four discriminator updates each."""
+"""Iterations of four discriminator updates each."""
 HELD_OUT = 0.25
 """Share of the random policy's robots that the discriminator never trains on."""
 
 
 def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Finding]:
-    """Some hundred updates of the project's motion prior, reference against a random policy.
+    """Findings after 300 updates of the project's motion prior, reference against a random policy.
 
     Args:
-        dataset: the reference.
+        dataset: the reference, on the CPU.
         random: (E, T, 2, F) windows of the random policy.
         seed: of weights and draws.
     """
@@ -56,12 +56,12 @@ def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Fi
     rewards = style_reward(torch.cat(logits))
     accuracy = 0.5 * float((logits[0] > 0).float().mean() + (logits[1] < 0).float().mean())
     finite = all(bool(torch.isfinite(x).all()) for x in (series, rewards, *logits))
-    gained = float(series[-20:].mean() / series[:4].mean())
+    remaining = float(series[-20:].mean() / series[:4].mean())
     return [
         bounded(TEST, "numbers that are finite", float(finite), "1", low=1.0,
                 detail=f"{len(losses)} updates"),
-        bounded(TEST, "accuracy on windows not trained on", accuracy, "1", low=0.55,
+        bounded(TEST, "accuracy, policy's windows not trained on", accuracy, "1", low=0.55,
                 detail="0.5 is chance"),
-        bounded(TEST, "loss at the end, of that at the start", gained, "1", high=0.95),
+        bounded(TEST, "loss at the end, of that at the start", remaining, "1", high=0.95),
         bounded(TEST, "style reward, standard deviation", float(rewards.std()), "1", low=0.01),
     ]  # fmt: skip
