@@ -24,7 +24,7 @@ def tool() -> ModuleType:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model.ppo.gama", "0.9"], "did you mean model.ppo.gamma?"),
+        (["--model.ppo.gama", "0.9"], "did you mean --model.ppo.gamma?"),
         (["--seed", "3"], "--seed is set by this tool; use --seeds"),
         (["--trainer.max_time", "00:00:01:00"], "use --max_time"),
         (["--max_time", "8min"], "write DD:HH:MM:SS"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import subprocess
@@ -16,7 +15,6 @@ from typing import Any
 
 import yaml
 
-from wildrobot_torch.cli.main import main as wildrobot
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.history import Part
 
@@ -46,19 +44,23 @@ def fit_settings(arguments: Sequence[str], folder: Path | None = None) -> dict[s
     Raises:
         StudyError: the command line refuses them; with its own words.
     """
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(folder or Path.cwd()),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            code: Any = wildrobot(["fit", *arguments, "--print_config"])
-        except SystemExit as stop:
-            code = stop.code
-    if code:
-        raise StudyError("; ".join(err.getvalue().split("\n")).removeprefix("error: ").strip("; "))
-    return yaml.safe_load(out.getvalue())
+    done = subprocess.run(
+        [sys.executable, "-m", "wildrobot_torch", "fit", *arguments, "--print_config"],
+        cwd=folder,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StudyError("; ".join(done.stderr.split("\n")).removeprefix("error: ").strip("; "))
+    return yaml.safe_load(done.stdout)
+
+
+def _environment() -> dict[str, str]:
+    """Variables of a process that finds this project's packages from any folder."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def require_free(arguments: Sequence[str], replacements: Mapping[str, str] = OURS) -> None:
@@ -108,14 +110,13 @@ def run_part(
     part.folder.mkdir(parents=True, exist_ok=True)
     part.save()
     where = ["--run.folder", str(part.folder.parent.absolute()), "--run.name", part.folder.name]
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     begin, ended = time.monotonic(), False
     log = part.folder / "log.txt"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "wildrobot_torch", "fit", *arguments, *where],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -127,7 +128,10 @@ def run_part(
                 if not ended and watch():
                     ended = True
                     process.send_signal(signal.SIGINT)
-                    process.wait(_PATIENCE_S)
+                    # One that does not end in time is killed; its last checkpoint is whole.
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_PATIENCE_S)
+                    process.kill()
         finally:
             if process.poll() is None:
                 process.kill()

@@ -95,7 +95,7 @@ def test_what_no_study_can_say_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--model.ppo.gama 0.9", "did you mean model.ppo.gamma?"),
+        ("--model.ppo.gama 0.9", "did you mean --model.ppo.gamma?"),
         ("--run.env_steps 9", "--run.env_steps is set by this tool; use the study's env_steps"),
         ("--config configs/demo.yaml", "an overlay sets trainer.max_time or run.stop_when_passed"),
         ("--a 'b", "No closing quotation"),
