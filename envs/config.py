@@ -1,41 +1,102 @@
-"""Settings of the task."""
+"""Settings of the task: timing, action, observation, command, reward, end, start, disturbances."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, make_dataclass
 from typing import Any
 
 from envs.errors import UserError
 from envs.reality.disturbances import PushConfig
+from envs.settings import NonNegativeFloat, PositiveFloat, check
 from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
-from envs.task.rewards import RewardConfig
+from envs.task.rewards import TERMS
 from envs.task.starts import ResetConfig
 from envs.task.support import SupportConfig
-from envs.task.terminations import TerminationConfig
+from envs.task.terminations import TERMINATIONS
+
+
+def _settings(of: Any, registry: Mapping[str, Any], default: str) -> type:
+    """A config dataclass with one field for each function of a registry.
+
+    Args:
+        of: type of the fields.
+        registry: name -> entry; the docstring of the entry's function is that of the field.
+        default: attribute of the entry that holds the field's default.
+    """
+    meanings = "".join(
+        f"\n    {key}: {' '.join((entry.function.__doc__ or '').split())}"
+        for key, entry in registry.items()
+    )
+    return make_dataclass(
+        "Settings",
+        [(key, of, field(default=getattr(entry, default))) for key, entry in registry.items()],
+        frozen=True,
+        kw_only=True,
+        namespace={
+            "__doc__": f"One setting for each name.\n\nArgs:{meanings}\n",
+            "__post_init__": check,
+        },
+    )
+
+
+class RewardWeights(_settings(float, TERMS, "weight")):
+    """Weight of each reward term; 0 switches it off."""
+
+
+class TerminationConfig(_settings(PositiveFloat | None, TERMINATIONS, "limit")):
+    """Limits beyond which an episode ends; null switches one off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Weights of the reward terms, and those of their parameters that are worth tuning."""
+
+    weights: RewardWeights = field(default_factory=RewardWeights)
+    """Weight of each term; 0 switches it off."""
+    scale: PositiveFloat = 0.1
+    """Factor on the sum of all weighted terms; a step of a good walk then earns 0.5."""
+    tracking_sharpness: PositiveFloat = 4.0
+    """k of exp(-k |v_x - command|) [s/m]."""
+    tracking_time: NonNegativeFloat = 0.0
+    """Time constant of the average of v_x that is compared with the command [s]; 0 for none."""
+    healthy_min: PositiveFloat = 0.40
+    """Root height above which the robot is healthy [m]."""
+    clearance_height: PositiveFloat = 0.04
+    """Sole height at which the clearance reward is full [m]."""
+    swing_time: PositiveFloat = 0.25
+    """Time in the air after which a touchdown costs nothing [s]."""
+    stall_time: PositiveFloat = 0.2
+    """Time on both feet after which a walk has stalled [s]."""
+    target_height: PositiveFloat = 0.46
+    """Root height that `height_target` rewards [m]."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocomotionConfig:
     """Settings of the task."""
 
-    sim_dt: float = 0.002
+    sim_dt: PositiveFloat = 0.002
     """Physics step [s]."""
-    ctrl_dt: float = 0.02
+    ctrl_dt: PositiveFloat = 0.02
     """Control step [s]; an integer multiple of `sim_dt`."""
-    episode_length_s: float = 10.0
+    episode_length_s: PositiveFloat = 10.0
     """Time after which an episode is truncated [s]."""
     action: ActionConfig = field(default_factory=ActionConfig)
     """From policy output to joint targets."""
     observation: ObservationConfig = field(default_factory=ObservationConfig)
-    """Fields of the observation."""
+    """What policy and critic observe."""
     command: CommandConfig = field(default_factory=CommandConfig)
     """Commanded velocities."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """Terms of the task reward."""
     termination: TerminationConfig = field(default_factory=TerminationConfig)
-    """When a robot counts as fallen."""
+    """Limits beyond which an episode ends; null switches one off."""
     reset: ResetConfig = field(default_factory=ResetConfig)
     """Noise on start states."""
     push: PushConfig = field(default_factory=PushConfig)
@@ -47,14 +108,15 @@ class LocomotionConfig:
     the key `fallen` and the episode goes on."""
 
     def __post_init__(self) -> None:
-        if self.sim_dt <= 0 or self.ctrl_dt <= 0 or self.episode_length_s < self.ctrl_dt:
-            raise ValueError(
-                f"sim_dt {self.sim_dt} s, ctrl_dt {self.ctrl_dt} s, episode_length_s "
-                f"{self.episode_length_s} s: all must be positive, an episode at least one step"
+        check(self)
+        if self.episode_length_s < self.ctrl_dt:
+            raise UserError(
+                f"episode_length_s is {self.episode_length_s} s; allowed: at least one control "
+                f"step, ctrl_dt {self.ctrl_dt} s"
             )
         ratio = self.ctrl_dt / self.sim_dt
         if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
-            raise ValueError(
+            raise UserError(
                 f"ctrl_dt {self.ctrl_dt} s is {ratio:.6g} times sim_dt {self.sim_dt} s; "
                 "it must be an integer multiple"
             )
@@ -63,8 +125,14 @@ class LocomotionConfig:
                 f"command.resample_s is {self.command.resample_s} s; allowed: at least one control "
                 f"step, ctrl_dt {self.ctrl_dt} s"
             )
+        limits = vars(self.termination)
+        lowest, highest = limits["min_height"], limits["max_height"]
+        if lowest is not None and highest is not None and lowest >= highest:
+            raise UserError(
+                f"termination.min_height {lowest} m is not below termination.max_height {highest} m"
+            )
         if self.support is not None and self.decimation % self.support.updates_per_step:
-            raise ValueError(
+            raise UserError(
                 f"support.updates_per_step {self.support.updates_per_step} does not divide the "
                 f"decimation {self.decimation}"
             )

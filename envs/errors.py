@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Bad input: a setting, file or request that cannot be used.
@@ -17,3 +20,9 @@ class RunError(RuntimeError):
 
     The message is one line. Programs print it without a traceback and exit with 1.
     """
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known name most like an unknown one; empty if none is."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

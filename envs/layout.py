@@ -26,6 +26,8 @@ class Field:
     unit: str
     frame: str
     meaning: str
+    mirror: str = ""
+    """Rule for what the mirrored robot has, see `envs.robot.symmetry.MIRRORS`; "" for none."""
 
 
 class LayoutMismatch(UserError):

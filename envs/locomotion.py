@@ -15,6 +15,7 @@ from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from envs.config import LocomotionConfig
+from envs.episode import Episode
 from envs.errors import UserError
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
@@ -24,7 +25,6 @@ from envs.physics.graph import recorded
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from envs.step import (
     METRICS,
-    Episode,
     Start,
     StepResult,
     act,
@@ -38,7 +38,7 @@ from envs.step import (
 from envs.task.actions import ctrl_to_action
 from envs.task.features import amp_layout
 from envs.task.observations import critic_layout, observation_layout
-from envs.task.rewards import RewardWeights, term_weights
+from envs.task.rewards import term_factors
 from envs.task.starts import StartDraws, StartStates
 from envs.task.support import SupportState, supporting_wrench
 
@@ -102,7 +102,7 @@ class LocomotionEnv(EnvBase):
             "critic_observation": critic_layout(self.robot, config.observation),
             "amp": amp_layout(self.robot),
         }
-        self.term_names = tuple(vars(RewardWeights()))
+        self.term_names = tuple(vars(config.reward.weights))
         self._make_specs()
         self._generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
@@ -152,11 +152,12 @@ class LocomotionEnv(EnvBase):
         """Make the functions of a step: CUDA graphs on a GPU, plain functions elsewhere."""
         config, device = self.config, self.backend.device
         # Made here because they come from lists: within a step they would be copied from the host.
-        factors, _ = term_weights(config.reward).to(device), self.robot.sensor_columns
+        factors, _ = term_factors(config.reward).to(device), self.robot.sensor_columns
         task: dict[str, Any] = {"robot": self.robot, "config": config}
+        seen = {**task, "layouts": self.layouts}
         self._act = recorded(partial(act, **task), device)
-        self._step_result = recorded(partial(step, factors=factors, **task), device)
-        self._reset_and_observe = recorded(partial(reset_and_observe, **task), device)
+        self._step_result = recorded(partial(step, factors=factors, **seen), device)
+        self._reset_and_observe = recorded(partial(reset_and_observe, **seen), device)
         if (support := config.support) is not None:
             dt = config.ctrl_dt / support.updates_per_step
             self._supporting_wrench = recorded(
@@ -243,7 +244,7 @@ class LocomotionEnv(EnvBase):
 
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
-        return observations(m, self._episode, self.robot, self.config)
+        return observations(m, self._episode, self.robot, self.config, self.layouts)
 
     # Episodes
 
@@ -315,13 +316,12 @@ class LocomotionEnv(EnvBase):
     def _control_step(self, action: Tensor) -> TensorDict:
         """One control step; the entries of "next", before any reset."""
         self._root = self._restored_root = None
-        prev_action, pushes = self._episode.action, self.config.push.force_max > 0.0
-        push_draws = self._uniform(3, self.num_envs) if pushes else None
+        push_draws = self._uniform(3, self.num_envs) if self.config.push.force_max > 0.0 else None
         self._episode, ctrl = self._act(self._episode, action, push_draws)
         self._simulate(ctrl)
         velocity_draws = self._uniform(2, self.num_envs) if self._fixed_command is None else None
         self._episode, result = self._step_result(
-            self._episode, prev_action, self.backend.state(), self.backend.health(), velocity_draws
+            self._episode, self.backend.state(), self.backend.health(), velocity_draws
         )
         return self._pack(result)
 

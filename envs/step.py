@@ -10,13 +10,16 @@ A control step is `act`, then physics, then `step`. An episode starts with `samp
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from envs.config import LocomotionConfig
-from envs.frames import turn, wrap_angle, yaw
+from envs.episode import Episode, StepContext
+from envs.frames import turn, yaw
+from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.reality.disturbances import push_force
@@ -24,59 +27,13 @@ from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, ctrl_to_action, filter_action
 from envs.task.commands import sample_velocity
 from envs.task.features import style_features
-from envs.task.observations import observe, observe_privileged
-from envs.task.rewards import loaded_feet, reward_terms, walk_commanded, weighted_terms
+from envs.task.observations import observe
+from envs.task.rewards import weighted_terms
 from envs.task.starts import AT_HOME, UNDER_WAY, StartDraws, StartStates, noisy_start
-from envs.task.terminations import fallen
+from envs.task.terminations import has_fallen
 
 METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
 """Columns of `StepResult.metrics`."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """State of E running episodes besides the physics."""
-
-    action: Tensor
-    """(E, J): filtered action of the last step."""
-    command: Tensor
-    """(E,) [m/s]: commanded forward velocity."""
-    heading: Tensor
-    """(E,) [rad]: yaw at the episode's start."""
-    steps: Tensor
-    """(E,) long: control steps so far."""
-    episode_return: Tensor
-    """(E,): sum of the rewards so far."""
-    air_time: Tensor
-    """(E, 2) [s]: how long each foot has been unloaded."""
-    stance_time: Tensor
-    """(E,) [s]: how long both feet have been loaded while walking is commanded."""
-    mean_velocity: Tensor
-    """(E,) [m/s]: forward velocity, averaged over the reward's `tracking_time`."""
-    push: Tensor
-    """(E, 2) [N]: horizontal force of the present push, world."""
-    push_steps: Tensor
-    """(E,) long: control steps for which the push still acts."""
-
-    @classmethod
-    def blank(cls, num: int, num_joints: int, device: torch.device) -> Episode:
-        """Zeros for `num` simulations."""
-
-        def zeros(*columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(num, *columns, dtype=dtype, device=device)
-
-        return cls(
-            action=zeros(num_joints),
-            command=zeros(),
-            heading=zeros(),
-            steps=zeros(dtype=torch.long),
-            episode_return=zeros(),
-            air_time=zeros(2),
-            stance_time=zeros(),
-            mean_velocity=zeros(),
-            push=zeros(2),
-            push_steps=zeros(dtype=torch.long),
-        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +63,7 @@ class StepResult:
     observations: dict[str, Tensor]
     """(E, ...): see `observations`; and `rsi_index` (E, 1), `UNDER_WAY` everywhere."""
     terms: Tensor
-    """(E, K): weighted reward terms, in `RewardWeights` order."""
+    """(E, K): weighted reward terms, in the order of `reward.weights`."""
     reward: Tensor
     """(E,): their sum."""
     metrics: Tensor
@@ -178,6 +135,7 @@ def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
     return replace(
         episode,
         action=torch.where(mask[:, None], start.action, episode.action),
+        prev_action=torch.where(mask[:, None], start.action, episode.prev_action),
         command=torch.where(mask, start.command, episode.command),
         heading=torch.where(mask, heading, episode.heading),
         steps=episode.steps.masked_fill(mask, 0),
@@ -197,32 +155,28 @@ def reset_and_observe(
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
+    layouts: Mapping[str, Layout],
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state)
-    observed = observations(measure(state, robot), episode, robot, config)
+    observed = observations(measure(state, robot), episode, robot, config, layouts)
     rsi_index = start.rsi_index.masked_fill(~mask, UNDER_WAY)
     return episode, observed | {"rsi_index": rsi_index[:, None]}
 
 
 def observations(
-    m: Measurements, episode: Episode, robot: RobotSpec, config: LocomotionConfig
+    m: Measurements,
+    episode: Episode,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    layouts: Mapping[str, Layout],
 ) -> dict[str, Tensor]:
-    """Entries of the environment's layouts: observation, critic_observation and amp, (E, ...)."""
-    heading_error = wrap_angle(m.yaw - episode.heading)
-    observation = observe(
-        m, robot, config.observation, episode.action, episode.command, heading_error
-    )
+    """observation, critic_observation and amp (E, ...), as the layouts of these names say."""
+    nobody = torch.zeros_like(m.height, dtype=torch.bool)
+    step = StepContext(m, episode, terminated=nobody, robot=robot, config=config)
     return {
-        "observation": observation,
-        "critic_observation": observe_privileged(
-            m,
-            robot,
-            observation,
-            air_time=episode.air_time,
-            stance_time=episode.stance_time,
-            mean_velocity=episode.mean_velocity,
-        ),
+        "observation": observe(step, layouts["observation"]),
+        "critic_observation": observe(step, layouts["critic_observation"]),
         "amp": style_features(m, robot),
     }
 
@@ -251,19 +205,21 @@ def act(
     push, push_steps = episode.push, episode.push_steps
     if push_draws is not None:
         push, push_steps = push_force(push, push_steps, push_draws, config.push, config.ctrl_dt)
-    episode = replace(episode, action=filtered, push=push, push_steps=push_steps)
+    episode = replace(
+        episode, action=filtered, prev_action=episode.action, push=push, push_steps=push_steps
+    )
     return episode, action_to_ctrl(filtered, robot, config.action)
 
 
 def step(
     episode: Episode,
-    prev_action: Tensor,
     state: PhysicsState,
     health: Tensor,
     velocity_draws: Tensor | None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
+    layouts: Mapping[str, Layout],
     factors: Tensor,
 ) -> tuple[Episode, StepResult]:
     """Result of a step, and the episode after it.
@@ -272,77 +228,73 @@ def step(
 
     Args:
         episode: after `act`.
-        prev_action: (E, J) filtered action of the step before.
         state: physics after the step.
         health: (E,) as the engine reports it; anything but 0 is a failure.
         velocity_draws: (2, E) for commands that are resampled now, see `sample_velocity`; None
             where commands are held. New commands are observed from the next root on.
         robot: the robot.
         config: the task.
-        factors: (K,), see `term_weights`.
+        layouts: of observation and critic_observation.
+        factors: (K,), see `term_factors`.
     """
     failed = health != 0
     steps = episode.steps + 1
     m = measure(state, robot)
-    fell = fallen(m, config.termination) | failed
+    fallen = has_fallen(m, robot, config.termination) | failed
     if config.auto_reset:
-        terminated = fell
+        terminated = fallen
         truncated = (steps >= config.episode_steps) & ~terminated
     else:
-        terminated, truncated = torch.zeros_like(fell), torch.zeros_like(fell)
-    mean_velocity = averaged_velocity(
-        episode.mean_velocity, m.linvel_h[:, 0].masked_fill(failed, 0.0), config
-    )
-    terms = reward_terms(
-        m,
-        robot,
-        config.reward,
-        action=episode.action,
-        prev_action=prev_action,
-        velocity_command=episode.command,
-        heading_error=wrap_angle(m.yaw - episode.heading),
-        air_time=episode.air_time,
-        stance_time=episode.stance_time,
-        mean_velocity=mean_velocity,
-        terminated=terminated,
-    )
-    weighted = weighted_terms(terms, factors)
-    # A simulation that failed pays for its end as a fall does; its other terms mean nothing.
-    weighted = torch.cat(
-        [weighted[:, :-1].masked_fill(failed[:, None], 0.0), weighted[:, -1:]], dim=-1
-    )
-    reward = weighted.sum(-1)
-    episode_return = episode.episode_return + reward
-    velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
-    length, failure = steps.to(reward.dtype), failed.to(reward.dtype)
-    swing = ~loaded_feet(m, robot)
-    following = replace(
+        terminated, truncated = torch.zeros_like(fallen), torch.zeros_like(fallen)
+    velocity = m.linvel_h[:, 0].masked_fill(failed, 0.0)
+    episode = replace(
         episode,
         steps=steps,
-        episode_return=episode_return,
-        air_time=(episode.air_time + config.ctrl_dt) * swing,
+        mean_velocity=averaged_velocity(episode.mean_velocity, velocity, config),
+    )
+    context = StepContext(m, episode, terminated=terminated, robot=robot, config=config)
+    terms = _terms(context, factors, failed)
+    reward = terms.sum(-1)
+    velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
+    following = replace(
+        episode,
+        episode_return=episode.episode_return + reward,
+        air_time=(episode.air_time + config.ctrl_dt) * ~context.loaded,
         stance_time=(episode.stance_time + config.ctrl_dt)
-        * (~swing.any(-1) & walk_commanded(episode.command)),
-        mean_velocity=mean_velocity,
+        * (context.loaded.all(-1) & context.walking),
     )
     observed = {
         key: value.masked_fill(failed[:, None], 0.0)
-        for key, value in observations(m, following, robot, config).items()
+        for key, value in observations(m, following, robot, config, layouts).items()
     }
+    dtype = reward.dtype
     result = StepResult(
         observations=observed | {"rsi_index": torch.full_like(steps, UNDER_WAY)[:, None]},
-        terms=weighted,
+        terms=terms,
         reward=reward,
-        metrics=torch.stack([episode_return, length, velocity_error, failure], dim=-1),
-        fallen=fell,
+        metrics=torch.stack(
+            [following.episode_return, steps.to(dtype), velocity_error, failed.to(dtype)], dim=-1
+        ),
+        fallen=fallen,
         terminated=terminated,
         truncated=truncated,
         done=terminated | truncated,
     )
-    following = replace(
-        following, command=_next_command(episode.command, steps, velocity_draws, config)
-    )
-    return following, result
+    command = _next_command(episode.command, steps, velocity_draws, config)
+    return replace(following, command=command), result
+
+
+def _terms(step: StepContext, factors: Tensor, failed: Tensor) -> Tensor:
+    """Weighted terms (E, K); of a simulation that failed all but `termination` are 0.
+
+    It pays for its end as a fall does; its other terms mean nothing.
+    """
+    terms = weighted_terms(step, factors)
+    end = list(vars(step.config.reward.weights)).index("termination")
+    kept = terms[:, end].clone()
+    terms = terms.masked_fill(failed[:, None], 0.0)
+    terms[:, end] = kept
+    return terms
 
 
 def averaged_velocity(mean: Tensor, velocity: Tensor, config: LocomotionConfig) -> Tensor:

@@ -7,46 +7,49 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+from envs.settings import NonNegativeFloat, PositiveFloat, check
+
 
 @dataclass(frozen=True, kw_only=True)
 class PushConfig:
     """Random pushes."""
 
-    force_max: float = 0.0
-    """Largest force [N]; each push draws its size from U(force_min, force_max), its direction
-    uniformly; 0 for no pushes."""
-    force_min: float = 0.0
+    force_max: NonNegativeFloat = 0.0
+    """Largest force [N]; 0 for no pushes. The size of a push is uniform between force_min and
+    force_max, its direction uniform."""
+    force_min: NonNegativeFloat = 0.0
     """Smallest force [N]."""
-    duration_s: float = 0.12
+    duration_s: PositiveFloat = 0.12
     """How long a push lasts [s]."""
-    interval_s: float = 4.0
+    interval_s: PositiveFloat = 4.0
     """Mean time between the starts of two pushes [s]."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.force_min <= self.force_max:
-            raise ValueError(
-                f"push.force_min {self.force_min} N and push.force_max {self.force_max} N: neither "
-                "may be negative, nor the smallest above the largest"
+        check(self)
+        if self.force_min > self.force_max:
+            raise UserError(
+                f"push.force_min {self.force_min} N is above push.force_max {self.force_max} N"
             )
-        if not 0.0 < self.duration_s < self.interval_s:
-            raise ValueError(
-                f"push.duration_s is {self.duration_s} s; allowed: between 0 and "
-                f"push.interval_s {self.interval_s} s"
+        if self.duration_s >= self.interval_s:
+            raise UserError(
+                f"push.duration_s is {self.duration_s} s; allowed: less than push.interval_s, "
+                f"{self.interval_s} s"
             )
 
 
 def push_force(
     force: Tensor, remaining: Tensor, draws: Tensor, config: PushConfig, ctrl_dt: float
 ) -> tuple[Tensor, Tensor]:
-    """Horizontal force of this step and the steps it goes on for.
+    """Horizontal force of this step and the number of steps it still acts.
 
-    In each step in which none acts, a push starts with the probability that makes the mean time
-    between two starts `interval_s`.
+    In each step without a push, one starts with the probability that makes the mean time between
+    two starts `interval_s`.
 
     Args:
         force: (E, 2) force of the last step, world [N].
         remaining: (E,) steps the last push still acts, 0 for none.
-        draws: (3, E) random numbers in [0, 1): for the start, the direction, the size.
+        draws: (3, E) random numbers in [0, 1): start, direction, size.
         config: size and timing.
         ctrl_dt: control step [s].
 

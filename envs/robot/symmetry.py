@@ -63,59 +63,50 @@ def _plates(robot: RobotSpec) -> Mirror:
     return Mirror(torch.tensor(index), torch.ones(len(index)))
 
 
-_EVEN, _ODD = _signs(1.0), _signs(-1.0)
 _POLAR = (1.0, -1.0, 1.0)
 """Signs of positions, velocities and forces."""
 _AXIAL = (-1.0, 1.0, -1.0)
 """Signs of rotations: a mirror keeps the one about its own normal and reverses the others."""
 
-FIELDS: dict[str, MirrorOf] = {
-    "gravity": _signs(*_POLAR),
-    "angvel": _signs(*_AXIAL),
-    "linvel": _signs(*_POLAR),
-    "joint_pos": _joints,
-    "joint_vel": _joints,
-    "torque": _joints,
-    "foot_switch": _plates,
-    "plate_load": _plates,
-    "prev_action": action_mirror,
-    "velocity_command": _EVEN,
-    "heading_error": _ODD,
-    "padding": _EVEN,
-    "height": _EVEN,
-    "sole_height": _feet(1.0),
-    "sole_linvel": _feet(*_POLAR),
-    "sole_pos": _feet(*_POLAR),
-    "contact": _feet(1.0),
-    "air_time": _feet(1.0),
-    "stance_time": _EVEN,
-    "mean_velocity": _EVEN,
+MIRRORS: dict[str, MirrorOf] = {
+    "even": _signs(1.0),
+    "odd": _signs(-1.0),
+    "polar": _signs(*_POLAR),
+    "axial": _signs(*_AXIAL),
+    "joints": _joints,
+    "actions": action_mirror,
+    "plates": _plates,
+    "feet": _feet(1.0),
+    "feet_polar": _feet(*_POLAR),
 }
-"""Layout field -> its mirror. Vectors are mirrored along the y axis of their own frame, world or
-heading: every task here is the same along any heading."""
+"""Rule of a layout field -> its mirror. Vectors are mirrored along the y axis of their own frame,
+world or heading: every task here is the same along any heading."""
 
 
 def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
     """Mirror of vectors (..., D) packed by a layout, on the CPU.
 
     Raises:
-        ValueError: a field has no known mirror, or one of another size.
+        UserError: a field has no known mirror, or one of another size.
     """
     robot = robot.to("cpu")
     index, sign = [], []
     for field in layout.fields:
-        if field.name not in FIELDS:
+        if field.mirror not in MIRRORS:
             raise UserError(
-                f"layout {layout.name!r} has a field {field.name!r} whose mirror is not known; add "
-                "it to envs/robot/symmetry.py, or set model.network.asymmetry and "
-                "model.network.deployed_asymmetry to 1"
+                f"layout {layout.name!r}: mirror of field {field.name!r} is {field.mirror!r}; "
+                f"allowed: {', '.join(MIRRORS)}, or any with model.network.asymmetry and "
+                "model.network.deployed_asymmetry at 1"
             )
-        part = FIELDS[field.name](robot)
-        if part.index.numel() != field.size:
-            raise ValueError(
+        part = MIRRORS[field.mirror](robot)
+        blocks, rest = divmod(field.size, len(part.index))
+        if rest:
+            raise UserError(
                 f"layout {layout.name!r}: field {field.name!r} has {field.size} values, its mirror "
-                f"has {part.index.numel()}"
+                f"{field.mirror!r} has {len(part.index)}"
             )
-        index.append(part.index + layout.slices[field.name].start)
-        sign.append(part.sign)
+        for block in range(blocks):
+            first = layout.slices[field.name].start + block * len(part.index)
+            index.append(part.index + first)
+            sign.append(part.sign)
     return Mirror(torch.cat(index), torch.cat(sign))

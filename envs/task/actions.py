@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.robot.spec import RobotSpec
+from envs.settings import PositiveFloat, ShareBelowOne, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,19 +19,14 @@ class ActionConfig:
     mapping: Literal["home", "full_range"] = "home"
     """home: action 0 is the home pose and 1 is `scale` away. full_range: -1 and 1 are the joint's
     stops, so action 0 is a deep crouch (the mapping of the earlier system)."""
-    scale: float = 1.4
-    """Joint angle one unit of action stands for [rad]; only mapping `home` reads it. Poses beyond
-    it are out of reach: walks with bent knees have them at up to 1.4."""
-    filter: float = 0.5
-    """Share of the previous filtered action in the next one; 0 passes actions through."""
+    scale: PositiveFloat = 1.4
+    """Joint angle of action 1 from home [rad]; read by mapping `home` only. Poses further away are
+    out of reach: walks with bent knees have poses up to 1.4 away."""
+    filter: ShareBelowOne = 0.5
+    """Share of the previous filtered action in the next one; 0 for no filter."""
 
     def __post_init__(self) -> None:
-        if self.mapping not in ("home", "full_range"):
-            raise ValueError(f"action.mapping is {self.mapping!r}; allowed: home, full_range")
-        if not 0.0 <= self.filter < 1.0:
-            raise ValueError(f"action.filter is {self.filter}; allowed: 0 <= filter < 1")
-        if self.scale <= 0.0:
-            raise ValueError(f"action.scale is {self.scale} rad; it must be positive")
+        check(self)
 
 
 def filter_action(action: Tensor, previous: Tensor, config: ActionConfig) -> Tensor:

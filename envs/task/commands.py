@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from envs.errors import UserError
+from envs.settings import ClosedUnitInterval, PositiveFloat, check
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommandConfig:
@@ -15,23 +18,18 @@ class CommandConfig:
     """Lowest forward velocity [m/s]."""
     velocity_max: float = 0.6
     """Highest forward velocity [m/s]."""
-    standing_probability: float = 0.1
+    standing_probability: ClosedUnitInterval = 0.1
     """Share of samples that command standing (0 m/s) instead."""
-    resample_s: float = 5.0
+    resample_s: PositiveFloat = 5.0
     """Time after which a new velocity is sampled [s]; longer than the episode: never."""
 
     def __post_init__(self) -> None:
+        check(self)
         if self.velocity_max < self.velocity_min:
-            raise ValueError(
+            raise UserError(
                 f"command.velocity_max {self.velocity_max} m/s is below "
                 f"command.velocity_min {self.velocity_min} m/s"
             )
-        if not 0.0 <= self.standing_probability <= 1.0:
-            raise ValueError(
-                f"command.standing_probability is {self.standing_probability}; allowed: 0 to 1"
-            )
-        if self.resample_s <= 0.0:
-            raise ValueError(f"command.resample_s is {self.resample_s} s; it must be positive")
 
 
 def sample_velocity(draws: Tensor, config: CommandConfig) -> Tensor:

@@ -18,14 +18,21 @@ def amp_layout(robot: RobotSpec) -> Layout:
     return Layout(
         "amp",
         (
-            Field("gravity", 3, "1", "body", "unit gravity direction"),
-            Field("linvel", 3, "m/s", "heading", "root velocity"),
-            Field("angvel", 3, "rad/s", "body", "root angular velocity"),
-            Field("joint_pos", joints, "rad", "joint", "joint positions"),
-            Field("joint_vel", joints, "rad/s", "joint", "joint velocities"),
-            Field("sole_pos", 6, "m", "heading", "left and right sole centre from the root"),
-            Field("contact", len(FEET), "1", "foot", "1 where the foot is loaded"),
-            Field("height", 1, "m", "world", "root over the floor"),
+            Field("gravity", 3, "1", "body", "unit gravity direction", "polar"),
+            Field("linvel", 3, "m/s", "heading", "root velocity", "polar"),
+            Field("angvel", 3, "rad/s", "body", "root angular velocity", "axial"),
+            Field("joint_pos", joints, "rad", "joint", "joint positions", "joints"),
+            Field("joint_vel", joints, "rad/s", "joint", "joint velocities", "joints"),
+            Field(
+                "sole_pos",
+                6,
+                "m",
+                "heading",
+                "left and right sole centre from the root",
+                "feet_polar",
+            ),
+            Field("contact", len(FEET), "1", "foot", "1 where the foot is loaded", "feet"),
+            Field("height", 1, "m", "world", "root over the floor", "even"),
         ),
     )
 
@@ -35,8 +42,7 @@ def amp_features(state: PhysicsState, robot: RobotSpec) -> Tensor:
 
     They do not change when the world is turned about the vertical or moved along the floor. Peng et
     al. 2021 (AMP, arXiv:2104.02180), section 5.2, with projected gravity in place of the root's
-    orientation. Contacts and height differ between engines and terrains: a discriminator sees them
-    where it is told to only.
+    orientation. Which of the fields a discriminator sees is a setting (`amp.features`).
     """
     return style_features(measure(state, robot), robot)
 

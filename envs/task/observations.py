@@ -1,135 +1,239 @@
-"""What the policy sees on the robot, and what the critic sees besides."""
+"""What policy and critic observe: a registry of fields, each a function of a step.
+
+A new field is a function here with `observation_field`, and its name in a config:
+`observation.fields` for the policy and critic, `observation.critic_fields` for the critic alone.
+Layout and digest follow from these lists. docs/adding.md shows an example.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from envs.episode import StepContext
+from envs.errors import UserError, closest
 from envs.layout import Field, Layout
-from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
+from envs.robot.symmetry import MIRRORS
+from envs.settings import NonNegativeFloat, check
+
+FieldFunction = Callable[[StepContext], Tensor]
+
+
+@dataclass(frozen=True)
+class ObservationField:
+    """One field that policy or critic may observe."""
+
+    function: FieldFunction
+    """Its values (E, size)."""
+    unit: str
+    frame: str
+    mirror: str
+    """Name of the rule that mirrors it, in `MIRRORS`."""
+    blocks: int
+    """How often the rule's values follow each other."""
+
+    def declared(self, robot: RobotSpec) -> Field:
+        """Its entry in a layout."""
+        size = self.blocks * len(MIRRORS[self.mirror](robot).index)
+        meaning = (self.function.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        return Field(self.function.__name__, size, self.unit, self.frame, meaning, self.mirror)
+
+
+FIELDS: dict[str, ObservationField] = {}
+"""Name -> field."""
+
+
+def observation_field(
+    unit: str, frame: str, mirror: str, blocks: int = 1
+) -> Callable[[FieldFunction], FieldFunction]:
+    """Register a function as the observation field of its name.
+
+    The function must not read a tensor's value on the host, nor make a tensor of Python numbers: it
+    is recorded as a CUDA graph. The first line of its docstring is the field's meaning.
+
+    Args:
+        unit: of its values, `1` for none.
+        frame: in which its values are.
+        mirror: name of the rule in `MIRRORS` for what the mirrored robot observes; it says how many
+            values there are.
+        blocks: how often these values follow each other.
+    """
+
+    def register(function: FieldFunction) -> FieldFunction:
+        if function.__name__ in FIELDS:
+            raise ValueError(f"there is an observation field {function.__name__!r} already")
+        FIELDS[function.__name__] = ObservationField(function, unit, frame, mirror, blocks)
+        return function
+
+    return register
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationConfig:
-    """What the observation holds."""
+    """What policy and critic observe."""
 
-    foot_switch_threshold: float = 2.0
+    fields: tuple[str, ...] = (
+        "gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "prev_action",
+        "velocity_command", "heading_error",
+    )  # fmt: skip
+    """Fields of the policy's observation, in order."""
+    critic_fields: tuple[str, ...] = (
+        "height", "plate_load", "torque", "sole_height", "sole_linvel", "sole_pos", "air_time",
+        "stance_time", "mean_velocity",
+    )  # fmt: skip
+    """Fields that the critic observes after the policy's: only a simulator knows them."""
+    foot_switch_threshold: NonNegativeFloat = 2.0
     """Support above which a plate's foot switch reads 1 [N]."""
-    heading: bool = True
-    """Whether the last value is the heading error [rad] against the heading at the episode's start
-    (an IMU measures it); otherwise it is 0."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        names = (*self.fields, *self.critic_fields)
+        for name in names:
+            if name not in FIELDS:
+                raise UserError(
+                    f"observation field {name!r} is unknown{closest(name, FIELDS)}; allowed: "
+                    f"{', '.join(FIELDS)}"
+                )
+        if not self.fields or len(set(names)) != len(names):
+            raise UserError(
+                f"observation.fields are {', '.join(self.fields) or 'none'}, critic_fields "
+                f"{', '.join(self.critic_fields) or 'none'}; at least one field must be in the "
+                "first list, and none twice"
+            )
 
 
 def observation_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
     """Layout of the policy's observation."""
-    joints, plates = robot.num_joints, len(robot.plate_names)
-    last = (
-        Field("heading_error", 1, "rad", "world", "heading minus the heading to hold, in [-pi, pi]")
-        if config.heading
-        else Field("padding", 1, "1", "none", "always 0")
-    )
-    return Layout(
-        "observation",
-        (
-            Field("gravity", 3, "1", "body", "unit gravity direction"),
-            Field("angvel", 3, "rad/s", "body", "root angular velocity"),
-            Field("linvel", 3, "m/s", "heading", "root velocity"),
-            Field("joint_pos", joints, "1", "joint", "position in its range, -1 to 1"),
-            Field("joint_vel", joints, "1", "joint", "velocity / nominal limit, clipped to +-1"),
-            Field("foot_switch", plates, "1", "plate", "1 where the plate carries load"),
-            Field("prev_action", joints, "1", "policy", "filtered action of the last step"),
-            Field("velocity_command", 1, "m/s", "heading", "forward velocity to hold"),
-            last,
-        ),
-    )
+    return Layout("observation", _declared(robot, config.fields))
 
 
 def critic_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
-    """Layout of the critic's observation: the policy's, then what only a simulator knows."""
-    return Layout(
-        "critic_observation",
-        (
-            *observation_layout(robot, config).fields,
-            Field("height", 1, "m", "world", "root height"),
-            Field("plate_load", len(robot.plate_names), "1", "world", "support / weight"),
-            Field("torque", robot.num_joints, "1", "joint", "actuator torque / limit"),
-            Field("sole_height", 2, "m", "world", "sole centres above the world origin"),
-            Field("sole_linvel", 6, "m/s", "world", "sole centre velocities"),
-            Field("sole_pos", 6, "m", "heading", "sole centres from the root"),
-            Field("air_time", 2, "s", "foot", "how long it has been unloaded"),
-            Field("stance_time", 1, "s", "robot", "how long both feet are loaded while walking"),
-            Field("mean_velocity", 1, "m/s", "heading", "velocity averaged as the reward does"),
-        ),
-    )
+    """Layout of the critic's observation."""
+    return Layout("critic_observation", _declared(robot, (*config.fields, *config.critic_fields)))
 
 
-def observe(
-    m: Measurements,
-    robot: RobotSpec,
-    config: ObservationConfig,
-    action: Tensor,
-    velocity_command: Tensor,
-    heading_error: Tensor,
-) -> Tensor:
-    """Policy observation (E, 39) in `observation_layout` order.
-
-    Args:
-        m: measurements of E simulations.
-        robot: the robot.
-        config: what is observed.
-        action: (E, J) filtered action of the last step.
-        velocity_command: (E,) [m/s].
-        heading_error: (E,) [rad].
-    """
-    last = heading_error if config.heading else torch.zeros_like(heading_error)
-    blocks = {
-        "gravity": m.gravity_b,
-        "angvel": m.angvel_b,
-        "linvel": m.linvel_h,
-        "joint_pos": (m.joint_pos - robot.joint_center) / robot.joint_half_span,
-        "joint_vel": (m.joint_vel / robot.joint_max_velocity).clamp(-1.0, 1.0),
-        "foot_switch": (m.plate_force > config.foot_switch_threshold).to(action.dtype),
-        "prev_action": action,
-        "velocity_command": velocity_command[:, None],
-        ("heading_error" if config.heading else "padding"): last[:, None],
-    }
-    return observation_layout(robot, config).pack(**blocks)
+def _declared(robot: RobotSpec, names: Iterable[str]) -> tuple[Field, ...]:
+    return tuple(FIELDS[name].declared(robot) for name in names)
 
 
-def observe_privileged(
-    m: Measurements,
-    robot: RobotSpec,
-    observation: Tensor,
-    *,
-    air_time: Tensor,
-    stance_time: Tensor,
-    mean_velocity: Tensor,
-) -> Tensor:
-    """Critic observation (E, C) in `critic_layout` order.
+def observe(step: StepContext, layout: Layout) -> Tensor:
+    """Observation (E, layout.size) of the layout's fields, in fresh memory."""
+    return layout.pack(**{f.name: FIELDS[f.name].function(step) for f in layout.fields})
 
-    Args:
-        m: measurements of E simulations.
-        robot: the robot.
-        observation: (E, 39) of the policy.
-        air_time: (E, 2) [s]; the reward depends on the past by these three, so the value does.
-        stance_time: (E,) [s].
-        mean_velocity: (E,) [m/s].
-    """
-    return torch.cat(
-        [
-            observation,
-            m.height[:, None],
-            m.plate_force / robot.weight,
-            m.torque / robot.torque_limit,
-            m.sole_pos_w[..., 2],
-            m.sole_linvel_w.flatten(1),
-            m.sole_pos_h.flatten(1),
-            air_time,
-            stance_time[:, None],
-            mean_velocity[:, None],
-        ],
-        dim=-1,
-    )
+
+@observation_field("1", "body", "polar")
+def gravity(step: StepContext) -> Tensor:
+    """Unit gravity direction."""
+    return step.m.gravity_b
+
+
+@observation_field("rad/s", "body", "axial")
+def angvel(step: StepContext) -> Tensor:
+    """Root angular velocity."""
+    return step.m.angvel_b
+
+
+@observation_field("m/s", "heading", "polar")
+def linvel(step: StepContext) -> Tensor:
+    """Root velocity."""
+    return step.m.linvel_h
+
+
+@observation_field("1", "joint", "joints")
+def joint_pos(step: StepContext) -> Tensor:
+    """Position in its range, -1 to 1."""
+    return (step.m.joint_pos - step.robot.joint_center) / step.robot.joint_half_span
+
+
+@observation_field("1", "joint", "joints")
+def joint_vel(step: StepContext) -> Tensor:
+    """Velocity / nominal limit, clipped to +-1."""
+    return (step.m.joint_vel / step.robot.joint_max_velocity).clamp(-1.0, 1.0)
+
+
+@observation_field("1", "plate", "plates")
+def foot_switch(step: StepContext) -> Tensor:
+    """1 where the plate carries load."""
+    threshold = step.config.observation.foot_switch_threshold
+    return (step.m.plate_force > threshold).to(step.m.plate_force.dtype)
+
+
+@observation_field("1", "policy", "actions")
+def prev_action(step: StepContext) -> Tensor:
+    """Filtered action of the last step."""
+    return step.episode.action
+
+
+@observation_field("m/s", "heading", "even")
+def velocity_command(step: StepContext) -> Tensor:
+    """Forward velocity to hold."""
+    return step.episode.command[:, None]
+
+
+@observation_field("rad", "world", "odd")
+def heading_error(step: StepContext) -> Tensor:
+    """Heading minus the heading to hold, in [-pi, pi]."""
+    return step.heading_error[:, None]
+
+
+# What only a simulator knows.
+
+
+@observation_field("m", "world", "even")
+def height(step: StepContext) -> Tensor:
+    """Root height."""
+    return step.m.height[:, None]
+
+
+@observation_field("1", "world", "plates")
+def plate_load(step: StepContext) -> Tensor:
+    """Support / weight."""
+    return step.m.plate_force / step.robot.weight
+
+
+@observation_field("1", "joint", "joints")
+def torque(step: StepContext) -> Tensor:
+    """Actuator torque / limit."""
+    return step.m.torque / step.robot.torque_limit
+
+
+@observation_field("m", "world", "feet")
+def sole_height(step: StepContext) -> Tensor:
+    """Sole centres above the world origin."""
+    return step.m.sole_pos_w[..., 2]
+
+
+@observation_field("m/s", "world", "feet_polar")
+def sole_linvel(step: StepContext) -> Tensor:
+    """Sole centre velocities."""
+    return step.m.sole_linvel_w.flatten(1)
+
+
+@observation_field("m", "heading", "feet_polar")
+def sole_pos(step: StepContext) -> Tensor:
+    """Sole centres from the root."""
+    return step.m.sole_pos_h.flatten(1)
+
+
+# The reward depends on the past by these three, so the value does.
+
+
+@observation_field("s", "foot", "feet")
+def air_time(step: StepContext) -> Tensor:
+    """How long the foot has been unloaded."""
+    return step.episode.air_time
+
+
+@observation_field("s", "robot", "even")
+def stance_time(step: StepContext) -> Tensor:
+    """How long both feet have been loaded while walking was commanded."""
+    return step.episode.stance_time[:, None]
+
+
+@observation_field("m/s", "heading", "even")
+def mean_velocity(step: StepContext) -> Tensor:
+    """Velocity averaged as the reward does."""
+    return step.episode.mean_velocity[:, None]

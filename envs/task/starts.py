@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, check
 
 AT_HOME, UNDER_WAY = -1, -2
 """Values of the key `rsi_index` besides the indices of reference states: the episode starts at
@@ -18,17 +19,13 @@ home; it started in an earlier step."""
 class ResetConfig:
     """Noise on the state an episode starts in."""
 
-    joint_noise: float = 0.05
+    joint_noise: NonNegativeFloat = 0.05
     """Joint positions move by U(-joint_noise, joint_noise) [rad], within their ranges."""
-    velocity_noise: float = 0.05
+    velocity_noise: NonNegativeFloat = 0.05
     """Root and joint velocities move by U(-velocity_noise, velocity_noise) [m/s, rad/s]."""
 
     def __post_init__(self) -> None:
-        if self.joint_noise < 0 or self.velocity_noise < 0:
-            raise ValueError(
-                f"reset.joint_noise {self.joint_noise} rad and reset.velocity_noise "
-                f"{self.velocity_noise} must not be negative"
-            )
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -15,38 +15,35 @@ from torch import Tensor
 
 from envs.frames import quat_conjugate, quat_multiply, quat_rotate, roll_pitch
 from envs.physics.base import PhysicsState
+from envs.settings import NonNegativeFloat, PositiveInt, check
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupportConfig:
     """Support of the root towards a target height and orientation."""
 
-    height_kp: float = 60.0
+    height_kp: NonNegativeFloat = 60.0
     """Vertical stiffness [N/m]."""
-    height_kd: float = 10.0
+    height_kd: NonNegativeFloat = 10.0
     """Vertical damping [N s/m]."""
-    force_cap: float = 4.0
+    force_cap: NonNegativeFloat = 4.0
     """Largest vertical force, up or down [N]."""
-    tilt_kp: float = 40.0
+    tilt_kp: NonNegativeFloat = 40.0
     """Stiffness of the orientation [N m/rad]."""
-    tilt_kd: float = 2.0
+    tilt_kd: NonNegativeFloat = 2.0
     """Damping of the angular velocity [N m s/rad]."""
-    torque_cap: float = 2.0
+    torque_cap: NonNegativeFloat = 2.0
     """Largest torque, its norm [N m]."""
-    tilt_gate: float = 0.436
+    tilt_gate: NonNegativeFloat = 0.436
     """Roll or pitch beyond which the harness lets go [rad]."""
-    lowpass_hz: float = 0.0
+    lowpass_hz: NonNegativeFloat = 0.0
     """Cut-off of a first-order low-pass over force and torque [Hz]. 0 filters nothing, which
     works best: a late force pushes, and below 20 Hz the gates accept less of the built-in clips."""
-    updates_per_step: int = 5
+    updates_per_step: PositiveInt = 5
     """Number of times the wrench is computed in a control step; divides the decimation."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value >= 0:
-                raise ValueError(f"support.{name} is {value}; it must not be negative")
-        if self.updates_per_step < 1:
-            raise ValueError("support.updates_per_step is 0; allowed: 1 or more")
+        check(self)
 
 
 @dataclass(frozen=True)

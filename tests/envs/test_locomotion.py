@@ -321,7 +321,8 @@ def test_no_observation_is_constant_over_a_random_rollout() -> None:
     [
         ({"ctrl_dt": 0.021}, "integer multiple"),
         ({"command": CommandConfig(resample_s=0.01)}, "command.resample_s is 0.01 s"),
-        ({"sim_dt": 0.0}, "positive"),
+        ({"sim_dt": 0.0}, "sim_dt"),
+        ({"episode_length_s": 0.01}, "episode_length_s is 0.01 s"),
         ({"support": SupportConfig(updates_per_step=3)}, "decimation"),
     ],
 )

@@ -20,17 +20,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import envs.step
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, RewardConfig, RewardWeights
+from envs.episode import Episode
 from envs.locomotion import LocomotionEnv
 from envs.measurements import measure
 from envs.physics.base import PhysicsState
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.step import METRICS, Episode, act, reset, sample_start, start_from, step
+from envs.step import METRICS, act, reset, sample_start, start_from, step
 from envs.task.commands import CommandConfig
-from envs.task.observations import critic_layout
-from envs.task.rewards import RewardConfig, term_weights
+from envs.task.observations import ObservationConfig, critic_layout, observation_layout
+from envs.task.rewards import term_factors
 from envs.task.starts import StartDraws
 from envs.task.support import SupportConfig, SupportState
 
@@ -138,7 +139,12 @@ SETTINGS = {
     "pushed": LocomotionConfig(push=PushConfig(force_max=3.0)),
     "full range": LocomotionConfig(
         action=replace(LocomotionConfig().action, mapping="full_range"),
-        observation=replace(LocomotionConfig().observation, heading=False),
+        observation=ObservationConfig(fields=("gravity", "joint_pos"), critic_fields=()),
+        reward=RewardConfig(
+            weights=RewardWeights(
+                hip_swing=1.0, knee_swing=1.0, stance_width=-1.0, height_target=1.0
+            )
+        ),
     ),
     "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
     "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(force_max=3.0)),
@@ -180,14 +186,14 @@ FAULTS: dict[str, Callable[[Tensor], Any]] = {
 def test_planted_faults_are_found(
     robot_model: RobotModel, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Tensor], Any]
 ) -> None:
-    honest = envs.step.fallen
+    honest = envs.step.has_fallen
 
     def planted(*args: Any) -> Tensor:
         fell = honest(*args)
         fault(fell)
         return fell
 
-    monkeypatch.setattr(envs.step, "fallen", planted)
+    monkeypatch.setattr(envs.step, "has_fallen", planted)
     with pytest.raises((HostAccess, RuntimeError)):
         step_twice(on_meta(LocomotionConfig(), robot_model))
 
@@ -215,13 +221,16 @@ def stepped(
 ) -> Any:
     return step(
         episode,
-        episode.action,
         state,
         torch.tensor(health, dtype=torch.int32),
         draws,
         robot=robot,
         config=config,
-        factors=term_weights(config.reward),
+        layouts={
+            "observation": observation_layout(robot, config.observation),
+            "critic_observation": critic_layout(robot, config.observation),
+        },
+        factors=term_factors(config.reward),
     )
 
 
@@ -396,10 +405,10 @@ def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
         if name.endswith("_contact"):
             sensors[:, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
     _, landed = stepped(swung, replace(state, sensordata=sensors), robot, config)
-    short_swing = landed.terms[:, list(vars(config.reward.weights)).index("short_swing")]
+    paid = landed.terms[:, list(vars(config.reward.weights)).index("feet_air_time")]
     # Left foot: no charge. The other three landed after 0.02 s: 1 - 0.02 / 0.25 each.
-    each = 0.1 * config.reward.weights.short_swing * (1.0 - 0.02 / 0.25)
-    assert short_swing.tolist() == pytest.approx([each, 2 * each])
+    each = 0.1 * config.reward.weights.feet_air_time * (1.0 - 0.02 / 0.25)
+    assert paid.tolist() == pytest.approx([each, 2 * each])
 
 
 def test_without_auto_reset_a_fall_is_recorded_and_the_episode_goes_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from envs.errors import UserError
 from envs.reality.disturbances import PushConfig, push_force
 
 
@@ -58,5 +59,5 @@ def test_no_force_without_a_size() -> None:
     "bad", [{"force_max": -1.0}, {"force_min": 1.0}, {"duration_s": 0.0}, {"interval_s": 0.1}]
 )
 def test_refuses_settings_that_cannot_work(bad: dict) -> None:
-    with pytest.raises(ValueError, match="push\\."):
+    with pytest.raises(UserError, match=next(iter(bad))):
         PushConfig(**bad)

@@ -86,7 +86,14 @@ def test_plates_and_signs_by_hand(sides):
 
 def test_fields_without_a_known_mirror_are_refused(sides):
     env, _ = sides
-    with pytest.raises(ValueError, match="'smell' whose mirror is not known"):
+    with pytest.raises(ValueError, match="mirror of field 'smell' is ''"):
         layout_mirror(Layout("x", (Field("smell", 1, "1", "none", ""),)), env.robot)
-    with pytest.raises(ValueError, match="'gravity' has 2 values, its mirror has 3"):
-        layout_mirror(Layout("x", (Field("gravity", 2, "1", "body", ""),)), env.robot)
+    with pytest.raises(ValueError, match="'gravity' has 2 values, its mirror 'polar' has 3"):
+        layout_mirror(Layout("x", (Field("gravity", 2, "1", "body", "", "polar"),)), env.robot)
+
+
+def test_a_field_of_several_blocks_is_mirrored_block_by_block(sides):
+    env, _ = sides
+    layout = Layout("x", (Field("two", 6, "1", "body", "", "axial"),))
+    mirrored = layout_mirror(layout, env.robot)(torch.arange(1.0, 7.0))
+    assert mirrored.tolist() == [-1.0, 2.0, -3.0, -4.0, 5.0, -6.0]

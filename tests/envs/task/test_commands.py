@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from envs.errors import UserError
 from envs.task.commands import CommandConfig, sample_velocity
 
 
@@ -33,5 +34,5 @@ def test_draws_mean_places_in_the_range() -> None:
     ],
 )
 def test_refuses_settings_that_cannot_work(bad: dict) -> None:
-    with pytest.raises(ValueError, match="command\\."):
+    with pytest.raises(UserError, match=next(iter(bad))):
         CommandConfig(**bad)

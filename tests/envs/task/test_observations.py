@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.config import LocomotionConfig
+from envs.episode import Episode, StepContext
+from envs.errors import UserError
+from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
 from envs.task.observations import (
@@ -15,7 +19,6 @@ from envs.task.observations import (
     critic_layout,
     observation_layout,
     observe,
-    observe_privileged,
 )
 
 
@@ -28,19 +31,22 @@ def standing() -> Measurements:
     return env.measure()
 
 
+def step(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> StepContext:
+    """A step of one robot, with changes of its episode."""
+    episode = replace(Episode.blank(1, 8, torch.device("cpu")), **changes)
+    return StepContext(m, episode, torch.zeros(1, dtype=torch.bool), robot, LocomotionConfig())
+
+
 def unpacked(
-    m: Measurements, robot: RobotSpec, config: ObservationConfig | None = None
+    m: Measurements, robot: RobotSpec, config: ObservationConfig | None = None, **changes: Tensor
 ) -> dict[str, list[float]]:
-    config = config or ObservationConfig()
-    vector = observe(
-        m, robot, config, torch.full((1, 8), 0.25), torch.tensor([0.4]), torch.tensor([-0.1])
-    )
-    blocks = observation_layout(robot, config).unpack(vector)
+    layout = critic_layout(robot, config or ObservationConfig())
+    blocks = layout.unpack(observe(step(m, robot, **changes), layout))
     return {name: block[0].tolist() for name, block in blocks.items()}
 
 
 def test_slices_are_those_the_robot_expects(robot: RobotSpec) -> None:
-    layout = observation_layout(robot, ObservationConfig(heading=False))
+    layout = observation_layout(robot, ObservationConfig())
     assert layout.size == 39
     assert {name: (s.start, s.stop) for name, s in layout.slices.items()} == {
         "gravity": (0, 3),
@@ -51,8 +57,35 @@ def test_slices_are_those_the_robot_expects(robot: RobotSpec) -> None:
         "foot_switch": (25, 29),
         "prev_action": (29, 37),
         "velocity_command": (37, 38),
-        "padding": (38, 39),
+        "heading_error": (38, 39),
     }
+
+
+def test_fields_are_chosen_by_name_and_in_order(standing: Measurements, robot: RobotSpec) -> None:
+    config = ObservationConfig(fields=("height", "gravity"), critic_fields=("torque",))
+    layout = observation_layout(robot, config)
+    vector = observe(step(standing, robot), layout)
+    assert torch.equal(vector, torch.cat([standing.height[:, None], standing.gravity_b], dim=-1))
+    assert [field.name for field in critic_layout(robot, config).fields] == [
+        "height", "gravity", "torque",
+    ]  # fmt: skip
+    assert layout.digest != observation_layout(robot, ObservationConfig()).digest
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"fields": ("gravty",)}, "'gravty' is unknown .did you mean 'gravity'"),
+        ({"critic_fields": ("scent",)}, "'scent' is unknown; allowed: gravity, "),
+        ({"fields": ()}, "at least one"),
+        ({"fields": ("gravity", "gravity")}, "none twice"),
+        ({"critic_fields": ("gravity",)}, "none twice"),
+        ({"foot_switch_threshold": -1.0}, "foot_switch_threshold"),
+    ],
+)
+def test_refuses_fields_that_cannot_be_observed(bad: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ObservationConfig(**bad)
 
 
 def test_quiet_standing_closes_all_four_switches(standing: Measurements, robot: RobotSpec) -> None:
@@ -78,36 +111,26 @@ def test_joints_are_scaled_to_their_range(standing: Measurements, robot: RobotSp
 
 
 def test_command_action_and_heading_are_passed_on(standing: Measurements, robot: RobotSpec) -> None:
-    got = unpacked(standing, robot)
+    heading = standing.yaw + 0.1
+    got = unpacked(
+        standing, robot, action=torch.full((1, 8), 0.25), command=torch.tensor([0.4]),
+        heading=heading,
+    )  # fmt: skip
     assert got["prev_action"] == [0.25] * 8
     assert got["velocity_command"] == pytest.approx([0.4])
     assert got["heading_error"] == pytest.approx([-0.1])
-    assert unpacked(standing, robot, ObservationConfig(heading=False))["padding"] == [0.0]
-
-
-def test_heading_changes_the_digest(robot: RobotSpec) -> None:
-    with_heading, without = (
-        observation_layout(robot, ObservationConfig(heading=heading)) for heading in (True, False)
-    )
-    assert with_heading.digest != without.digest
 
 
 def test_critic_sees_the_observation_and_the_loads(
     standing: Measurements, robot: RobotSpec
 ) -> None:
     config = ObservationConfig()
-    observation = observe(
-        standing, robot, config, torch.zeros(1, 8), torch.zeros(1), torch.zeros(1)
-    )
-    vector = observe_privileged(
-        standing,
-        robot,
-        observation,
-        air_time=torch.tensor([[0.0, 0.3]]),
-        stance_time=torch.tensor([0.1]),
+    here = step(
+        standing, robot, air_time=torch.tensor([[0.0, 0.3]]), stance_time=torch.tensor([0.1]),
         mean_velocity=torch.tensor([0.2]),
-    )
+    )  # fmt: skip
     layout = critic_layout(robot, config)
+    vector = observe(here, layout)
     assert vector.shape == (1, layout.size)
     got = layout.unpack(vector)
     assert got["plate_load"].sum().item() == pytest.approx(1.0, abs=0.05)
@@ -115,4 +138,4 @@ def test_critic_sees_the_observation_and_the_loads(
     assert got["air_time"].tolist() == [[0.0, pytest.approx(0.3)]]
     assert got["stance_time"].item() == pytest.approx(0.1)
     assert got["mean_velocity"].item() == pytest.approx(0.2)
-    assert torch.equal(vector[:, :39], observation)
+    assert torch.equal(vector[:, :39], observe(here, observation_layout(robot, config)))

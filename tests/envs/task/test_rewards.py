@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
+from envs.config import LocomotionConfig, RewardConfig, RewardWeights
+from envs.episode import Episode, StepContext
+from envs.errors import UserError
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
-from envs.task.rewards import (
-    RewardConfig,
-    RewardWeights,
-    reward_terms,
-    term_weights,
-    weighted_terms,
-)
+from envs.task.rewards import TERMS, reward_term, term_factors, weighted_terms
 
 
 @pytest.fixture
@@ -53,28 +50,30 @@ def left_foot_up(m: Measurements, robot: RobotSpec) -> Measurements:
     return replace(m, foot_force=torch.tensor([[0.0, 32.4]]), sole_pos_w=sole, joint_pos=joint_pos)
 
 
+def context(
+    m: Measurements, robot: RobotSpec, reward: RewardConfig | None = None, **changes: torch.Tensor
+) -> StepContext:
+    """A step of one robot that is commanded 0.3 m/s, with changes of its episode."""
+    episode = replace(
+        Episode.blank(1, 8, torch.device("cpu")),
+        command=torch.tensor([0.3]),
+        mean_velocity=m.linvel_h[:, 0],
+    )
+    terminated = changes.pop("terminated", torch.zeros(1, dtype=torch.bool))
+    config = LocomotionConfig(reward=reward or RewardConfig())
+    return StepContext(m, replace(episode, **changes), terminated, robot, config)
+
+
 def terms(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> dict[str, float]:
-    inputs = {
-        "action": torch.zeros(1, 8),
-        "prev_action": torch.zeros(1, 8),
-        "velocity_command": torch.tensor([0.3]),
-        "heading_error": torch.zeros(1),
-        "air_time": torch.zeros(1, 2),
-        "stance_time": torch.zeros(1),
-        "mean_velocity": m.linvel_h[:, 0],
-        "terminated": torch.zeros(1, dtype=torch.bool),
-    } | changes
-    return {k: v.item() for k, v in reward_terms(m, robot, RewardConfig(), **inputs).items()}
-
-
-def test_names_are_those_of_the_weights(standing: Measurements, robot: RobotSpec) -> None:
-    assert list(terms(standing, robot)) == [field.name for field in fields(RewardWeights)]
+    """Every term of the registry, whatever its weight."""
+    step = context(m, robot, **changes)
+    return {name: float(term.function(step)) for name, term in TERMS.items()}
 
 
 def test_standing_earns_no_swing_reward(standing: Measurements, robot: RobotSpec) -> None:
     """Quiet double support is no flight and no swing, whatever the command."""
     got = terms(standing, robot)
-    for name in ("clearance", "gait_periodicity", "hip_swing", "knee_swing", "flight", "slip"):
+    for name in ("clearance", "single_support", "hip_swing", "knee_swing", "flight", "slip"):
         assert got[name] == 0.0
     assert got["standing"] == 1.0
     assert got["healthy"] == 1.0
@@ -86,13 +85,13 @@ def test_lifted_foot_earns_swing_rewards_when_asked_to_walk(
     up = left_foot_up(standing, robot)
     got = terms(up, robot)
     assert got["clearance"] == pytest.approx(0.5)  # 2 of 4 cm
-    assert got["gait_periodicity"] == 1.0
+    assert got["single_support"] == 1.0
     assert got["hip_swing"] == pytest.approx(0.25)  # 0.2 of 0.4 rad, one foot of two
     assert got["knee_swing"] == pytest.approx(0.25)  # 0.3 of 0.6 rad
-    asked_to_stand = terms(up, robot, velocity_command=torch.zeros(1))
-    for name in ("clearance", "gait_periodicity", "hip_swing", "knee_swing", "standing"):
+    asked_to_stand = terms(up, robot, command=torch.zeros(1))
+    for name in ("clearance", "single_support", "hip_swing", "knee_swing", "standing"):
         assert asked_to_stand[name] == 0.0
-    assert got["treading"] == 0.0 and asked_to_stand["treading"] == 1.0
+    assert got["stand_still_steps"] == 0.0 and asked_to_stand["stand_still_steps"] == 1.0
 
 
 def test_straight_swing_leg_earns_no_flexion(standing: Measurements, robot: RobotSpec) -> None:
@@ -112,7 +111,7 @@ def test_hop_earns_nothing_for_lifted_feet(standing: Measurements, robot: RobotS
     sole = standing.sole_pos_w.clone()
     sole[..., 2] = 0.04
     got = terms(replace(standing, foot_force=torch.zeros(1, 2), sole_pos_w=sole), robot)
-    assert got["clearance"] == got["gait_periodicity"] == 0.0
+    assert got["clearance"] == got["single_support"] == 0.0
     assert got["flight"] == 1.0
 
 
@@ -120,8 +119,8 @@ def test_tracking_is_one_at_the_command_and_falls_exponentially(
     standing: Measurements, robot: RobotSpec
 ) -> None:
     at = replace(standing, linvel_h=torch.tensor([[0.3, 0.0, 0.0]]))
-    assert terms(at, robot)["forward"] == pytest.approx(1.0)
-    assert terms(standing, robot)["forward"] == pytest.approx(math.exp(-4 * 0.3))
+    assert terms(at, robot)["track_lin_vel_x"] == pytest.approx(1.0)
+    assert terms(standing, robot)["track_lin_vel_x"] == pytest.approx(math.exp(-4 * 0.3))
 
 
 def test_torque_terms_see_every_joint(standing: Measurements, robot: RobotSpec) -> None:
@@ -145,10 +144,10 @@ def test_squares_by_hand(standing: Measurements, robot: RobotSpec) -> None:
         sole_pos_h=torch.tensor([[[0.0, 0.145, -0.4], [0.0, -0.145, -0.4]]]),
         height=torch.tensor([0.41]),
     )
-    got = terms(m, robot, action=torch.full((1, 8), 0.1), heading_error=torch.tensor([0.5]))
-    assert got["lateral"] == pytest.approx(0.04)
-    assert got["angular"] == pytest.approx(0.25)  # yaw rate alone
-    assert got["orientation"] == pytest.approx(0.05)
+    got = terms(m, robot, action=torch.full((1, 8), 0.1), heading=torch.tensor([-0.5]))
+    assert got["lin_vel_y_l2"] == pytest.approx(0.04)
+    assert got["ang_vel_z_l2"] == pytest.approx(0.25)  # yaw rate alone
+    assert got["flat_orientation"] == pytest.approx(0.05)
     assert got["heading"] == pytest.approx(0.25)
     assert got["joint_velocity"] == pytest.approx(0.25 + 1.0)  # clipped at the limit
     assert got["slip"] == pytest.approx(0.25 + 0.01)  # horizontal, both feet loaded
@@ -159,7 +158,7 @@ def test_squares_by_hand(standing: Measurements, robot: RobotSpec) -> None:
 
 def test_short_swings_cost_at_their_touchdown(standing: Measurements, robot: RobotSpec) -> None:
     def cost(left: float, right: float, m: Measurements = standing) -> float:
-        return terms(m, robot, air_time=torch.tensor([[left, right]]))["short_swing"]
+        return terms(m, robot, air_time=torch.tensor([[left, right]]))["feet_air_time"]
 
     assert cost(0.0, 0.0) == 0.0  # both feet stayed down
     assert cost(0.05, 0.0) == pytest.approx(0.8)  # 50 of 250 ms
@@ -172,8 +171,8 @@ def test_both_feet_down_for_long_is_a_stall_of_a_walk_only(
     standing: Measurements, robot: RobotSpec
 ) -> None:
     def stalled(time: float, command: float = 0.3, m: Measurements = standing) -> float:
-        given = {"stance_time": torch.tensor([time]), "velocity_command": torch.tensor([command])}
-        return terms(m, robot, **given)["stalled"]
+        given = {"stance_time": torch.tensor([time]), "command": torch.tensor([command])}
+        return terms(m, robot, **given)["stall"]
 
     assert [stalled(time) for time in (0.0, 0.18, 0.2, 3.0)] == [0.0, 0.0, 1.0, 1.0]
     assert stalled(float(torch.tensor(0.02).repeat(10).cumsum(0)[-1])) == 1.0  # ten control steps
@@ -193,21 +192,39 @@ def test_fall_is_paid_once(standing: Measurements, robot: RobotSpec) -> None:
     assert terms(standing, robot, terminated=torch.ones(1, dtype=torch.bool))["termination"] == 1.0
 
 
-def test_weights_sign_and_scale_the_terms() -> None:
-    config = RewardConfig(weights=RewardWeights(forward=2.0, slip=-0.5), scale=0.1)
-    values = dict.fromkeys(vars(config.weights), torch.zeros(1))
-    values |= {"slip": torch.tensor([4.0]), "forward": torch.tensor([3.0])}
-    got = weighted_terms(values, term_weights(config))
-    names = list(vars(config.weights))
-    assert got.shape == (1, len(names))
-    assert got[0, names.index("forward")].item() == pytest.approx(0.6)
-    assert got[0, names.index("slip")].item() == pytest.approx(-0.2)
-    assert got.sum().item() == pytest.approx(0.4)
+def test_weights_sign_and_scale_the_terms(standing: Measurements, robot: RobotSpec) -> None:
+    """Two slipping soles at 1 m/s, and the speed at its command: 0.1 (2 x 1 - 0.5 x 2)."""
+    weights = dict.fromkeys(TERMS, 0.0) | {"track_lin_vel_x": 2.0, "slip": -0.5}
+    config = RewardConfig(weights=RewardWeights(**weights), scale=0.1)
+    m = replace(standing, sole_linvel_w=torch.tensor([[[1.0, 0, 0], [0.0, 1.0, 0]]]))
+    step = context(m, robot, config, mean_velocity=torch.tensor([0.3]))
+    got = dict(zip(TERMS, weighted_terms(step, term_factors(config))[0].tolist(), strict=True))
+    assert got["track_lin_vel_x"] == pytest.approx(0.2)
+    assert got["slip"] == pytest.approx(-0.1)
+    assert sum(got.values()) == pytest.approx(0.1)
 
 
-def test_refuses_a_width_of_zero() -> None:
-    with pytest.raises(ValueError, match="height_sigma"):
-        RewardConfig(height_sigma=0.0)
+def test_a_term_without_weight_is_not_computed(standing: Measurements, robot: RobotSpec) -> None:
+    """`hip_swing` would need joints of these names."""
+    legless = replace(robot, joint_names=("a",) * 8)
+    config = RewardConfig()
+    assert weighted_terms(context(standing, legless), term_factors(config)).isfinite().all()
+    swinging = RewardConfig(weights=RewardWeights(hip_swing=1.0))
+    with pytest.raises(ValueError):
+        weighted_terms(context(standing, legless, swinging), term_factors(swinging))
+
+
+def test_a_name_stands_for_one_term() -> None:
+    with pytest.raises(ValueError, match="'slip'"):
+
+        @reward_term()
+        def slip(step: StepContext) -> torch.Tensor:
+            return step.m.height
+
+
+def test_refuses_a_shape_of_zero() -> None:
+    with pytest.raises(UserError, match="swing_time"):
+        RewardConfig(swing_time=0.0)
 
 
 @pytest.mark.parametrize(("command", "asked"), [(0.05, True), (-0.05, True), (0.049, False)])
@@ -216,6 +233,6 @@ def test_the_slowest_commanded_walk_is_a_walk(
 ) -> None:
     """A robot that stands while it should walk pays; a lifted foot costs where it should stand."""
     lifted = left_foot_up(standing, robot)
-    got = terms(lifted, robot, velocity_command=torch.tensor([command]))
+    got = terms(lifted, robot, command=torch.tensor([command]))
     assert (got["standing"] > 0.0) == asked
-    assert (got["treading"] > 0.0) != asked
+    assert (got["stand_still_steps"] > 0.0) != asked

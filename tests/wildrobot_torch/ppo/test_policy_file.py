@@ -52,7 +52,7 @@ def test_another_layout_or_robot_is_refused(
     make_checkpoint: MakeCheckpoint, robot: RobotSpec
 ) -> None:
     loaded = load_policy(make_checkpoint())
-    without_heading = observation_layout(robot, ObservationConfig(heading=False))
+    without_heading = observation_layout(robot, ObservationConfig(fields=("gravity",)))
     with pytest.raises(LayoutMismatch, match="heading_error"):
         loaded.require(without_heading, robot.digest)
     with pytest.raises(PolicyFileError, match="robot"):

@@ -14,12 +14,12 @@ import torch
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
+from envs.config import TerminationConfig
 from envs.frames import projected_gravity, turn, wrap_angle, yaw
 from envs.layout import Field, Layout
 from envs.measurements import Measurements
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.task.terminations import TerminationConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import carried, position_targets
 from wildrobot_torch.motion.kinematics import Legs

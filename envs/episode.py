@@ -1,0 +1,102 @@
+"""What a running episode remembers, and what reward terms and observation fields read of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from envs.frames import wrap_angle
+from envs.measurements import Measurements
+from envs.robot.spec import RobotSpec
+from envs.thresholds import LOADED, MOVING
+
+if TYPE_CHECKING:
+    from envs.config import LocomotionConfig
+
+
+@dataclass(frozen=True)
+class Episode:
+    """State of E running episodes besides the physics."""
+
+    action: Tensor
+    """(E, J): filtered action of the last step."""
+    prev_action: Tensor
+    """(E, J): filtered action of the step before."""
+    command: Tensor
+    """(E,) [m/s]: commanded forward velocity."""
+    heading: Tensor
+    """(E,) [rad]: yaw at the episode's start."""
+    steps: Tensor
+    """(E,) long: control steps so far."""
+    episode_return: Tensor
+    """(E,): sum of the rewards so far."""
+    air_time: Tensor
+    """(E, 2) [s]: how long each foot has been unloaded."""
+    stance_time: Tensor
+    """(E,) [s]: how long both feet have been loaded while walking was commanded."""
+    mean_velocity: Tensor
+    """(E,) [m/s]: forward velocity, averaged over the reward's `tracking_time`."""
+    push: Tensor
+    """(E, 2) [N]: horizontal force of the present push, world."""
+    push_steps: Tensor
+    """(E,) long: control steps for which the push still acts."""
+
+    @classmethod
+    def blank(cls, num: int, num_joints: int, device: torch.device) -> Episode:
+        """Zeros for `num` simulations."""
+
+        def zeros(*columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(num, *columns, dtype=dtype, device=device)
+
+        return cls(
+            action=zeros(num_joints),
+            prev_action=zeros(num_joints),
+            command=zeros(),
+            heading=zeros(),
+            steps=zeros(dtype=torch.long),
+            episode_return=zeros(),
+            air_time=zeros(2),
+            stance_time=zeros(),
+            mean_velocity=zeros(),
+            push=zeros(2),
+            push_steps=zeros(dtype=torch.long),
+        )
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """All that a reward term or an observation field may read, of E robots at one instant."""
+
+    m: Measurements
+    """Of the state after the step."""
+    episode: Episode
+    """Reward terms read the `air_time` and `stance_time` from before the step, so that a touchdown
+    still knows its swing; all else is that after the step."""
+    terminated: Tensor
+    """(E,) bool: the robot fell, or its simulation failed, and its episode ends by that."""
+    robot: RobotSpec
+    config: LocomotionConfig
+
+    @cached_property
+    def heading_error(self) -> Tensor:
+        """(E,) [rad]: heading minus the heading at the episode's start, in [-pi, pi]."""
+        return wrap_angle(self.m.yaw - self.episode.heading)
+
+    @cached_property
+    def walking(self) -> Tensor:
+        """(E,) bool: walking is commanded, forwards or backwards, not standing."""
+        return self.episode.command.abs() >= MOVING
+
+    @cached_property
+    def loaded(self) -> Tensor:
+        """(E, 2) bool: the foot carries more than `LOADED` of the robot's weight."""
+        return self.m.foot_force > LOADED * self.robot.weight
+
+    @cached_property
+    def single_support(self) -> Tensor:
+        """(E,) bool: exactly one foot is loaded, and walking is commanded."""
+        return (self.loaded.sum(-1) == 1) & self.walking
