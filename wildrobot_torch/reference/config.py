@@ -55,6 +55,9 @@ class ReferenceConfig:
     """What is made of each clip; all variants of all clips are followed at once."""
     start_interval_s: float = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
+    forced: bool = False
+    """Also set the robot to each clip's state before every step (teacher forcing): a diagnosis of
+    what the clip asks of the floor. Of tier 2, which `segments.tiers` leaves out by default."""
     harness: SupportConfig = field(default_factory=SupportConfig)
     """Support of the root along the clip's height and orientation; caps of 0 give none."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +17,12 @@ from torch import Tensor
 
 from envs.errors import UserError
 from envs.layout import Layout, LayoutMismatch
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.reference.judge.gates import TIERS
 from wildrobot_torch.reference.sampling import WindowTable
 
+FORMAT = 2
+"""Version of the files; it changes with the meaning of anything in them."""
 SUPPORTS = ("none", "harness")
 """What held the robot up: nothing outside it in any frame, or a harness in some."""
 START_TAIL_S = 0.5
@@ -171,9 +172,14 @@ class ReferenceDataset:
         """First frames (num,) of windows of consecutive frames, each inside one segment.
 
         A window is drawn with probability proportional to its segment's weight, so a long segment
-        counts for more than a short one of the same weight. Of each of the `batches` parts that
-        follow one another, the first windows are of 3 different clips (`WindowTable.draw`).
-        `generator` must live on the dataset's device; the same state gives the same windows.
+        counts for more than a short one of the same weight.
+
+        Args:
+            num: number of windows.
+            frames: length of each.
+            generator: on the dataset's device; the same state gives the same windows.
+            batches: equal parts of the windows, one after the other; the first windows of each come
+                from different clips (`WindowTable.draw`).
 
         Raises:
             ValueError: no segment is that long, or `num` is not a multiple of `batches`.
@@ -238,20 +244,9 @@ class ReferenceDataset:
 
     def save(self, path: Path | str) -> None:
         """Write one .npz, whole or not at all; equal datasets give equal bytes."""
-        path = Path(path)
         arrays, header = self._arrays(), self._header()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                _write_npz(file, {**arrays, _HEADER: np.array(header)}, _digest(arrays, header))
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as file:
+            _write_npz(file, {**arrays, _HEADER: np.array(header)}, _digest(arrays, header))
 
     @staticmethod
     def load(path: Path | str, amp_layout: Layout, robot_digest: str) -> ReferenceDataset:
@@ -263,8 +258,8 @@ class ReferenceDataset:
             robot_digest: `RobotSpec.digest` of the robot in use.
 
         Raises:
-            DatasetError: file missing, truncated, altered, or made for other features or another
-                robot.
+            DatasetError: file missing, truncated, altered, of another version, or made for other
+                features or another robot.
         """
         path = Path(path)
         if not path.is_file():
@@ -278,10 +273,10 @@ class ReferenceDataset:
             if _digest(arrays, header) != digest:
                 raise DatasetError(f"reference {path}: its content does not match its hash")
             about = json.loads(header)
-            if "segment_support" not in about:
+            if about.get("format") != FORMAT:
                 raise DatasetError(
-                    f"reference {path} does not say what held the robot up (it was made by an "
-                    "earlier version); make the reference again"
+                    f"reference {path} was made by another version of wildrobot_torch (0.3 or "
+                    "older, or a newer one); make the reference again"
                 )
             layout = Layout.from_dict(about["amp_layout"])
             dataset = ReferenceDataset(
@@ -322,6 +317,7 @@ class ReferenceDataset:
 
     def _header(self) -> str:
         content = {
+            "format": FORMAT,
             "amp_layout": self.amp_layout.to_dict(),
             "robot_digest": self.robot_digest,
             "ctrl_dt": self.ctrl_dt,

@@ -33,7 +33,7 @@ from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import PolicySource, mine
-from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow, force
 from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, tracking_env, train_tracker
 from wildrobot_torch.reference.follow.tracking import ClipStates
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS, Gate, quality
@@ -91,7 +91,7 @@ class Generation:
     rejections: dict[str, int]
     """Gate -> stretches it rejected (windows, then whole segments), most first."""
     rollouts: dict[str, tuple[Rollout, ...]]
-    """Way of making motion, `harness`, `tracker` or `policy` -> its rollouts."""
+    """Method -> its rollouts."""
 
     @property
     def seconds_accepted(self) -> float:
@@ -157,11 +157,11 @@ def generate(
     taken_names = {task.clip.name for task in (*assisted, *unassisted)}
     if twice := sorted(taken_names & {r.task.clip.name for r in mined}):
         raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
-    ways: dict[str, tuple[Rollout, ...]] = {}
+    methods: dict[str, tuple[Rollout, ...]] = {}
     if assisted:
         task = reference_env_config(config.harness)
         env = LocomotionEnv(task, len(assisted), physics=config.physics)
-        ways["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
+        methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
     if unassisted:
         followed = list({id(task.clip): task.clip for task in unassisted}.values())
         robot_model = load_robot()
@@ -174,13 +174,16 @@ def generate(
             progress=progress,
         )
         scale = config.tracking.residual_scale
-        for way, push in (("tracker", PushConfig()), ("pushed", TEST_PUSH)):
+        for name, push in (("tracker", PushConfig()), ("pushed", TEST_PUSH)):
             env = tracking_env(len(unassisted), push, physics=config.physics)
-            ways[way] = tuple(track(env, unassisted, tracker, scale, robot_model))
-    pushed = ways.pop("pushed", ())
+            methods[name] = tuple(track(env, unassisted, tracker, scale, robot_model))
+    pushed = methods.pop("pushed", ())
+    if config.forced and (tasks := [*assisted, *unassisted]):
+        env = tracking_env(len(tasks), PushConfig(), physics=config.physics)
+        methods["forced"] = tuple(force(env, tasks))
     if mined:
-        ways["policy"] = tuple(mined)
-    rollouts = [rollout for way in ways.values() for rollout in way]
+        methods["policy"] = tuple(mined)
+    rollouts = [rollout for made in methods.values() for rollout in made]
     followed = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     reports, kept = [], []
@@ -197,10 +200,12 @@ def generate(
         taken = resolve(made, searches, robot, judged, config.segments)
         kept += taken
         held = [r.survival for r in pushed if r.task.clip is variant]
+        own = [i for i, r in enumerate(made) if r.method != "forced"]
+        made, searches = [made[i] for i in own], [searches[i] for i in own]
         reports.append(_report(variant, made, searches, taken, held, robot))
     made_by = [source.about(config.mining) for source in policies]
     dataset = _assemble(kept, reports, followed, made_by, robot, gates, config) if kept else None
-    return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), ways)
+    return Generation(dataset, tuple(reports), windows, dict(refused.most_common()), methods)
 
 
 def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> list[Task]:
@@ -312,8 +317,8 @@ def _assemble(
         "segments": [
             {"clip": r.task.clip.name, "clip_sha256": clip_hash(r.task.clip),
              "clip_frame": r.task.start + 1 + s.start,
-             "frames": s.num_frames, "tier": tier, "support": support, "quality": score,
-             "metrics": _finite(metrics)}
+             "frames": s.num_frames, "method": r.method, "tier": tier, "support": support,
+             "quality": score, "metrics": _finite(metrics)}
             for (r, s), metrics, tier, support, score in zip(
                 kept, measured, tiers, supports, qualities, strict=True
             )

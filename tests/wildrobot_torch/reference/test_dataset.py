@@ -135,14 +135,16 @@ def test_a_changed_label_source_or_digest_is_refused(dataset, tmp_path, old, new
         ReferenceDataset.load(forged, LAYOUT, ROBOT)
 
 
-def test_a_file_that_does_not_say_who_held_the_robot_up_is_refused(dataset, tmp_path, monkeypatch):
-    # As earlier versions wrote it: hash and all, but for the support.
+def test_a_file_of_another_version_is_named_as_such(dataset, tmp_path, monkeypatch):
+    # As version 0.3 wrote it: hash and all, without a format.
     header = json.loads(dataset._header())
-    del header["segment_support"]
+    del header["format"]
     monkeypatch.setattr(ReferenceDataset, "_header", lambda self: json.dumps(header))
     path = tmp_path / "old.npz"
     dataset.save(path)
-    with pytest.raises(DatasetError, match="make the reference again") as error:
+    with pytest.raises(
+        DatasetError, match=r"another version .*0\.3.*make the reference again"
+    ) as error:
         ReferenceDataset.load(path, LAYOUT, ROBOT)
     assert "\n" not in str(error.value)
 

@@ -76,6 +76,19 @@ def test_another_engine_makes_the_same_reference(robot, walk):
     assert other.torque_share == pytest.approx(native.torque_share, abs=0.03)
 
 
+def test_forced_motion_is_a_diagnosis_and_becomes_reference_in_its_own_tier_alone(robot, walk):
+    short = walk.frames(0, 61)
+    config = ReferenceConfig(variants=UNVARIED, forced=True)
+    made = generate([short], robot, GATES, config)
+    assert [r.survival for r in made.rollouts["forced"]] == [1.0]
+    assert {s["method"] for s in made.dataset.manifest["segments"]} == {"harness"}
+    alone = generate([short], robot, GATES, replace(config, forced=False))
+    assert made.clips == alone.clips, "the report of the clip is of what the robot did"
+    everything = replace(config.segments, tiers=("2",))
+    forced = generate([short], robot, GATES, replace(config, segments=everything)).dataset
+    assert set(forced.segment_tier) == {"2"}
+
+
 @pytest.mark.gpu
 def test_a_gpu_makes_and_tracks_reference(robot, walk):
     tracking = TrackingConfig(num_envs=8, env_steps=400)
@@ -210,7 +223,7 @@ def test_a_captured_walk_passes_the_gates(robot, cmu_folder):
 def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
     def rollout(start: int) -> Rollout:
         frames = walking(150 - start)
-        return Rollout(Task(walk, start), frames)
+        return Rollout(Task(walk, start), frames, "tracker")
 
     def found(*spans: tuple[int, int]) -> Search:
         return Search((), tuple(Stretch(a, b, GateResult({}, (), (), "0+")) for a, b in spans))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.step import Episode
+from wildrobot_torch.files import atomic_write, load_tensors
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
     IMITATION,
@@ -23,6 +22,9 @@ from wildrobot_torch.reference.follow.tracking import (
     ClipStates,
     TrackingConfig,
 )
+
+FORMAT = 2
+"""Version of the files; it changes with what they hold."""
 
 
 def training_key(
@@ -58,32 +60,23 @@ def training_key(
 
 def save_training(path: Path, key: str, state: dict[str, Any]) -> None:
     """Write a training's state, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"key": key, "state": state}, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        torch.save({"format": FORMAT, "key": key, "state": state}, file)
 
 
 def load_training(path: Path, key: str) -> dict[str, Any] | None:
-    """The state in a file; None without one, or when it is of another training.
+    """The state in a file; None without a file, or where it is of another training.
 
     Raises:
-        ValueError: the file is there but not readable.
+        UserError: the file cannot be read, or another version wrote it.
     """
     if not path.is_file():
         return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = content["key"], content["state"]
-    except Exception as error:  # a damaged file raises nearly anything
-        reason = " ".join(str(error).split())[:200]
+    remedy = "remove it to train anew"
+    content = load_tensors(path, "tracker", remedy)
+    if content.get("format") != FORMAT:
         raise UserError(
-            f"tracker {path}: not readable ({type(error).__name__}: {reason}); remove it to train "
-            "anew"
-        ) from error
-    return state if found == key else None
+            f"tracker {path} was written by another version of wildrobot_torch (0.3 or older, or a "
+            f"newer one); {remedy}"
+        )
+    return content["state"] if content["key"] == key else None

@@ -159,7 +159,7 @@ def mine(
             source=f"policy {source.policy.path.name} ({source.sha256[:16]}); command {speed:g} "
             "m/s",
         )
-        rollouts.append(Rollout.of(Task(clip, 0, speed), recording, i, length))
+        rollouts.append(Rollout.of(Task(clip, 0, speed), recording, i, length, "policy"))
     return tuple(rollouts)
 
 

@@ -1,8 +1,6 @@
 """Clip-following rollouts: clips become joint targets, the environment becomes motion.
 
-The state is set once, then there is physics and nothing else. `force` is the exception: it puts the
-robot back on its clip before every step, to show what a clip asks of the floor. What it measures
-was not done by the robot, so it is labelled, and no gate can make it more than a diagnosis.
+The state is set once; after that physics alone moves the robot. `force` is the exception.
 """
 
 from __future__ import annotations
@@ -54,10 +52,15 @@ class Goal:
     """(E, nv)."""
 
 
-Mode = Literal["physics", "teacher_forced"]
-"""physics: the state is set once; teacher_forced: the clip's is set anew in every step."""
+Method = Literal["tracker", "harness", "policy", "forced"]
+"""How the motion was made.
+
+tracker: a tracking policy follows the clip. harness: balance feedback and a support follow it.
+policy: a policy walks at a command. forced: the state is set to the clip's before every step
+(teacher forcing), which diagnoses the clip and is no motion of the robot.
+"""
 DIAGNOSTIC_TIER = "2"
-"""The best tier of motion that was forced upon the robot."""
+"""The best tier of forced motion."""
 
 Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
 """What is added to the clips' joints (E, J) [rad] so that the robot does the motion."""
@@ -73,15 +76,14 @@ class Rollout:
     task: Task
     recording: Recording
     """One episode of T steps, (T, 1, ...)."""
-    mode: Mode = "physics"
-    """What moved the robot."""
+    method: Method
 
     @classmethod
     def of(
-        cls, task: Task, recording: Recording, index: int, length: int, mode: Mode = "physics"
+        cls, task: Task, recording: Recording, index: int, length: int, method: Method
     ) -> Rollout:
         """The rollout of a task: `length` steps of episode `index` of a recording."""
-        return cls(task, recording.select([index]).cut(0, length), mode)
+        return cls(task, recording.select([index]).cut(0, length), method)
 
     @property
     def num_frames(self) -> int:
@@ -95,14 +97,13 @@ class Rollout:
 
     def tier(self, best: str | None) -> str | None:
         """Tier of a stretch of this rollout for which the gates say `best`."""
-        forced = self.mode == "teacher_forced" and best is not None
-        return DIAGNOSTIC_TIER if forced else best
+        return DIAGNOSTIC_TIER if self.method == "forced" and best is not None else best
 
     def support(self, start: int, stop: int) -> str:
         """What held the robot up in frames start..stop-1: `none`, or `harness` if anything did."""
         wrench = self.recording.support
         held = wrench is not None and bool(wrench[start:stop].any())
-        return "harness" if held or self.mode == "teacher_forced" else "none"
+        return "harness" if held or self.method == "forced" else "none"
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,12 @@ def follow(
         lead = servo[goal.step + 1] - goal.qpos[:, joints]
         return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
 
-    return perform(env, tasks, correct)
+    return perform(env, tasks, correct, "harness")
 
 
-def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[Rollout]:
+def perform(
+    env: LocomotionEnv, tasks: list[Task], correct: Correction, method: Method
+) -> list[Rollout]:
     """Rollouts of all tasks at once, one simulation each: set to their first state, then physics.
 
     Every joint is commanded to its next clip position plus a correction.
@@ -172,25 +175,12 @@ def perform(env: LocomotionEnv, tasks: list[Task], correct: Correction) -> list[
         env: without `auto_reset`, with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         correct: called once per step.
+        method: label of the rollouts; with "forced" the state is set before every step.
 
     Raises:
         ValueError: number of simulations and tasks differ, or the environment has `auto_reset`.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    return _roll(env, tasks, correct, "physics")
-
-
-def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
-    """Teacher-forced rollouts: before every step the robot is put where its clip is.
-
-    So each frame is one control step of physics away from the clip. A diagnosis, of tier
-    `DIAGNOSTIC_TIER` at best: what puts the robot back is a hand that no gate sees. Otherwise as
-    `perform`.
-    """
-    return _roll(env, tasks, lambda env, m, goal: torch.zeros_like(m.joint_pos), "teacher_forced")
-
-
-def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode) -> list[Rollout]:
     if env.num_envs != len(tasks) or env.config.auto_reset:
         raise ValueError(
             f"{len(tasks)} clip rollouts need an environment of as many simulations "
@@ -202,7 +192,7 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
     steps: list[dict[str, Tensor]] = []
     fallen: list[Tensor] = []
     for step in range(1, targets.qpos.shape[1]):
-        if step == 1 or mode == "teacher_forced":
+        if step == 1 or method == "forced":
             env.set_state(everyone, targets.qpos[:, step - 1], targets.qvel[:, step - 1])
         qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
         if env.config.support is not None:
@@ -222,6 +212,16 @@ def _roll(env: LocomotionEnv, tasks: list[Task], correct: Correction, mode: Mode
         **stacked(steps),
     ).to("cpu")
     return [
-        Rollout.of(task, recording, i, int(recording.valid[: task.num_steps, i].sum()), mode)
+        Rollout.of(task, recording, i, int(recording.valid[: task.num_steps, i].sum()), method)
         for i, task in enumerate(tasks)
     ]
+
+
+def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
+    """Teacher-forced rollouts: the state is set to the clip's before every step.
+
+    Each frame is one control step of physics away from the clip and shows what the clip asks of the
+    floor. No gate sees what puts the robot back, so the tier is `DIAGNOSTIC_TIER` at best.
+    Otherwise as `perform`.
+    """
+    return perform(env, tasks, lambda env, m, goal: torch.zeros_like(m.joint_pos), "forced")

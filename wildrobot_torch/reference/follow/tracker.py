@@ -182,7 +182,7 @@ def train_tracker(
         config: task and length of training.
         physics: name of the engine; the policy is trained, and left, on its device.
         checkpoint: file the training is kept in; the same training goes on from there, one of
-            other clips or settings begins anew and replaces it. None for none.
+            other clips or settings begins anew and replaces it; None keeps none.
         progress: called with a line now and then.
 
     Raises:
@@ -197,6 +197,8 @@ def train_tracker(
         training = _Training(TrackingTask(env, clips, config))
         key = training_key(clips, config, env, _layout(env, "observation"))
         saved = None if checkpoint is None else load_training(checkpoint, key)
+        if saved is None and checkpoint is not None and checkpoint.is_file():
+            progress(f"{checkpoint} is of other clips or settings: the tracker is trained anew")
         if saved is not None:
             training.load_state_dict(saved)
             progress(f"tracker goes on at {training.iteration}/{training.iterations}")
@@ -340,4 +342,4 @@ def track(
         with torch.no_grad():
             return servo - goal.qpos[:, joints] + scale * tracker.act(seen)
 
-    return perform(env, tasks, correct)
+    return perform(env, tasks, correct, "tracker")

@@ -26,7 +26,7 @@ class Rejection:
 
 
 def label(rollout: Rollout, segment: Stretch) -> str:
-    """Tier of an accepted segment: what the gates say, unless the robot was forced."""
+    """Tier of an accepted segment: what the gates say; the diagnostic tier for forced motion."""
     tier = rollout.tier(segment.verdict.tier)
     assert tier is not None, "an accepted segment has a tier"
     return tier
@@ -42,12 +42,18 @@ def resolve(
     """Accepted segments of all rollouts of one clip, no clip frame twice.
 
     Better tiers go first, then longer segments; what overlaps them is cut to its longest free part,
-    which gets the best tier whose gates it passes by itself.
+    which gets the best tier whose gates it passes by itself. Forced motion is kept where the tiers
+    include the diagnostic one.
     """
-    found = [(r, s) for r, search in zip(rollouts, searches, strict=True) for s in search.accepted]
+    found = [
+        (r, s)
+        for r, search in zip(rollouts, searches, strict=True)
+        for s in search.accepted
+        if label(r, s) in config.tiers
+    ]
     found.sort(
         key=lambda pair: (
-            config.tiers.index(pair[1].verdict.tier),
+            config.tiers.index(label(*pair)),
             -pair[1].num_frames,
             pair[0].task.start,
             pair[1].start,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.errors import UserError
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
@@ -87,36 +86,16 @@ class RejectedSecond:
 def accepted_spans(
     dataset: ReferenceDataset | None, rollouts: Mapping[str, Sequence[Rollout]]
 ) -> dict[tuple[str, str], list[Span]]:
-    """(clip, way) -> what the dataset holds of it, in order.
-
-    A clip that went more than one way is told apart by its support.
-    """
+    """(clip, method) -> what the dataset holds of it, in order."""
     spans: dict[tuple[str, str], list[Span]] = {
-        (r.task.clip.name, way): [] for way, made in rollouts.items() for r in made
+        (r.task.clip.name, method): [] for method, made in rollouts.items() for r in made
     }
-    if dataset is None:
-        return spans
-    helped = {
-        key: any(_helped(r) for r in rollouts[key[1]] if r.task.clip.name == key[0])
-        for key in spans
-    }
-    segments = dataset.manifest["segments"]
-    for i, segment in enumerate(segments):
-        name, support = dataset.segment_clip[i], dataset.segment_support[i]
-        ways = [way for way in rollouts if (name, way) in spans]
-        fitting = [way for way in ways if helped[name, way] == (support == "harness")]
-        if not ways:
-            raise UserError(f"the dataset holds clip {name!r}, of which there is no rollout")
+    segments = [] if dataset is None else dataset.manifest["segments"]
+    for segment in segments:
         start = int(segment["clip_frame"]) - 1
-        stop = start + int(dataset.segment_length[i])
-        spans[name, (fitting or ways)[0]].append(
-            Span(start, stop, dataset.segment_tier[i], support)
-        )
+        span = Span(start, start + segment["frames"], segment["tier"], segment["support"])
+        spans[segment["clip"], segment["method"]].append(span)
     return {key: sorted(found, key=lambda s: s.start) for key, found in spans.items()}
-
-
-def _helped(rollout: Rollout) -> bool:
-    return rollout.support(0, rollout.num_frames) == "harness"
 
 
 def compare(

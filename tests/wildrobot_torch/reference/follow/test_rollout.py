@@ -89,7 +89,7 @@ def test_the_state_is_set_once_and_then_there_is_physics(followed, tasks, robot)
         states = clip_states(task.clip, robot)
         assert torch.equal(position, states[0][task.start])
         assert torch.equal(velocity, states[1][task.start])
-    assert [r.mode for r in rollouts] == ["physics"] * 3
+    assert [r.method for r in rollouts] == ["harness"] * 3
     assert [r.num_frames for r in rollouts] == [60, 40, 80]
 
 
@@ -173,11 +173,11 @@ def test_forced_motion_is_labelled_and_of_the_lowest_tier_whatever_the_gates_say
     """A standing robot that is put back 50 times a second measures perfectly; it did nothing."""
     task = [Task(standing_clip(robot, 1.0), 0)]
     forced, stood = force(make_env(1, SLACK), task)[0], None
-    assert forced.mode == "teacher_forced"
+    assert forced.method == "forced"
     assert not wrench_of(forced).any()
     assert forced.support(0, 20) == "harness"
     assert [forced.tier(best) for best in ("0+", "0", "1", "2", None)] == ["2"] * 4 + [None]
-    stood = replace(forced, mode="physics")
+    stood = replace(forced, method="harness")
     assert stood.support(0, 20) == "none"
     assert [stood.tier(best) for best in ("0+", "0", "1", "2", None)] == ["0+", "0", "1", "2", None]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
@@ -182,9 +183,18 @@ def test_a_tracker_of_another_reward_is_trained_anew(
 def test_a_damaged_training_file_is_refused(robot_model: RobotModel, tmp_path: Path) -> None:
     kept = tmp_path / "kept.tracker"
     kept.write_bytes(b"not a file of tensors")
-    with pytest.raises(ValueError, match=r"kept\.tracker: not readable .*; remove it"):
+    with pytest.raises(UserError, match=r"kept\.tracker cannot be read .*; remove it"):
         train_tracker(standing(robot_model), SMALL, checkpoint=kept)
     assert kept.read_bytes() == b"not a file of tensors"
+
+
+def test_a_tracker_of_another_version_is_named_as_such(
+    robot_model: RobotModel, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.tracker"
+    torch.save({"key": "0" * 64, "state": {}}, kept)  # as version 0.3 wrote them
+    with pytest.raises(UserError, match=r"another version .*0\.3.*; remove it to train anew"):
+        train_tracker(standing(robot_model), SMALL, checkpoint=kept)
 
 
 def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -> None:

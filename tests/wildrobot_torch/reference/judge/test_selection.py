@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.metrics import Limit
-from wildrobot_torch.reference.follow.rollout import Rollout, Task
+from wildrobot_torch.reference.follow.rollout import Method, Rollout, Task
 from wildrobot_torch.reference.judge.gates import Gate
 from wildrobot_torch.reference.judge.segments import SegmentConfig, find_segments
 from wildrobot_torch.reference.judge.selection import label, rejections, resolve
@@ -35,10 +37,10 @@ def clip() -> Clip:
 def rollout(walking, clip):
     """Maker of rollouts: from a frame of the clip on, 100 frames at each pitch [deg]."""
 
-    def make(start: int, *degrees: float, mode="physics") -> Rollout:
+    def make(start: int, *degrees: float, method: Method = "tracker") -> Rollout:
         pitch = torch.deg2rad(torch.tensor(degrees)).repeat_interleave(100)
         frames = walking(len(pitch), pitch=pitch)
-        return Rollout(Task(clip, start), frames, mode)
+        return Rollout(Task(clip, start), frames, method)
 
     return make
 
@@ -89,7 +91,19 @@ def test_what_a_later_rollout_brings_is_not_rejected(rollout, toy_robot, clip):
 
 
 def test_forced_motion_is_never_better_than_a_diagnosis(rollout, toy_robot):
-    for mode, tier in (("physics", "0+"), ("teacher_forced", "2")):
-        made = rollout(0, 5, mode=mode)
+    for method, tier in (("tracker", "0+"), ("forced", "2")):
+        made = rollout(0, 5, method=method)
         (segment,) = find_segments(made.recording, toy_robot, [TILTED], CONFIG).accepted
         assert label(made, segment) == tier
+
+
+def test_forced_motion_is_kept_where_its_tier_is_and_gives_way_to_any_other(rollout, toy_robot):
+    rollouts = [rollout(0, 5, 5, 5, method="forced"), rollout(0, 15)]
+    _, kept = kept_of(rollouts, toy_robot)
+    assert [(r.method, s.start, s.stop) for r, s in kept] == [("tracker", 0, 100)]
+    config = replace(CONFIG, tiers=("0+", "0", "2"))
+    searches = [find_segments(r.recording, toy_robot, [TILTED], config) for r in rollouts]
+    kept = resolve(rollouts, searches, toy_robot, [TILTED], config)
+    assert [(r.method, s.start, s.stop) for r, s in kept] == [
+        ("tracker", 0, 100), ("forced", 100, 300),
+    ]  # fmt: skip

@@ -58,10 +58,7 @@ def rollout(robot: RobotSpec, clip: Clip, walking: MakeRecording) -> Callable[..
             foot_force=0.5 * robot.weight * torch.stack([left, ~left], dim=-1),
             **replaced,
         )
-        return Rollout(
-            Task(clip, 0),
-            recording,
-        )
+        return Rollout(Task(clip, 0), recording, "harness")
 
     return make
 
@@ -105,7 +102,7 @@ def test_a_row_holds_what_the_rollout_did(
     assert after == "| harness | 1 | 4.0 | 4.0 | 0.200 | 0.200 | 0 | 0 |"
 
 
-def test_accepted_motion_finds_its_way_by_who_held_it_up(
+def test_accepted_motion_is_told_by_clip_and_method(
     robot: RobotSpec, clip: Clip, rollout: Callable[..., Rollout]
 ) -> None:
     layout = amp_layout(robot)
@@ -125,19 +122,21 @@ def test_accepted_motion_finds_its_way_by_who_held_it_up(
         ctrl_dt=0.02,
         amp_layout=layout,
         robot_digest=robot.digest,
-        manifest={"segments": [{"clip_frame": 61}, {"clip_frame": 1}]},
-    )
+        manifest={
+            "segments": [
+                {"clip": clip.name, "method": "harness", "clip_frame": 61, "frames": 30,
+                 "tier": "0", "support": "harness"},
+                {"clip": clip.name, "method": "tracker", "clip_frame": 1, "frames": 50,
+                 "tier": "0+", "support": "none"},
+            ]
+        },
+    )  # fmt: skip
     made = {"tracker": [rollout()], "harness": [rollout(support_force=torch.ones(150, 3))]}
     assert accepted_spans(dataset, made) == {
         (clip.name, "tracker"): [Span(0, 50, "0+", "none")],
         (clip.name, "harness"): [Span(60, 90, "0", "harness")],
     }
     assert accepted_spans(None, made)[clip.name, "harness"] == []
-    # With one way alone there is nothing to tell apart.
-    alone = accepted_spans(dataset, {"harness": made["harness"]})
-    assert [s.start for s in alone[clip.name, "harness"]] == [0, 60]
-    with pytest.raises(ValueError, match="of which there is no rollout"):
-        accepted_spans(replace(dataset, segment_clip=("other", clip.name)), made)
 
 
 def test_every_second_that_is_not_good_says_why(

@@ -52,7 +52,7 @@ def rollout(robot: RobotSpec, walking: Callable[..., Recording]) -> Callable[...
         )
         states = {"qpos": qpos[:, None], "qvel": qvel[:, None], "joint_target": qpos[:, None, 7:]}
         recording = replace(recording, **states)
-        return Rollout(Task(clip, start), recording)
+        return Rollout(Task(clip, start), recording, "tracker")
 
     return make
 
@@ -80,9 +80,12 @@ def generation(robot: RobotSpec) -> Generation:
         manifest={
             "config": {"physics": "native"},
             "clips": [{"name": "a/b", "source": "made up"}, {"name": "c", "source": "made up"}],
-            "segments": [{"clip_frame": 1, "frames": 40, "metrics": {"load_mean": 1.0}}],
+            "segments": [
+                {"clip": "a/b", "clip_frame": 1, "frames": 40, "method": "tracker", "tier": "0+",
+                 "support": "none", "metrics": {"load_mean": 1.0}},
+            ],
         },
-    )
+    )  # fmt: skip
     return Generation(dataset, (), 3, {"slip": 2}, {})
 
 
