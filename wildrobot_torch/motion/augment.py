@@ -1,33 +1,33 @@
-"""More motion from a clip: mirrored, faster or slower, turned, and as long as wanted.
+"""More motion from a clip: mirrored, faster or slower, turned, and repeated.
 
-`variants` makes all of it by one configuration, to be simulated in one batch.
+`variants` makes all combinations, to be simulated in one batch.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.ranges import Warp
 from wildrobot_torch.motion.rotations import Array
-from wildrobot_torch.motion.synthesis.bridge import (
-    MAX_BLEND_S,
-    MIN_BLEND_S,
-    into_stance,
-    out_of_stance,
-)
+from wildrobot_torch.motion.series import smoothstep
+from wildrobot_torch.motion.synthesis.bridge import into_stance, out_of_stance
 
-MIN_WARP, MAX_WARP = 0.8, 1.2
-"""How many times as fast a variant may be."""
 RETURNS = 0.05
-"""Largest difference between the two ends of a loop, as `loop_clip` measures it, at which a motion
-comes back to itself; a tenth of it is usual in captured walks. 0.08 rad in each of eight joints."""
+"""Largest difference between the two ends of a loop, as `loop_clip` measures it, of a motion that
+returns to its start; captured walks have a tenth of it. It is 0.08 rad in each of eight joints."""
+BLEND_S = 0.4
+"""Time from the end of a repetition into neutral stance, and again out of it [s]; where a clip
+returns to its start, the time in which its end fades into that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,54 +35,43 @@ class VariantConfig:
     """Which variants of a clip to make: every combination."""
 
     mirror: bool = True
-    """The mirror image, too; not of a motion that is its own mirror image."""
-    warps: tuple[float, ...] = (1.0,)
-    """How many times as fast; 1 is as it is. A clip that does not move has one speed only."""
+    """Make the mirror image too, except of a motion that equals it."""
+    warps: tuple[Warp, ...] = (1.0,)
+    """Factors on the speed of playback. A clip that does not move gets one speed only."""
     align: bool = True
     """Start at the origin facing +x, the lowest sole on the floor; else where the clip does."""
     headings: tuple[float, ...] = (0.0,)
     """Angles to turn by after that [rad], counter-clockwise."""
-    loop_s: float = 0.0
+    loop_s: NonNegativeFloat = 0.0
     """Repeat shorter clips until they last this long [s]; 0 repeats nothing."""
-    blend_s: float = 0.4
-    """Time from the end of a repetition into neutral stance, and again out of it [s], where a clip
-    does not come back to itself. Where it does, the time it fades into its own beginning."""
 
     def __post_init__(self) -> None:
-        if not self.warps or not all(MIN_WARP <= w <= MAX_WARP for w in self.warps):
-            raise ClipError(
-                f"variants.warps is {self.warps}; allowed: one or more, {MIN_WARP} to {MAX_WARP}"
-            )
-        if not self.headings or not all(math.isfinite(h) for h in self.headings):
-            raise ClipError(f"variants.headings is {self.headings}; allowed: one or more angles")
-        for name, values in (("warps", self.warps), ("headings", self.headings)):
-            if len(set(values)) < len(values):
-                raise ClipError(f"variants.{name} is {values}; no value may come twice")
-        if not 0.0 <= self.loop_s <= 3600.0:
-            raise ClipError(f"variants.loop_s is {self.loop_s}; allowed: 0 to 3600 s")
-        if not MIN_BLEND_S <= self.blend_s <= MAX_BLEND_S:
-            raise ClipError(
-                f"variants.blend_s is {self.blend_s}; allowed: {MIN_BLEND_S} to {MAX_BLEND_S} s"
-            )
+        check(self)
+        for name in ("warps", "headings"):
+            values = getattr(self, name)
+            if not 0 < len(values) == len(set(values)) or not all(map(math.isfinite, values)):
+                raise ClipError(
+                    f"variants.{name} is {values}; allowed: one or more numbers, none twice"
+                )
 
 
 def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
-    """Every combination of speed, mirror image and heading, aligned and looped as asked for.
+    """Every combination of speed, mirror image and heading, aligned and looped.
 
-    The first is the clip itself at the first speed and heading. Names tell them apart and begin
-    with the clip's own.
+    The first is the clip itself at the first speed and heading. Their names differ and begin with
+    the clip's.
 
     Raises:
-        ClipError: the clip has another number of joints, or does not bear what is asked for.
+        ClipError: the clip has another number of joints, or cannot be looped.
     """
     made: list[Clip] = []
     for factor in config.warps if _moves(clip) else (1.0,):
-        motion = clip if factor == 1.0 else time_warp(clip, factor)
-        if motion.duration_s < config.loop_s:
-            motion = loop(motion, robot, config.loop_s, config.blend_s)
-        motion = align(motion, robot) if config.align else motion
-        image = mirror(motion, robot)
-        images = [motion, image] if config.mirror and not _same(image, motion) else [motion]
+        warped = clip if factor == 1.0 else time_warp(clip, factor)
+        if warped.duration_s < config.loop_s:
+            warped = loop(warped, robot, config.loop_s)
+        warped = align(warped, robot) if config.align else warped
+        image = mirror(warped, robot)
+        images = [warped, image] if config.mirror and not _same(image, warped) else [warped]
         made += [
             image if heading == 0.0 else turn(image, heading)
             for image in images
@@ -92,10 +81,9 @@ def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
 
 
 def align(clip: Clip, robot: RobotSpec) -> Clip:
-    """The clip moved to start over the world's origin, facing +x, on the floor.
+    """The clip moved as a whole to start over the world's origin, facing +x, on the floor.
 
-    The lowest corner of a sole in all of its frames is at height 0 then; no frame is moved against
-    another.
+    The lowest corner of a sole over all frames is then at height 0.
 
     Raises:
         ClipError: the clip has another number of joints than the robot.
@@ -109,7 +97,7 @@ def align(clip: Clip, robot: RobotSpec) -> Clip:
 
 
 def mirror(clip: Clip, robot: RobotSpec) -> Clip:
-    """The clip seen in a mirror along the robot's forward axis: left is right (y -> -y).
+    """The clip in a mirror along the robot's forward axis: left is right (y -> -y).
 
     Lateral position, roll and yaw change sign; joints swap sides by `RobotSpec.mirror_joints`.
 
@@ -131,7 +119,7 @@ def time_warp(clip: Clip, factor: float) -> Clip:
     """The clip played `factor` times as fast, at the same frame rate.
 
     Raises:
-        ClipError: factor outside 0.5 to 2, beyond which it is another motion.
+        ClipError: factor outside 0.5 to 2.
     """
     if not 0.5 <= factor <= 2.0:
         raise ClipError(f"time warp factor is {factor}; allowed: 0.5 to 2")
@@ -162,30 +150,26 @@ def _turned(clip: Clip, angle: float) -> Clip:
     )
 
 
-def loop(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 0.4) -> Clip:
-    """The clip over and over for `duration_s`: into itself where it comes back, else by a stance.
+def loop(clip: Clip, robot: RobotSpec, duration_s: float) -> Clip:
+    """The clip repeated for `duration_s`, directly where it returns to its start, else by a stance.
 
     By `loop_clip` if the clip is long enough to hold a stride and two of its frames differ by no
     more than `RETURNS`; otherwise by `loop_through_stance`, which takes any clip.
     """
     try:
-        returns = _loop_points(clip, robot, max(round(blend_s * clip.fps), 1))[0] <= RETURNS
+        returns = _loop_points(clip, robot, max(round(BLEND_S * clip.fps), 1))[0] <= RETURNS
     except ClipError:
         returns = False
-    way = loop_clip if returns else loop_through_stance
-    return way(clip, robot, duration_s, blend_s)
+    return (loop_clip if returns else loop_through_stance)(clip, robot, duration_s, BLEND_S)
 
 
-def loop_through_stance(
-    clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 0.4
-) -> Clip:
-    """The whole clip over and over for `duration_s`, coming to rest in neutral stance in between.
+def loop_through_stance(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float) -> Clip:
+    """The whole clip repeated for `duration_s`, coming to rest in neutral stance in between.
 
-    Heading and place carry on: every repetition begins where, and facing where, the last one came
-    to rest.
+    Every repetition begins at the place and heading at which the last one came to rest.
 
     Args:
-        clip: the motion; it need not come back to itself.
+        clip: the motion; it need not return to its start.
         robot: whose joints these are.
         duration_s: of the result [s].
         blend_s: into stance, and again out of it [s].
@@ -195,28 +179,26 @@ def loop_through_stance(
     """
     _check_duration(duration_s)
     rest, rise = into_stance(clip, robot, blend_s), out_of_stance(clip, robot, blend_s)
-    once = _joined(_joined(clip, rest), rise)
     frames = round(duration_s * clip.fps) + 1
-    whole = clip
     if frames > clip.num_frames:
-        whole = _repeated(once, frames)
+        clip = _repeated(_joined(_joined(clip, rest), rise), frames)
     return replace(
-        whole.frames(0, frames),
+        clip.frames(0, frames),
         name=f"{clip.name}_loop",
         source=f"{clip.source}; looped through stance, {blend_s:g} s each way",
     )
 
 
 def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 0.2) -> Clip:
-    """The clip's most repeatable part, played over and over for `duration_s`.
+    """The part of the clip that repeats best, repeated for `duration_s`.
 
-    Of all pairs of frames at least a stride (half a second) and a blend apart, the loop goes
-    between the two most alike in joints, joint velocities, root height and tilt, at no less than
-    0.8 times the clip's mean speed (standing is alike at all times). Over `blend_s` before the
-    seam the end fades into what precedes the start; heading and place carry on.
+    Of all pairs of frames at least a stride (half a second) and a blend apart, the loop connects
+    the two most alike in joints, joint velocities, root height and tilt, at no less than 0.8 times
+    the clip's mean speed (any two frames of standing are alike). During `blend_s` before the seam,
+    the end fades into the frames before the start; place and heading continue.
 
     Args:
-        clip: the motion; walking, or anything else that comes back to itself.
+        clip: the motion; walking, or anything else that returns to its start.
         robot: whose joints these are.
         duration_s: of the result [s].
         blend_s: of the cross-fade [s].
@@ -233,8 +215,7 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     # One period, its last `blend` frames fading into the frames before the start, moved on.
     once = clip.frames(start, stop + 1)
     moved = _moved(clip.frames(start - blend, start + 1), clip, start, clip, stop)
-    share = (np.arange(blend + 1) / blend)[:, None]
-    share = share * share * (3.0 - 2.0 * share)
+    share = smoothstep(np.arange(blend + 1) / blend)[:, None]
     tail = slice(period - blend, period + 1)
     root_pos, root_quat = once.root_pos.copy(), once.root_quat.copy()
     joint_pos = once.joint_pos.copy()
@@ -256,33 +237,32 @@ def _check_duration(duration_s: float) -> None:
 
 
 def _repeated(once: Clip, frames: int) -> Clip:
-    """As many frames of a motion whose last frame is its first, moved along the floor."""
+    """`frames` frames of a motion that ends in its first frame, moved along the floor."""
     period = once.num_frames - 1
-    parts, current = [], once
-    for _ in range(-(-frames // period)):
-        parts.append(current)
-        current = _moved(current, current, 0, current, period)
-    return replace(
-        once,
-        root_pos=np.concatenate([p.root_pos[:period] for p in parts])[:frames],
-        root_quat=np.concatenate([p.root_quat[:period] for p in parts])[:frames],
-        joint_pos=np.concatenate([p.joint_pos[:period] for p in parts])[:frames],
-    )
+    parts = [once.frames(0, period)]
+    for _ in range(-(-frames // period) - 1):
+        once = _moved(once, once, 0, once, period)
+        parts.append(once.frames(0, period))
+    return _chained(parts).frames(0, frames)
 
 
 def _joined(first: Clip, second: Clip) -> Clip:
-    """One after the other; the second begins where the first ends, with the same frame."""
-    second = _moved(second, second, 0, first, -1)
+    """Both in a row; the second is moved to begin with the last frame of the first."""
+    return _chained([first.frames(0, -1), _moved(second, second, 0, first, -1)])
+
+
+def _chained(parts: Sequence[Clip]) -> Clip:
+    """All frames of all parts, with the first one's name, rate and source."""
     return replace(
-        first,
-        root_pos=np.concatenate([first.root_pos[:-1], second.root_pos]),
-        root_quat=np.concatenate([first.root_quat[:-1], second.root_quat]),
-        joint_pos=np.concatenate([first.joint_pos[:-1], second.joint_pos]),
+        parts[0],
+        root_pos=np.concatenate([part.root_pos for part in parts]),
+        root_quat=np.concatenate([part.root_quat for part in parts]),
+        joint_pos=np.concatenate([part.joint_pos for part in parts]),
     )
 
 
 def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[float, int, int]:
-    """How much the ends of the best loop differ, squared and summed, and its two frames."""
+    """Summed squared difference of the ends of the best loop, and its two frames."""
     linvel, _, joint_vel = clip.velocities(robot)
     tilt = rotations.quat_multiply(
         rotations.yaw_quat(-rotations.yaw(clip.root_quat)), clip.root_quat
@@ -319,7 +299,7 @@ def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[float, int, 
 
 
 def _moved(part: Clip, from_: Clip, start: int, to: Clip, stop: int) -> Clip:
-    """`part` moved and turned on the floor as takes frame `start` of `from_` to `stop` of `to`."""
+    """`part` moved on the floor by what moves frame `start` of `from_` to frame `stop` of `to`."""
     angle = rotations.yaw(to.root_quat[stop]) - rotations.yaw(from_.root_quat[start])
     floor: Array = np.array([1.0, 1.0, 0.0])
     moved = replace(part, root_pos=part.root_pos - from_.root_pos[start] * floor)

@@ -18,7 +18,7 @@ from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.rotations import Array, Flags
 
 SIDES = ("left", "right")
-_JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
+JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
 # A straight knee is a singularity: targets are pulled in to this share of the leg's square.
 _MAX_REACH = 1.0 - 1e-9
 
@@ -45,12 +45,12 @@ class Legs:
     """
 
     def __init__(self, robot: RobotSpec) -> None:
-        names = [[f"{side}_{joint}" for joint in _JOINTS] for side in SIDES]
+        names = [[f"{side}_{joint}" for joint in JOINTS] for side in SIDES]
         missing = [n for side in names for n in side if n not in robot.joint_names]
         if missing or robot.num_joints != 8:
             raise UserError(
                 f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}; leg kinematics "
-                f"need exactly left_ and right_ {', '.join(_JOINTS)}"
+                f"need exactly left_ and right_ {', '.join(JOINTS)}"
             )
         self.robot = robot
         self.index = np.array([[robot.joint_names.index(n) for n in side] for side in names])
@@ -79,6 +79,11 @@ class Legs:
         joint_pos = np.empty((*left.shape[:-1], self.robot.num_joints))
         joint_pos[..., self.index[0]], joint_pos[..., self.index[1]] = left, right
         return joint_pos
+
+    def within_stops(self, joint_pos: Array, margin: float) -> Array:
+        """Joint angles (..., J) [rad] clipped to `margin` [rad] inside the robot's ranges."""
+        low, high = self.robot.joint_range.cpu().double().numpy().T
+        return np.clip(joint_pos, low + margin, high - margin)
 
     def knee(self, joint_pos: Array, side: int) -> Array:
         """Knee axis (..., 3) [m] of one side in the root's frame, for joint angles (..., J)."""
@@ -177,7 +182,7 @@ def sole_corners(legs: Legs, clip: Clip) -> Array:
 
 def sole_axes(legs: Legs, clip: Clip) -> Array:
     """Rotation (N, 2, 3, 3) of each foot, foot to world; columns are its axes."""
-    root = np.stack([rotations.quat_rotate(clip.root_quat, axis) for axis in np.eye(3)], -1)
+    root = rotations.matrix(clip.root_quat)
     feet = [legs.forward(clip.joint_pos, side).rotation for side in (0, 1)]
     return np.stack([root @ foot for foot in feet], 1)
 

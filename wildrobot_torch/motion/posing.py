@@ -1,4 +1,4 @@
-"""From where the trunk and the soles should be to a clip, with soles that stand on the floor."""
+"""From paths of the trunk and the soles to a clip, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import Legs, sole_axes, soles
 from wildrobot_torch.motion.rotations import Array, Flags
 
 _ROUNDS = 8
@@ -16,7 +16,7 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class FootPath:
-    """Where one sole is wanted, frame by frame."""
+    """Path of one sole."""
 
     sole: Array
     """(N, 3) [m]: the point under the ankle at mid-width, were the sole level; z is clearance."""
@@ -26,7 +26,7 @@ class FootPath:
 
 @dataclass(frozen=True)
 class Posing:
-    """A clip, and what of the wishes could not be."""
+    """A clip, and where it differs from what was wanted."""
 
     clip: Clip
     out_of_reach: Flags
@@ -43,11 +43,11 @@ def pose(
     fps: float,
     ankle_margin: float | None = None,
 ) -> Posing:
-    """Joint angles that put the soles where they are wanted, under a given trunk.
+    """The clip whose soles follow given paths under a given trunk.
 
-    A sole that slopes stands on its lower edges (toe or heel, and one side, as no ankle roll can
-    level a leg that is not upright across): the lowest corner is at the wanted clearance and where
-    it would be were the sole level, so a standing foot rolls and does not slip.
+    A sloping sole stands on its lowest corner (without ankle roll, no sole is level under a leg
+    that leans sideways). That corner is at the path's clearance, and where it would be if the sole
+    were level: a standing foot rolls and does not slip.
 
     Args:
         legs: the robot's.
@@ -58,38 +58,51 @@ def pose(
         ankle_margin: distance the ankles keep from their stops [rad], by giving up foot pitch;
             None leaves them free.
     """
-    leg = legs.robot.leg
-    inverse = rotations.quat_conjugate(root_quat)
-    up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))
-    joints: list[Array] = []
-    given_up: list[Array] = []
+    root = rotations.matrix(root_quat)
+    joints, given_up = [], []
     bad: Flags = np.zeros(len(root_pos), dtype=np.bool_)
     for side, foot in enumerate(feet):
-        pitch = foot.pitch
-        solved = np.zeros((len(root_pos), 4))
-        axes = np.broadcast_to(np.eye(3), (len(root_pos), 3, 3))
-        unreachable = bad
+        pitch, axes = foot.pitch, np.broadcast_to(np.eye(3), root.shape)
+        solved, unreachable = np.zeros((len(root_pos), 4)), bad
         # The sole's tilt follows from the joints and moves the ankle: each round gains two digits.
         for _ in range(_ROUNDS):
-            ahead = np.where(axes[:, 2, 0] < 0.0, leg.toe, leg.heel)
-            aside = np.where(axes[:, 2, 1] < 0.0, leg.sole_width / 2.0, -leg.sole_width / 2.0)
-            sole = foot.sole.copy()
-            sole[:, 0] += ahead * (1.0 - axes[:, 0, 0])
-            sole[:, 1] += aside * (1.0 - axes[:, 1, 1])
-            sole[:, 2] -= ahead * axes[:, 2, 0] + aside * axes[:, 2, 1]
-            ankle = sole + leg.ankle_height * axes[:, :, 2] - root_pos
-            ankle_b = rotations.quat_rotate(inverse, ankle)
-            solved, unreachable = legs.inverse(side, ankle_b, pitch, up)
+            sole = foot.sole + _tipping(legs, axes)
+            ankle = sole + legs.robot.leg.ankle_height * axes[:, :, 2] - root_pos
+            ankle_b = np.einsum("nji,nj->ni", root, ankle)
+            solved, unreachable = legs.inverse(side, ankle_b, pitch, root[:, 2])
             if ankle_margin is not None:
                 bend = legs.joints(side, solved)[:, 3]
                 low, high = legs.lower[3] + ankle_margin, legs.upper[3] - ankle_margin
                 pitch = pitch + np.clip(bend, low, high) - bend
-            rotation = legs.forward(legs.assemble(solved, solved), side).rotation
-            axes = np.stack(
-                [rotations.quat_rotate(root_quat, rotation[:, :, i]) for i in range(3)], -1
-            )
+            axes = root @ legs.forward(legs.assemble(solved, solved), side).rotation
         joints.append(solved)
         bad = bad | unreachable
         given_up.append(np.abs(pitch - foot.pitch))
     clip = Clip("", fps, root_pos, root_quat, legs.assemble(*joints), "")
     return Posing(clip, bad, np.stack(given_up))
+
+
+def foot_paths(legs: Legs, clip: Clip) -> tuple[FootPath, FootPath]:
+    """Paths of a clip's left and right sole: the inverse of `pose`."""
+    axes, centre = sole_axes(legs, clip), soles(legs, clip)
+    place = centre - _tipping(legs, axes)
+    pitch = -np.arcsin(np.clip(axes[..., 2, 0], -1.0, 1.0))
+    return FootPath(place[:, 0], pitch[:, 0]), FootPath(place[:, 1], pitch[:, 1])
+
+
+def _tipping(legs: Legs, axes: Array) -> Array:
+    """How a sole's middle (..., 3) [m] moves as the sole tips from level to `axes` (..., 3, 3).
+
+    It tips about its lowest corner: toe or heel, and one side.
+    """
+    leg = legs.robot.leg
+    ahead = np.where(axes[..., 2, 0] < 0.0, leg.toe, leg.heel)
+    aside = np.where(axes[..., 2, 1] < 0.0, leg.sole_width / 2.0, -leg.sole_width / 2.0)
+    return np.stack(
+        [
+            ahead * (1.0 - axes[..., 0, 0]),
+            aside * (1.0 - axes[..., 1, 1]),
+            -(ahead * axes[..., 2, 0] + aside * axes[..., 2, 1]),
+        ],
+        -1,
+    )

@@ -58,6 +58,16 @@ def yaw_quat(angle: Array | float) -> Array:
     return quat_from_euler(zero, zero, angle)
 
 
+def matrix(quat: Array) -> Array:
+    """Rotation matrix (N, 3, 3), body to world, of (N, 4); its columns are the body's axes."""
+    return Rotation.from_quat(quat, scalar_first=True).as_matrix()
+
+
+def euler(quat: Array) -> Array:
+    """Roll, pitch and yaw (N, 3) [rad] of (N, 4): the inverse of `quat_from_euler`."""
+    return Rotation.from_quat(quat, scalar_first=True).as_euler("xyz")
+
+
 def rotation_vector(quat: Array) -> Array:
     """Axis times angle (..., 3) [rad], angle in [0, pi], of (..., 4); equal for q and -q."""
     return Rotation.from_quat(quat, scalar_first=True).as_rotvec()

@@ -12,7 +12,8 @@ from PIL import Image, ImageSequence
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
 from wildrobot_torch.cli.main import main
-from wildrobot_torch.motion.read.files import clip_states, save_clip
+from wildrobot_torch.motion.clip import clip_states
+from wildrobot_torch.motion.read.files import save_clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.generate import clip_hash

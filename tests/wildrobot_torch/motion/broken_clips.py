@@ -45,7 +45,7 @@ def broken_clip(robot: RobotSpec, number: int) -> Clip:
     hip = legs.hip * [1.0, 0.0, 1.0]
     hips = clean.root_pos + rotations.quat_rotate(clean.root_quat, hip)
     root = hips - rotations.quat_rotate(tilt, hip)
-    motion = stances.taken_apart(legs, clean, np.zeros(clean.num_frames))
+    motion = stances.take_apart(legs, clean, np.zeros(clean.num_frames))
     paths = [FootPath(sole, pitch) for sole, pitch in zip(motion.soles, motion.pitch, strict=True)]
     joints = pose(legs, root, tilt, (paths[0], paths[1]), FPS).clip.joint_pos.copy()
     for side in (0, 1):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from envs.errors import UserError
 from envs.physics.native import NativePhysics
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.augment import (
@@ -213,7 +214,7 @@ def test_between_repetitions_the_robot_stands(blend_s: float) -> None:
 @pytest.mark.parametrize("speed", [0.1, 0.3])
 def test_the_bridge_is_as_smooth_as_the_walk_and_stays_on_the_floor(speed: float) -> None:
     clip = walking_clip(ROBOT, speed, 2.37)
-    looped = loop_through_stance(clip, ROBOT, 8.0)
+    looped = loop_through_stance(clip, ROBOT, 8.0, 0.4)
     for order, factor in ((1, 1.05), (2, 1.05)):
         ours = np.abs(np.diff(looped.joint_pos, order, axis=0)).max()
         assert ours <= factor * np.abs(np.diff(clip.joint_pos, order, axis=0)).max()
@@ -226,13 +227,13 @@ def test_the_bridge_is_as_smooth_as_the_walk_and_stays_on_the_floor(speed: float
 
 
 def test_a_turned_walk_goes_on_in_its_own_direction() -> None:
-    looped = loop_through_stance(turn(one_way(), 2.0), ROBOT, 6.0)
+    looped = loop_through_stance(turn(one_way(), 2.0), ROBOT, 6.0, 0.4)
     way = looped.root_pos[-1] - looped.root_pos[0]
     assert np.arctan2(way[1], way[0]) == pytest.approx(2.0, abs=0.1)
     assert np.allclose(yaw(looped.root_quat), 2.0, atol=0.15)
 
 
-def test_each_clip_is_looped_in_the_way_it_bears() -> None:
+def test_clips_that_return_are_looped_directly_and_others_through_stance() -> None:
     walk = loop(walking_clip(ROBOT, 0.3, 3.0), ROBOT, 8.0)
     assert "through stance" not in walk.source and walk.mean_speed == pytest.approx(0.3, rel=0.05)
     squat = walking_clip(ROBOT, 0.3, 3.0)
@@ -254,8 +255,6 @@ def test_each_clip_is_looped_in_the_way_it_bears() -> None:
 def test_a_blend_out_of_range_is_refused(blend_s: float) -> None:
     with pytest.raises(ClipError, match=r"0\.2 to 0\.4"):
         loop_through_stance(one_way(), ROBOT, 5.0, blend_s)
-    with pytest.raises(ClipError, match=r"0\.2 to 0\.4"):
-        VariantConfig(blend_s=blend_s)
 
 
 # All at once
@@ -286,7 +285,7 @@ def test_variants_are_every_combination_with_names_of_their_own() -> None:
     assert (lifted[0] != lifted[1]).mean() > 0.8
 
 
-def test_nothing_asked_for_leaves_the_clip_as_it_is() -> None:
+def test_without_changes_the_clip_stays_as_it_is() -> None:
     clip = align(walking_clip(ROBOT, 0.3, 2.0), ROBOT)
     made = variants(clip, ROBOT, VariantConfig(mirror=False))
     assert [v.name for v in made] == [clip.name]
@@ -321,5 +320,5 @@ def test_standing_has_one_speed_and_no_other_image() -> None:
     ],
 )
 def test_variants_that_cannot_be_are_refused(bad: dict, names: str) -> None:
-    with pytest.raises(ClipError, match=names):
+    with pytest.raises(UserError, match=names):
         VariantConfig(**bad)

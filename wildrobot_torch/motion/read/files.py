@@ -12,25 +12,23 @@ import numpy as np
 
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.files import atomic_write
-from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
+from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.read.pickles import load_arrays
 from wildrobot_torch.motion.repair.repair import check_clip
-from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget_asf_amc
-
-__all__ = ["Clip", "ClipError", "clip_states", "load_all", "load_clip", "load_clips", "save_clip"]
+from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget
 
 _NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source")
 _PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
 
 
-def load_clip(path: Path | str, robot: RobotSpec, retarget: RetargetConfig | None = None) -> Clip:
+def load_clip(path: Path | str, robot: RobotSpec, config: RetargetConfig | None = None) -> Clip:
     """The motion in one file, for `robot`.
 
     Args:
         path: `.npz` (this project), `.pkl` (the earlier system; orientations xyzw) or `.amc`
             (CMU; `07_walk.amc` needs the skeleton `07.asf` beside it).
         robot: whose joints the clip must have.
-        retarget: how human motion becomes the robot's; only `.amc` reads it.
+        config: how human motion becomes the robot's; only `.amc` needs it.
 
     Raises:
         ClipError: the file cannot be read, or is no clip of this robot.
@@ -43,7 +41,7 @@ def load_clip(path: Path | str, robot: RobotSpec, retarget: RetargetConfig | Non
     if not path.is_file():
         raise ClipError(f"{path}: no such file")
     if suffix == ".amc":
-        return retarget_asf_amc(find_asf(path), path, robot, retarget or RetargetConfig())
+        return retarget(find_asf(path), path, robot, config)
     try:
         return readers[suffix](path, robot).require(robot)
     except ClipError as error:
@@ -54,20 +52,20 @@ def load_clip(path: Path | str, robot: RobotSpec, retarget: RetargetConfig | Non
 def load_clips(
     source: Path | str | Iterable[Path | str],
     robot: RobotSpec,
-    retarget: RetargetConfig | None = None,
+    config: RetargetConfig | None = None,
 ) -> list[Clip]:
     """The motions in a folder (its .npz, .pkl and .amc files, by name) or in the files listed.
 
     Raises:
         ClipError: one of them cannot be used, or there is none.
     """
-    return [load_clip(path, robot, retarget) for path in _motion_files(source)]
+    return [load_clip(path, robot, config) for path in _motion_files(source)]
 
 
 def load_all(
     source: Path | str | Iterable[Path | str],
     robot: RobotSpec,
-    retarget: RetargetConfig | None = None,
+    config: RetargetConfig | None = None,
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
     """The motions of a folder, or of the files listed, that are fit for use, and the others.
 
@@ -81,7 +79,7 @@ def load_all(
     clips, rejected = [], []
     for path in _motion_files(source):
         try:
-            clip = load_clip(path, robot, retarget)
+            clip = load_clip(path, robot, config)
         except ClipError as error:
             rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
             continue
@@ -94,19 +92,19 @@ def load_all(
 
 
 def _motion_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
-    if isinstance(source, (str, Path)):
-        folder = Path(source)
-        if folder.is_file():
-            return [folder]
-        if not folder.is_dir():
-            raise ClipError(f"{folder}: no such folder")
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".npz", ".pkl", ".amc"))
-        if not paths:
-            raise ClipError(f"{folder}: no motion in it; wanted: .npz, .pkl or .amc files")
-    else:
+    if not isinstance(source, (str, Path)):
         paths = [Path(p) for p in source]
         if not paths:
             raise ClipError("no motion files given; wanted: at least one .npz, .pkl or .amc")
+        return paths
+    folder = Path(source)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise ClipError(f"{folder}: no such folder")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".npz", ".pkl", ".amc"))
+    if not paths:
+        raise ClipError(f"{folder}: no motion in it; wanted: .npz, .pkl or .amc files")
     return paths
 
 

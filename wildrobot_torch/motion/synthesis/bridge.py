@@ -1,7 +1,7 @@
-"""The way from a motion to rest in neutral stance and back: a bridge for clips that do not repeat.
+"""From a motion to rest in neutral stance and back, between repetitions of a clip.
 
-The foot that is on the floor stays where it is, the other one is lifted and set down beside it, so
-that what lies between two repetitions is a step and not a slide.
+The foot on the floor stays in place and the other one is lifted and set down beside it, so that
+the robot steps between two repetitions and does not slide.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
 from wildrobot_torch.motion.rotations import Array
+from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.walk import standing_clip
 
 MIN_BLEND_S, MAX_BLEND_S = 0.2, 0.4
-"""Time the way into stance, or out of it, may take [s]."""
+"""Allowed times into stance, or out of it [s]."""
 
 _LIFT = 0.3
-"""How much the hip of the moving foot bends on top of the way, at its middle [rad]; the knee bends
-twice that, the ankle takes it back."""
+"""Extra bend of the moving foot's hip halfway [rad]; the knee bends twice that, the ankle takes it
+back."""
 _FAR = 0.04
-"""Way a foot has to go for it to be lifted in full [m]; less for less."""
+"""A foot that moves less than this [m] is lifted less."""
 
 
 def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
     """From the clip's last frame, at its speed, to rest in neutral stance `blend_s` [s] later.
 
-    The first frame is the clip's last. The trunk comes upright and keeps its heading, and the soles
-    come to the floor, wherever the clip had them.
+    The first frame is the clip's last. The trunk becomes upright and keeps its heading, and the
+    soles reach the floor, wherever the clip had them.
 
     Raises:
         ClipError: `blend_s` is out of range, or the clip has another number of joints.
@@ -55,7 +56,6 @@ def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
     turned = rotations.from_rotation_vector(way)
     root_quat = rotations.quat_multiply(np.broadcast_to(quat, (count + 1, 4)), turned)
 
-    low, high = robot.joint_range.cpu().double().numpy().T
     joint_pos = _to_rest(joints, joint_vel[last], stance, share, blend_s)
     bridge = replace(
         clip,
@@ -65,14 +65,14 @@ def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
     )
     support = int(np.argmin(sole_corners(legs, bridge)[0, ..., 2].min(-1)))
     joint_pos = joint_pos + _lift(legs, bridge, 1 - support, share)
-    bridge = replace(
-        bridge, joint_pos=np.clip(joint_pos, np.minimum(low, joints), np.maximum(high, joints))
-    )
+    low, high = robot.joint_range.cpu().double().numpy().T
+    low, high = np.minimum(low, joints), np.maximum(high, joints)  # the clip's end may be beyond
+    bridge = replace(bridge, joint_pos=np.clip(joint_pos, low, high))
 
     held = soles(legs, bridge)[:, support]
     lowest = sole_corners(legs, bridge)[..., 2].min((1, 2))
     root_pos = bridge.root_pos + (held[0] - held)
-    clearance = lowest[0] * (1.0 - share[:, 0]) ** 2 * (1.0 + 2.0 * share[:, 0])
+    clearance = lowest[0] * (1.0 - smoothstep(share[:, 0]))
     root_pos[:, 2] = pos[2] - lowest + clearance
     return replace(bridge, root_pos=root_pos)
 
@@ -95,10 +95,9 @@ def _backwards(clip: Clip) -> Clip:
 
 
 def _to_rest(start: Array, velocity: Array, end: Array, share: Array, duration_s: float) -> Array:
-    """Cubic from `start`, with `velocity` [1/s], to rest at `end`; `share` of the time is past."""
-    s = share
-    smooth = s * s * (3.0 - 2.0 * s)
-    return start + smooth * (end - start) + s * (1.0 - s) ** 2 * duration_s * velocity
+    """Cubic from `start`, at `velocity` [1/s], to rest at `end`, after `share` of the time."""
+    slope = share * (1.0 - share) ** 2 * duration_s * velocity
+    return start + smoothstep(share) * (end - start) + slope
 
 
 def _lift(legs: Legs, bridge: Clip, side: int, share: Array) -> Array:

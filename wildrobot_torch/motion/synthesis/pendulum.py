@@ -15,6 +15,9 @@ import numpy as np
 
 from wildrobot_torch.motion.rotations import Array
 
+COM_HEIGHT = 0.66
+"""Height of the centre of mass over the floor, as a share of the straight leg."""
+
 
 def com_over_zmp(knots: Array, zmp: Array, omega: float, times: Array) -> Array:
     """Centre of mass (N, D) [m] whose zero-moment point runs through given points.

@@ -8,38 +8,37 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, OpenUnitInterval, PositiveFloat, check
 from wildrobot_torch.motion import rotations
-from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, foot_yaw
+from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, Clip, ClipError
+from wildrobot_torch.motion.kinematics import JOINTS, Legs, foot_yaw
 from wildrobot_torch.motion.posing import pose
+from wildrobot_torch.motion.ranges import JointMargin, StepTime, SwingShare
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.synthesis.footsteps import FootstepPlan
-from wildrobot_torch.motion.synthesis.pendulum import com_over_zmp
+from wildrobot_torch.motion.synthesis.pendulum import COM_HEIGHT, com_over_zmp
 
 MIN_SPEED, MAX_SPEED = 0.05, 0.6
 """Speeds [m/s] the generator is made for."""
 STAND_S = 1.2
-"""Time a clip stands before it walks off, and after it has stopped [s]."""
+"""Time a clip stands before and after its walk [s]."""
 LEAD_STEPS = 4
-"""Steps after which a walk is the same one step after the other."""
-
-_COM_HEIGHT = 0.66
-"""Height of the centre of mass over the floor, as a share of the straight leg."""
+"""Steps after which a walk repeats itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WalkConfig:
     """Shape of the built-in walk. Defaults were tuned for open-loop playback in physics."""
 
-    step_s: float | None = None
+    step_s: StepTime | None = None
     """Duration of a step [s]; None takes `natural_step_s`."""
-    double_share: float = 0.16
+    double_share: OpenUnitInterval = 0.16
     """Share of a step in double support."""
-    clearance: float = 0.03
+    clearance: PositiveFloat = 0.03
     """Highest point of the swinging sole above the floor [m]."""
     lean: float = 0.05
     """Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
-    crouch: float = 0.02
+    crouch: PositiveFloat = 0.02
     """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
     com_offset: float | None = None
     """Centre of mass ahead of the root origin [m]; None takes `natural_com_offset`."""
@@ -49,46 +48,30 @@ class WalkConfig:
     """The same at its end [m]."""
     zmp_half_width: float = 0.05
     """Zero-moment point from the centre line in single support [m]."""
-    sway: float = 1.75
-    """Lateral motion of the trunk per motion of the centre of mass: the feet stay, and with them
-    part of the legs, which are 60 % of the mass."""
-    swing_share: float = 0.06
-    """How far the pendulum goes with each foot along x, as a share of the foot's way. A leg's mass
-    alone would say 0.2; its swinging, seen from the hips, takes most of that back."""
-    heel_lift: float = 0.2
-    """Slope up to which a standing sole may roll over its toes, its ankle at its stop [rad]; fast
-    walks need some at the end of a step, slow ones never."""
-    hike: float = 0.0
-    """Roll of the trunk that lifts the swinging leg's hip, at mid-swing [rad]."""
-    margin: float = 0.02
-    """Distance that joints keep from their stops [rad], but for the straight knee."""
+    sway: NonNegativeFloat = 1.75
+    """Lateral motion of the trunk per motion of the centre of mass: the feet, and with them part of
+    the legs' mass, which is 60 % of all, do not move sideways."""
+    swing_share: SwingShare = 0.06
+    """Motion of the centre of mass with each foot along x, as a share of the foot's. A leg's mass
+    alone would give 0.2; the acceleration of the swinging leg takes most of that back."""
+    heel_lift: NonNegativeFloat = 0.2
+    """Largest slope of a standing sole that rolls over its toes, its ankle at its stop [rad]; fast
+    walks need some at the end of a step, slow ones none."""
+    margin: JointMargin = 0.02
+    """Distance that joints keep from their stops [rad], except the straight knee."""
 
     def __post_init__(self) -> None:
-        allowed = {
-            "step_s": (self.step_s is None or 0.15 <= self.step_s <= 1.0, "0.15 to 1.0 s, or None"),
-            "double_share": (0.05 <= self.double_share <= 0.6, "0.05 to 0.6"),
-            "clearance": (0.005 <= self.clearance <= 0.1, "0.005 to 0.1 m"),
-            "lean": (abs(self.lean) <= 0.5, "-0.5 to 0.5 rad"),
-            "crouch": (0.0 < self.crouch <= 0.1, "more than 0, up to 0.1 m"),
-            "sway": (0.0 <= self.sway <= 3.0, "0 to 3"),
-            "swing_share": (0.0 <= self.swing_share <= 0.4, "0 to 0.4"),
-            "heel_lift": (0.0 <= self.heel_lift <= 0.5, "0 to 0.5 rad"),
-            "hike": (abs(self.hike) <= 0.3, "-0.3 to 0.3 rad"),
-            "margin": (0.0 <= self.margin <= 0.2, "0 to 0.2 rad"),
-        }
-        for name, (good, words) in allowed.items():
-            if not good:
-                raise ClipError(f"walk.{name} is {getattr(self, name)}; allowed: {words}")
+        check(self)
 
 
 def natural_step_s(robot: RobotSpec, speed: float) -> float:
     """Duration of a step [s] at a speed [m/s].
 
     Legs of length L swing like pendula: periods go with sqrt(L / g), speeds with sqrt(g L).
-    People's strides scale to 0.86 s at 0.27 m/s and 0.72 s at 0.7 m/s here, 0.43 to 0.36 s a step.
-    But this robot has no ankle roll and stands wide, so each step is a sideways tip from foot to
-    foot and back, and playback in physics stays up longest near 0.31 s, 1.5 sqrt(L / g), at low
-    speed; faster, steps also get quicker instead of longer than the hip's extension allows.
+    Human strides scale to 0.86 s at 0.27 m/s and 0.72 s at 0.7 m/s here, 0.43 to 0.36 s a step.
+    But this robot has no ankle roll and a wide stance, so it tips sideways from foot to foot, and
+    playback in physics stays up longest near 0.31 s, 1.5 sqrt(L / g), at low speed. Faster steps
+    become quicker, because the hip's extension limits their length.
     """
     unit = math.sqrt(robot.leg.leg_length / robot.gravity)
     froude_speed = speed / (robot.gravity * unit)
@@ -98,8 +81,8 @@ def natural_step_s(robot: RobotSpec, speed: float) -> float:
 def natural_com_offset(speed: float) -> float:
     """Centre of mass ahead of the root origin [m] that suits a speed [m/s].
 
-    Slow walks are longest in balance with 0.01 m. Fast ones put the feet further ahead, lest the
-    ankle of the trailing leg comes to its stop.
+    Slow walks stay in balance longest with 0.01 m. Fast ones have the feet further ahead, to keep
+    the trailing leg's ankle off its stop.
     """
     return float(np.interp(speed, [0.4, 0.6], [0.01, 0.035]))
 
@@ -114,11 +97,11 @@ def walking_clip(
     end_standing: bool = False,
     config: WalkConfig | None = None,
 ) -> Clip:
-    """Straight walking along +x at constant speed, feet and stops respected by construction.
+    """Straight walking along +x at constant speed, without slip and within the joints' ranges.
 
-    The soles' places are planned, the centre of mass follows as a linear inverted pendulum over
-    its zero-moment point (`pendulum`), the trunk goes with it and closed-form leg kinematics give
-    the joints. The hip is as high as `crouch` and the joint ranges allow.
+    Footsteps are planned, the centre of mass is a linear inverted pendulum over its zero-moment
+    point (`pendulum`), the trunk follows it, and closed-form leg kinematics give the joints. The
+    hip is as high as `crouch` and the joint ranges allow.
 
     Args:
         robot: with two legs as in `kinematics.Legs`.
@@ -130,7 +113,7 @@ def walking_clip(
         config: shape of the walk.
 
     Raises:
-        ClipError: a value out of range, or no hip height at which the legs can do it.
+        ClipError: a value is out of range, or no hip height lets the legs do it.
     """
     config = config or WalkConfig()
     if not MIN_SPEED <= speed <= MAX_SPEED:
@@ -175,7 +158,7 @@ def standing_clip(
 ) -> Clip:
     """Standing still, soles flat on the floor, the hip `crouch` [m] below the straight leg.
 
-    The knees are a little bent, off their stops, as no walk begins from a locked knee.
+    The knees are slightly bent, off their stops: no walk begins from a locked knee.
 
     Raises:
         ClipError: a value out of range.
@@ -196,8 +179,8 @@ def standing_clip(
 def _check_time(duration_s: float, fps: float) -> None:
     if not 0.1 <= duration_s <= 3600.0:
         raise ClipError(f"duration is {duration_s} s; allowed: 0.1 to 3600")
-    if not 5.0 <= fps <= 1000.0:
-        raise ClipError(f"fps is {fps}; allowed: 5 to 1000")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise ClipError(f"fps is {fps}; allowed: {MIN_FPS:g} to {MAX_FPS:g}")
 
 
 def _highest_hip(
@@ -208,11 +191,11 @@ def _highest_hip(
     config: WalkConfig,
     com_offset: float,
 ) -> Clip:
-    """The walk with the highest hip that the joints allow: the straighter, the less torque."""
+    """The walk with the highest hip that the joints allow: straighter legs need less torque."""
     legs = Legs(robot)
     above = -math.cos(config.lean) * legs.hip[2]  # root origin over the hip-pitch axis
     knots, zmp = plan.zmp(config.zmp_back, config.zmp_front, config.zmp_half_width)
-    omega = math.sqrt(robot.gravity / (_COM_HEIGHT * robot.leg.leg_length))
+    omega = math.sqrt(robot.gravity / (COM_HEIGHT * robot.leg.leg_length))
     com = com_over_zmp(knots, zmp, omega, times)
     feet = plan.feet(times, config.clearance)
     # com = root + offset + share * (both feet - 2 root), along x
@@ -220,19 +203,18 @@ def _highest_hip(
     ahead = (com[:, 0] - com_offset - share * both) / (1.0 - 2.0 * share)
     standing = np.stack([foot.sole[:, 2] < 1e-9 for foot in feet])
     weight = plan.weight(times)
-    lifted = (feet[1].sole[:, 2] - feet[0].sole[:, 2]) / config.clearance
-    roll, lean = -config.hike * lifted, np.full(len(times), config.lean)
+    upright, lean = np.zeros(len(times)), np.full(len(times), config.lean)
     worst = ""
     for lowering in np.arange(config.crouch, 0.15, 0.002):
         root_pos = np.empty((len(times), 3))
         root_pos[:, 0], root_pos[:, 1] = ahead, config.sway * com[:, 1]
         root_pos[:, 2] = robot.leg.ankle_height + legs.reach - lowering + above
-        yaw = np.zeros(len(times))
+        yaw = upright
         for _ in range(3):
-            quat = rotations.quat_from_euler(roll, lean, yaw)
+            quat = rotations.quat_from_euler(upright, lean, yaw)
             posing = pose(legs, root_pos, quat, feet, fps, config.margin + 0.002)
-            # Tilted sideways, a bent leg turns its foot; the trunk turns back, so that the foot
-            # that carries does not swivel.
+            # A bent leg that tilts sideways turns its foot; the trunk turns back, so that the
+            # bearing foot does not swivel.
             yaw = yaw - (foot_yaw(legs, posing.clip) * weight).sum(1)
         worst = _trouble(legs, posing.clip, config.margin)
         if posing.pitch_given_up[standing].max() > config.heel_lift + 1e-9:
@@ -248,16 +230,15 @@ def _highest_hip(
 
 
 def _trouble(legs: Legs, clip: Clip, margin: float) -> str:
-    """The first joint that comes too near a stop or moves too fast; empty if none does."""
-    robot = legs.robot
-    velocity = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
-    for side in (0, 1):
-        pos = legs.joints(side, clip.joint_pos[:, legs.index[side]])
-        for i, name in enumerate(("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")):
+    """The first joint too near a stop or faster than its servo; empty if there is none."""
+    limits = legs.robot.joint_max_velocity.cpu().double().numpy()
+    velocity = np.abs(np.diff(clip.joint_pos, axis=0)).max(0) * clip.fps
+    for side, index in enumerate(legs.index):
+        pos = legs.joints(side, clip.joint_pos[:, index])
+        for i, name in enumerate(JOINTS):
             low = legs.lower[i] + (margin if name != "knee_pitch" else 0.0)
             if pos[:, i].min() < low or pos[:, i].max() > legs.upper[i] - margin:
                 return f"{name} at its stop"
-            limit = float(robot.joint_max_velocity[legs.index[side][i]])
-            if velocity[:, legs.index[side][i]].max() > limit:
+            if velocity[index[i]] > limits[index[i]]:
                 return f"{name} too fast"
     return ""

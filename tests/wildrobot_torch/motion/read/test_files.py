@@ -15,14 +15,8 @@ import pytest
 import torch
 
 from envs.robot.model import load_robot
-from wildrobot_torch.motion.read.files import (
-    Clip,
-    ClipError,
-    clip_states,
-    load_clip,
-    load_clips,
-    save_clip,
-)
+from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
+from wildrobot_torch.motion.read.files import load_clip, load_clips, save_clip
 from wildrobot_torch.motion.rotations import quat_from_euler, quat_multiply, yaw_quat
 
 ROBOT = load_robot().robot

@@ -1,4 +1,4 @@
-"""A clip taken apart and put together again, and what is changed for its joints' sake."""
+"""From a clip to its parts and back, and changes that keep its joints off their stops."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def swaying(seed: int = 0) -> Clip:
 @pytest.mark.parametrize("heading", [0.0, 0.4])
 def test_a_clip_taken_apart_is_put_together_as_it_was(heading: float) -> None:
     clip = swaying()
-    motion = stances.taken_apart(LEGS, clip, rotations.yaw(clip.root_quat) - heading)
-    back, unreachable = rebuild(motion, LEGS, FPS, Fit())
+    parts = stances.take_apart(LEGS, clip, rotations.yaw(clip.root_quat) - heading)
+    back, unreachable = rebuild(parts, LEGS, FPS, Fit())
     assert not unreachable.any()
-    # Where a sole comes to slope the other way, it changes the corner it stands on.
+    # A sole that begins to slope the other way stands on another corner.
     assert np.median(np.abs(back.joint_pos - clip.joint_pos).max(1)) < 1e-6
     assert np.abs(back.joint_pos - clip.joint_pos).max() < 0.03
     assert np.abs(back.root_pos - clip.root_pos).max() < 1e-9
@@ -53,24 +53,24 @@ def test_a_clip_taken_apart_is_put_together_as_it_was(heading: float) -> None:
 
 def test_fit_leans_about_the_hips_lowers_widens_and_shortens() -> None:
     clip = walking_clip(ROBOT, 0.3, 2.0, FPS)
-    motion = stances.taken_apart(LEGS, clip, np.zeros(clip.num_frames))
+    parts = stances.take_apart(LEGS, clip, np.zeros(clip.num_frames))
     fit = Fit(lean=0.1, lowering=0.01, widening=0.015, stride=0.5)
-    changed = rebuild(motion, LEGS, FPS, fit)[0]
-    again = stances.taken_apart(LEGS, changed, np.zeros(clip.num_frames))
-    assert np.allclose(again.tilt - motion.tilt, [0.0, 0.1, 0.0], atol=1e-9)
-    assert np.allclose(again.hips - motion.hips * [0.5, 1.0, 1.0], [0.0, 0.0, -0.01], atol=1e-9)
-    assert np.allclose(again.soles[..., 0], 0.5 * motion.soles[..., 0], atol=1e-3)
-    moved = again.soles[..., 1] - motion.soles[..., 1]
+    changed = rebuild(parts, LEGS, FPS, fit)[0]
+    again = stances.take_apart(LEGS, changed, np.zeros(clip.num_frames))
+    assert np.allclose(again.tilt - parts.tilt, [0.0, 0.1, 0.0], atol=1e-9)
+    assert np.allclose(again.hips - parts.hips * [0.5, 1.0, 1.0], [0.0, 0.0, -0.01], atol=1e-9)
+    assert np.allclose(again.soles[..., 0], 0.5 * parts.soles[..., 0], atol=1e-3)
+    moved = again.soles[..., 1] - parts.soles[..., 1]
     assert np.allclose(moved, np.array([[0.015], [-0.015]]), atol=1e-3)
-    assert np.allclose(again.soles[..., 2], motion.soles[..., 2], atol=1e-3)
+    assert np.allclose(again.soles[..., 2], parts.soles[..., 2], atol=1e-3)
 
 
 def test_trunk_yaw_that_keeps_the_standing_foot_from_swivelling() -> None:
     clip = walking_clip(ROBOT, 0.3, 2.0, FPS)
-    motion = stances.taken_apart(LEGS, clip, np.zeros(clip.num_frames))
-    share = stances.walked(motion, FPS).share
-    motion.tilt[:, 2] = 0.3
-    steady = rebuild(motion, LEGS, FPS, Fit(), share)[0]
+    parts = stances.take_apart(LEGS, clip, np.zeros(clip.num_frames))
+    share = stances.walked(parts, FPS).share
+    parts.tilt[:, 2] = 0.3
+    steady = rebuild(parts, LEGS, FPS, Fit(), share)[0]
     assert np.abs((foot_yaw(LEGS, steady) * share.T).sum(1)).max() < 2e-3
 
 
@@ -80,23 +80,21 @@ def test_straight_knees_lower_the_hips_and_thighs_behind_lean_the_trunk() -> Non
         legs=LEGS,
         fps=FPS,
         margin=0.04,
-        stop_share=0.02,
         max_lean=0.2,
         max_lowering=0.06,
-        straight=True,
     )
     stand = standing_clip(ROBOT, 1.0, FPS, crouch=1e-5)
-    motion = stances.taken_apart(LEGS, stand, np.zeros(stand.num_frames))
-    clip, fit, before, after = fit_to_stops(motion)
+    parts = stances.take_apart(LEGS, stand, np.zeros(stand.num_frames))
+    clip, fit, before, after = fit_to_stops(parts)
     assert before == 1.0 and after == 0.0
     assert 0.0 < fit.lowering < 0.01 and fit.lean == 0.0 and fit.stride == 1.0
     assert clip.joint_pos[:, [2, 6]].min() > 0.04
     assert np.abs(soles(LEGS, clip) - soles(LEGS, stand))[..., 2].max() < 1e-6
 
     crouch = standing_clip(ROBOT, 1.0, FPS, crouch=0.02)
-    motion = stances.taken_apart(LEGS, crouch, np.zeros(crouch.num_frames))
-    motion.feet[..., 0] -= 0.1  # feet far behind the hips: legs of 0.37 m, 0.27 rad
-    clip, fit, before, after = fit_to_stops(motion)
+    parts = stances.take_apart(LEGS, crouch, np.zeros(crouch.num_frames))
+    parts.feet[..., 0] -= 0.1  # feet far behind the hips: legs of 0.37 m, 0.27 rad
+    clip, fit, before, after = fit_to_stops(parts)
     low = ROBOT.joint_range[0, 0].item()
     assert before == 1.0 and after == 0.0 and fit.lean > 0.0
     assert clip.joint_pos[:, 0].min() > low + 0.04 - 1e-9

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from envs.errors import UserError
 from envs.robot.model import load_robot
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
@@ -194,7 +195,6 @@ def test_noise_is_taken_out_and_told_by_size(walk: Clip) -> None:
     assert taken == pytest.approx(0.02 * np.sqrt(18 / 25), rel=0.15)
     before = np.sqrt(np.mean(np.diff(noisy.joint_pos, 3, axis=0) ** 2))
     assert np.sqrt(np.mean(np.diff(result.clip.joint_pos, 3, axis=0) ** 2)) < 0.4 * before
-    assert not repair(noisy, ROBOT, RepairConfig(noise=0.05)).changes[0].startswith("smooth")
 
 
 def test_a_swinging_trunk_is_steadied(walk: Clip) -> None:
@@ -257,10 +257,10 @@ def test_clips_beyond_repair(walk: Clip) -> None:
         "0.48 s; needed": walk.frames(0, 25),
         "left_knee_pitch jumps": replace(walk, joint_pos=joints),
         "frame 50; allowed: 0.5 rad": replace(walk, joint_pos=joints),
-        "root jumps by 0.30 m at frame 30": replace(walk, root_pos=far),
-        "root turns by 3.1": replace(walk, root_quat=half),
+        "the root jumps by 0.30 m at frame 30": replace(walk, root_pos=far),
+        "the root's rotation jumps by 3.1": replace(walk, root_quat=half),
         "below the floor throughout": replace(walk, root_pos=walk.root_pos - [0.0, 0.0, 0.1]),
-        "order of its quaternions": replace(walk, root_quat=walk.root_quat[:, [3, 0, 1, 2]]),
+        "quaternions in another order": replace(walk, root_quat=walk.root_quat[:, [3, 0, 1, 2]]),
         "7 joints; robot": replace(walk, joint_pos=walk.joint_pos[:, :7]),
     }
     for words, clip in bad.items():
@@ -307,27 +307,38 @@ def test_bad_clips_of_a_folder_are_named_and_the_others_go_on(tmp_path: Path, wa
 
 @pytest.mark.parametrize("key", list(RepairConfig.__dataclass_fields__))
 def test_values_out_of_range_are_refused_by_name(key: str) -> None:
-    with pytest.raises(ClipError, match=f"repair.{key} is -1"):
+    with pytest.raises(UserError, match=f"RepairConfig.{key}"):
         RepairConfig(**{key: -1.0})
 
 
-def test_tolerances_leave_faults_alone(walk: Clip) -> None:
+def test_small_faults_are_left_alone(walk: Clip) -> None:
+    sunk = replace(walk, root_pos=walk.root_pos - [0.0, 0.0, 0.002])
+    assert repair(sunk, ROBOT).changes == ()
+
+
+def test_locked_feet_are_lifted_by_the_clearance(walk: Clip) -> None:
     slow = replace(walk, root_pos=walk.root_pos * [0.6, 1.0, 1.0])
-    assert repair(slow, ROBOT, RepairConfig(slip=1.0)).changes == ()
-    sunk = replace(walk, root_pos=walk.root_pos - [0.0, 0.0, 0.01])
-    assert repair(sunk, ROBOT, RepairConfig(sunk=0.02)).changes == ()
     steep = repair(slow, ROBOT, RepairConfig(clearance=0.05)).clip
     flat = repair(slow, ROBOT, RepairConfig(clearance=0.0)).clip
     highest = [sole_corners(LEGS, clip)[..., 2].min(2).max() for clip in (steep, flat)]
     assert highest[0] == pytest.approx(0.05, abs=0.004) and highest[1] < 0.04
 
 
+def test_rounding_does_not_choose_the_foot_that_stands() -> None:
+    # In this clip both feet carry alike in some frames, so that they are equally fast.
+    clip = broken.broken_clip(ROBOT, 1)
+    rng = np.random.default_rng(0)
+    nearly = replace(
+        clip, joint_pos=clip.joint_pos + 1e-15 * rng.standard_normal(clip.joint_pos.shape)
+    )
+    difference = repair(nearly, ROBOT).clip.joint_pos - repair(clip, ROBOT).clip.joint_pos
+    assert np.abs(difference).max() < 1e-9
+
+
 def test_limits_of_what_stops_may_cost() -> None:
     clip = broken.broken_clip(ROBOT, 9)
     free = repair(clip, ROBOT)
     assert "stops" in named(free.changes)
-    kept = repair(clip, ROBOT, RepairConfig(stop_share=1.0))
-    assert "leaned" not in " ".join(kept.changes) or "leaned 0.00" in " ".join(kept.changes)
     level = repair(clip, ROBOT, RepairConfig(max_lean=0.0, max_lowering=0.0))
     text = " ".join(level.changes)
     assert "leaned 0.00 rad, lowered 0 mm" in text

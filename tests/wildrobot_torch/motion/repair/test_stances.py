@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -13,23 +11,12 @@ from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.kinematics import Legs, soles
 from wildrobot_torch.motion.repair import stances
+from wildrobot_torch.motion.series import runs
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 ROBOT = load_robot().robot
 LEGS = Legs(ROBOT)
 FPS = 50.0
-
-
-def test_low_pass_keeps_what_is_slow_and_does_not_delay_it() -> None:
-    time = np.arange(400) / FPS
-    slow, fast = np.sin(2 * np.pi * 1.0 * time), np.sin(2 * np.pi * 20.0 * time)
-    middle = slice(100, 300)
-    kept = stances.low_pass(slow + fast, 5.0, FPS)[middle]
-    assert np.abs(kept - slow[middle]).max() < 0.01
-    # Second order forth and back: at the cut-off half the amplitude is left (1 / sqrt 2 squared).
-    at = stances.low_pass(np.sin(2 * np.pi * 5.0 * time), 5.0, FPS)[middle]
-    assert math.sqrt(2.0) * np.std(at) == pytest.approx(0.5, abs=0.02)
-    assert np.array_equal(stances.low_pass(fast, 30.0, FPS), fast)
 
 
 def test_slow_heading_is_the_line_through_a_swinging_pelvis() -> None:
@@ -44,18 +31,11 @@ def test_slow_heading_is_the_line_through_a_swinging_pelvis() -> None:
 
 def test_level_soles_are_where_the_feet_are() -> None:
     clip = turn(standing_clip(ROBOT, 1.0), 0.5)
-    motion = stances.taken_apart(LEGS, clip, np.full(clip.num_frames, 0.5))
-    assert np.allclose(motion.soles.transpose(1, 0, 2), soles(LEGS, clip), atol=1e-6)
+    parts = stances.take_apart(LEGS, clip, np.full(clip.num_frames, 0.5))
+    assert np.allclose(parts.soles.transpose(1, 0, 2), soles(LEGS, clip), atol=1e-6)
     leg = ROBOT.leg
     # Seen from the hips: straight down, as far as the leg less 3 mm of crouch.
-    assert motion.feet[0, 0] == pytest.approx([0.0, leg.leg_y, 0.003 - leg.leg_length], abs=2e-3)
-
-
-def test_runs_are_found_at_the_ends_too() -> None:
-    flags = np.array([1, 1, 0, 1, 0, 0, 1], dtype=bool)
-    assert stances.runs(flags) == [(0, 2), (3, 4), (6, 7)]
-    assert stances.runs(~flags) == [(2, 3), (4, 6)]
-    assert stances.runs(np.zeros(3, dtype=bool)) == []
+    assert parts.feet[0, 0] == pytest.approx([0.0, leg.leg_y, 0.003 - leg.leg_length], abs=2e-3)
 
 
 def test_floor_is_where_a_foot_rests_however_the_ground_slopes() -> None:
@@ -77,18 +57,18 @@ def test_a_moment_is_neither_a_swing_nor_a_stance() -> None:
     clearance[1, 40:42] = 0.0
     stands = stances.standing(clearance, FPS)
     assert stands[0].all()
-    assert stances.runs(~stands[1]) == [(20, 60)]
+    assert runs(~stands[1]) == [(20, 60)]
 
 
 @pytest.mark.parametrize("speed", [0.1, 0.3, 0.5])
 def test_legs_tell_the_way_walked(speed: float) -> None:
     clip = walking_clip(ROBOT, speed, 4.0, FPS)
-    motion = stances.taken_apart(LEGS, clip, np.zeros(clip.num_frames))
+    parts = stances.take_apart(LEGS, clip, np.zeros(clip.num_frames))
     # Even if the file has it the other way round, or nowhere.
-    motion = stances.Motion(
-        motion.heading, motion.hips * [-1.0, 0.0, 1.0], motion.tilt, motion.feet, motion.pitch
+    parts = stances.ClipParts(
+        parts.heading, parts.hips * [-1.0, 0.0, 1.0], parts.tilt, parts.feet, parts.pitch
     )
-    walk = stances.walked(motion, FPS)
+    walk = stances.walked(parts, FPS)
     assert walk.way[-1, 0] == pytest.approx(4.0 * speed, rel=0.06)
     assert abs(walk.way[-1, 1]) < 0.06
     assert np.allclose(walk.share.sum(0), 1.0)
@@ -107,10 +87,10 @@ def test_hips_go_with_the_one_foot_that_stands() -> None:
     # A second part in which the right foot stands, so that both have a floor.
     feet = np.concatenate([feet, feet[::-1]], 1)
     hips = np.concatenate([hips, hips])
-    motion = stances.Motion(
-        np.full(2 * frames, math.pi / 2), hips, np.zeros((80, 3)), feet, np.zeros((2, 80))
+    parts = stances.ClipParts(
+        np.full(2 * frames, np.pi / 2), hips, np.zeros((80, 3)), feet, np.zeros((2, 80))
     )
-    walk = stances.walked(motion, FPS)
+    walk = stances.walked(parts, FPS)
     assert walk.stands[0, : frames - 2].all() and not walk.stands[1, : frames - 2].any()
     # Heading is +y: so is the way, 1 cm a frame.
     assert walk.way[frames - 3] == pytest.approx([0.0, 0.37], abs=1e-6)

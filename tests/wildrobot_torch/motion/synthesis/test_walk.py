@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from envs.errors import UserError
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
 from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
@@ -152,7 +153,8 @@ def test_unusable_requests_are_refused(speed: float, duration: float, words: str
 def test_impossible_walks_name_the_reason_and_the_remedy() -> None:
     with pytest.raises(ClipError, match=r"legs too short; walk slower"):
         walking_clip(ROBOT, 0.6, 2.0, config=WalkConfig(step_s=0.9))
-    with pytest.raises(ClipError, match=r"walk\.clearance is 0\.5; allowed"):
-        WalkConfig(clearance=0.5)
+    for bad in ({"clearance": 0.0}, {"step_s": 0.1}, {"swing_share": 0.5}, {"double_share": 1.0}):
+        with pytest.raises(UserError, match=f"WalkConfig.{next(iter(bad))}"):
+            WalkConfig(**bad)
     with pytest.raises(ClipError, match="from and to standing"):
         walking_clip(ROBOT, 0.2, 0.6, start_standing=True, end_standing=True)
