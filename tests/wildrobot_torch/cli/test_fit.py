@@ -44,7 +44,14 @@ def test_base_holds_every_setting_with_its_default(
     defaults = _leaves(_printed(capsys))
     defaults.pop("ckpt_path")
     base = _leaves(yaml.safe_load((CONFIGS / "base.yaml").read_text()))
-    assert base == defaults
+    # A reward term or a termination that is switched off by default may be missing.
+    optional = {
+        name: value
+        for name, value in defaults.items()
+        if (".reward.weights." in name and value == 0.0)
+        or (".termination." in name and value is None)
+    }
+    assert {**optional, **base} == defaults
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
