@@ -1,4 +1,4 @@
-"""The policy averaged over iterations, which is the one to deploy."""
+"""The policy averaged over iterations, which is deployed."""
 
 from __future__ import annotations
 
@@ -10,33 +10,31 @@ from torch.optim.swa_utils import AveragedModel
 from wildrobot_torch.ppo.networks import Policy
 
 WEIGHTS_PREFIX = "averaged.module."
-"""Beginning of the averaged policy's names in a checkpoint's state_dict."""
+"""Prefix of the averaged policy's weights in a checkpoint's state_dict."""
 NO_AVERAGE = "no averaged policy: an earlier version wrote it; train again"
-"""What a checkpoint without such names lacks."""
+"""Error about a checkpoint without such weights."""
 
 
 class AveragedPolicy(AveragedModel):
     """Exponential moving average of a policy's weights (Polyak and Juditsky 1992).
 
-    One iteration may take a policy over an edge, for instance to a speed at which it falls, and the
-    next one back. The average of the last iterations lies between them. Normaliser and mirrors are
-    the policy's own, not averaged: statistics of all it has seen so far. Left from right it may
-    tell less than the policy does, which had to choose a foot to begin with.
+    Training occasionally passes through policies that fall at some speed, then recovers; the
+    average smooths over these excursions. Normaliser and mirrors are the policy's present ones.
     """
 
-    def __init__(self, policy: Policy, keep: float, asymmetry: float) -> None:
+    def __init__(self, policy: Policy, decay: float, asymmetry: float) -> None:
         """A copy of `policy`; the first update still replaces it.
 
         Args:
             policy: whose weights are averaged.
-            keep: share of the average that an update leaves of it; at 0 it is the policy itself.
-                Update n + 1 leaves (1 + n) / (40 + n) where that is less: a policy that has learned
-                for a short time only should not be held back by what it was at first.
-            asymmetry: how far the average may tell left from right (`Policy.set_asymmetry`).
+            decay: share of the average that stays in an update, 0 to below 1; at 0 it is the policy
+                itself. Update n + 1 uses (1 + n) / (40 + n) where that is less, so that the first
+                weights are soon forgotten.
+            asymmetry: of the average (`Policy.set_asymmetry`).
         """
 
         def average(before: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
-            return before.lerp(now, 1.0 - min(keep, float((1 + count) / (40 + count))))
+            return before.lerp(now, 1.0 - min(decay, float((1 + count) / (40 + count))))
 
         super().__init__(policy, avg_fn=average)
         self.requires_grad_(False)

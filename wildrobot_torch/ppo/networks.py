@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from envs.errors import UserError
 from envs.robot.symmetry import Mirror
+from envs.settings import ClosedUnitInterval, PositiveFloat, PositiveInt, check
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -27,36 +29,33 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class NetworkConfig:
     """Shape of actor and critic."""
 
-    hidden: tuple[int, ...] = (128, 128)
-    """Widths of the hidden layers."""
+    hidden: tuple[PositiveInt, ...] = (128, 128)
+    """Widths of the hidden layers; even, unless `asymmetry` is 1."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "silu"
     """Nonlinearity after each hidden layer."""
-    init_std: float = 0.21
+    init_std: PositiveFloat = 0.21
     """Standard deviation of the actions at the start."""
-    asymmetry: float = 0.2
-    """How far the networks may tell left from right: 0 not at all, mirrored observations get
-    mirrored actions; 1 like any network. At 0 a robot that stands straight cannot choose which foot
-    to lift, unless noise does."""
-    deployed_asymmetry: float = 0.1
-    """The same of the averaged policy, the one to deploy, with the weights it has: a gait once
-    chosen is kept up, and less favours one leg; at most `asymmetry`, and 1 where that is 1."""
+    asymmetry: ClosedUnitInterval = 0.2
+    """Share of the part of each weight matrix that is not mirror-equivariant: at 0 mirrored
+    observations get mirrored actions, 1 is a plain network. At 0 a robot that stands straight
+    cannot choose which foot to lift first, unless noise does."""
+    deployed_asymmetry: ClosedUnitInterval = 0.1
+    """The same share in the averaged policy, which is deployed: less of it favours a leg less. At
+    most `asymmetry`, and 1 where that is 1."""
 
     def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"network.hidden is {self.hidden}; it needs positive widths")
-        if self.init_std <= 0.0:
-            raise ValueError(f"network.init_std is {self.init_std}; it must be positive")
-        if not 0.0 <= self.asymmetry <= 1.0:
-            raise ValueError(f"network.asymmetry is {self.asymmetry}; allowed: 0 to 1")
-        if not 0.0 <= self.deployed_asymmetry <= self.asymmetry:
-            raise ValueError(
+        check(self)
+        if not self.hidden:
+            raise UserError("network.hidden is empty; allowed: one width or more")
+        if self.deployed_asymmetry > self.asymmetry:
+            raise UserError(
                 f"network.deployed_asymmetry is {self.deployed_asymmetry}; allowed: 0 to "
                 f"network.asymmetry, {self.asymmetry}"
             )
         if self.asymmetry == 1.0 and self.deployed_asymmetry < 1.0:
-            raise ValueError(
-                f"network.deployed_asymmetry is {self.deployed_asymmetry}; networks of asymmetry 1 "
-                "know no mirror: set it to 1"
+            raise UserError(
+                f"network.deployed_asymmetry is {self.deployed_asymmetry}; allowed with "
+                "network.asymmetry 1, which is a plain network: 1"
             )
 
 
@@ -85,7 +84,7 @@ class MirrorMap(nn.Module):
     sign: Tensor
 
     def __init__(self, size: int, mirror: Mirror | None = None) -> None:
-        """The mirror of `size` values; None leaves them as they are, until weights are loaded."""
+        """The mirror of `size` values; None is the identity, until weights are loaded."""
         super().__init__()
         self.register_buffer("index", torch.arange(size) if mirror is None else mirror.index)
         self.register_buffer("sign", torch.ones(size) if mirror is None else mirror.sign)
@@ -95,46 +94,52 @@ class MirrorMap(nn.Module):
         return values.index_select(-1, self.index) * self.sign
 
 
-class MirroredLinear(nn.Linear):
-    """A linear layer that commutes, or nearly so, with mirrors: f(M x) = M' f(x).
+class EquivariantLinear(nn.Linear):
+    """A linear layer that commutes with mirrors, f(M x) = M' f(x), but for a share `asymmetry` a.
 
-    Its weights are [(1 + a) W + (1 - a) M' W M] / 2: the nearest to W that commute, and a share a
-    of what does not (Finzi et al. 2021, arXiv:2104.09459: equivariance as a projection;
-    arXiv:2112.01388: as a preference). It costs what a plain layer does.
+    Its effective weights are [(1 + a) W + (1 - a) M' W M] / 2: the projection of W onto the
+    equivariant matrices (Finzi et al. 2021, arXiv:2104.09459) plus a times the rest (relaxed
+    equivariance, arXiv:2112.01388).
     """
+
+    kept: tuple[Tensor, Tensor] | None
+    """Effective weights and bias inside `Policy.fixed_weights`; None outside."""
 
     def __init__(self, into: MirrorMap, out: MirrorMap, asymmetry: float) -> None:
         """From values mirrored by `into` M to values mirrored by `out` M'; `asymmetry` a."""
         super().__init__(into.index.numel(), out.index.numel())
         self.into, self.out = into, out
         self.asymmetry = asymmetry
+        self.kept = None
         with torch.no_grad():
             # Averaging W with its image makes it smaller; this keeps the outputs' spread.
-            self.weight.div_(math.hypot(*self._shares))
+            own, mirrored = self._shares
+            self.weight.div_(math.hypot(own, mirrored))
 
     @property
     def _shares(self) -> tuple[float, float]:
-        """What the weights, and what their images count for."""
+        """Factors of W and of its mirror image."""
         return 0.5 * (1.0 + self.asymmetry), 0.5 * (1.0 - self.asymmetry)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Outputs (..., D') of inputs (..., D)."""
+    def effective(self) -> tuple[Tensor, Tensor]:
+        """Weights (D', D) and bias (D',) that are applied."""
         own, mirrored = self._shares
         image = self.into(self.weight.index_select(0, self.out.index)) * self.out.sign[:, None]
         weight = own * self.weight + mirrored * image
-        bias = own * self.bias + mirrored * self.out(self.bias)
-        return nn.functional.linear(input, weight, bias)
+        return weight, own * self.bias + mirrored * self.out(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Outputs (..., D') of inputs (..., D)."""
+        return nn.functional.linear(input, *(self.kept or self.effective()))
 
 
-def mirrored_mlp(
+def equivariant_mlp(
     into: MirrorMap, hidden: Sequence[int], out: MirrorMap, activation: str, asymmetry: float
 ) -> nn.Sequential:
-    """`mlp` that answers mirrored inputs with mirrored outputs, but for a share `asymmetry`.
-
-    The halves of each hidden layer are each other's mirror images.
+    """`mlp` of `EquivariantLinear` layers; the halves of a hidden layer are mirror images.
 
     Raises:
-        ValueError: a hidden width is odd, or no activation has that name.
+        UserError: a hidden width is odd, or no activation has that name.
     """
     if any(width % 2 for width in hidden):
         raise UserError(
@@ -146,7 +151,7 @@ def mirrored_mlp(
         halves = torch.arange(width).reshape(2, -1).flip(0).flatten()
         maps.append(MirrorMap(width, Mirror(halves, torch.ones(width))))
     pairs = pairwise([*maps, out])
-    return _stacked([MirroredLinear(*pair, asymmetry) for pair in pairs], activation)
+    return _stacked([EquivariantLinear(*pair, asymmetry) for pair in pairs], activation)
 
 
 class Normalized(nn.Module):
@@ -157,7 +162,7 @@ class Normalized(nn.Module):
 
     @torch.no_grad()
     def update_normalizer(self, observation: Tensor, reduce: Reduce | None = None) -> None:
-        """Merge observations (..., O) into the normaliser; their mirror images count alike."""
+        """Merge observations (..., O) and their mirror images into the normaliser."""
         if self.mirror is not None:
             observation = torch.stack([observation, self.mirror(observation)])
         self.normalizer.update(observation, reduce)
@@ -184,9 +189,9 @@ class Policy(Normalized):
             hidden: widths of the hidden layers.
             activation: name in `ACTIVATIONS`.
             init_std: standard deviation of the actions.
-            mirrors: of observations and actions; None where there are none, or where they come
-                with saved weights.
-            asymmetry: how far the policy may tell left from right, 0 to 1; 1 needs no mirrors.
+            mirrors: of observations and actions; None for a plain network, or where they are loaded
+                with the weights.
+            asymmetry: as in `NetworkConfig`.
         """
         super().__init__()
         self.hparams: dict[str, Any] = {
@@ -200,7 +205,7 @@ class Policy(Normalized):
         if asymmetry < 1.0:
             into, out = mirrors or (None, None)
             self.mirror, back = MirrorMap(obs_size, into), MirrorMap(action_size, out)
-            self.net = mirrored_mlp(self.mirror, hidden, back, activation, asymmetry)
+            self.net = equivariant_mlp(self.mirror, hidden, back, activation, asymmetry)
         else:
             self.mirror = None
             self.net = mlp([obs_size, *hidden, action_size], activation)
@@ -213,18 +218,35 @@ class Policy(Normalized):
         self.log_std = nn.Parameter(torch.full((action_size,), math.log(init_std)))
 
     def set_asymmetry(self, asymmetry: float) -> None:
-        """Tell left from right as nearly as `asymmetry` says, with the weights there are.
+        """Change the share of the non-equivariant part; the trained weights stay.
 
         Raises:
-            ValueError: 1 for a policy that knows mirrors, or less for one that does not.
+            ValueError: 1 for an equivariant network, or less for a plain one.
         """
         if (self.mirror is None) != (asymmetry == 1.0):
-            allowed = "1, it knows no mirror" if self.mirror is None else "less than 1"
+            allowed = "1, it is plain" if self.mirror is None else "less than 1"
             raise ValueError(f"asymmetry is {asymmetry}; allowed for this policy: {allowed}")
         for layer in self.net:
-            if isinstance(layer, MirroredLinear):
+            if isinstance(layer, EquivariantLinear):
                 layer.asymmetry = asymmetry
         self.hparams["asymmetry"] = asymmetry
+
+    @contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """A block in which the weights do not change: effective weights are computed once.
+
+        Outputs in it have no gradients with respect to the weights. A cache that looks for changes
+        by itself would miss them: fused optimisers do not raise a tensor's version.
+        """
+        layers = [layer for layer in self.net if isinstance(layer, EquivariantLinear)]
+        try:
+            with torch.no_grad():
+                for layer in layers:
+                    layer.kept = layer.effective()
+            yield
+        finally:
+            for layer in layers:
+                layer.kept = None
 
     def forward(self, observation: Tensor) -> Tensor:
         """Mean action (..., A) for observations (..., O), not clipped."""
@@ -236,7 +258,7 @@ class Policy(Normalized):
 
 
 class Critic(Normalized):
-    """Value of a state, from all that the simulator knows of it."""
+    """Value of a state from its privileged observation."""
 
     def __init__(
         self,
@@ -254,7 +276,7 @@ class Critic(Normalized):
             self.net = mlp([obs_size, *hidden, 1], activation)
         else:
             self.mirror = MirrorMap(obs_size, mirror)
-            self.net = mirrored_mlp(self.mirror, hidden, MirrorMap(1), activation, asymmetry)
+            self.net = equivariant_mlp(self.mirror, hidden, MirrorMap(1), activation, asymmetry)
 
     def forward(self, critic_observation: Tensor) -> Tensor:
         """Values (...) of privileged observations (..., C)."""
@@ -268,7 +290,6 @@ def actor_from_hparams(hparams: dict[str, Any]) -> Policy:
         ValueError: an entry is missing or unknown.
     """
     expected = ("obs_size", "action_size", "hidden", "activation", "asymmetry")
-    hparams = {"asymmetry": 1.0, **hparams}  # at first there was no other
     if set(hparams) != set(expected):
         raise ValueError(f"actor has entries {sorted(hparams)}; expected {sorted(expected)}")
     return Policy(**hparams)

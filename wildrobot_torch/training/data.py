@@ -263,7 +263,7 @@ class RolloutData(pl.LightningDataModule):
         if self.curriculum is not None:
             self._follow(self.curriculum, self._module.env_steps)
         begin = time.perf_counter()
-        with one_torch_thread():
+        with one_torch_thread(), self._module.policy.fixed_weights():
             rollout = next(self._iterator)
         if rollout.get("action").is_cuda:
             # The update waits for the rollout in any case; its time should not include that.

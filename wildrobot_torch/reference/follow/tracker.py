@@ -235,7 +235,8 @@ class _Training:
         """Train to the end; `save` is called with the state now and then, and at the end."""
         begin = saved = time.perf_counter()
         while self.iteration < self.iterations:
-            rollout = _collect(self.task, self.policy)
+            with self.policy.fixed_weights():
+                rollout = _collect(self.task, self.policy)
             require_capacities(self.task.env.backend)
             self.iteration += 1
             self.learner.update(rollout, self.iteration)
