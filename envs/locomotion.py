@@ -97,10 +97,12 @@ class LocomotionEnv(EnvBase):
         self.config = config
         self.robot = loaded.robot.to(device)
         self.num_envs = num_envs
+        self._observed = (
+            observation_layout(self.robot, config.observation),
+            critic_layout(self.robot, config.observation),
+        )
         self.layouts: dict[str, Layout] = {
-            "observation": observation_layout(self.robot, config.observation),
-            "critic_observation": critic_layout(self.robot, config.observation),
-            "amp": amp_layout(self.robot),
+            layout.name: layout for layout in (*self._observed, amp_layout(self.robot))
         }
         self.term_names = tuple(vars(config.reward.weights))
         self._make_specs()
@@ -154,7 +156,7 @@ class LocomotionEnv(EnvBase):
         # Made here because they come from lists: within a step they would be copied from the host.
         factors, _ = term_factors(config.reward).to(device), self.robot.sensor_columns
         task: dict[str, Any] = {"robot": self.robot, "config": config}
-        seen = {**task, "layouts": self.layouts}
+        seen = {**task, "layouts": self._observed}
         self._act = recorded(partial(act, **task), device)
         self._step_result = recorded(partial(step, factors=factors, **seen), device)
         self._reset_and_observe = recorded(partial(reset_and_observe, **seen), device)
@@ -244,7 +246,7 @@ class LocomotionEnv(EnvBase):
 
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
-        return observations(m, self._episode, self.robot, self.config, self.layouts)
+        return observations(m, self._episode, self.robot, self.config, self._observed)
 
     # Episodes
 

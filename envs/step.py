@@ -10,7 +10,6 @@ A control step is `act`, then physics, then `step`. An episode starts with `samp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -155,7 +154,7 @@ def reset_and_observe(
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
-    layouts: Mapping[str, Layout],
+    layouts: tuple[Layout, ...],
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state)
@@ -169,16 +168,12 @@ def observations(
     episode: Episode,
     robot: RobotSpec,
     config: LocomotionConfig,
-    layouts: Mapping[str, Layout],
+    layouts: tuple[Layout, ...],
 ) -> dict[str, Tensor]:
-    """observation, critic_observation and amp (E, ...), as the layouts of these names say."""
+    """The style features `amp` (E, F), and what the layouts say, by their names (E, ...)."""
     nobody = torch.zeros_like(m.height, dtype=torch.bool)
     step = StepContext(m, episode, terminated=nobody, robot=robot, config=config)
-    return {
-        "observation": observe(step, layouts["observation"]),
-        "critic_observation": observe(step, layouts["critic_observation"]),
-        "amp": style_features(m, robot),
-    }
+    return {**observe(step, layouts), "amp": style_features(m, robot)}
 
 
 def act(
@@ -219,7 +214,7 @@ def step(
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
-    layouts: Mapping[str, Layout],
+    layouts: tuple[Layout, ...],
     factors: Tensor,
 ) -> tuple[Episode, StepResult]:
     """Result of a step, and the episode after it.
@@ -234,7 +229,7 @@ def step(
             where commands are held. New commands are observed from the next root on.
         robot: the robot.
         config: the task.
-        layouts: of observation and critic_observation.
+        layouts: of what policy and critic observe.
         factors: (K,), see `term_factors`.
     """
     failed = health != 0

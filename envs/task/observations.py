@@ -119,9 +119,15 @@ def _declared(robot: RobotSpec, names: Iterable[str]) -> tuple[Field, ...]:
     return tuple(FIELDS[name].declared(robot) for name in names)
 
 
-def observe(step: StepContext, layout: Layout) -> Tensor:
-    """Observation (E, layout.size) of the layout's fields, in fresh memory."""
-    return layout.pack(**{f.name: FIELDS[f.name].function(step) for f in layout.fields})
+def observe(step: StepContext, layouts: Iterable[Layout]) -> dict[str, Tensor]:
+    """Vector (E, layout.size) of each layout by its name, in fresh memory."""
+    layouts = tuple(layouts)
+    names = dict.fromkeys(field.name for layout in layouts for field in layout.fields)
+    values = {name: FIELDS[name].function(step) for name in names}
+    return {
+        layout.name: layout.pack(**{field.name: values[field.name] for field in layout.fields})
+        for layout in layouts
+    }
 
 
 @observation_field("1", "body", "polar")

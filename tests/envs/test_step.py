@@ -226,10 +226,10 @@ def stepped(
         draws,
         robot=robot,
         config=config,
-        layouts={
-            "observation": observation_layout(robot, config.observation),
-            "critic_observation": critic_layout(robot, config.observation),
-        },
+        layouts=(
+            observation_layout(robot, config.observation),
+            critic_layout(robot, config.observation),
+        ),
         factors=term_factors(config.reward),
     )
 

@@ -41,7 +41,7 @@ def unpacked(
     m: Measurements, robot: RobotSpec, config: ObservationConfig | None = None, **changes: Tensor
 ) -> dict[str, list[float]]:
     layout = critic_layout(robot, config or ObservationConfig())
-    blocks = layout.unpack(observe(step(m, robot, **changes), layout))
+    blocks = layout.unpack(observe(step(m, robot, **changes), [layout])[layout.name])
     return {name: block[0].tolist() for name, block in blocks.items()}
 
 
@@ -64,7 +64,7 @@ def test_slices_are_those_the_robot_expects(robot: RobotSpec) -> None:
 def test_fields_are_chosen_by_name_and_in_order(standing: Measurements, robot: RobotSpec) -> None:
     config = ObservationConfig(fields=("height", "gravity"), critic_fields=("torque",))
     layout = observation_layout(robot, config)
-    vector = observe(step(standing, robot), layout)
+    vector = observe(step(standing, robot), [layout])["observation"]
     assert torch.equal(vector, torch.cat([standing.height[:, None], standing.gravity_b], dim=-1))
     assert [field.name for field in critic_layout(robot, config).fields] == [
         "height", "gravity", "torque",
@@ -130,7 +130,8 @@ def test_critic_sees_the_observation_and_the_loads(
         mean_velocity=torch.tensor([0.2]),
     )  # fmt: skip
     layout = critic_layout(robot, config)
-    vector = observe(here, layout)
+    seen = observe(here, [observation_layout(robot, config), layout])
+    vector = seen["critic_observation"]
     assert vector.shape == (1, layout.size)
     got = layout.unpack(vector)
     assert got["plate_load"].sum().item() == pytest.approx(1.0, abs=0.05)
@@ -138,4 +139,4 @@ def test_critic_sees_the_observation_and_the_loads(
     assert got["air_time"].tolist() == [[0.0, pytest.approx(0.3)]]
     assert got["stance_time"].item() == pytest.approx(0.1)
     assert got["mean_velocity"].item() == pytest.approx(0.2)
-    assert torch.equal(vector[:, :39], observe(here, observation_layout(robot, config)))
+    assert torch.equal(vector[:, :39], seen["observation"])
