@@ -15,6 +15,7 @@ from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
@@ -416,7 +417,7 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
         ValueError: names what is missing.
     """
     if lacking := {f.name for f in fields(Episode)} - set(state):
-        raise ValueError(
+        raise UserError(
             f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
             "them; begin a new training, with the old one's checkpoint as model.warm_start"
         )

@@ -20,6 +20,8 @@ def _configs() -> Path:
 
 CONFIGS = _configs()
 """Folder of the settings that ship with the project: in the wheel or in the checkout."""
+WALKING_POLICY = Path(__file__).parent / "assets" / "walking.onnx"
+"""Small trained policy that ships with the project; walking.txt beside it says how it was made."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from envs.errors import UserError
+from envs.errors import RunError, UserError
 
 MEASURE_CAPACITIES = "python tools/measure_capacities.py"
 """The command that measures the room for contacts and writes it to the robot's folder."""
@@ -34,7 +34,7 @@ class PhysicsState:
         return PhysicsState(self.qpos.clone(), self.qvel.clone(), self.sensordata.clone())
 
 
-class PhysicsError(RuntimeError):
+class PhysicsError(RunError):
     """The engine cannot continue; the message names the simulation and the remedy."""
 
 

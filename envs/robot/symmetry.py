@@ -105,7 +105,7 @@ def layout_mirror(layout: Layout, robot: RobotSpec) -> Mirror:
     index, sign = [], []
     for field in layout.fields:
         if field.name not in FIELDS:
-            raise ValueError(
+            raise UserError(
                 f"layout {layout.name!r} has a field {field.name!r} whose mirror is not known; add "
                 "it to envs/robot/symmetry.py, or set model.network.asymmetry and "
                 "model.network.deployed_asymmetry to 1"

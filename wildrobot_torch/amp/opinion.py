@@ -10,6 +10,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
@@ -100,7 +101,7 @@ def style_reward(prior: MotionPrior, amp: Tensor, valid: Tensor) -> StyleReward:
     whole = valid.unfold(0, frames, 1).all(-1).T
     windows = amp.unfold(0, frames, 1).permute(1, 0, 3, 2)
     if not bool(whole.any()):
-        raise ValueError(f"no episode has {frames} steps that count; nothing to reward")
+        raise UserError(f"no episode has {frames} steps that count; nothing to reward")
     reward = prior.style_reward(windows).reshape(whole.shape)
     counted = reward[whole].double()
     episodes = torch.stack(

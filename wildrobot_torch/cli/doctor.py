@@ -1,33 +1,35 @@
-"""What is here, what is missing, and the command that mends it: `wildrobot doctor`.
+"""`wildrobot doctor`: what is here, what is missing, and the command that mends it.
 
 At the top only the standard library is imported: on a fresh machine the rest is not there yet.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import platform
 import re
+import shutil
+import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from wildrobot_torch.cli import inventory
+from wildrobot_torch.cli.main import one_line
+from wildrobot_torch.cli.options import Parser
 
+PROJECT = "wildrobot-torch"
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 PACKAGES = ("torch", "mujoco", "torchrl", "tensordict", "lightning", "onnxruntime")
 """Packages whose versions matter most."""
 WARP_PACKAGES = ("mujoco-warp", "warp-lang")
 """Packages that only the Warp engine needs."""
-GL_PLATFORMS = ("egl", "osmesa", "glfw")
-"""Values of MUJOCO_GL; glfw needs a display."""
 
 _IN_ENVIRONMENT = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
 INSTALL = "pip install -e . -c constraints.txt" if _IN_ENVIRONMENT else "make install"
@@ -47,22 +49,65 @@ class Finding:
     """Command that mends it; None where all is well."""
 
 
-def versions() -> Iterator[Finding]:
-    """Python and packages, held against the ranges in the project's own metadata."""
-    if inventory.version(inventory.PROJECT) is None:
-        yield Finding("note", inventory.PROJECT, "used from its folder, not installed", INSTALL)
-    here, supported = platform.python_version(), inventory.python_range()
-    if sys.version_info >= tuple(map(int, re.findall(r"\d+", supported))):
-        yield Finding("ok", "python", f"{here} ({supported})")
+def main(words: list[str]) -> int:
+    """Print the report; 0 when training works here, 1 when something it needs is missing."""
+    parser = Parser(
+        "wildrobot doctor", "What is here, what is missing, and the command that mends it."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    as_json = parser.parse_args(words).json
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            print(f"{finding.status:8s} {finding.what:14s} {finding.value}", flush=True)
+            if finding.remedy is not None:
+                print(f"{'':23s} -> {finding.remedy}", flush=True)
+    missing = [finding.what for finding in findings if finding.status == "missing"]
+    if as_json:
+        report = {"works": not missing, "findings": [asdict(finding) for finding in findings]}
+        print(json.dumps(report, indent=2))
+    else:
+        print(f"training lacks: {', '.join(missing)}" if missing else "training works here")
+    return 1 if missing else 0
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, in order; a probe that fails becomes one with the reason."""
+    for probe, needed, remedy in PROBES:
+        found: list[Finding] = []
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.extend(probe())  # keeps what came before a failure
+        except (Exception, SystemExit) as error:
+            if isinstance(error, ModuleNotFoundError):
+                remedy = INSTALL
+            elif "MUJOCO_GL" in str(error):
+                remedy = "unset MUJOCO_GL"
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            found.append(Finding("missing" if needed else "note", probe.__name__, reason, remedy))
+        yield from found
+
+
+# What is looked at
+
+
+def packages() -> Iterator[Finding]:
+    """Python and packages, compared with the ranges that the project supports."""
+    if version(PROJECT) is None:
+        yield Finding("note", PROJECT, "used from its folder, not installed", INSTALL)
+    python, ranges = supported()
+    here = platform.python_version()
+    if sys.version_info >= tuple(map(int, re.findall(r"\d+", python))):
+        yield Finding("ok", "python", f"{here} ({python})")
     else:
         remedy = "make PYTHON=python3.12 install"
-        yield Finding("missing", "python", f"{here}, but the project supports {supported}", remedy)
-    ranges = inventory.package_ranges()
+        yield Finding("missing", "python", f"{here}, but the project supports {python}", remedy)
     for name in PACKAGES:
-        yield package(name, inventory.version(name), ranges.get(name, ""))
+        yield package(name, version(name), ranges.get(name, ""))
     for name in WARP_PACKAGES:
-        here = inventory.version(name)
-        yield package(name, here, ranges.get(name, ""), INSTALL_WARP, needed=False)
+        yield package(name, version(name), ranges.get(name, ""), INSTALL_WARP, needed=False)
 
 
 def package(
@@ -84,94 +129,52 @@ def package(
 
 def machine() -> Iterator[Finding]:
     """Processor, memory and threads."""
-    yield Finding("ok", "processor", inventory.processor())
-    yield Finding("ok", "memory", f"{inventory.memory() / 2**30:.1f} GiB")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield Finding("ok", "machine", f"{processor()}, {memory:.1f} GiB")
     import torch
 
     from envs.physics.native import physical_cores
 
-    cores = f"{inventory.logical_cores()} logical, {physical_cores()} physical"
-    yield Finding("ok", "cores", f"{cores}; torch computes on {torch.get_num_threads()} threads")
+    threads = f"{physical_cores()} for the native engine, {torch.get_num_threads()} for torch"
+    yield Finding("ok", "threads", threads)
 
 
 def gpu() -> Iterator[Finding]:
-    """NVIDIA's driver, its cards, and whether torch can use them."""
-    cards, trouble = inventory.nvidia()
-    if cards:
-        yield Finding("ok", "NVIDIA", cards)
-    elif trouble:
+    """NVIDIA's driver and cards, whether torch can use them, and whether Warp runs on them."""
+    cards, trouble = nvidia()
+    if trouble:
         yield Finding("note", "NVIDIA", trouble, DRIVER)
     else:
-        remedy = "docker run --gpus all   # only in a container on a machine that has one"
-        yield Finding("note", "NVIDIA", "no card; the native engine needs none", remedy)
+        yield Finding("ok", "NVIDIA", cards or "no card; the native engine needs none")
+    if not cards:
+        return
     import torch
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        usable = torch.cuda.is_available()
-    if usable:
-        yield Finding("ok", "torch CUDA", f"{torch.version.cuda}, usable")
-    elif torch.version.cuda is not None and cards:
-        reason = inventory.last_line(str(caught[-1].message)) if caught else "no device found"
-        yield Finding("note", "torch CUDA", f"{torch.version.cuda}, unusable: {reason}", DRIVER)
-    elif cards:
+    if torch.version.cuda is None:
         remedy = "env -u PIP_EXTRA_INDEX_URL pip install --force-reinstall torch -c constraints.txt"
         yield Finding("note", "torch CUDA", "none: this torch is built for CPUs alone", remedy)
+    elif not torch.cuda.is_available():
+        yield Finding("note", "torch CUDA", f"{torch.version.cuda} cannot use the card", DRIVER)
     else:
-        yield Finding("ok", "torch CUDA", f"{torch.version.cuda or 'none'}, and no card to use")
-
-
-def warp() -> Iterator[Finding]:
-    """Warp's devices, CUDA versions and kernel cache."""
-    if None in map(inventory.version, WARP_PACKAGES):
-        return  # `versions` says so
-    report = inventory.warp()
-    yield from warp_findings(report, bool(inventory.nvidia()[0]))
-    cache = Path(report["cache"])
-    size = inventory.folder_size(cache) / 2**20
-    yield Finding("ok", "Warp kernel cache", f"{cache}, {size:.0f} MiB")
-
-
-def warp_findings(report: dict[str, Any], card: bool) -> Iterator[Finding]:
-    """What the report of `inventory.warp` means on a machine with or without a `card`."""
-    toolkit, driver = (
-        ".".join(map(str, report[key])) if report[key] else "none" for key in ("toolkit", "driver")
-    )
-    seen = f"devices: {', '.join(report['devices'])}; CUDA toolkit {toolkit}, driver {driver}"
-    if card and not report["pools"]:
-        yield Finding("note", "Warp", f"{seen}; it cannot use the card", DRIVER)
-    else:
-        yield Finding("ok", "Warp", seen)
-    if report["pools"] and not report["conditional_graphs"]:
-        value = f"conditional nodes need CUDA 12.4 or newer: toolkit {toolkit}, driver {driver}"
-        yield Finding("note", "CUDA graphs", value, DRIVER)
-    elif report["pools"]:
-        yield Finding("ok", "CUDA graphs", "conditional nodes are supported")
-    for device, (possible, enabled) in report["pools"].items():
-        if possible:
-            state = "on" if enabled else "off; the engine turns it on"
-            yield Finding("ok", "Warp memory pool", f"{device}: {state}")
-        else:
-            value = f"{device} has none, and CUDA graphs need one"
-            yield Finding("note", "Warp memory pool", value, "wildrobot fit --data.physics native")
+        yield Finding("ok", "torch CUDA", torch.version.cuda)
+        if None not in map(version, WARP_PACKAGES):
+            yield engine("warp")
 
 
 def robot() -> Iterator[Finding]:
     """The robot's description, and what the engines make of it."""
     from envs.physics.base import MEASURE_CAPACITIES
     from envs.physics.capacities import CapacityError, read_capacities
-    from envs.robot.model import load_robot, scene_names
+    from envs.robot.model import load_robot
 
     loaded = load_robot()
     value = f"{loaded.robot.name}, {loaded.robot.num_joints} joints, {loaded.robot.mass:.2f} kg"
-    yield Finding("ok", "robot", f"{value}; scenes: {', '.join(scene_names(loaded.directory))}")
+    yield Finding("ok", "robot", value)
     yield jacobian(loaded.model)
     try:
-        room = read_capacities(loaded)
+        read_capacities(loaded)
     except CapacityError as error:
         yield Finding("note", "Warp capacities", str(error), MEASURE_CAPACITIES)
-    else:
-        yield Finding("ok", "Warp capacities", f"njmax {room.njmax}, nconmax {room.nconmax}")
 
 
 def jacobian(model: Any) -> Finding:
@@ -186,112 +189,101 @@ def jacobian(model: Any) -> Finding:
     return Finding("missing", "Jacobian", f"{value}: its Newton Hessian is wrong", remedy)
 
 
-def physics() -> Iterator[Finding]:
-    """One step of the training's environment, and the engine that `auto` picks."""
+def native() -> Iterator[Finding]:
+    """Whether the native engine steps the task."""
+    yield engine("native")
+
+
+def engine(name: str) -> Finding:
+    """One step of the task on an engine.
+
+    Raises:
+        Exception: whatever keeps it from stepping.
+    """
     from envs.config import LocomotionConfig
     from envs.locomotion import LocomotionEnv
-    from envs.physics.engines import resolve_engine
 
-    env = LocomotionEnv(LocomotionConfig(), 2, physics="native", num_threads=1)
+    env = LocomotionEnv(LocomotionConfig(), 2, physics=name, num_threads=1)
     stepped = env.step(env.rand_action(env.reset()))
     if not stepped["next", "observation"].isfinite().all():
-        raise RuntimeError("an observation is not finite after one step from rest")
-    yield Finding("ok", "native engine", "steps the environment")
-    engine = resolve_engine("auto")
-    if engine == "warp" and None in map(inventory.version, WARP_PACKAGES):
-        yield Finding("note", "physics: auto", "warp, which is not installed", INSTALL_WARP)
-    else:
-        yield Finding("ok", "physics: auto", f"picks {engine}")
+        raise RuntimeError(f"{name}: an observation is not finite after one step from rest")
+    return Finding("ok", f"physics {name}", "steps the task")
 
 
-def rendering() -> Iterator[Finding]:
-    """Which of `GL_PLATFORMS` draw a frame, what films are drawn with, and their encoder."""
-    from wildrobot_torch.evaluation import gl_render
+def films() -> Iterator[Finding]:
+    """What films are drawn with, and their encoder."""
+    from wildrobot_torch.render import gl
 
-    def trouble(name: str) -> str | None:
-        variables = {"MUJOCO_GL": name, "PYOPENGL_PLATFORM": None}
-        return inventory.why_it_fails(gl_render.PROBE, 60.0, **variables)
-
-    with ThreadPoolExecutor() as pool:
-        troubles = dict(zip(GL_PLATFORMS, pool.map(trouble, GL_PLATFORMS), strict=True))
-    value = "; ".join(f"{name}: {reason or 'draws'}" for name, reason in troubles.items())
-    used = gl_render.available_platform()
+    used = gl.available_platform()
     if used is not None:
-        yield Finding("ok", "rendering", f"films use {used}. {value}")
+        yield Finding("ok", "rendering", f"OpenGL by {used}")
     else:
-        draws = any(troubles[name] is None for name in gl_render.PLATFORMS)
-        remedy = "unset MUJOCO_GL" if draws else "sudo apt-get install libegl1 libosmesa6"
-        value = f"films use the project's own software renderer. {value}"
-        yield Finding("note", "rendering", value, remedy)
-
-
-def ffmpeg() -> Iterator[Finding]:
-    """The encoder of films."""
+        wanted = os.environ.get("MUJOCO_GL")
+        remedy = "unset MUJOCO_GL" if wanted else "sudo apt-get install libegl1 libosmesa6"
+        yield Finding(
+            "note", "rendering", "no OpenGL; films use the slow software renderer", remedy
+        )
     import imageio_ffmpeg
 
-    where = imageio_ffmpeg.get_ffmpeg_exe()
-    yield Finding("ok", "ffmpeg", f"{imageio_ffmpeg.get_ffmpeg_version()}, {where}")
+    yield Finding("ok", "ffmpeg", imageio_ffmpeg.get_ffmpeg_version())
 
 
 PROBES: tuple[tuple[Callable[[], Iterable[Finding]], bool, str], ...] = (
-    (versions, True, INSTALL),
+    (packages, True, INSTALL),
     (machine, False, INSTALL),
     (gpu, False, DRIVER),
-    (warp, False, "pip install --force-reinstall -e '.[warp]' -c constraints.txt"),
     (robot, True, "git diff envs/assets   # then change what the reason names"),
-    (physics, True, INSTALL),
-    (rendering, False, INSTALL),
-    (ffmpeg, False, "pip install --force-reinstall imageio-ffmpeg"),
+    (native, True, INSTALL),
+    (films, False, "pip install --force-reinstall imageio-ffmpeg"),
 )
 """Each with whether training needs it, and what to do where it fails altogether."""
 
-
-def examine() -> Iterator[Finding]:
-    """All findings, in order; a probe that fails becomes one with the reason."""
-    for probe, needed, remedy in PROBES:
-        found: list[Finding] = []
-        try:
-            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found.extend(probe())  # keeps what came before a failure
-        except (Exception, SystemExit) as error:
-            status = "missing" if needed else "note"
-            remedy = INSTALL if isinstance(error, ModuleNotFoundError) else remedy
-            remedy = "unset MUJOCO_GL" if "MUJOCO_GL" in str(error) else remedy
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            found.append(Finding(status, probe.__name__, reason, remedy))
-        yield from found
+# Facts
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; 0 when training works here, 1 when something it needs is missing."""
-    parser = argparse.ArgumentParser("wildrobot doctor", allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        print(f"error: {unknown[0]!r} is not known; allowed: --json", file=sys.stderr)
-        return 2
+def version(package: str) -> str | None:
+    """Version of an installed package; None where there is none."""
     try:
-        return _report(options.json)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # who reads, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def _report(as_json: bool) -> int:
-    findings = []
-    for finding in examine():
-        findings.append(finding)
-        if not as_json:
-            print(f"{finding.status:8s} {finding.what:18s} {finding.value}", flush=True)
-            if finding.remedy is not None:
-                print(f"{'':27s} -> {finding.remedy}", flush=True)
-    missing = [finding.what for finding in findings if finding.status == "missing"]
-    if as_json:
-        report = {"works": not missing, "findings": [asdict(finding) for finding in findings]}
-        print(json.dumps(report, indent=2))
+def supported() -> tuple[str, dict[str, str]]:
+    """Range of Python's versions, and of each package's, from the project's own metadata."""
+    if PYPROJECT.is_file():  # not by tomllib: a Python that is too old has none
+        text = PYPROJECT.read_text(encoding="utf-8")
+        python = re.findall(r'requires-python = "(.*)"', text)[0]
+        lines = re.findall(r'"([\w-]+(?:\[\w+\])?[<>=][^"]*)"', text)
     else:
-        print(f"training lacks: {', '.join(missing)}" if missing else "training works here")
-    return 1 if missing else 0
+        about = metadata.metadata(PROJECT)
+        python, lines = about["Requires-Python"], metadata.requires(PROJECT) or []
+    found = [re.match(r"([\w-]+)(?:\[\w+\])?\s*([<>=~!][^;]*)", line) for line in lines]
+    return python, {match[1]: match[2].strip() for match in found if match}
+
+
+def processor() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return named[1].strip() if named else platform.processor() or platform.machine()
+
+
+def nvidia() -> tuple[str, str]:
+    """Driver and cards of NVIDIA, or else what is wrong with them; both empty without a card."""
+    program = shutil.which("nvidia-smi")
+    if program is not None:
+        query = [program, "--query-gpu=driver_version,name,memory.total", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return "", f"nvidia-smi fails: {one_line(error)}"
+        rows = [line.split(", ") for line in done.stdout.strip().splitlines()]
+        if done.returncode == 0 and rows:
+            return f"driver {rows[0][0]}; " + ", ".join(f"{row[1]} ({row[2]})" for row in rows), ""
+        return "", f"nvidia-smi fails: {one_line(done.stderr or done.stdout)[-100:]}"
+    for device in Path("/sys/bus/pci/devices").glob("*"):
+        maker, kind = ((device / name).read_text() for name in ("vendor", "class"))
+        if maker.strip() == "0x10de" and kind.startswith("0x03"):  # NVIDIA; display controller
+            return "", "a card without a driver"
+    return "", ""

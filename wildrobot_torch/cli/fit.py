@@ -1,65 +1,64 @@
-"""Command line of the training: `python -m wildrobot_torch fit|validate|test|doctor`."""
+"""`wildrobot fit`: train a policy."""
 
 from __future__ import annotations
 
-import difflib
+import itertools
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import jsonargparse
 import lightning.pytorch as pl
+from jsonargparse.typing import PositiveFloat, PositiveInt, restricted_string_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from envs.physics.base import PhysicsError
-from envs.yaml_files import make_configs_strict
-from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.cli.doctor import main as doctor
-from wildrobot_torch.files import CONFIGS
-from wildrobot_torch.ppo.finite import TrainingDiverged
+from envs.errors import UserError
+from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
+from wildrobot_torch.files import CONFIGS, load_tensors
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.module import WalkingModule
 
 BASE_CONFIG = CONFIGS / "base.yaml"
-"""Values of all settings that no overlay sets; its absence leaves the same values as defaults."""
+"""Every setting with its default; read before any `--config` file."""
 
-TOP = ("--config", "--seed", "--wandb", "--ckpt_path", "--print_config")
-"""Options of no group."""
 HELP = """\
-Train a policy, look at a checkpoint.
+usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
 
-  python -m wildrobot_torch fit --config configs/walking.yaml
-  python -m wildrobot_torch fit --config configs/walking.yaml --config configs/laptop.yaml \\
-      --model.ppo.gamma 0.99 --trainer.max_time 00:00:08:00
-  python -m wildrobot_torch fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
-  python -m wildrobot_torch validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
+Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
 
-commands:
-  fit            train; writes runs/<name>/<date>/
-  validate       the evaluation made during training, of one checkpoint
-  doctor         what is here, what is missing, and the command that mends it; --json
+  wildrobot fit --config walking
+  wildrobot fit --config walking_amp --config laptop --model.ppo.gamma 0.99
+  wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
 
-options of every other command:
-  --config FILE  settings; several are merged, later ones win; configs/base.yaml comes first
-  --ckpt_path F  checkpoint to resume or to look at
-  --wandb NAME   log to this Weights & Biases project as well
-  --print_config print all settings and exit
-  --help         all settings with units and meanings (after a command)
+options:
+  --config FILE      settings; several are merged, later ones win; the name of a shipped file
+                     will do: walking_amp, walking, standing, laptop, gpu, demo
+  --ckpt_path FILE   checkpoint to resume from
+  --seed N           of everything random
+  --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
+  --print_config     print all settings with their values
+  --help_all         list all settings with units and meanings
 
-settings have dotted names, as in configs/base.yaml: run, trainer, data, data.env, model.ppo,
-model.network, model.amp.
+Settings have dotted names, as in configs/base.yaml: run, trainer, data, data.env, model.ppo,
+model.network, model.amp. Ctrl-C saves a checkpoint and ends; a second one ends at once.
 """
+
+ProjectName = restricted_string_type(
+    "ProjectName", r"(?!(?i:true|false|yes|no|on|off)$).+", docstring="Name of a W&B project."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +69,12 @@ class RunConfig:
     """Runs go to <folder>/<name>/<date>."""
     name: str | None = None
     """Name of the run; null for that of the last --config file."""
-    env_steps: int = 20_000_000
+    env_steps: PositiveInt = 20_000_000
     """Environment steps after which training ends."""
     stop_when_passed: bool = False
     """Whether training ends once an evaluation keeps to all limits of its scenario."""
-    print_every_s: float = 5.0
+    print_every_s: PositiveFloat = 5.0
     """Time between two console lines [s]."""
-
-    def __post_init__(self) -> None:
-        if self.env_steps < 1:
-            raise ValueError(f"run.env_steps is {self.env_steps}; it must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,7 @@ class TrainerConfig:
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device of networks and updates: auto is that of `data.physics`, and others are refused."""
-    devices: int = 1
+    devices: PositiveInt = 1
     """Processes, one per device, each with its own environments."""
     strategy: str = "auto"
     """Lightning strategy; ddp for several devices."""
@@ -99,172 +94,215 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         if self.max_time is not None and not re.fullmatch(r"\d+(:\d\d){3}", self.max_time):
-            raise ValueError(
+            raise UserError(
                 f"trainer.max_time is {self.max_time!r}; write DD:HH:MM:SS, as in 00:00:08:00"
             )
-        if self.devices < 1:
-            raise ValueError(f"trainer.devices is {self.devices}; it must be positive")
 
 
-class Parser(LightningArgumentParser):
-    """Errors are one line on stderr, a hint where a name looks misspelt, and exit code 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the message and exit."""
-        fail(*_shortened(message, _names(self)))
-
-
-def _names(parser: Any) -> list[str]:
-    """Dotted names of all options of a parser and its commands."""
-    # A group that may be null is one option to the parser; its fields are named here.
-    names = [f"model.amp.{field.name}" for field in fields(AMPConfig)]
-    for action in parser._actions:
-        names += [text[2:] for text in action.option_strings if "." in text or text in TOP]
-        if isinstance(action.choices, dict):
-            for command in action.choices.values():
-                names += _names(command)
-    return names
+def main(words: list[str]) -> int:
+    """Exit code of a training."""
+    settings_parser = parser(documented="--help_all" in words)
+    settings = read_settings(settings_parser, words, HELP)
+    return 0 if settings is None else train(settings_parser, settings)
 
 
-def _shortened(message: str, names: Sequence[str]) -> tuple[str, str | None]:
-    """One line of a parser's message, and the name that may have been meant."""
-    text = " ".join(message.split()) or "the command line cannot be read"
-    last = {name.rsplit(".", 1)[-1]: name for name in names}
-    found = re.search(r"--([\w.]+)|option '([\w.]+)'", text, re.IGNORECASE)
-    wrong = next(filter(None, found.groups()), "") if found else ""
-    if not wrong or wrong in names:
-        return text, None
-    for key, known in ((wrong, {name: name for name in names}), (wrong.rsplit(".", 1)[-1], last)):
-        close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-        if close:
-            return text, f"did you mean {known[close[0]]}?"
-    return text, None
+def parser(documented: bool = False) -> SettingsParser:
+    """The settings of a training; `documented` ones have their meanings in the help."""
+    # Reading the settings' docstrings takes longer than all the rest of the parsing.
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
+    parser = SettingsParser.of("fit", BASE_CONFIG)
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument(
+        "--wandb",
+        type=ProjectName | None,
+        default=None,
+        help="Weights & Biases project to log to as well; null for none",
+    )
+    parser.add_argument(
+        "--ckpt_path", type=str | None, default=None, help="checkpoint to resume from"
+    )
+    parser.add_class_arguments(RunConfig, "run")
+    parser.add_class_arguments(TrainerConfig, "trainer")
+    parser.add_class_arguments(RolloutData, "data")
+    parser.add_class_arguments(WalkingModule, "model")
+    parser.link_arguments("seed", "data.seed")
+    return parser
 
 
-def fail(message: str, hint: str | None = None, code: int = 2) -> NoReturn:
-    """End the program with `error: <message>` and a hint on stderr."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
-    if hint is not None:
-        print(hint, file=sys.stderr)
-    raise SystemExit(code)
+def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> int:
+    """Train with these settings; returns the exit code.
 
-
-class WalkingCLI(LightningCLI):
-    """LightningCLI with few trainer settings, a run directory, and our callbacks."""
-
-    def __init__(self, args: Sequence[str]) -> None:
-        """Parse `args` and run their command."""
-        self._arguments = list(args)
-        base = [str(BASE_CONFIG)] if BASE_CONFIG.is_file() else []
-        super().__init__(
-            WalkingModule,
-            RolloutData,
-            save_config_callback=None,
-            parser_class=Parser,
-            parser_kwargs={
-                "prog": "python -m wildrobot_torch",
-                **{
-                    command: {
-                        "default_config_files": base,
-                        "usage": f"python -m wildrobot_torch {command} [--NAME VALUE ...]",
-                    }
-                    for command in self.subcommands()
-                },
-            },
-            auto_configure_optimizers=False,
-            args=self._arguments,
-        )
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Commands, and the arguments of Lightning's methods they do not offer."""
-        hidden = {"model", "datamodule", "weights_only", "verbose"}
-        return {
-            "fit": hidden | {"train_dataloaders", "val_dataloaders"},
-            "validate": hidden | {"dataloaders"},
-        }
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the settings of no group."""
-        parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
-        parser.add_argument(
-            "--wandb",
-            type=str | None,
-            default=None,
-            help="Weights & Biases project to log to as well; null for none",
-        )
-
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the groups run, trainer, data and model."""
-        parser.add_class_arguments(RunConfig, "run")
-        parser.add_class_arguments(TrainerConfig, "trainer")
-        parser.add_lightning_class_args(RolloutData, "data")
-        parser.add_lightning_class_args(WalkingModule, "model")
-        parser.link_arguments("seed", "data.seed")
-
-    def _set_seed(self) -> None:
-        pl.seed_everything(self._get(self.config, "seed"), verbose=False)
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Trainer with loggers, checkpoints and our callbacks; nothing is written yet."""
-        run: RunConfig = self._get(self.config_init, "run")
-        options: TrainerConfig = self._get(self.config_init, "trainer")
-        data: RolloutData = self._get(self.config_init, "data")
-        if options.accelerator != "auto":
-            data.require_accelerator(options.accelerator)
-        callbacks: list[Callback] = [Progress(run.env_steps, run.print_every_s)]
-        if self.subcommand == "fit":
-            folder = self._run_folder(run)
-            callbacks += [
-                RunDirectory(folder, self._config_text(folder.parent.name), self._loggers(folder)),
+    Raises:
+        UserError: they cannot be used; nothing is written.
+        RunError: the training diverged, or its physics cannot be trusted.
+    """
+    quiet()
+    pl.seed_everything(settings.seed, verbose=False)
+    made = construct(settings_parser, settings)
+    run: RunConfig = made.run
+    data: RolloutData = made.data
+    options: TrainerConfig = made.trainer
+    if options.accelerator != "auto":
+        data.require_accelerator(options.accelerator)
+    if settings.ckpt_path is not None:
+        load_tensors(settings.ckpt_path, "--ckpt_path", "give a .ckpt that `wildrobot fit` wrote")
+    name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "base")
+    with new_folder(Path(run.folder) / name) as folder, Interruption(folder) as interruption:
+        trainer = pl.Trainer(
+            **asdict(replace(options, accelerator=data.accelerator)),
+            callbacks=[
+                Progress(run.env_steps, run.print_every_s),
+                RunDirectory(
+                    folder,
+                    _config_text(settings_parser, settings, name),
+                    _loggers(folder, settings.wandb),
+                ),
                 Alarms(folder),
                 Budget(run.env_steps, run.stop_when_passed),
+                interruption,
                 *_checkpoints(folder / "checkpoints"),
-            ]
-        return pl.Trainer(
-            **asdict(replace(options, accelerator=data.accelerator)),
-            callbacks=callbacks,
+            ],
             logger=False,
             max_epochs=-1,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
-            enable_checkpointing=self.subcommand == "fit",
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )
+        try:
+            trainer.fit(
+                made.model, datamodule=data, ckpt_path=settings.ckpt_path, weights_only=True
+            )
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from error
+    return 0
 
-    def _run_folder(self, run: RunConfig) -> Path:
-        """A folder that is not there yet."""
-        config = self._get(self.config, "config") or []
-        name = run.name or (Path(str(config[-1])).stem if config else "base")
-        date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        folder = Path(run.folder) / name / date
-        return folder if not folder.exists() else folder.with_name(f"{date}_{os.getpid()}")
 
-    def _config_text(self, name: str) -> str:
-        """YAML that repeats the run, under the same name."""
-        config = self._get(self.config, "run").clone()
-        parser = self._parser(self.subcommand)
-        settings = self.config[str(self.subcommand)].clone()
-        config["name"] = name
-        settings["run"] = config
-        settings.pop("ckpt_path", None)
-        return parser.dump(settings, skip_link_targets=True, skip_none=False)
+@contextmanager
+def new_folder(parent: Path) -> Iterator[Path]:
+    """A folder in `parent` that no other run has; gone again if nothing was written into it.
 
-    def _loggers(self, folder: Path) -> list[Logger]:
-        """CSV and TensorBoard always, Weights & Biases when asked for."""
-        loggers: list[Logger] = [
-            CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1),
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-        ]
-        project = self._get(self.config_init, "wandb")
-        if project is not None:
-            try:
-                loggers.append(WandbLogger(project=project, save_dir=folder))
-            except ModuleNotFoundError:
-                fail(f"--wandb {project} needs the package wandb", "pip install wandb")
-        return loggers
+    It is named by the date, with a number where two runs begin in one second.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if rank_zero_only.rank:  # the first process makes the folder, and alone writes into it
+        yield parent / date
+        return
+    absent = [path for path in (parent, *parent.parents) if not path.exists()]
+    for number in itertools.count(1):
+        folder = parent / (date if number == 1 else f"{date}_{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be made: {error.strerror}; change --run.folder"
+            ) from error
+    try:
+        yield folder
+    finally:
+        for path in (folder, *absent):
+            with suppress(OSError):
+                path.rmdir()  # only an empty one
+
+
+class Interruption(Callback):
+    """Ends the training at SIGINT or SIGTERM, with a checkpoint; a second signal ends it at once.
+
+    Within `with` it handles these signals. Before and after the training they end the process by
+    `SystemExit`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the run's."""
+        self.folder = folder
+        self._number: int | None = None
+        self._training = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        self._before = {
+            number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        self._handle_signals()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle_signals(self) -> None:
+        for number in self._before:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _: object) -> None:
+        if not self._training:
+            raise SystemExit(128 + number)
+        if self._number is not None:
+            os._exit(128 + number)
+        self._number = number
+        # Not by print, which a signal may have interrupted.
+        os.write(
+            2, b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take the signals over from Lightning, for which SIGINT is exit code 1."""
+        self._handle_signals()
+        self._training = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save a checkpoint and end with 128 + the signal's number, where there was a signal."""
+        number = trainer.strategy.broadcast(self._number)
+        if number is None:
+            return
+        path = self.folder / "checkpoints" / "last.ckpt"
+        trainer.save_checkpoint(path, weights_only=False)
+        if trainer.is_global_zero:
+            print(
+                f"saved {path}; to go on: wildrobot fit --config {self.folder / 'config.yaml'} "
+                f"--ckpt_path {path}",
+                file=sys.stderr,
+                flush=True,
+            )
+        raise SystemExit(128 + number)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Let signals end the process again: the last checkpoint is written."""
+        self._training = False
+
+
+def _config_text(parser: SettingsParser, settings: jsonargparse.Namespace, name: str) -> str:
+    """YAML that repeats the run, under the same name."""
+    settings = settings.clone()
+    settings.run.name = name
+    settings.pop("ckpt_path")
+    return parser.dump(settings, skip_link_targets=True, skip_none=False)
+
+
+def _loggers(folder: Path, project: str | None) -> list[Logger]:
+    """CSV and TensorBoard always, Weights & Biases for a project of it."""
+    loggers: list[Logger] = [
+        CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1),
+        TensorBoardLogger(folder, name="", version="tensorboard"),
+    ]
+    if project is not None:
+        try:
+            loggers.append(WandbLogger(project=project, save_dir=folder))
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"--wandb {project} needs the package wandb, which is not installed: "
+                "pip install wandb"
+            ) from error
+    return loggers
 
 
 def _checkpoints(folder: Path) -> list[Callback]:
@@ -286,7 +324,7 @@ def _checkpoints(folder: Path) -> list[Callback]:
     return [best, last]
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence notices of the frameworks that no user of this program can act on."""
     lightning = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators")
     for name in (*lightning, "lightning.fabric", "torchrl"):
@@ -294,30 +332,3 @@ def _quiet() -> None:
     for module in ("lightning", "torch", "torchrl", "tensordict", "jsonargparse"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
     warnings.filterwarnings("ignore", message=".*(litlogger|LeafSpec|isinstance.treespec).*")
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns 0, or exits with 2 for a request that cannot be met.
-
-    A training that diverges exits with 1.
-    """
-    arguments = list(sys.argv[1:] if args is None else args)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
-        return 0
-    if arguments[0] == "doctor":
-        return doctor(arguments[1:])
-    _quiet()
-    # Reading the settings' docstrings takes longer than all the rest of the parsing.
-    documented = any(text in ("-h", "--help") or text.endswith(".help") for text in arguments)
-    make_configs_strict()
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
-    try:
-        WalkingCLI(arguments)
-    except (TrainingDiverged, PhysicsError) as error:
-        fail(str(error), code=1)
-    except (ValueError, OSError, MisconfigurationException) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        return 130
-    return 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from envs.errors import UserError
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
@@ -47,7 +48,7 @@ class Legs:
         names = [[f"{side}_{joint}" for joint in _JOINTS] for side in SIDES]
         missing = [n for side in names for n in side if n not in robot.joint_names]
         if missing or robot.num_joints != 8:
-            raise ValueError(
+            raise UserError(
                 f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}; leg kinematics "
                 f"need exactly left_ and right_ {', '.join(_JOINTS)}"
             )

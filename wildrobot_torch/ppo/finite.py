@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from envs.errors import RunError
+
 REMEDY = "lower ppo.learning_rate_max or ppo.max_grad_norm"
 
 
-class TrainingDiverged(ArithmeticError):
+class TrainingDiverged(RunError):
     """A number that is not finite; the message names tensor and iteration."""
 
 

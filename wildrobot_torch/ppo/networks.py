@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from envs.errors import UserError
 from envs.robot.symmetry import Mirror
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
@@ -70,7 +71,7 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
 
 def _stacked(linears: Sequence[nn.Linear], activation: str) -> nn.Sequential:
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+        raise UserError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
     layers: list[nn.Module] = [linears[0]]
     for linear in linears[1:]:
         layers += [ACTIVATIONS[activation](), linear]
@@ -136,7 +137,7 @@ def mirrored_mlp(
         ValueError: a hidden width is odd, or no activation has that name.
     """
     if any(width % 2 for width in hidden):
-        raise ValueError(
+        raise UserError(
             f"network.hidden is {tuple(hidden)}; symmetric networks have even widths, or set "
             "network.asymmetry and network.deployed_asymmetry to 1"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.judge.gates import TIERS
@@ -31,9 +32,9 @@ def require_schedule(begin: Mapping[str, int], name: str) -> None:
         ValueError: with the setting's `name`.
     """
     if unknown := [tier for tier in begin if tier not in TIERS]:
-        raise ValueError(f"{name} names the tiers {unknown}; allowed are {list(TIERS)}")
+        raise UserError(f"{name} names the tiers {unknown}; allowed are {list(TIERS)}")
     if min(begin.values(), default=1) != 0:
-        raise ValueError(
+        raise UserError(
             f"{name} is {dict(begin)}; it gives the environment steps from which a tier is used, "
             "never negative, and 0 for at least one tier"
         )

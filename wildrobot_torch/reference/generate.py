@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.engines import resolve_engine
 from envs.reality.disturbances import PushConfig
@@ -148,13 +149,13 @@ def generate(
     """
     config = replace(config, physics=resolve_engine(config.physics))
     if not clips and not tracked and not policies:
-        raise ValueError("no clips and no policies to make reference from")
+        raise UserError("no clips and no policies to make reference from")
     # First: a policy that does not fit is known at once, and the tracker's training is long.
     mined = [r for p in policies for r in mine(p, config.mining, physics=config.physics)]
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
     taken_names = {task.clip.name for task in (*assisted, *unassisted)}
     if twice := sorted(taken_names & {r.task.clip.name for r in mined}):
-        raise ValueError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
+        raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     ways: dict[str, tuple[Rollout, ...]] = {}
     if assisted:
         task = reference_env_config(config.harness)
@@ -212,7 +213,7 @@ def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> 
 def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
     last = clip.num_frames - 1 - config.segments.min_frames
     if last < 0:
-        raise ValueError(
+        raise UserError(
             f"clip {clip.name} has {clip.num_frames} frames at the control rate; at least "
             f"{config.segments.min_frames + 1} are needed"
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+
 MIN_CLIPS = 3
 """Clips in every minibatch, where the reference has as many."""
 
@@ -20,7 +22,7 @@ def require_clips(names: Collection[str]) -> None:
     """
     clips = dict.fromkeys(names)
     if len(clips) < MIN_CLIPS:
-        raise ValueError(
+        raise UserError(
             f"the motion prior needs {MIN_CLIPS} clips of reference motion to train on, there are "
             f"{len(clips)} ({', '.join(clips)}); make the reference from more clips, or name more "
             "tiers in data.reference_tiers"
@@ -60,7 +62,7 @@ class WindowTable:
         order = torch.argsort(clip, stable=True)
         order = order[length[order] >= frames] if frames > 0 else order[:0]
         if order.numel() == 0:
-            raise ValueError(
+            raise UserError(
                 f"cannot sample windows of {frames} frames: segments have "
                 f"{int(length.min())} to {int(length.max())} frames"
             )

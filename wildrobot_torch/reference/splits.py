@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.sampling import MIN_CLIPS
 
@@ -61,7 +62,7 @@ def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, Re
         ValueError: `share` is not between 0 and 1.
     """
     if not 0.0 < share < 1.0:
-        raise ValueError(f"the share of held-out reference is {share}; allowed: above 0, below 1")
+        raise UserError(f"the share of held-out reference is {share}; allowed: above 0, below 1")
     number = {name: i for i, name in enumerate(dict.fromkeys(map(family, dataset.segment_clip)))}
     seconds, metres = [0.0] * len(number), [0.0] * len(number)
     members = [number[family(clip)] for clip in dataset.segment_clip]

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from wildrobot_torch.cli.fit import main as wildrobot
+from wildrobot_torch.cli.main import main as wildrobot
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.history import Part
 

@@ -267,8 +267,6 @@ class Progress(Callback):
         )
         print(f"evaluation at {pl_module.env_steps / 1e6:.2f} M steps:  {text}", flush=True)
 
-    on_test_end = on_validation_end
-
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)

@@ -288,8 +288,6 @@ class WalkingModule(pl.LightningModule):
         if self.prior is not None and self.trainer.state.fn == "fit":
             self.prior.advance(self.evaluation)
 
-    test_step = validation_step
-
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.frames import roll_pitch, world_to_heading, wrap_angle
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
@@ -47,7 +48,7 @@ def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
     names = [f"{side}_{kind}" for side in ("left", "right")]
     missing = [name for name in names if name not in robot.joint_names]
     if missing:
-        raise ValueError(f"balance needs joints {missing}; robot {robot.name} lacks them")
+        raise UserError(f"balance needs joints {missing}; robot {robot.name} lacks them")
     index = [robot.joint_names.index(name) for name in names]
     return torch.tensor(index, device=robot.home_qpos.device)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.step import Episode
@@ -81,7 +82,7 @@ def load_training(path: Path, key: str) -> dict[str, Any] | None:
         found, state = content["key"], content["state"]
     except Exception as error:  # a damaged file raises nearly anything
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise UserError(
             f"tracker {path}: not readable ({type(error).__name__}: {reason}); remove it to train "
             "anew"
         ) from error

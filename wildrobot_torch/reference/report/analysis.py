@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from wildrobot_torch.motion.tracking import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
@@ -164,7 +165,7 @@ def analyse(dataset: ReferenceDataset, batch: int = BATCH) -> Analysis:
         ValueError: `batch` is not positive.
     """
     if batch < 1:
-        raise ValueError(f"batch is {batch}; allowed: 1 or more")
+        raise UserError(f"batch is {batch}; allowed: 1 or more")
     seconds = (dataset.segment_length.double() * dataset.ctrl_dt).tolist()
     by_tier: dict[str, dict[str, float]] = {}
     for tier, support, s in zip(

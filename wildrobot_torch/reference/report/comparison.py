@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
@@ -108,7 +109,7 @@ def accepted_spans(
         ways = [way for way in rollouts if (name, way) in spans]
         fitting = [way for way in ways if helped[name, way] == (support == "harness")]
         if not ways:
-            raise ValueError(f"the dataset holds clip {name!r}, of which there is no rollout")
+            raise UserError(f"the dataset holds clip {name!r}, of which there is no rollout")
         start = int(segment["clip_frame"]) - 1
         stop = start + int(dataset.segment_length[i])
         spans[name, (fitting or ways)[0]].append(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.robot.model import RobotModel
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.verify.contacts import contacts
@@ -49,7 +50,7 @@ def verify(
         ValueError: no stretch is to be redone.
     """
     if num_stretches < 1:
-        raise ValueError(f"num_stretches is {num_stretches}; it must be positive")
+        raise UserError(f"num_stretches is {num_stretches}; it must be positive")
     loaded.model.opt.timestep = LocomotionConfig().sim_dt
     whole = Subject(dataset.to("cpu"), loaded)
     trained = fit_for_training(whole.dataset)

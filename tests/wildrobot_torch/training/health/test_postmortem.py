@@ -14,7 +14,7 @@ import torch
 from tensordict import TensorDict
 
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.cli.fit import main
+from wildrobot_torch.cli.main import main
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.training.callbacks import Alarms
 from wildrobot_torch.training.health.postmortem import write_postmortem
@@ -120,10 +120,7 @@ def _fit(tmp_path: Path, *more: str) -> int:
         "--model.network.hidden", "[8]", "--model.ppo.num_epochs", "1",
         "--model.ppo.num_minibatches", "1",
     ]  # fmt: skip
-    try:
-        return main([*arguments, *more])
-    except SystemExit as stop:
-        return int(stop.code or 0)
+    return main([*arguments, *more])
 
 
 def _good_checkpoint(run: Path, iteration: int) -> None:

@@ -1,33 +1,30 @@
-"""Watch a policy or a motion clip: `python tools/play.py RUN/checkpoints/last.ckpt`.
+"""`wildrobot play`: watch a policy or a motion clip, or film it.
 
 With a display the policy walks in MuJoCo's viewer, its velocity set by keyboard. Without one, or
-with --out, a film is written: .mp4, .gif, or .png for a film strip. With --clip and --reference the
-film shows what the simulated robot made of the clip, and the clip as a ghost beside it.
+with --out, a film is written: .mp4, .gif, or .png for a film strip.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import torch
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
-from envs.physics.base import PhysicsError
 from envs.reality.disturbances import PushConfig
 from envs.recorder import PolicyFunction, random_policy, record, zero_policy
 from envs.robot.model import load_robot
 from envs.task.features import amp_layout
-from wildrobot_torch.motion.read.files import clip_states, load_clip
+from wildrobot_torch.cli.options import ENGINES, Parser
+from wildrobot_torch.files import WALKING_POLICY
+from wildrobot_torch.motion.clip import clip_states
+from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.report.playback import playback
@@ -41,79 +38,82 @@ from wildrobot_torch.render.film import (
 from wildrobot_torch.render.viewer import KEYS, Controls, drive, show
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of this tool."""
-    parser = argparse.ArgumentParser(prog="play", description="Watch a policy or a motion clip.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "policy_file", nargs="?", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)"
+def parser() -> Parser:
+    """The options of this verb."""
+    parser = Parser(
+        "wildrobot play",
+        "Watch a policy or a clip: in a window, or without a display as a film.",
+        "wildrobot play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     )
-    what.add_argument("--policy", choices=("zero", "random"), help="a trivial policy instead")
-    what.add_argument("--clip", type=Path, help="motion clip to play without physics instead")
+    parser.add_argument(
+        "policy",
+        nargs="?",
+        help="checkpoint (.ckpt), exported policy (.onnx), zero or random (default: the walking "
+        "policy that ships with the project)",
+    )
+    parser.add_argument("--clip", type=Path, help="motion clip to show instead, without physics")
     parser.add_argument(
         "--reference",
         type=Path,
-        help="with --clip: dataset (.npz) whose accepted motion of the clip is shown, the clip as "
-        "a ghost beside it",
+        help="with --clip: dataset (.npz) whose accepted motion of the clip is shown, with the "
+        "clip as a ghost beside it",
     )
     parser.add_argument(
-        "--ghost-beside",
+        "--ghost_beside",
         type=float,
         default=GHOST_BESIDE,
-        help="how far to the robot's left its ghost walks [m]; 0 lays it over the robot "
-        f"(default: {GHOST_BESIDE})",
+        help="distance of the ghost to the robot's left [m]; 0 lays it over the robot",
     )
-    parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s] (default: 0.3)")
+    parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s]")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the film [s]")
-    parser.add_argument(
-        "--physics",
-        default="native",
-        help="engine: native, warp, warp-cpu or auto (default: native)",
-    )
+    parser.add_argument("--physics", default="native", help=ENGINES)
     parser.add_argument("--seed", type=int, default=0, help="of start noise and random actions")
-    parser.add_argument("--out", type=Path, help=".mp4, .gif or .png (default: runs/play.mp4)")
-    parser.add_argument("--viewer", action="store_true", help="open a window though --out is given")
+    parser.add_argument(
+        "--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)"
+    )
+    parser.add_argument(
+        "--viewer", action="store_true", help="open a window although --out is given"
+    )
     parser.add_argument(
         "--renderer",
         choices=("auto", "gl", "software"),
         default="auto",
-        help="how films are drawn: OpenGL where there is one (auto), or numpy alone (software)",
+        help="of films: OpenGL where there is one (auto), or numpy alone (software)",
     )
     parser.add_argument("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool: 0, 2 for bad input, or 1 where the physics cannot be trusted."""
-    options = parser().parse_args(arguments)
+def main(words: list[str]) -> int:
+    """0 when the window was closed or the film written."""
+    options = parser().parse_args(words)
     display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    try:
-        if not 0.0 < options.seconds <= 600.0:
-            raise ValueError(f"--seconds is {options.seconds}; allowed: above 0, up to 600")
-        if not abs(options.velocity) <= 5.0:
-            raise ValueError(f"--velocity is {options.velocity}; allowed: -5 to 5 m/s")
-        if options.reference is not None and options.clip is None:
-            raise ValueError("--reference needs the clip to show: --clip FILE")
-        if not abs(options.ghost_beside) <= 10.0:
-            raise ValueError(f"--ghost-beside is {options.ghost_beside}; allowed: -10 to 10 m")
-        if options.viewer and options.reference is not None:
-            raise ValueError("--viewer shows no ghost; leave it out and use --out film.mp4")
-        if options.viewer and not display:
-            raise ValueError("--viewer needs a display and DISPLAY is not set; use --out film.mp4")
-        film = options.out is not None or options.reference is not None
-        if options.viewer or (display and not film):
-            _view(options)
-        else:
-            print(_film(options))
-    except (ValueError, OSError, PhysicsError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, PhysicsError) else 2
+    if options.policy is not None and options.clip is not None:
+        raise UserError(f"both {options.policy} and --clip {options.clip} are given; give one")
+    if not 0.0 < options.seconds <= 600.0:
+        raise UserError(f"--seconds is {options.seconds}; allowed: above 0, up to 600")
+    if not abs(options.velocity) <= 5.0:
+        raise UserError(f"--velocity is {options.velocity}; allowed: -5 to 5 m/s")
+    if options.reference is not None and options.clip is None:
+        raise UserError("--reference needs the clip to show: --clip FILE")
+    if not abs(options.ghost_beside) <= 10.0:
+        raise UserError(f"--ghost_beside is {options.ghost_beside}; allowed: -10 to 10 m")
+    if options.viewer and options.reference is not None:
+        raise UserError("--viewer shows no ghost; leave it out and use --out film.mp4")
+    if options.viewer and not display:
+        raise UserError("--viewer needs a display and DISPLAY is not set; use --out film.mp4")
+    film = options.out is not None or options.reference is not None
+    if options.viewer or (display and not film):
+        _view(options)
+    else:
+        print(_film(options))
     return 0
 
 
 def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, LocomotionEnv]:
-    """The policy asked for, and one robot in its task, unpushed, in episodes of `seconds`."""
-    loaded = None if options.policy else load_policy(options.policy_file)
+    """The policy, and one robot in its task, without pushes, in episodes of `seconds`."""
+    trivial = options.policy in ("zero", "random")
+    loaded = None if trivial else load_policy(options.policy or WALKING_POLICY)
     task = LocomotionConfig() if loaded is None else loaded.task
     task = replace(task, episode_length_s=seconds, push=PushConfig(), support=None, auto_reset=True)
     env = LocomotionEnv(task, 1, physics=options.physics, num_threads=1, seed=options.seed)
@@ -126,7 +126,7 @@ def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, 
 
 
 def _view(options: argparse.Namespace) -> None:
-    """Until the window is closed."""
+    """Show the policy or clip until the window is closed."""
     if options.clip is not None:
         loaded = load_robot()
         clip = load_clip(options.clip, loaded.robot)
@@ -142,10 +142,10 @@ def _view(options: argparse.Namespace) -> None:
 
 def _film(options: argparse.Namespace) -> str:
     """Write the film; returns what to say about it."""
-    path = check_output(options.out or Path("runs/play.mp4"))
+    path = check_output(options.out or Path("runs/play.gif"))
     width, _, height = options.size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"--size is {options.size!r}; wanted WIDTHxHEIGHT, for example 640x480")
+        raise UserError(f"--size is {options.size!r}; write WIDTHxHEIGHT, as in 640x480")
     config = RenderConfig(width=int(width), height=int(height), renderer=options.renderer)
     if options.reference is not None:
         return _ghost_film(options, path, config)
@@ -196,7 +196,3 @@ def _average(values: np.ndarray, window: int) -> np.ndarray:
     high = np.arange(1, len(values) + 1)
     low = np.maximum(high - window, 0)
     return (total[high] - total[low]) / (high - low)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

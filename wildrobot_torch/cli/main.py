@@ -1,0 +1,134 @@
+"""`wildrobot VERB`, and how every program of this project ends.
+
+At the top only the standard library is imported: `wildrobot --help` answers at once, and
+`wildrobot doctor` runs where nothing is installed yet.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from envs.errors import RunError, UserError
+
+VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style")
+HELP = """\
+usage: wildrobot VERB [...]
+
+From motion clips to a walking policy for a small biped.
+
+  demo        reference motion, training, evaluation, export and film, one after another
+  reference   make reference motion from clips; verify or analyze a file of it
+  fit         train a policy
+  evaluate    run a policy in a scenario and write a report
+  style       measure how much policies move like the reference
+  play        watch a policy or a clip, or film it
+  export      write a checkpoint's policy as ONNX
+  doctor      what is here, what is missing, and the command that mends it
+
+examples:
+  wildrobot play                                    the policy that ships with the project
+  wildrobot reference --out runs/reference/walking.npz
+  wildrobot fit --config walking_amp --config laptop
+  wildrobot evaluate runs/walking_amp/DATE/checkpoints/last.ckpt --scenario walking
+  wildrobot export runs/walking_amp/DATE/checkpoints/last.ckpt --out policy.onnx
+
+`wildrobot VERB --help` lists the options of a verb. Exit code 0 is success, 1 a result that failed,
+2 bad input with nothing written.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
+    return run(_dispatch, arguments)
+
+
+def _dispatch(words: list[str]) -> int:
+    verb, *rest = words or ["help"]
+    if verb in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(VERBS)}"
+        fail(f"there is no verb {verb!r}; {hint}")
+    return importlib.import_module(f"wildrobot_torch.cli.{verb}").main(rest)
+
+
+def run(program: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
+    """Exit code of a program, which gets its options with underscores for hyphens.
+
+    0 and 1 are the program's own. Bad input is one line on stderr and 2: a `UserError`, or a file
+    that the arguments name and the system refuses. A `RunError` is one line and 1, an interrupt
+    130, output that nobody reads any more 141. Every other exception leaves with its traceback,
+    for which Python exits with 1.
+    """
+    words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        code = program(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (UserError, RunError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 128 + signal.SIGPIPE
+        if not _names_a_refused_file(error, words):
+            raise
+        print(f"error: {error.filename}: {one_line(error.strerror)}", file=sys.stderr)
+        return 2
+
+
+def fail(message: object) -> NoReturn:
+    """End the program for bad input: `error: <message>` on stderr, exit code 2."""
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks."""
+    return " ".join(str(text).split())
+
+
+def _underscored(word: str) -> str:
+    """`--held-out=0.2` as `--held_out=0.2`, so that both spellings are read."""
+    name, equals, value = word.partition("=")
+    return name[:2] + name[2:].replace("-", "_") + equals + value if word[:2] == "--" else word
+
+
+def _names_a_refused_file(error: OSError, words: Sequence[str]) -> bool:
+    """Whether the system refused a file that the arguments name, or a folder on the way to it."""
+    kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+    if not isinstance(error, (*kinds, PermissionError)):
+        return False
+    given = [Path(word.partition("=")[2] or word).absolute() for word in words if word]
+    for name in (error.filename, error.filename2):
+        if isinstance(name, str | Path):
+            refused = Path(name).absolute()
+            if any(refused == path or refused in path.parents for path in given):
+                return True
+            # A folder that may not be written to: the refused file lies below it.
+            if isinstance(error, PermissionError) and set(given) & set(refused.parents):
+                return True
+    return False
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout is closed at its other end; what is left to print is then dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -1,0 +1,361 @@
+"""`wildrobot reference`: make reference motion, and look at what was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jsonargparse
+import jsonargparse.typing
+import numpy as np
+import torch
+
+from envs.errors import RunError, UserError
+from envs.robot.model import RobotModel, load_robot
+from envs.robot.spec import RobotSpec
+from envs.task.features import amp_layout
+from wildrobot_torch.cli.options import Parser, positive
+from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
+from wildrobot_torch.files import CONFIGS
+from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.read.files import load_all, load_clips, save_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.follow.mining import load_sources
+from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
+from wildrobot_torch.reference.generate import (
+    CTRL_DT,
+    Generation,
+    ReferenceConfig,
+    builtin_clips,
+    generate,
+)
+from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
+from wildrobot_torch.reference.report.analysis import BATCH, analyse
+from wildrobot_torch.reference.report.analysis_report import (
+    analysis_markdown,
+    verdict,
+    write_analysis,
+)
+from wildrobot_torch.reference.report.report import (
+    clip_table,
+    rejection_table,
+    summary,
+    write_generation_report,
+)
+from wildrobot_torch.reference.verify.feasibility import STRETCHES
+from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
+from wildrobot_torch.reference.verify.suite import verify
+
+HELP = """\
+usage: wildrobot reference [--clips SOURCE ...] [--out FILE] [--NAME VALUE ...]
+       wildrobot reference --verify FILE | --analyze FILE | --export_clips FOLDER [--help]
+
+Follow motion clips in the simulation and keep what passes the gates.
+
+  wildrobot reference --out runs/reference/walking.npz
+  wildrobot reference --clips builtin my_clips/ --out runs/reference/mine.npz
+  wildrobot reference --policy RUN/checkpoints/last.ckpt --clips none
+
+options:
+  --clips SOURCE ...    folders or files of clips, `builtin` walks, or none: followed without
+                        support, by a tracking policy that is trained first
+  --harness SOURCE ...  clips to follow in a support harness: quick, but held up
+  --policy FILE         policy whose own motion becomes reference; may be given again
+  --out FILE            dataset to write, with a report beside it
+  --config FILE         settings; later files win
+  --physics NAME        engine: native, warp, warp-cpu or auto
+  --print_config        print all settings with their values
+  --help_all            list all settings with units and meanings
+
+other uses:
+  --verify FILE         test a dataset: features, physics, determinism, contacts and more
+  --analyze FILE        seconds, coverage and diversity of a dataset: go, caution or stop
+  --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
+"""
+
+say = partial(print, flush=True)
+
+
+def main(words: list[str]) -> int:
+    """Exit code of the use that the words name; without one, reference motion is made."""
+    uses = {"--verify": verify_dataset, "--analyze": analyze, "--export_clips": export_clips}
+    for word in words:
+        if use := uses.get(word.partition("=")[0]):
+            return use(words)
+    return make(words)
+
+
+def parser(documented: bool = False) -> SettingsParser:
+    """The settings of making reference; `documented` ones have their meanings in the help."""
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
+    parser = SettingsParser.of("reference", CONFIGS / "reference.yaml")
+    parser.add_argument(
+        "--clips",
+        nargs="+",
+        default=["builtin"],
+        help="clips to follow without any support, by a tracking policy trained on all of them: "
+        "folders or files of motion clips, which are mended first and followed as loops, too; "
+        "'builtin' for the walking-pattern generator; 'none'",
+    )
+    parser.add_argument(
+        "--harness",
+        nargs="+",
+        default=["none"],
+        help="clips to follow in the harness, as they are: quick, but held up; as --clips",
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        help="checkpoint (.ckpt) or exported policy (.onnx) whose own motion at the speeds of "
+        "--reference.mining becomes reference, too; may be given again",
+    )
+    parser.add_argument("--gates", default=str(CONFIGS / "gates.yaml"), help="gate file")
+    parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
+    parser.add_argument(
+        "--min_seconds",
+        type=float,
+        default=30.0,
+        help=f"least motion in the tiers {' and '.join(GOOD_TIERS)} to write a dataset with [s]",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=jsonargparse.typing.NonNegativeInt,
+        default=8,
+        help="clips to draw in the report, the worst first",
+    )
+    parser.add_argument(
+        "--physics", default="native", help="engine: native, warp, warp-cpu or auto"
+    )
+    parser.add_class_arguments(ReferenceConfig, "reference")
+    parser.link_arguments("physics", "reference.physics")
+    return parser
+
+
+def make(words: list[str]) -> int:
+    """0 when a dataset was written, 1 when too little motion was accepted.
+
+    The training of the tracking policy is kept beside it: the same command goes on with it, or
+    judges its motion anew by other gates.
+    """
+    settings_parser = parser(documented="--help_all" in words)
+    options = read_settings(settings_parser, words, HELP)
+    if options is None:
+        return 0
+    config: ReferenceConfig = construct(settings_parser, options).reference
+    out = Path(options.out)
+    if out.suffix != ".npz":
+        raise UserError(f"--out is {out}; references are saved as .npz")
+    gates = load_gates(options.gates)
+    loaded = load_robot()
+    originals: dict[str, Clip] = {}
+    tracked = _tracked(options.clips, loaded, config, originals)
+    harnessed = _harnessed(options.harness, loaded.robot, config)
+    policies = load_sources(options.policy)
+    mining = config.mining
+    mined_s = len(policies) * len(mining.speeds) * (mining.seconds - mining.settle_s)
+    seconds = sum(clip.duration_s for clip in tracked + harnessed) + mined_s
+    clips = f"{len(tracked) + len(harnessed)} clips and {len(policies)} policies"
+    say(f"following {clips}, {seconds:.1f} s")
+    generation = generate(
+        harnessed,
+        loaded.robot,
+        gates,
+        config,
+        tracked=tracked,
+        policies=policies,
+        checkpoint=out.with_suffix(".tracker"),
+        progress=say,
+    )
+    print(clip_table(generation))
+    print(rejection_table(generation))
+    dataset = generation.dataset
+    if dataset is None or generation.seconds_good < options.min_seconds:
+        worst = next(iter(generation.rejections), "falling at once")
+        raise RunError(
+            f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
+            f"{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; most often "
+            f"refused by {worst!r}; no dataset was written (rejections by gate above)"
+        )
+    folder = out.with_suffix("")
+    _save_followed(generation, folder / "followed", loaded.robot)
+    report = write_generation_report(
+        folder,
+        generation,
+        generation.rollouts,
+        loaded,
+        gates,
+        originals=originals,
+        pictured=options.pictures,
+    )
+    dataset.save(out)
+    print(summary(generation))
+    print(f"wrote {out} and {report}")
+    return 0
+
+
+def _harnessed(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
+    clips = []
+    for source in _named_sources(sources):
+        clips += builtin_clips(robot, config) if source == "builtin" else _loaded(source, robot)
+    return clips
+
+
+def _tracked(
+    sources: list[str], loaded: RobotModel, config: ReferenceConfig, originals: dict[str, Clip]
+) -> list[Clip]:
+    clips = []
+    for source in _named_sources(sources):
+        if source == "builtin":
+            clips += tracked_walks(loaded.robot, config.tracked)
+            continue
+        ready = prepared(_loaded(source, loaded.robot), loaded, 1.0 / CTRL_DT, config.tracked)
+        for note in ready.notes:
+            say(note)
+        clips += ready.clips
+        originals |= ready.originals
+    return clips
+
+
+def _named_sources(sources: list[str]) -> list[str]:
+    return [] if sources == ["none"] else sources
+
+
+def _loaded(source: str, robot: RobotSpec) -> list[Clip]:
+    clips, rejected = load_all(source, robot)
+    for name, reason in rejected:
+        say(f"rejected {name}: {reason}")
+    return clips
+
+
+def _save_followed(generation: Generation, folder: Path, robot: RobotSpec) -> None:
+    """Clips as they were followed, for `wildrobot play --clip`; a folder for each method."""
+    for way, rollouts in generation.rollouts.items():
+        for rollout in rollouts:
+            save_clip(rollout.task.clip, folder / way / f"{rollout.task.clip.name}.npz", robot)
+
+
+def verify_dataset(words: list[str]) -> int:
+    """0 when no test of a dataset failed, there may be warnings; 1 when one did."""
+    parser = Parser(
+        "wildrobot reference",
+        "Test a dataset: features, physics, determinism, invariances, coverage, contacts, "
+        "distribution, support, training.",
+        "wildrobot reference --verify runs/reference/walking.npz",
+    )
+    parser.add_argument("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="table to write, with a .json beside it (default: FILE.verified.md)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument(
+        "--stretches",
+        type=positive,
+        default=STRETCHES,
+        help="stretches of 12 control steps redone by inverse dynamics, per kind of support",
+    )
+    options = parser.parse_args(words)
+    out: Path = options.out or options.verify.with_suffix(".verified.md")
+    if out.suffix != ".md":
+        raise UserError(f"--out is {out}; the table is written as .md")
+    torch.set_num_threads(1)
+    loaded = load_robot()
+    dataset = ReferenceDataset.load(options.verify, amp_layout(loaded.robot), loaded.robot.digest)
+    findings = verify(
+        dataset,
+        loaded,
+        options.verify,
+        options.seed,
+        options.stretches,
+        progress=lambda name: say(f"testing {name}"),
+    )
+    title = f"{options.verify.name}: {dataset.duration_s:.1f} s in {dataset.num_segments} segments"
+    table = markdown(findings, title)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(table, encoding="utf-8")
+    numbers = out.with_suffix(".json")
+    numbers.write_text(as_json(findings, dataset.content_hash), encoding="utf-8")
+    print(table)
+    print(f"wrote {out} and {numbers}")
+    return 0 if passed(findings) else 1
+
+
+def analyze(words: list[str]) -> int:
+    """0; with --gate 1 unless the decision about a dataset is go."""
+    parser = Parser(
+        "wildrobot reference",
+        "Seconds by tier, coverage, features and diversity of a dataset, and whether to train on "
+        "it: go, caution or stop.",
+        "wildrobot reference --analyze runs/reference/walking.npz --gate",
+    )
+    parser.add_argument(
+        "--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)"
+    )
+    parser.add_argument("--out", type=Path, help="folder for analysis.md, .json and pictures")
+    parser.add_argument(
+        "--batch", type=positive, default=BATCH, help="windows in the discriminator's minibatch"
+    )
+    parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")
+    options = parser.parse_args(words)
+    robot = load_robot().robot
+    dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
+    found = analyse(dataset, options.batch)
+    if options.out is None:
+        print(analysis_markdown(found))
+    print(verdict(found))
+    if options.out is not None:
+        print(f"wrote {write_analysis(found, options.out, f'Reference {options.analyze.name}')}")
+    return 1 if options.gate and found.decision != "go" else 0
+
+
+def export_clips(words: list[str]) -> int:
+    """0 when the clips are written."""
+    parser = Parser(
+        "wildrobot reference",
+        "Write motion clips (.npz): built-in standing and walking, and human walking retargeted "
+        "to the robot.",
+        "wildrobot reference --export_clips runs/clips --speeds 0.1 0.3",
+    )
+    parser.add_argument(
+        "--export_clips", type=Path, required=True, metavar="FOLDER", help="to write"
+    )
+    parser.add_argument(
+        "--speeds",
+        type=float,
+        nargs="*",
+        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        help="of the built-in walk [m/s]",
+    )
+    parser.add_argument("--duration", type=float, default=10.0, help="of built-in clips [s]")
+    parser.add_argument("--fps", type=float, default=50.0, help="frames per second [1/s]")
+    parser.add_argument("--cmu", type=Path, help="folder with CMU .asf and .amc files")
+    options = parser.parse_args(words)
+    robot = load_robot().robot
+    clips = [standing_clip(robot, options.duration, options.fps)]
+    clips += [walking_clip(robot, v, options.duration, options.fps) for v in options.speeds]
+    if options.cmu is not None:
+        clips += [clip.resample(options.fps) for clip in load_clips(options.cmu, robot)]
+    for clip in clips:
+        save_clip(clip, options.export_clips / f"{clip.name}.npz", robot)
+    print("\n".join(_clip_lines(clips, robot)))
+    return 0
+
+
+def _clip_lines(clips: Sequence[Clip], robot: RobotSpec) -> list[str]:
+    """Lines of a table with one clip each."""
+    head = f"{'clip':<22}{'s':>7}{'m/s':>7}{'hip m':>8}{'max rad/s':>11}{'on stop':>9}"
+    lines = [head, "-" * len(head)]
+    limits = robot.joint_range.double().numpy()
+    for clip in clips:
+        joint_vel = clip.velocities(robot)[2]
+        near = (clip.joint_pos < limits[:, 0] + 0.02) | (clip.joint_pos > limits[:, 1] - 0.02)
+        lines.append(
+            f"{clip.name:<22}{clip.duration_s:>7.2f}{clip.mean_speed:>7.3f}"
+            f"{clip.root_pos[:, 2].mean():>8.3f}{np.abs(joint_vel).max():>11.1f}"
+            f"{near.any(1).mean():>9.0%}"
+        )
+    return lines

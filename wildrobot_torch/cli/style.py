@@ -1,0 +1,213 @@
+"""`wildrobot style`: how much policies move like a reference.
+
+Each metric stands between what the reference reaches against itself and motions that are wrong in
+a known way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from envs.errors import UserError
+from envs.locomotion import LocomotionEnv
+from envs.physics.engines import resolve_engine
+from envs.recorder import PolicyFunction, record, zero_policy
+from envs.recording import Recording
+from wildrobot_torch.amp.opinion import StyleReward, held_out_in_training, load_prior, style_reward
+from wildrobot_torch.cli.options import ENGINES, Parser, positive
+from wildrobot_torch.evaluation.report import number
+from wildrobot_torch.evaluation.style.assessment import (
+    AGAINST,
+    SETTLE_S,
+    STANDING,
+    TWIN,
+    References,
+    assess,
+)
+from wildrobot_torch.evaluation.style.report import write_report
+from wildrobot_torch.evaluation.style.verdicts import verdicts
+from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
+from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.judge.gates import TIERS
+
+
+def parser() -> Parser:
+    """The options of this verb."""
+    parser = Parser(
+        "wildrobot style",
+        "Measure how much policies move like the reference; write style.md and style.json.",
+        "wildrobot style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
+    )
+    parser.add_argument(
+        "policies",
+        type=Path,
+        nargs="+",
+        metavar="POLICY",
+        help="checkpoint (.ckpt) or exported policy (.onnx)",
+    )
+    parser.add_argument("--reference", type=Path, required=True, help="reference motion (.npz)")
+    parser.add_argument(
+        "--against", type=Path, help="policy trained without style, to be beaten by half"
+    )
+    parser.add_argument(
+        "--twin",
+        type=Path,
+        help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
+        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder of the report (default: style by the first policy)"
+    )
+    parser.add_argument(
+        "--held_out", type=float, default=0.15, help="share of the reference held out of training"
+    )
+    parser.add_argument(
+        "--tiers", nargs="+", choices=TIERS, default=["0+", "0"], help="tiers used in training"
+    )
+    parser.add_argument(
+        "--episodes", type=positive, default=64, help="per policy, spread over the speeds"
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of an episode [s]")
+    parser.add_argument("--physics", default="native", help=ENGINES)
+    parser.add_argument("--seed", type=int, default=0, help="of start noise")
+    return parser
+
+
+def main(words: list[str]) -> int:
+    """0 when the report was written."""
+    options = parser().parse_args(words)
+    physics = resolve_engine(options.physics)
+    if not options.seconds >= SETTLE_S + 2.0:
+        raise UserError(
+            f"--seconds is {options.seconds:g}; allowed: {SETTLE_S + 2.0:g} or more, of which the "
+            f"first {SETTLE_S:g} are left out"
+        )
+    policies = {name: load_policy(path) for name, path in _named(options).items()}
+    env = _environment(next(iter(policies.values())), 1, options.seconds, physics)
+    layout, digest, robot = env.layouts["amp"], env.robot.digest, env.robot.to("cpu")
+    dataset = ReferenceDataset.load(options.reference, layout, digest)
+    # Held out is what training held out of the tiers it used.
+    tiers = tuple(options.tiers)
+    references = References.of(dataset.select(tiers), robot, options.held_out)
+    twin = None
+    if options.twin is not None:
+        copied = ReferenceDataset.load(options.twin, layout, digest)
+        twin = references.copy(copied.select(tiers))
+    priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
+    commands, families = references.commands(options.episodes)
+    recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
+    assessment = assess(references, recordings, families, twin)
+
+    rewards: dict[str, dict[str, StyleReward]] = {}
+    mine = [family in references.held for family in references.motion.family]
+    for name, prior in priors.items():
+        if prior is not None:
+            own = recordings[name]
+            held = references.motion.select(references.held)
+            rewards[name] = {
+                "policy": style_reward(prior, own.amp, own.settled(SETTLE_S)),
+                "held-out reference": style_reward(
+                    prior, references.recording.amp[:, mine], held.valid
+                ),
+            }
+    judged = {}
+    for name in policies:
+        mean = float("nan")
+        prior = priors[name]
+        if prior is not None and prior.config.reward != "softplus":
+            mean = rewards[name]["policy"].mean
+        judged[name] = verdicts(assessment, name, mean)
+    about = {
+        "reference": str(options.reference),
+        "reference_hash": dataset.content_hash,
+        **({} if twin is None else {"twin": str(options.twin)}),
+        "held_out": options.held_out,
+        "episodes": len(commands),
+        "seconds": options.seconds,
+        "settle_s": SETTLE_S,
+        "seed": options.seed,
+        "physics": physics,
+    }
+    for name, policy in policies.items():
+        about[f"policy {name}"] = str(policy.path)
+        about[f"sha256 {name}"] = hashlib.sha256(policy.path.read_bytes()).hexdigest()
+        about[f"env_steps {name}"] = policy.env_steps
+    folder = options.out or options.policies[0].parent / "style"
+    written = write_report(assessment, judged, rewards, about, folder)
+
+    width = 2 + max(len(name) for name in ("policy", *judged))
+    print(f"{'policy':<{width}}{'metric':<16}{'value':>9}  {'limit':<14}verdict")
+    for name, found in judged.items():
+        for v in found:
+            print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{v.word}")
+    for name, policy in policies.items():
+        held_out = held_out_in_training(policy.path)
+        if held_out is not None and (trained := set(references.held) - held_out):
+            print(
+                f"note: {', '.join(sorted(trained))} count as held out, but {name} trained on them"
+            )
+    print(f"wrote {written[1]}")
+    return 0
+
+
+def _named(options: argparse.Namespace) -> dict[str, Path]:
+    """Policies by file name, with as many folders before it as make the names differ."""
+    paths: list[Path] = options.policies
+    if len(set(paths)) < len(paths):
+        raise UserError("a policy is given twice; give each once")
+    depth = 1
+    while len({path.resolve().parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    names = {"/".join(path.resolve().parts[-depth:]): path for path in paths}
+    if clash := {STANDING, AGAINST, TWIN} & set(names):
+        raise UserError(f"a policy's file is called {clash.pop()!r}, which is a column's name")
+    return names | ({AGAINST: options.against} if options.against else {})
+
+
+def _environment(
+    policy: LoadedPolicy, num_envs: int, seconds: float, physics: str
+) -> LocomotionEnv:
+    """The policy's task without pushes, in episodes of `seconds`."""
+    task = policy.task
+    push = replace(task.push, force_min=0.0, force_max=0.0)
+    task = replace(task, episode_length_s=seconds, harness=None, push=push)
+    env = LocomotionEnv(task, num_envs, physics=physics)
+    policy.require(env.layouts["observation"], env.robot.digest)
+    return env
+
+
+def _recordings(
+    policies: dict[str, LoadedPolicy],
+    commands: Tensor,
+    options: argparse.Namespace,
+    physics: str,
+    ctrl_dt: float,
+) -> dict[str, Recording]:
+    """What the policies did at the commands, and standing still in the first one's task.
+
+    Raises:
+        UserError: a policy acts at another rate than the reference's, or always falls.
+    """
+    recordings: dict[str, Recording] = {}
+    for name, policy in {STANDING: next(iter(policies.values())), **policies}.items():
+        env = _environment(policy, len(commands), options.seconds, physics)
+        if env.config.ctrl_dt != ctrl_dt:
+            raise UserError(
+                f"{policy.path} acts every {env.config.ctrl_dt:g} s, the frames of "
+                f"{options.reference} are {ctrl_dt:g} s apart; make the reference again"
+            )
+        act: PolicyFunction = zero_policy(env.robot.num_joints) if name == STANDING else policy
+        env.set_seed(options.seed)
+        recordings[name] = record(act, env, commands, env.config.episode_steps).to("cpu")
+    for name, recording in recordings.items():
+        if not bool(recording.settled(SETTLE_S).any()):
+            raise UserError(
+                f"every episode of {name} ends in a fall within {SETTLE_S:g} s; there is no style "
+                "to measure"
+            )
+    return recordings
