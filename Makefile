@@ -9,15 +9,16 @@ PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
 ARGS ?=#            more arguments for the program that a target runs
 RECIPE ?= walking_amp laptop#  overlays in configs/ that `make train` uses, later ones win
-POLICY ?=#          checkpoint or ONNX file for evaluate, play, export, capacities
+POLICY ?=#          checkpoint or ONNX file for evaluate, play, export, capacities; play has a default
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
+WILDROBOT := $(BIN)/wildrobot
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install doctor demo reference train evaluate play export benchmark \
-	capacities test check format format-check lint types imports clean
+	capacities test wheel-test check format format-check lint types imports clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,23 +41,23 @@ $(INSTALLED): pyproject.toml constraints.txt
 doctor:  ## what is here, what is missing, and the command that mends it
 	@$$(command -v $(RUN) || echo $(PYTHON)) -m wildrobot_torch doctor $(ARGS)
 
-demo: $(INSTALLED)  ## a walking policy from nothing, in a quarter of an hour on two cores
-	@$(RUN) tools/demo.py $(ARGS)
+demo: $(INSTALLED)  ## a walking policy from nothing; it says how long that takes here
+	@$(WILDROBOT) demo $(ARGS)
 
 reference: $(INSTALLED)  ## reference motion from the built-in clips
-	@$(RUN) tools/make_reference.py $(ARGS)
+	@$(WILDROBOT) reference $(ARGS)
 
 train: $(INSTALLED)  ## train with the overlays in RECIPE; make the reference first
-	@$(RUN) -m wildrobot_torch fit $(foreach name,$(RECIPE),--config configs/$(name).yaml) $(ARGS)
+	@$(WILDROBOT) fit $(RECIPE:%=--config %) $(ARGS)
 
 evaluate: $(INSTALLED)  ## measure POLICY and write a report
-	@$(RUN) tools/evaluate.py $(POLICY) $(ARGS)
+	@$(WILDROBOT) evaluate $(POLICY) $(ARGS)
 
 play: $(INSTALLED)  ## watch POLICY, or film it where there is no display
-	@$(RUN) tools/play.py $(POLICY) $(ARGS)
+	@$(WILDROBOT) play $(POLICY) $(ARGS)
 
 export: $(INSTALLED)  ## write POLICY as ONNX
-	@$(RUN) tools/export_onnx.py $(POLICY) $(ARGS)
+	@$(WILDROBOT) export $(POLICY) $(ARGS)
 
 benchmark: $(INSTALLED)  ## how fast physics, environment, collection and training are here
 	@$(RUN) tools/benchmark.py $(ARGS)
@@ -66,6 +67,9 @@ capacities: $(INSTALLED)  ## measure the room MuJoCo Warp needs; after each chan
 
 test: $(INSTALLED)  ## the default tests
 	@$(RUN) -m pytest $(ARGS)
+
+wheel-test: $(INSTALLED)  ## build the wheel and use it in an environment of its own
+	@$(RUN) -m pytest -m slow tests/test_wheel.py
 
 check: format-check lint types imports test  ## all that has to hold
 

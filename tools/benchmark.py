@@ -1,168 +1,256 @@
 """Speed of physics, environment, collection and training: `python tools/benchmark.py`.
 
-Each number of robots is measured in a process of its own, so that its memory is its own. Exit code
-0; 1 when there is no result to trust, because a capacity of the engine overflowed or memory ran
-out; 2 for bad input.
+All four are timed in turn in one run, so their ratios hold even on a machine that is busy otherwise.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
+import logging
+import os
+import platform
+import statistics
+import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import time
+import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-# Behind the root comes this folder, for the processes that run the measurements.
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
 
-from benchmark_report import markdown, surroundings
-from benchmark_speed import DoesNotFit, measure, start_up
+from envs.config import LocomotionConfig
+from envs.errors import UserError
+from envs.locomotion import LocomotionEnv
+from envs.physics.base import require_capacities
+from envs.physics.engines import resolve_engine
+from envs.physics.native import physical_cores
+from envs.task.actions import action_to_ctrl, filter_action
+from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.cli.doctor import nvidia, processor, version
+from wildrobot_torch.cli.main import run
+from wildrobot_torch.cli.options import ENGINES, Parser, positive
+from wildrobot_torch.ppo.networks import NetworkConfig
+from wildrobot_torch.process import one_torch_thread
+from wildrobot_torch.training.data import RolloutData
+from wildrobot_torch.training.module import WalkingModule
 
-from envs.physics.base import PhysicsError
-from envs.physics.engines import ENGINE_NAMES, resolve_engine
+MEASURED = {
+    "physics": "the engine's own step, `PhysicsBackend.step`: decimation and sensors, no pushes",
+    "environment": "`LocomotionEnv.step_and_maybe_reset` with random actions",
+    "collection": "TorchRL collector with the policy",
+    "training": "collection and update",
+}
+"""What is timed, from the inside out."""
+PACKAGES = ("mujoco", "mujoco-warp", "warp-lang", "torch", "torchrl")
 
-SWEEP = (1, 4, 16, 64, 256, 1024, 4096, 16384, 32768)
-"""Numbers of robots of `--envs sweep`; it ends early where memory does."""
 
-Result = TypeVar("Result")
+class Stepping:
+    """Physics alone, and the environment around it, from the same states with the same actions."""
+
+    def __init__(self, engine: str, num_envs: int, num_steps: int) -> None:
+        self.env = LocomotionEnv(LocomotionConfig(), num_envs, physics=engine)
+        self.bare = LocomotionEnv(LocomotionConfig(), num_envs, physics=engine).backend
+        # As an untrained policy acts.
+        shape = (num_steps, num_envs, self.env.robot.num_joints)
+        self.actions = NetworkConfig().init_std * torch.randn(shape, device=self.bare.device)
+        self.root = self.env.reset()
+        # Not measured: what a first step sets up.
+        self.physics(1)
+        self.environment(1)
+
+    def physics(self, num_steps: int | None = None) -> float:
+        """Time [s] of bare physics over the next steps of the environment, which stays."""
+        task, robot = self.env.config, self.env.robot
+        self.bare.restore(self.env.backend.snapshot())
+        filtered, targets = torch.zeros_like(self.actions[0]), []
+        for action in self.actions[:num_steps]:
+            filtered = filter_action(action, filtered, task.action)
+            targets.append(action_to_ctrl(filtered, robot, task.action))
+        synchronize(self.bare.device)
+        begin = time.perf_counter()
+        with one_torch_thread():
+            for target in targets:
+                self.bare.step(target, None, task.decimation)
+        synchronize(self.bare.device)
+        return time.perf_counter() - begin
+
+    def environment(self, num_steps: int | None = None) -> float:
+        """Time [s] of the environment's next steps."""
+        synchronize(self.bare.device)
+        begin = time.perf_counter()
+        with one_torch_thread():
+            for action in self.actions[:num_steps]:
+                self.root.set("action", action)
+                _, self.root = self.env.step_and_maybe_reset(self.root)
+        synchronize(self.bare.device)
+        return time.perf_counter() - begin
 
 
-def in_own_process(function: Callable[..., Result], *arguments: Any) -> Result:
-    """What the function returns or raises, run in a new process.
+class Rounds(Callback):
+    """Times each training iteration and, between two of them, physics and environment."""
 
-    Raises:
-        DoesNotFit: the process was killed, as systems do when memory runs out.
+    def __init__(self) -> None:
+        self.stepping: Stepping | None = None
+        self.seconds: dict[str, list[float]] = {name: [] for name in MEASURED}
+        self._begin = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """One round; the first iteration only warms up."""
+        data: RolloutData = trainer.datamodule
+        assert data.env is not None
+        synchronize(data.env.backend.device)
+        now = time.perf_counter()
+        if self.stepping is None:
+            self.stepping = Stepping(data.engine, data.num_envs, data.num_steps)
+        else:
+            self.seconds["training"].append(now - self._begin)
+            self.seconds["collection"].append(data.collection_time)
+            # Where the training's robots are: upright and fallen ones differ in cost.
+            self.stepping.env.set_sim_state(data.env.get_sim_state())
+            self.seconds["physics"].append(self.stepping.physics())
+            self.seconds["environment"].append(self.stepping.environment())
+            print(f"round {batch_idx} of {trainer.num_training_batches - 1}", file=sys.stderr)
+        for backend in (data.env.backend, self.stepping.env.backend, self.stepping.bare):
+            require_capacities(backend)
+        self._begin = time.perf_counter()
+
+
+def train_briefly(data: RolloutData, callback: Callback, amp: AMPConfig | None = None) -> None:
+    """One epoch of training with a callback, without evaluations and files."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torchrl|torch)\b.*")
+    torch.manual_seed(0)
+    pl.Trainer(
+        accelerator=data.accelerator,
+        devices=1,
+        max_epochs=1,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[callback],
+    ).fit(WalkingModule(amp=amp), data)
+
+
+def results(
+    seconds: dict[str, list[float]], num_envs: int, num_steps: int
+) -> dict[str, dict[str, float]]:
+    """Of each measured thing, from the times [s] of its rounds: medians over the rounds.
+
+    `ratio` compares a thing with physics in the same round.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(function, *arguments).result()
-        except BrokenProcessPool:
-            raise DoesNotFit(
-                "a process of the measurement ended early; unless it says why above, memory ran "
-                "out: use fewer robots (--envs)"
-            ) from None
+    return {
+        name: {
+            "ms_per_step": 1e3 * statistics.median(times) / num_steps,
+            "env_steps_per_s": num_envs * num_steps / statistics.median(times),
+            "ratio": statistics.median(
+                physics / time for physics, time in zip(seconds["physics"], times, strict=True)
+            ),
+        }
+        for name, times in seconds.items()
+    }
 
 
-def benchmark(options: argparse.Namespace) -> dict[str, Any]:
-    """Results for each number of robots, and what they were measured on.
-
-    Raises:
-        ValueError: bad input.
-        PhysicsError: a capacity of the engine was too small, or its driver is too old.
-        DoesNotFit: memory ran out, at other numbers than those of a sweep.
-    """
-    engine = resolve_engine(options.physics)
-    if options.compile and engine == "native":
-        raise ValueError("--compile times Warp's kernels; physics native has none")
-    counts = SWEEP if options.envs == "sweep" else numbers(options.envs)
-    report: dict[str, Any] = {
+def surroundings(engine: str) -> dict[str, Any]:
+    """Device that an engine computes on, machine, versions and commit."""
+    cpu, git = processor(), ["git", "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        commit = None
+    return {
         "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "physics": engine,
-        "steps": options.steps,
-        "rounds": options.rounds,
-        "motion_prior": options.reference is not None,
-        "start_up": None,
-        "does_not_fit": None,
-        "blocks": [],
+        "device": nvidia()[0] if engine == "warp" else cpu,
+        "machine": f"{cpu}, {platform.machine()}, {os.cpu_count()} cores, {physical_cores()} "
+        f"physics threads, {torch.get_num_threads()} torch threads",
+        "load_1min": os.getloadavg()[0],
+        "versions": {name: version(name) for name in PACKAGES},
+        "commit": commit.stdout.strip() if commit else None,
     }
-    if options.compile:
-        report["start_up"] = start_ups(engine, counts[0])
-    for num_envs in counts:
-        try:
-            report["blocks"].append(in_own_process(measure, options, num_envs))
-        except DoesNotFit as error:
-            if options.envs != "sweep" or not report["blocks"]:
-                raise
-            report["does_not_fit"] = str(error)
-            break
-    return report | surroundings(engine)
 
 
-def start_ups(engine: str, num_envs: int) -> dict[str, float]:
-    """Times [s] to an environment's first step: with an empty kernel cache and a filled one."""
-    with tempfile.TemporaryDirectory() as folder:
-        cold, cached = (in_own_process(start_up, engine, num_envs, folder) for _ in range(2))
-    return {"envs": num_envs, "cold_s": cold, "cached_s": cached}
+def markdown(report: dict[str, Any]) -> str:
+    """Table of the results, with what they were measured on above it."""
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    lines = [
+        f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, "
+        f"{report['steps']} steps, median of {report['rounds']} interleaved rounds; update "
+        f"{'with' if report['motion_prior'] else 'without'} motion prior.",
+        f"{report['date']}, commit {report['commit']}; {report['machine']}, load "
+        f"{report['load_1min']:.1f} before; {versions}.",
+        "",
+        "| | ms per step of all robots | env steps/s | of physics |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name}: {MEASURED[name]} | {row['ms_per_step']:.1f} | {row['env_steps_per_s']:,.0f} "
+        f"| {row['ratio']:.0%} |"
+        for name, row in report["results"].items()
+    ]
+    return "\n".join(lines)
 
 
-def numbers(text: str) -> list[int]:
-    """Numbers of robots, as in "64,1024".
-
-    Raises:
-        ValueError: not such a list, or a number that is not positive.
-    """
-    try:
-        counts = [int(word) for word in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"--envs is {text!r}; give numbers of robots, as in 1024 or 64,1024, or sweep"
-        ) from None
-    if min(counts) < 1:
-        raise ValueError(f"--envs is {text}; numbers of robots must be positive")
-    return counts
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of this tool."""
-    parser = argparse.ArgumentParser(
-        prog="benchmark", description="Time physics, environment, collection and training."
+def main(words: list[str]) -> int:
+    """0 when the results are written."""
+    parser = Parser(
+        "benchmark",
+        "Time physics, environment, collection and training in one interleaved run.",
+        "python tools/benchmark.py --physics warp --num_envs 4096",
     )
-    parser.add_argument(
-        "--physics", default="native", help=f"engine: {', '.join(ENGINE_NAMES)} (default: native)"
-    )
-    parser.add_argument(
-        "--envs",
-        default="1024",
-        help=f"robots, several numbers as in 64,1024, or sweep: {SWEEP[0]} to {SWEEP[-1]}, as "
-        "many as memory holds (default: 1024)",
-    )
-    parser.add_argument("--steps", type=int, default=24, help="steps per round (default: 24)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--physics", default="native", help=ENGINES)
+    parser.add_argument("--num_envs", type=positive, default=1024, help="robots")
+    parser.add_argument("--steps", type=positive, default=24, help="control steps per round")
+    parser.add_argument("--rounds", type=positive, default=5, help="rounds")
     parser.add_argument("--reference", help="reference file, to train with the motion prior")
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="time the start of a Warp engine too, with an empty kernel cache (about half a "
-        "minute) and with a filled one",
-    )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs/benchmark.json"),
-        help="file to write; the tables go beside it (default: runs/benchmark.json)",
+        help="file to write; a table goes beside it",
     )
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool; nothing is written unless it is 0."""
-    options = parser().parse_args(arguments)
-    try:
-        for name in ("steps", "rounds"):
-            if getattr(options, name) < 1:
-                raise ValueError(f"--{name} is {getattr(options, name)}; it must be positive")
-        if options.out.suffix != ".json":
-            raise ValueError(f"--out is {options.out}; results are written as .json")
-        report = benchmark(options)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
-        options.out.with_suffix(".md").write_text(markdown(report) + "\n")
-    except (DoesNotFit, PhysicsError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError | OSError) else 1
-    print(markdown(report))
-    print(f"\nwrote {options.out} and {options.out.with_suffix('.md')}")
+    options = parser.parse_args(words)
+    if options.out.suffix != ".json":
+        raise UserError(f"--out is {options.out}; results are written as .json")
+    report = surroundings(resolve_engine(options.physics))
+    data = RolloutData(
+        num_envs=options.num_envs,
+        num_steps=options.steps,
+        physics=options.physics,
+        reference=options.reference,
+        iterations_per_epoch=options.rounds + 1,
+    )
+    rounds = Rounds()
+    train_briefly(data, rounds, None if options.reference is None else AMPConfig())
+    report |= {
+        "envs": options.num_envs,
+        "steps": options.steps,
+        "rounds": options.rounds,
+        "motion_prior": options.reference is not None,
+        "results": results(rounds.seconds, options.num_envs, options.steps),
+        "seconds": rounds.seconds,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    table = options.out.with_suffix(".md")
+    table.write_text(markdown(report) + "\n")
+    print(f"{markdown(report)}\n\nwrote {options.out} and {table}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,176 +1,143 @@
-"""What a rollout does, from a profiler's trace: `python tools/trace_rollout.py --physics warp`.
+"""Where the time of a rollout goes: `python tools/trace_rollout.py --physics warp`.
 
-After a few iterations of training one more rollout is collected under torch's profiler. The trace
-(for chrome://tracing or ui.perfetto.dev) and a summary in numbers are written. Exit code 0; 1 when
-amid the rollout a graph was recorded again, the host waited for the GPU or the GPU's memory grew,
-or when there is no trace to tell; 2 for bad input.
+After a few iterations of training one more rollout is collected under torch's profiler. Exit code 1
+when a graph was recorded again within it, when a step waited for the GPU, or when the trace shows no
+graph of a GPU at all.
 """
 
 from __future__ import annotations
 
-import argparse
-import gzip
-import logging
 import os
-import shutil
 import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-
-import lightning.pytorch as pl
 import torch
-from benchmark_report import surroundings
-from benchmark_speed import MIB, DoesNotFit, ran_out_of_memory, synchronize
 from lightning.pytorch.callbacks import Callback
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
-from trace_events import ROLLOUT, SPANS, Calls, Event, count_calls, events_of, longest, steps_of
 
+from envs.errors import RunError, UserError
 from envs.locomotion import LocomotionEnv
-from envs.physics.base import PhysicsError, require_capacities
-from envs.physics.engines import ENGINE_NAMES, resolve_engine
+from envs.physics.base import require_capacities
+from envs.physics.engines import resolve_engine
 from envs.physics.graph import Replay
+from tools.benchmark import surroundings, train_briefly
+from wildrobot_torch.cli.main import run
+from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.training.data import RolloutData
-from wildrobot_torch.training.module import WalkingModule
 
 WARM_UP = 3
 """Iterations of training before."""
-LARGE = 20 * MIB
-"""Size [bytes] above which the trace is compressed."""
+POLICY, STEP = "[policy]", "[environment step]"
+SPANS = (POLICY, STEP, "[physics step]", "[physics reset]")
+"""Parts of the rollout as they are named in the trace."""
 
-# What is looked at
+# Names of calls as CUDA's tracer gives them, the runtime's (cuda...) and the driver's (cu...).
+KINDS = {
+    "graph launches": ("cudaGraphLaunch", "cuGraphLaunch"),
+    "kernel launches outside graphs": (
+        *("cudaLaunchKernel", "cudaLaunchCooperativeKernel"),
+        *("cuLaunchKernel", "cuLaunchCooperativeKernel"),
+    ),
+    "waits for the GPU": (
+        *("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
+        *("cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize"),
+        # The tracer's own records of waits, whoever called.
+        *("Stream Sync", "Context Sync", "Event Sync"),
+    ),
+    "copies from the GPU": ("Memcpy DtoH",),
+}
+_CALLS = (*(prefix for kind in KINDS.values() for prefix in kind), "cudaMemcpy", "cuMemcpy")
 
 
-def recordings(env: LocomotionEnv) -> dict[Any, int]:
-    """How often each that records graphs has done so: parts of the environment, and its physics."""
-    replays: dict[Any, int] = {
-        part: part.recordings for part in vars(env).values() if isinstance(part, Replay)
-    }
-    return replays | {env.backend: getattr(env.backend, "recordings", 0)}
+@dataclass(frozen=True)
+class Event:
+    """One event of a trace."""
+
+    name: str
+    begin_us: float
+    end_us: float
+    on_device: bool = False
+    call: int = 0
+    """Number of the CUDA call it belongs to, shared by what that starts on the device; 0: none."""
 
 
-def device_memory(device: torch.device) -> dict[str, int]:
-    """Memory [bytes] held on a CUDA device, by whom; empty for the CPU."""
-    if device.type != "cuda":
-        return {}
-    import warp
+def count_calls(events: Iterable[Event]) -> dict[str, int]:
+    """CUDA calls by `KINDS` from the first policy step to the end of the last environment step.
 
+    A call counts once however many events tell of it. The device is late: what happened there
+    counts at the time it was called for.
+    """
+    events = list(events)
+    begin = min(e.begin_us for e in events if e.name == POLICY and not e.on_device)
+    end = max(e.end_us for e in events if e.name == STEP and not e.on_device)
+    called: dict[int, float] = {}
+    names: defaultdict[int, set[str]] = defaultdict(set)
+    for index, event in enumerate(events):
+        if event.on_device or event.name.startswith(_CALLS):
+            call = event.call or -index  # without a number it stands for itself
+            called[call] = min(event.begin_us, called.get(call, event.begin_us))
+            names[call].add(event.name)
+    within = [names[call] for call, at in called.items() if begin <= at <= end]
     return {
-        "torch, allocated": torch.cuda.memory_allocated(device),
-        "torch, reserved": torch.cuda.memory_reserved(device),
-        "Warp's pool": warp.get_mempool_used_mem_current(warp.device_from_torch(device)),
+        kind: sum(any(name.startswith(prefixes) for name in call) for call in within)
+        for kind, prefixes in KINDS.items()
     }
 
 
-def host_memory() -> float | None:
-    """Memory [bytes] of this process; None where the kernel does not tell."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        return None
-    return float(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-# The rollout
-
-
-@dataclass
-class Trace:
-    """What a rollout did."""
-
-    physics: str
-    num_envs: int
-    num_steps: int
-    plain_ms: float = 0.0
-    """Time of a step without the profiler."""
-    host_growth: float | None = None
-    """Growth of the process [bytes] in a rollout without the profiler, which itself takes some."""
-    recordings: int = 0
-    device_growth: dict[str, int] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the engine computes on a CUDA device."""
-        return self.physics == "warp"
-
-    @property
-    def calls(self) -> Calls:
-        """CUDA calls within the steps."""
-        return count_calls(self.events, *steps_of(self.events))
-
-    def failures(self) -> list[str]:
-        """What should not have been, in words."""
-        calls, told = self.calls, []
-        if self.recordings:
-            told.append(f"{self.recordings} graphs were recorded")
-        if self.on_gpu:
-            if not calls.graph_launches:
-                told.append("no graph launch was traced: CUDA's tracer (CUPTI) did not work")
-            if calls.waits or calls.copies_to_host:
-                told.append(
-                    f"the host waited for the GPU {calls.waits} times and fetched from it "
-                    f"{calls.copies_to_host} times"
-                )
-            told += [
-                f"memory grew by {grown} bytes ({owner})"
-                for owner, grown in self.device_growth.items()
-                if grown > 0
-            ]
-        return told
+def recordings(env: LocomotionEnv) -> int:
+    """How often the parts of an environment have recorded graphs."""
+    parts = [part for part in vars(env).values() if isinstance(part, Replay)]
+    return sum(part.recordings for part in parts) + getattr(env.backend, "recordings", 0)
 
 
 class Tracing(Callback):
     """Traces one more rollout after the last iteration of training."""
 
-    def __init__(self, trace: Trace, out: Path) -> None:
-        self.trace, self.out = trace, out
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.recorded = 0
+        """Graphs recorded in the traced rollout."""
+        self.events: list[Event] = []
+        self.tables: list[str] = []
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One rollout without the profiler and one with it, after the warm-up."""
+        """Trace, once the warm-up is over."""
         if batch_idx < WARM_UP - 1:
             return
         data: RolloutData = trainer.datamodule
         assert data.env is not None
-        trace, device = self.trace, data.env.backend.device
-        synchronize(device)
-        host, begin = host_memory(), time.perf_counter()
         data.collect()
-        trace.plain_ms = 1e3 * (time.perf_counter() - begin) / data.num_steps
-        grown = host_memory()
-        trace.host_growth = None if host is None or grown is None else grown - host
-
         activities, config = [ProfilerActivity.CPU], None
-        if trace.on_gpu:
+        if data.engine == "warp":
             activities.append(ProfilerActivity.CUDA)
             config = _ExperimentalConfig(enable_cuda_sync_events=True)
-        recorded, held = recordings(data.env), device_memory(device)
+        before = recordings(data.env)
         with (
             named_parts(data),
-            profile(activities=activities, profile_memory=True, experimental_config=config) as run,
-            record_function(ROLLOUT),
+            profile(activities=activities, experimental_config=config) as traced,
         ):
             data.collect()
-        now = recordings(data.env)
-        trace.recordings = sum(count - recorded.get(part, 0) for part, count in now.items())
-        trace.device_growth = {
-            owner: size - held[owner] for owner, size in device_memory(device).items()
-        }
-        trace.events = events_of(run)
+        self.recorded = recordings(data.env) - before
         require_capacities(data.env.backend)
+        self.events = [
+            Event(e.name, e.time_range.start, e.time_range.end, e.device_type.name != "CPU", e.id)
+            for e in traced.events() or ()
+        ]
+        keys = ["self_cpu_time_total", "self_cuda_time_total"][: len(activities)]
+        averages = traced.key_averages()
+        self.tables = [averages.table(sort_by=key, row_limit=12) for key in keys]
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_bytes(b"")  # where it cannot be, an OSError says so; the profiler would not
-        run.export_chrome_trace(str(self.out))
+        traced.export_chrome_trace(str(self.out))
 
 
 @contextmanager
@@ -184,7 +151,7 @@ def named_parts(data: RolloutData) -> Iterator[None]:
         (env.backend, "step"),
         (env.backend, "reset"),
     )
-    for (owner, method), name in zip(parts, SPANS[1:], strict=True):
+    for (owner, method), name in zip(parts, SPANS, strict=True):
         setattr(owner, method, _named(getattr(owner, method), name))
     try:
         yield
@@ -202,155 +169,65 @@ def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return named
 
 
-def trace_rollout(physics: str, num_envs: int, num_steps: int, out: Path) -> Trace:
-    """What a rollout of a policy in training does; its trace is written to `out`.
+def faults(calls: dict[str, int], recorded: int, on_gpu: bool) -> list[str]:
+    """What holds a rollout up, in words."""
+    found = [f"{recorded} graphs were recorded"] if recorded else []
+    if on_gpu and not calls["graph launches"]:
+        found.append("no graph launch was traced: CUDA's tracer (CUPTI) did not work")
+    for kind in ("waits for the GPU", "copies from the GPU"):
+        if on_gpu and calls[kind]:
+            found.append(f"{calls[kind]} {kind}")
+    return found
 
-    Raises:
-        ValueError: an engine that is not to be had.
-        PhysicsError: a capacity of the engine was too small, or its driver is too old.
-        DoesNotFit: memory ran out.
-    """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(lightning|torchrl|torch)\b.*")
-    torch.manual_seed(0)
-    data = RolloutData(
-        num_envs=num_envs, num_steps=num_steps, physics=physics, iterations_per_epoch=WARM_UP
+
+def main(words: list[str]) -> int:
+    """0 when nothing holds the rollout up."""
+    parser = Parser(
+        "trace_rollout",
+        "Trace a rollout (for ui.perfetto.dev) and check that nothing holds it up.",
+        "python tools/trace_rollout.py --physics warp --num_envs 4096",
     )
-    trace = Trace(data.engine, num_envs, num_steps)
-    if trace.on_gpu:
-        # CUDA's tracer must not be taken down and set up again while there are graphs.
-        os.environ.update(DISABLE_CUPTI_LAZY_REINIT="1", TEARDOWN_CUPTI="0")
-    trainer = pl.Trainer(
-        accelerator=data.accelerator,
-        devices=1,
-        max_epochs=1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[Tracing(trace, out)],
-    )
-    try:
-        trainer.fit(WalkingModule(), data)
-    except (RuntimeError, MemoryError) as error:
-        if ran_out_of_memory(error):
-            raise DoesNotFit(f"{num_envs} robots do not fit into memory ({error})") from None
-        raise
-    return trace
-
-
-# The summary
-
-
-def markdown(trace: Trace, file: Path) -> str:
-    """The summary."""
-    steps, calls = trace.num_steps, trace.calls
-    rollout = next(e for e in trace.events if e.name == ROLLOUT and not e.on_device)
-    rollout_us = rollout.end_us - rollout.begin_us
-    here = surroundings(trace.physics)
-    versions = ", ".join(f"{name} {number}" for name, number in here["versions"].items())
-    gpu_only = "needs a CUDA device"
-    graphs = "0 (it has none)" if trace.physics == "native" else str(trace.recordings)
-    rows: list[tuple[str, str, str]] = [
-        ("graphs recorded", graphs, "0"),
-        ("graph launches per step", f"{calls.graph_launches / steps:.1f}", ""),
-        ("kernel launches outside graphs per step", f"{calls.kernel_launches / steps:.1f}", ""),
-        ("waits of the host for the GPU amid the steps", str(calls.waits), "0"),
-        ("copies from the GPU to the host amid the steps", str(calls.copies_to_host), "0"),
-    ]
-    if not trace.on_gpu:
-        rows[1:] = [(name, gpu_only, limit) for name, _, limit in rows[1:]]
-        rows.append(("growth of the GPU's memory", gpu_only, "0"))
-    rows += [
-        (f"growth of the GPU's memory: {owner}", f"{grown} bytes", "at most 0")
-        for owner, grown in trace.device_growth.items()
-    ]
-    host = "not told" if trace.host_growth is None else f"{trace.host_growth / MIB:.2f} MiB"
-    rows += [
-        ("growth of the process, without profiler", host, ""),
-        ("time of a step, without profiler", f"{trace.plain_ms:.2f} ms", ""),
-        ("time of a step, with it", f"{rollout_us / steps / 1e3:.2f} ms", ""),
-    ]
-    lines = [
-        f"# A rollout of {trace.num_envs} robots, {steps} steps, on {trace.physics}",
-        "",
-        f"{here['device']} ({here['machine']}); {versions}; commit {here['commit']}. Collected "
-        f"after {WARM_UP} iterations of training; trace: {file.name}",
-        "",
-        "| in the rollout | | must be |",
-        "|---|---:|---:|",
-        *(f"| {name} | {value} | {limit} |" for name, value, limit in rows),
-    ]
-    for on_device in (False, True)[: 1 + trace.on_gpu]:
-        lines += [
-            "",
-            f"| {'on the GPU' if on_device else 'on the host'}, by own time | calls per step | "
-            "ms per step | share of the step |",
-            "|---|---:|---:|---:|",
-        ]
-        lines += [
-            f"| `{name[:70]}` | {count / steps:.1f} | {own_us / steps / 1e3:.3f} | "
-            f"{own_us / rollout_us:.1%} |"
-            for name, count, own_us in longest(trace.events, on_device)
-        ]
-    return "\n".join(lines)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of this tool."""
-    parser = argparse.ArgumentParser(
-        prog="trace_rollout", description="Trace a rollout and check that nothing holds it up."
-    )
-    parser.add_argument(
-        "--physics", default="auto", help=f"engine: {', '.join(ENGINE_NAMES)} (default: auto)"
-    )
-    parser.add_argument("--envs", type=int, default=1024, help="robots (default: 1024)")
-    parser.add_argument("--steps", type=int, default=24, help="steps (default: 24)")
+    parser.add_argument("--physics", default="auto", help=ENGINES)
+    parser.add_argument("--num_envs", type=positive, default=1024, help="robots")
+    parser.add_argument("--steps", type=positive, default=24, help="control steps")
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs/trace.json"),
-        help=f"trace to write, as .json.gz where it is above {LARGE // MIB} MiB; the summary goes "
-        "beside it, as .md (default: runs/trace.json)",
+        default=Path("runs/trace.json.gz"),
+        help="trace to write, .json or .json.gz; a summary goes beside it",
     )
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool; nothing is written when it is 2."""
-    options = parser().parse_args(arguments)
-    out: Path = options.out
-    try:
-        for name in ("envs", "steps"):
-            if getattr(options, name) < 1:
-                raise ValueError(f"--{name} is {getattr(options, name)}; it must be positive")
-        if out.suffix != ".json":
-            raise ValueError(f"--out is {out}; the trace is written as .json")
-        engine = resolve_engine(options.physics)
-        trace = trace_rollout(engine, options.envs, options.steps, out)
-        written = compressed(out) if out.stat().st_size > LARGE else out
-        summary = markdown(trace, written)
-        out.with_suffix(".md").write_text(summary + "\n")
-    except (DoesNotFit, PhysicsError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError | OSError) else 1
-    print(f"{summary}\n\nwrote {written} and {out.with_suffix('.md')}")
-    failures = trace.failures()
-    if failures:
-        print(f"error: in the rollout {'; '.join(failures)}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def compressed(file: Path) -> Path:
-    """The file, compressed and in place of itself."""
-    small = file.with_name(f"{file.name}.gz")
-    with file.open("rb") as plain, gzip.open(small, "wb", compresslevel=6) as packed:
-        shutil.copyfileobj(plain, packed)
-    file.unlink()
-    return small
+    options = parser.parse_args(words)
+    if not options.out.name.endswith((".json", ".json.gz")):
+        raise UserError(f"--out is {options.out}; the trace is written as .json or .json.gz")
+    data = RolloutData(
+        num_envs=options.num_envs,
+        num_steps=options.steps,
+        physics=resolve_engine(options.physics),
+        iterations_per_epoch=WARM_UP,
+    )
+    on_gpu = data.engine == "warp"
+    if on_gpu:
+        # CUDA's tracer must not be taken down and set up again while there are graphs.
+        os.environ.update(DISABLE_CUPTI_LAZY_REINIT="1", TEARDOWN_CUPTI="0")
+    tracing = Tracing(options.out)
+    train_briefly(data, tracing)
+    calls = count_calls(tracing.events)
+    here = surroundings(data.engine)
+    rows = {"graphs recorded": tracing.recorded, **(calls if on_gpu else {})}
+    lines = [
+        f"A rollout of {options.num_envs} robots, {options.steps} steps, on {data.engine} after "
+        f"{WARM_UP} iterations of training: {here['device']}, commit {here['commit']}",
+        "",
+        *(f"{name}: {number}" for name, number in rows.items()),
+        *("\n" + table for table in tracing.tables),
+    ]
+    summary = options.out.with_name(options.out.name.split(".json")[0] + ".txt")
+    summary.write_text("\n".join(lines) + "\n")
+    print("\n".join([*lines, "", f"wrote {options.out} and {summary}"]))
+    if found := faults(calls, tracing.recorded, on_gpu):
+        raise RunError(f"in the rollout: {'; '.join(found)}")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -1,4 +1,4 @@
-"""Entry point of `wildrobot` and of `python -m wildrobot_torch`."""
+"""Entry point of `wildrobot`, and of `python -m` with this package."""
 
 from wildrobot_torch.cli.main import main
 

@@ -41,26 +41,33 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--clips", nargs="+", default=["builtin"], help="clips of the reference: folders, builtin"
     )
+    parser.add_argument(
+        "--reference", type=Path, help="reference motion (.npz) to train on, instead of making it"
+    )
     parser.add_argument("--physics", default="native", help=ENGINES)
     options, more = parser.parse_known_args(words)
     date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out: Path = options.out or Path("runs/demo") / date
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already; give a new folder with --out")
+    reference: Path = options.reference or out / "reference.npz"
     training = [
         *(word for name in RECIPE for word in ("--config", name)),
-        *("--data.physics", options.physics, "--data.reference", str(out / "reference.npz")),
+        *("--data.physics", options.physics, "--data.reference", str(reference)),
         *("--run.folder", str(out), "--run.name", "training"),
         *more,
     ]
     env_steps = fit.parser().parse_args(named_configs(training)).run.env_steps  # or refused here
-    print(expectation(speed(options.physics), env_steps), flush=True)
+    tracker_steps = 0 if options.reference else TrackingConfig().env_steps
+    print(expectation(speed(options.physics), tracker_steps, env_steps), flush=True)
 
     engine = ["--physics", options.physics]
-    reference = ["reference", *engine, "--pictures", "4", "--out", str(out / "reference.npz")]
     policy, film = str(out / "policy.onnx"), str(out / "walking.gif")
     stages: dict[str, Callable[[], list[str]]] = {
-        "reference motion": lambda: [*reference, "--clips", *options.clips],
+        "reference motion": lambda: [
+            *("reference", "--clips", *options.clips, *engine, "--pictures", "4"),
+            *("--out", str(reference)),
+        ],
         "training": lambda: ["fit", *training],
         "evaluation": lambda: [
             *("evaluate", str(best_checkpoint(out)), *engine, "--out", str(out / "evaluation"))
@@ -68,6 +75,8 @@ def main(words: list[str]) -> int:
         "export": lambda: ["export", str(best_checkpoint(out)), "--out", policy],
         "film": lambda: ["play", policy, *engine, "--out", film],
     }
+    if options.reference is not None:
+        del stages["reference motion"]
     seconds: dict[str, float] = {}
     for number, (name, arguments) in enumerate(stages.items(), start=1):
         command = arguments()
@@ -96,10 +105,15 @@ def speed(physics: str, num_envs: int = 1024, seconds: float = 5.0) -> float:
     return num_envs * steps / (time.monotonic() - begin)
 
 
-def expectation(rate: float, env_steps: int) -> str:
-    """What the demo will take where the environment makes `rate` steps/s."""
-    reference = TrackingConfig().env_steps / (LEARNING_SHARE * rate)
-    training = env_steps / (LEARNING_SHARE * rate)
+def expectation(rate: float, tracker_steps: int, env_steps: int) -> str:
+    """What the demo will take where the environment makes `rate` steps/s.
+
+    Args:
+        rate: [1/s].
+        tracker_steps: environment steps of the tracking policy that makes the reference.
+        env_steps: environment steps of the training.
+    """
+    reference, training = (steps / (LEARNING_SHARE * rate) for steps in (tracker_steps, env_steps))
     return (
         f"this machine simulates {rate:,.0f} robot steps/s now: about {_clock(reference)} for the "
         f"reference, {_clock(training)} for a training of {env_steps / 1e6:g} M steps, "
@@ -124,7 +138,6 @@ def summary(out: Path, seconds: dict[str, float]) -> str:
     lines = [f"{name:<18}{_clock(took):>6}" for name, took in seconds.items()]
     lines += [f"{'all':<18}{_clock(sum(seconds.values())):>6}", ""]
     results: Sequence[Path] = (
-        out / "reference" / "report.md",
         out / "evaluation" / "report.md",
         out / "walking.gif",
         out / "policy.onnx",

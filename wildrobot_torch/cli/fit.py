@@ -285,7 +285,7 @@ def _config_text(parser: SettingsParser, settings: jsonargparse.Namespace, name:
     settings = settings.clone()
     settings.run.name = name
     settings.pop("ckpt_path")
-    return parser.dump(settings, skip_link_targets=True, skip_none=False)
+    return parser.dump(settings, skip_unset=False)
 
 
 def _loggers(folder: Path, project: str | None) -> list[Logger]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -125,10 +126,10 @@ def _names_a_refused_file(error: OSError, words: Sequence[str]) -> bool:
 
 
 def _nobody_reads() -> bool:
-    """Whether stdout is closed at its other end; what is left to print is then dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    """Whether stdout is a pipe that is closed at its other end; it then becomes /dev/null."""
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return closed

@@ -106,7 +106,7 @@ def readable(message: str) -> str:
     allowed: list[str] = []
     for kind, choices, restricted, rule, group in re.findall(
         r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])"
-        r"|Not of type (\w+):(?:[^-]*?restriction (\S+(?: (?:and|or) \S+)*))?"
+        r"|Not of type (\w+):(?:(?:(?!- ).)*?restriction (\S+(?: (?:and|or) \S+)*))?"
         r"|(Expected a dot import path)",
         reason,
     ):

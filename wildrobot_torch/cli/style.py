@@ -91,13 +91,11 @@ def main(words: list[str]) -> int:
     env = _environment(next(iter(policies.values())), 1, options.seconds, physics)
     layout, digest, robot = env.layouts["amp"], env.robot.digest, env.robot.to("cpu")
     dataset = ReferenceDataset.load(options.reference, layout, digest)
+    copied = options.twin and ReferenceDataset.load(options.twin, layout, digest)
     # Held out is what training held out of the tiers it used.
     tiers = tuple(options.tiers)
     references = References.of(dataset.select(tiers), robot, options.held_out)
-    twin = None
-    if options.twin is not None:
-        copied = ReferenceDataset.load(options.twin, layout, digest)
-        twin = references.copy(copied.select(tiers))
+    twin = copied and references.copy(copied.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)

@@ -180,7 +180,7 @@ def _load_onnx(path: Path) -> LoadedPolicy:
     metadata = session.get_modelmeta().custom_metadata_map
     if SPEC_KEY not in metadata:
         raise PolicyFileError(
-            f"{path} has no {SPEC_KEY!r} in its metadata; export it with tools/export_onnx.py"
+            f"{path} has no {SPEC_KEY!r} in its metadata; export it with `wildrobot export`"
         )
     try:
         spec = json.loads(metadata[SPEC_KEY])

@@ -269,7 +269,7 @@ class ReferenceDataset:
         path = Path(path)
         if not path.is_file():
             raise DatasetError(
-                f"reference {path}: no such file; make it with tools/make_reference.py"
+                f"reference {path}: no such file; make it with `wildrobot reference`"
             )
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:

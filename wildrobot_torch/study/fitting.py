@@ -1,4 +1,4 @@
-"""Runs of `python -m wildrobot_torch fit` that a study asks for."""
+"""Runs of `wildrobot fit` that a study asks for."""
 
 from __future__ import annotations
 

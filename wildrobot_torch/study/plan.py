@@ -84,7 +84,7 @@ class Study:
     evaluation: str = "walking"
     """Scenario of the evaluations, during trainings and of their last checkpoints."""
     style: str
-    """Options of tools/evaluate_style.py beside the checkpoint and the folder to write."""
+    """Options of `wildrobot style` beside the checkpoint and the folder to write."""
     page: str
     """Markdown file the tables go to, with a pair of markers for each."""
     results: str

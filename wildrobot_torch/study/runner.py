@@ -136,7 +136,7 @@ class ArmRun:
         """Metrics of the last checkpoint, and whether they keep to the limits."""
         folder = self.folder / Path(self.study.evaluation).stem
         command = [
-            *("tools/evaluate.py", checkpoint, "--scenario", self.study.evaluation),
+            *("evaluate", checkpoint, "--scenario", self.study.evaluation),
             *("--physics", physics, "--out", str(folder.absolute())),
         ]
         self._tool(command)
@@ -149,7 +149,7 @@ class ArmRun:
         folder = self.folder / "style"
         self._tool(
             [
-                *("tools/evaluate_style.py", checkpoint, *shlex.split(self.study.style)),
+                *("style", checkpoint, *shlex.split(self.study.style)),
                 *("--physics", physics, "--out", str(folder.absolute())),
             ]
         )
@@ -158,13 +158,17 @@ class ArmRun:
         return hashed, style_values(report, Path(checkpoint).name)
 
     def _tool(self, command: Sequence[str]) -> None:
-        """Run a tool of this repository in its root.
+        """Run a verb of `wildrobot` in the repository's root.
 
         Raises:
             TrainingBroken: it fails; the training is kept.
         """
         done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "wildrobot_torch", *command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -43,7 +43,7 @@ class RunDirectory(Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(self.config)
-        command = " ".join(["python -m wildrobot_torch", *sys.argv[1:]])
+        command = " ".join(["wildrobot", *sys.argv[1:]])
         (self.folder / "command.txt").write_text(command + "\n")
         commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
         about = {

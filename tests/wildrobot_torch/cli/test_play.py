@@ -1,11 +1,9 @@
-"""Tests of tools/play.py, without a display."""
+"""`wildrobot play`: films of policies and clips, and what it refuses."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -13,22 +11,13 @@ from PIL import Image, ImageSequence
 
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
+from wildrobot_torch.cli.main import main
 from wildrobot_torch.motion.read.files import clip_states, save_clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.generate import clip_hash
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--size", "64x64", "--renderer", "software"]
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("play_tool", ROOT / "tools/play.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +28,11 @@ def _no_display(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("physics", ["native", "warp-cpu"])
 def test_a_policy_becomes_a_film(
-    physics: str, tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    physics: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "stand.gif"
-    arguments = ["--policy", "zero", "--seconds", "0.4", "--velocity", "0.2", "--out", str(out)]
-    assert tool.main([*arguments, "--physics", physics, *SMALL]) == 0
+    arguments = ["zero", "--seconds", "0.4", "--velocity", "0.2", "--out", str(out)]
+    assert main(["play", *arguments, "--physics", physics, *SMALL]) == 0
     with Image.open(out) as film:
         assert film.size == (64, 64)
         assert len(list(ImageSequence.Iterator(film))) == 10
@@ -51,27 +40,27 @@ def test_a_policy_becomes_a_film(
 
 
 def test_a_fall_ends_the_film_and_is_told(
-    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--policy", "random", "--seconds", "10", "--out", str(tmp_path / "a.png")]
-    assert tool.main([*arguments, *SMALL]) == 0
+    arguments = ["random", "--seconds", "10", "--out", str(tmp_path / "a.png")]
+    assert main(["play", *arguments, *SMALL]) == 0
     assert "fell" in capsys.readouterr().out
 
 
 def test_a_clip_becomes_a_film(
-    tool: ModuleType, tmp_path: Path, robot: RobotSpec, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, robot: RobotSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = tmp_path / "stand.npz"
     save_clip(standing_clip(robot, 1.0), clip, robot)
     out = tmp_path / "stand.gif"
-    assert tool.main(["--clip", str(clip), "--seconds", "0.4", "--out", str(out), *SMALL]) == 0
+    assert main(["play", "--clip", str(clip), "--seconds", "0.4", "--out", str(out), *SMALL]) == 0
     with Image.open(out) as film:
         assert len(list(ImageSequence.Iterator(film))) == 11
     assert "0.4 s of" in capsys.readouterr().out
 
 
 def test_a_clip_and_what_became_of_it_become_one_film(
-    tool: ModuleType, tmp_path: Path, robot: RobotSpec, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, robot: RobotSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = replace(standing_clip(robot, 1.0), name="quiet")
     save_clip(clip, tmp_path / "quiet.npz", robot)
@@ -100,7 +89,7 @@ def test_a_clip_and_what_became_of_it_become_one_film(
     shown = ["--clip", str(tmp_path / "quiet.npz"), "--reference", str(tmp_path / "reference.npz")]
     for beside, out in (("0.5", "a.png"), ("0", "b.png")):
         arguments = [*shown, "--ghost-beside", beside, "--out", str(tmp_path / out), *SMALL]
-        assert tool.main(arguments) == 0
+        assert main(["play", *arguments]) == 0
     with Image.open(tmp_path / "a.png") as a, Image.open(tmp_path / "b.png") as b:
         assert a.size == b.size == (4 * 64, 2 * 64)
         assert a.tobytes() != b.tobytes()
@@ -111,21 +100,21 @@ def test_a_clip_and_what_became_of_it_become_one_film(
     ("arguments", "words"),
     [
         (["none.ckpt"], "none.ckpt"),
+        (["zero", "--clip", "a.npz"], "both zero and --clip a.npz are given"),
         (["--clip", "none.npz"], "none.npz: no such file"),
-        (["--policy", "zero", "--reference", "a.npz"], "--reference needs the clip"),
-        (["--clip", "a.npz", "--ghost-beside", "nan"], "--ghost-beside is nan; allowed"),
+        (["zero", "--reference", "a.npz"], "--reference needs the clip"),
+        (["--clip", "a.npz", "--ghost-beside", "nan"], "--ghost_beside is nan; allowed"),
         (["--clip", "a.npz", "--reference", "a.npz", "--viewer"], "--viewer shows no ghost"),
-        (["--policy", "zero", "--out", "film.avi"], "unknown kind '.avi'; allowed: .mp4"),
-        (["--policy", "zero", "--size", "big"], "WIDTHxHEIGHT"),
-        (["--policy", "zero", "--size", "100x100"], "multiples of 16"),
-        (["--policy", "zero", "--seconds", "0"], "--seconds is 0.0; allowed"),
-        (["--policy", "zero", "--velocity", "nan"], "--velocity is nan; allowed"),
-        (["--policy", "zero", "--viewer"], "--viewer needs a display"),
-        (["--policy", "zero", "--physics", "wrap"], "'wrap'; allowed: native, warp"),
+        (["zero", "--out", "film.avi"], "unknown kind '.avi'; allowed: .mp4"),
+        (["zero", "--size", "big"], "WIDTHxHEIGHT"),
+        (["zero", "--size", "100x100"], "multiples of 16"),
+        (["zero", "--seconds", "0"], "--seconds is 0.0; allowed"),
+        (["zero", "--velocity", "nan"], "--velocity is nan; allowed"),
+        (["zero", "--viewer"], "--viewer needs a display"),
+        (["zero", "--physics", "wrap"], "'wrap'; allowed: native, warp"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    tool: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -133,7 +122,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert tool.main(arguments) == 2
+    assert main(["play", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Tests of tools/evaluate_style.py."""
+"""`wildrobot style`: its report, and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from types import ModuleType
 import pytest
 
 from envs.robot.model import RobotModel
+from wildrobot_torch.cli.main import main
 from wildrobot_torch.evaluation.style import classifier
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 POLICY = ROOT / "tests/data/walking_policy.onnx"
 SMALL = ROOT / "tests/wildrobot_torch/evaluation/style/conftest.py"
 
@@ -26,11 +27,6 @@ def load(path: Path, name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    return load(ROOT / "tools/evaluate_style.py", "evaluate_style_tool")
-
-
-@pytest.fixture(scope="module")
 def reference(robot_model: RobotModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reference") / "walks.npz"
     load(SMALL, "small_reference_maker").small_reference(robot_model).save(path)
@@ -38,7 +34,6 @@ def reference(robot_model: RobotModel, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_policy_is_judged_and_written_about(
-    tool: ModuleType,
     reference: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -48,7 +43,7 @@ def test_a_policy_is_judged_and_written_about(
     monkeypatch.setattr(classifier, "SAMPLES", 400)
     arguments = [POLICY, "--reference", reference, "--out", tmp_path, "--episodes", "1",
                  "--seconds", "5", "--held-out", "0.34", "--against", POLICY]  # fmt: skip
-    assert tool.main([str(x) for x in arguments]) == 0
+    assert main(["style", *map(str, arguments)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"wrote {tmp_path / 'style.md'}"
     content = json.loads((tmp_path / "style.json").read_text())
@@ -69,7 +64,7 @@ def test_a_policy_is_judged_and_written_about(
     ("changed", "message"),
     [
         (["--reference", "none.npz"], "reference none.npz: no such file; make it with"),
-        (["--episodes", "0"], "--episodes is 0; allowed: 1 or more"),
+        (["--episodes", "0"], "--episodes: 0; allowed: 1 or more"),
         (["--seconds", "3"], "--seconds is 3; allowed: 4 or more"),
         (["--seconds", "nan"], "--seconds is nan; allowed"),
         (["--held-out", "1.5"], "share of held-out reference is 1.5"),
@@ -82,7 +77,6 @@ def test_a_policy_is_judged_and_written_about(
 def test_bad_input_is_one_line_and_nothing_is_written(
     changed: list[str],
     message: str,
-    tool: ModuleType,
     reference: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -93,7 +87,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
         arguments += changed
     arguments += ["--reference", str(reference), "--out", str(out)]
     arguments += changed if changed[0].startswith("--") else []
-    assert tool.main(arguments) == 2
+    assert main(["style", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
     assert not out.exists()

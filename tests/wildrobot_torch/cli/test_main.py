@@ -1,0 +1,112 @@
+"""wildrobot_torch.cli.main: verbs, and how programs end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envs.errors import RunError, UserError
+from wildrobot_torch.cli.main import VERBS, main, run
+
+
+def _python(script: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, check=False, **options
+    )
+
+
+def test_help_lists_each_verb_and_imports_nothing_heavy() -> None:
+    done = _python(
+        "import sys; from wildrobot_torch.cli.main import main; code = main(['--help'])\n"
+        "assert not {'torch', 'mujoco', 'numpy'} & set(sys.modules); sys.exit(code)",
+        stdout=subprocess.PIPE,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 25
+    for verb in VERBS:
+        assert any(line.split()[:1] == [verb] for line in lines)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_a_short_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: wildrobot {verb}") and len(lines) <= 60
+
+
+def test_a_misspelt_verb_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evalute"]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean evaluate?" in error and error.count("\n") == 1
+
+
+def _raises(error: BaseException) -> Callable[[list[str]], int]:
+    def program(_: list[str]) -> int:
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("x is 0;\n allowed: 1"), 2),
+        (RunError("diverged"), 1),
+        (FileNotFoundError(2, "No such file or directory", "given/a.npz"), 2),
+        (IsADirectoryError(21, "Is a directory", "given"), 2),
+        (PermissionError(13, "Permission denied", "given/a.npz/.draft"), 2),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(_raises(error), ["--out=given/a.npz"]) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("shapes differ"),
+        RuntimeError("a bug"),
+        FileNotFoundError(2, "No such file or directory", "elsewhere/b.npz"),
+        OSError(28, "No space left on device", "given/a.npz"),
+        BrokenPipeError(32, "Broken pipe"),
+    ],
+)
+def test_a_defect_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        run(_raises(error), ["--out=given/a.npz"])
+    assert raised.value is error
+
+
+def test_an_interrupt_is_130() -> None:
+    assert run(_raises(KeyboardInterrupt()), []) == 130
+
+
+def test_hyphens_are_read_as_underscores() -> None:
+    words: list[str] = []
+
+    def program(given: list[str]) -> int:
+        words.extend(given)
+        return 0
+
+    run(program, ["--held-out=a-b", "--num-envs", "c-d", "--run.print-every-s", "-1"])
+    assert words == ["--held_out=a-b", "--num_envs", "c-d", "--run.print_every_s", "-1"]
+
+
+def test_output_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    script = "import sys; from wildrobot_torch.cli.main import main; sys.exit(main(['--help']))"
+    done = _python(script, stdout=write)
+    os.close(write)
+    assert done.returncode == 141
+    assert done.stderr == ""
