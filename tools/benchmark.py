@@ -1,6 +1,6 @@
 """Speed of physics, environment, collection and training: `python tools/benchmark.py`.
 
-All four are timed in turn in one run, so their ratios hold even on a machine that is busy otherwise.
+All four are timed in turn in one run, so their ratios hold even on a busy machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where the time of a rollout goes: `python tools/trace_rollout.py --physics warp`.
 
 After a few iterations of training one more rollout is collected under torch's profiler. Exit code 1
-when a graph was recorded again within it, when a step waited for the GPU, or when the trace shows no
-graph of a GPU at all.
+when a graph was recorded again within it, when a step waited for the GPU, or when the trace shows
+no graph of a GPU at all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -174,10 +173,8 @@ def faults(calls: dict[str, int], recorded: int, on_gpu: bool) -> list[str]:
     found = [f"{recorded} graphs were recorded"] if recorded else []
     if on_gpu and not calls["graph launches"]:
         found.append("no graph launch was traced: CUDA's tracer (CUPTI) did not work")
-    for kind in ("waits for the GPU", "copies from the GPU"):
-        if on_gpu and calls[kind]:
-            found.append(f"{calls[kind]} {kind}")
-    return found
+    kinds = ("waits for the GPU", "copies from the GPU") if on_gpu else ()
+    return found + [f"{calls[kind]} {kind}" for kind in kinds if calls[kind]]
 
 
 def main(words: list[str]) -> int:

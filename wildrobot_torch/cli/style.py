@@ -115,10 +115,7 @@ def main(words: list[str]) -> int:
             }
     judged = {}
     for name in policies:
-        mean = float("nan")
-        prior = priors[name]
-        if prior is not None and prior.config.reward != "softplus":
-            mean = rewards[name]["policy"].mean
+        mean = rewards[name]["policy"].mean if name in rewards else float("nan")
         judged[name] = verdicts(assessment, name, mean)
     about = {
         "reference": str(options.reference),
@@ -173,7 +170,7 @@ def _environment(
     """The policy's task without pushes, in episodes of `seconds`."""
     task = policy.task
     push = replace(task.push, force_min=0.0, force_max=0.0)
-    task = replace(task, episode_length_s=seconds, harness=None, push=push)
+    task = replace(task, episode_length_s=seconds, support=None, auto_reset=True, push=push)
     env = LocomotionEnv(task, num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
     return env
