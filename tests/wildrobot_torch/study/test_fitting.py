@@ -23,7 +23,7 @@ def test_an_unknown_option_is_named_in_one_line_with_what_may_be_meant() -> None
     with pytest.raises(StudyError) as error:
         fit_settings(["--model.ppo.gama", "0.9"])
     text = str(error.value)
-    assert "--model.ppo.gama" in text and "did you mean model.ppo.gamma?" in text
+    assert "--model.ppo.gama" in text and "did you mean --model.ppo.gamma?" in text
     assert "\n" not in text and not text.startswith("error")
 
 
