@@ -25,21 +25,18 @@ from envs.physics.graph import recorded
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from envs.step import (
     METRICS,
-    Start,
     StepResult,
     act,
     observations,
     reset,
     reset_and_observe,
-    sample_start,
-    start_from,
     step,
 )
 from envs.task.actions import ctrl_to_action
 from envs.task.features import amp_layout
 from envs.task.observations import critic_layout, observation_layout
 from envs.task.rewards import term_factors
-from envs.task.starts import StartDraws, StartStates
+from envs.task.starts import Start, StartDraws, StartStates, sample_start, start_from
 from envs.task.support import SupportState, supporting_wrench
 
 
@@ -262,9 +259,8 @@ class LocomotionEnv(EnvBase):
 
     def _reset_masked(self, mask: Tensor) -> TensorDict:
         """Start new episodes in the masked simulations; the root of the next step."""
-        velocity_draws = self._uniform(2, self.num_envs)
         draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
-        start = self._sample_start(velocity_draws, draws, self._fixed_command)
+        start = self._sample_start(draws, self._fixed_command)
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(self._episode, mask, start, state)
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)

@@ -3,8 +3,8 @@
 Pure functions of tensors on any device: no random numbers, no host synchronisation, no control flow
 that depends on a tensor's values. So each can be recorded as a CUDA graph and replayed.
 
-A control step is `act`, then physics, then `step`. An episode starts with `sample_start` (or
-`start_from`), then physics is set to that state, then `reset`.
+A control step is `act`, then physics, then `step`. An episode begins with a `Start`: physics is set
+to its state, then comes `reset`.
 """
 
 from __future__ import annotations
@@ -23,36 +23,16 @@ from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.reality.disturbances import push_force
 from envs.robot.spec import RobotSpec
-from envs.task.actions import action_to_ctrl, ctrl_to_action, filter_action
+from envs.task.actions import action_to_ctrl, filter_action
 from envs.task.commands import sample_velocity
 from envs.task.features import style_features
 from envs.task.observations import observe
 from envs.task.rewards import weighted_terms
-from envs.task.starts import AT_HOME, UNDER_WAY, StartDraws, StartStates, noisy_start
+from envs.task.starts import UNDER_WAY, Start
 from envs.task.terminations import has_fallen
 
 METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
 """Columns of `StepResult.metrics`."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where E episodes begin."""
-
-    qpos: Tensor
-    """(E, nq)."""
-    qvel: Tensor
-    """(E, nv)."""
-    command: Tensor
-    """(E,) [m/s]."""
-    action: Tensor
-    """(E, J): filtered action whose joint targets are nearest to the start's joint positions."""
-    ctrl: Tensor
-    """(E, nu) [rad]: targets of `action`."""
-    rsi_index: Tensor
-    """(E,) long: index of the reference state it starts in, or `AT_HOME`."""
-    air_time: Tensor
-    """(E, 2) [s]: how long each foot has been unloaded already."""
 
 
 @dataclass(frozen=True)
@@ -75,56 +55,6 @@ class StepResult:
     """(E,) bool: its time is up."""
     done: Tensor
     """(E,) bool: either."""
-
-
-def start_from(
-    qpos: Tensor,
-    qvel: Tensor,
-    command: Tensor,
-    robot: RobotSpec,
-    config: LocomotionConfig,
-    rsi_index: Tensor | None = None,
-    air_time: Tensor | None = None,
-) -> Start:
-    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s].
-
-    `rsi_index` (E,) long is the index of the state, None for `AT_HOME`; `air_time` (E, 2) [s] how
-    long each foot has been unloaded, None for feet on the floor.
-    """
-    action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
-    ctrl = action_to_ctrl(action, robot, config.action)
-    if rsi_index is None:
-        rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
-    if air_time is None:
-        air_time = command.new_zeros(len(command), 2)
-    return Start(qpos, qvel, command, action, ctrl, rsi_index, air_time)
-
-
-def sample_start(
-    velocity_draws: Tensor,
-    draws: StartDraws,
-    held_command: Tensor | None,
-    *,
-    robot: RobotSpec,
-    config: LocomotionConfig,
-    starts: StartStates | None,
-) -> Start:
-    """Random start.
-
-    Args:
-        velocity_draws: (2, E), see `sample_velocity`.
-        draws: for the state.
-        held_command: (E,) [m/s], commanded instead of the sampled velocities; None to use these.
-        robot: the robot.
-        config: the task.
-        starts: reference states that may be drawn, or None.
-    """
-    command = sample_velocity(velocity_draws, config.command)
-    qpos, qvel, command, rsi_index, air_time = noisy_start(
-        draws, robot, config.reset, starts, command
-    )
-    command = command if held_command is None else held_command
-    return start_from(qpos, qvel, command, robot, config, rsi_index, air_time)
 
 
 def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:

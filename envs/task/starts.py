@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
+from envs.task.actions import action_to_ctrl, ctrl_to_action
+from envs.task.commands import sample_velocity
+
+if TYPE_CHECKING:
+    from envs.config import LocomotionConfig
 
 AT_HOME, UNDER_WAY = -1, -2
 """Values of the key `rsi_index` besides the indices of reference states: the episode starts at
@@ -91,6 +97,8 @@ class StartStates:
 class StartDraws:
     """Random numbers for one start of all E simulations, in [0, 1) unless said otherwise."""
 
+    command: Tensor
+    """(2, E): see `sample_velocity`."""
     pick: Tensor | None
     """(E,) long: which of the reference states; None without such states."""
     choice: Tensor | None
@@ -110,54 +118,100 @@ class StartDraws:
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=generator, device=device)
 
+        command = uniform(2, num)
         pick = choice = None
         if starts is not None:
             pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
             choice = uniform(num)
-        return cls(
-            pick, choice, uniform(num, robot.num_joints), uniform(num, robot.home_qpos.shape[0] - 1)
+        joint_pos, velocity = (
+            uniform(num, robot.num_joints),
+            uniform(num, robot.home_qpos.shape[0] - 1),
         )
+        return cls(command, pick, choice, joint_pos, velocity)
 
 
-def noisy_start(
-    draws: StartDraws,
+@dataclass(frozen=True)
+class Start:
+    """Where E episodes begin."""
+
+    qpos: Tensor
+    """(E, nq)."""
+    qvel: Tensor
+    """(E, nv)."""
+    command: Tensor
+    """(E,) [m/s]."""
+    action: Tensor
+    """(E, J): filtered action whose joint targets are nearest to the start's joint positions."""
+    ctrl: Tensor
+    """(E, nu) [rad]: targets of `action`."""
+    rsi_index: Tensor
+    """(E,) long: index of the reference state it starts in, or `AT_HOME`."""
+    air_time: Tensor
+    """(E, 2) [s]: how long each foot has been unloaded already."""
+
+
+def start_from(
+    qpos: Tensor,
+    qvel: Tensor,
+    command: Tensor,
     robot: RobotSpec,
-    config: ResetConfig,
+    config: LocomotionConfig,
+    rsi_index: Tensor | None = None,
+    air_time: Tensor | None = None,
+) -> Start:
+    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s].
+
+    `rsi_index` (E,) long is the index of the state, None for `AT_HOME`; `air_time` (E, 2) [s] how
+    long each foot has been unloaded, None for feet on the floor.
+    """
+    action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
+    ctrl = action_to_ctrl(action, robot, config.action)
+    if rsi_index is None:
+        rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
+    if air_time is None:
+        air_time = command.new_zeros(len(command), 2)
+    return Start(qpos, qvel, command, action, ctrl, rsi_index, air_time)
+
+
+def sample_start(
+    draws: StartDraws,
+    held_command: Tensor | None,
+    *,
+    robot: RobotSpec,
+    config: LocomotionConfig,
     starts: StartStates | None,
-    velocity_command: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """State and command at the start of an episode.
+) -> Start:
+    """Random start: the home pose or a reference state, with noise.
 
     Args:
         draws: random numbers for E simulations.
-        robot: the robot; it starts in its home pose where no reference state is drawn.
-        config: noise.
-        starts: states that may be drawn, or None.
-        velocity_command: (E,) [m/s], kept where the start is the home pose.
-
-    Returns:
-        qpos (E, nq), qvel (E, nv), velocity command (E,), index of the reference state (E,) long,
-        `AT_HOME` for none, and air time of the feet (E, 2) [s].
+        held_command: (E,) [m/s], commanded in any case; None for the reference state's command, at
+            home a sampled one.
+        robot: the robot.
+        config: the task.
+        starts: reference states that may be drawn, or None.
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
-    rsi_index = torch.full_like(velocity_command, AT_HOME, dtype=torch.long)
-    air_time = velocity_command.new_zeros(len(velocity_command), 2)
+    command = sample_velocity(draws.command, config.command)
+    rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
+    air_time = command.new_zeros(len(command), 2)
     if starts is not None:
         assert draws.pick is not None and draws.choice is not None
         given = draws.choice < starts.probability
         qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
         qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
-        velocity_command = torch.where(given, starts.velocity_command[draws.pick], velocity_command)
+        command = torch.where(given, starts.velocity_command[draws.pick], command)
         rsi_index = torch.where(given, starts.rsi_index[draws.pick], rsi_index)
         air_time = torch.where(given[:, None], starts.air_time[draws.pick], air_time)
 
     def noise(draw: Tensor, size: float) -> Tensor:
         return size * (2.0 * draw - 1.0)
 
-    joints = qpos[:, robot.joint_qpos_adr] + noise(draws.joint_pos, config.joint_noise)
+    joints = qpos[:, robot.joint_qpos_adr] + noise(draws.joint_pos, config.reset.joint_noise)
     qpos[:, robot.joint_qpos_adr] = torch.clamp(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
-    qvel = qvel + noise(draws.velocity, config.velocity_noise)
-    return qpos, qvel, velocity_command, rsi_index, air_time
+    qvel = qvel + noise(draws.velocity, config.reset.velocity_noise)
+    command = command if held_command is None else held_command
+    return start_from(qpos, qvel, command, robot, config, rsi_index, air_time)

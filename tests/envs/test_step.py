@@ -28,11 +28,11 @@ from envs.physics.base import PhysicsState
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.step import METRICS, act, reset, sample_start, start_from, step
+from envs.step import METRICS, act, reset, step
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig, critic_layout, observation_layout
 from envs.task.rewards import term_factors
-from envs.task.starts import StartDraws
+from envs.task.starts import start_from
 from envs.task.support import SupportConfig, SupportState
 
 META = torch.device("meta")
@@ -236,29 +236,6 @@ def stepped(
 
 def blank(robot: RobotSpec) -> Episode:
     return Episode.blank(2, robot.num_joints, torch.device("cpu"))
-
-
-def test_start_holds_the_pose_it_starts_in(robot: RobotSpec, state: PhysicsState) -> None:
-    qpos = state.qpos.clone()
-    qpos[:, robot.joint_qpos_adr] += 0.1 * robot.action_sign
-    start = start_from(qpos, state.qvel, torch.tensor([0.1, 0.2]), robot, LocomotionConfig())
-    assert torch.allclose(start.action, torch.full((2, 8), 0.1 / 1.4), atol=1e-5)
-    assert torch.allclose(start.ctrl, qpos[:, robot.joint_qpos_adr], atol=1e-5)
-
-
-def test_held_commands_go_before_drawn_ones(robot: RobotSpec) -> None:
-    draws = StartDraws.from_generator(2, robot, None, torch.Generator().manual_seed(0))
-    for held in (None, torch.tensor([0.7, 0.8])):
-        start = sample_start(
-            torch.tensor([[0.0, 1.0], [0.5, 0.5]]),
-            draws,
-            held,
-            robot=robot,
-            config=LocomotionConfig(command=CommandConfig(velocity_min=0.1, velocity_max=0.3)),
-            starts=None,
-        )
-        expected = [0.1, 0.3] if held is None else [0.7, 0.8]
-        assert start.command.tolist() == pytest.approx(expected)
 
 
 def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:

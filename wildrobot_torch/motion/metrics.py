@@ -23,7 +23,7 @@ from wildrobot_torch.motion import effort, gait, tracking
 UNLOADED = 0.60
 """A step in which the feet carry less than this share of the weight is unloaded."""
 SLIPPING = 0.10
-"""A standing foot whose sole moves faster over the floor slips [m/s]."""
+"""A loaded foot whose sole moves faster over the floor slips [m/s]."""
 JOINT_STOP = 0.02
 """A joint closer to an end of its range is on its stop [rad]."""
 STEPPING = 4
@@ -90,9 +90,11 @@ class Episodes:
         return gait.duty_factors(self.strides, self.standing)
 
     @cached_property
-    def stance_speeds(self) -> Tensor:
-        """(N,) [m/s]: horizontal speeds of soles that stand, in steps that count."""
-        return self.recording.sole_speed[self.standing & self.counted[..., None]]
+    def slip_speeds(self) -> Tensor:
+        """(N,) [m/s]: horizontal speeds of soles of loaded feet, in steps that count."""
+        return self.recording.sole_speed[
+            self.recording.loaded(self.robot) & self.counted[..., None]
+        ]
 
     @cached_property
     def load(self) -> Tensor:
@@ -422,18 +424,18 @@ EPISODE_METRICS: dict[str, Metric] = {
     ),
     "foot_slip": Metric(
         "m/s",
-        "speed of the sole over the floor in stance",
-        lambda e: e.stance_speeds.double().mean(),
+        "speed of loaded soles over the floor, mean",
+        lambda e: e.slip_speeds.double().mean(),
     ),
     "foot_slip_p95": Metric(
         "m/s",
-        "speed of the sole over the floor in stance, 95th percentile",
-        lambda e: _percentile(e.stance_speeds, 95),
+        "speed of loaded soles over the floor, 95th percentile",
+        lambda e: _percentile(e.slip_speeds, 95),
     ),
     "slip_share": Metric(
         "1",
-        f"share of stance in which the sole is faster than {SLIPPING} m/s",
-        lambda e: _share(e.stance_speeds > SLIPPING),
+        f"share of steps of loaded feet whose sole is faster than {SLIPPING} m/s",
+        lambda e: _share(e.slip_speeds > SLIPPING),
     ),
     "foot_separation_p05": Metric(
         "m",
