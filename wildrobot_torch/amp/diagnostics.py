@@ -10,6 +10,7 @@ from torch import Tensor
 from envs.layout import Layout
 from wildrobot_torch.amp.discriminator import score
 from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.evaluation.statistics import auc
 
 NUM_WINDOWS = 1024
 """Windows of each kind that `diagnose` draws."""
@@ -102,18 +103,6 @@ def window_metrics(
     # One transfer for all of them: on a GPU each transfer waits.
     numbers = torch.stack([value.float() for value in values.values()]).tolist()
     return {f"AMP/{name}": number for name, number in zip(values, numbers, strict=True)}
-
-
-def auc(real_logit: Tensor, fake_logit: Tensor) -> Tensor:
-    """Chance () that a reference logit (R,) exceeds a policy logit (P,), ties counting half.
-
-    The area under the ROC curve by ranks (Mann and Whitney 1947): 0.5 where the discriminator
-    cannot tell, 1 where it always can.
-    """
-    fake = fake_logit.sort().values
-    below = torch.searchsorted(fake, real_logit.contiguous())
-    not_above = torch.searchsorted(fake, real_logit.contiguous(), right=True)
-    return 0.5 * (below + not_above).double().mean() / fake.shape[0]
 
 
 def accuracy(real_score: Tensor, fake_score: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,11 @@ from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.evaluation.style.report import StyleReward
 from wildrobot_torch.ppo.policy_file import PolicyFileError
 
 PREFIX = "prior."
 """Beginning of the prior's names in a checkpoint's state_dict."""
-
-
-@dataclass(frozen=True)
-class StyleReward:
-    """Style reward over all windows of a motion, by a prior that learns no more."""
-
-    mean: float
-    std: float
-    """Over windows."""
-    between_episodes: float
-    """Standard deviation of the episodes' means."""
-    p10: float
-    p90: float
-    zero: float
-    """Share of windows with none."""
 
 
 def load_prior(path: Path, layout: Layout) -> MotionPrior | None:

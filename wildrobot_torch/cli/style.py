@@ -18,7 +18,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
 from envs.recorder import PolicyFunction, record, zero_policy
 from envs.recording import Recording
-from wildrobot_torch.amp.opinion import StyleReward, held_out_in_training, load_prior, style_reward
+from wildrobot_torch.amp.opinion import held_out_in_training, load_prior, style_reward
 from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
@@ -29,7 +29,7 @@ from wildrobot_torch.evaluation.style.assessment import (
     References,
     assess,
 )
-from wildrobot_torch.evaluation.style.report import write_report
+from wildrobot_torch.evaluation.style.report import StyleReward, write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset

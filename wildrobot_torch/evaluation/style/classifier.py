@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from wildrobot_torch.amp import diagnostics
+from wildrobot_torch.evaluation import statistics
 
 HIDDEN = 64
 STEPS = 400
@@ -21,9 +21,9 @@ SAMPLES = 4000
 def auc(positive: Tensor, negative: Tensor) -> float:
     """Share of pairs in which the positive score (N,) is above the negative (M,) [1].
 
-    As the discriminator's own in `diagnostics`. NaN when either is empty.
+    NaN when either is empty.
     """
-    return float(diagnostics.auc(positive, negative))
+    return float(statistics.auc(positive, negative))
 
 
 def folds_by_speed(

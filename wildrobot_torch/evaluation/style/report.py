@@ -7,11 +7,10 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wildrobot_torch.amp.opinion import StyleReward
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assessment import (
     PER_COMMAND,
@@ -26,6 +25,21 @@ from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
 COMMAND_COLUMNS = ("fall_rate", "velocity", "foot_slip", "phase_offset", "duty_factor",
                    "stride_frequency", "stride_length")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StyleReward:
+    """Style reward over all windows of a motion, by a prior that learns no more."""
+
+    mean: float
+    std: float
+    """Over windows."""
+    between_episodes: float
+    """Standard deviation of the episodes' means."""
+    p10: float
+    p90: float
+    zero: float
+    """Share of windows with none."""
 
 
 def as_dict(
