@@ -11,8 +11,6 @@ from wildrobot_torch.ppo.networks import Policy
 
 WEIGHTS_PREFIX = "averaged.module."
 """Beginning of the averaged policy's names in a checkpoint's state_dict."""
-NO_AVERAGE = "no averaged policy: an earlier version wrote it; train again"
-"""What a checkpoint without such names lacks."""
 
 
 class AveragedPolicy(AveragedModel):
