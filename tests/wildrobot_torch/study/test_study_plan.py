@@ -97,11 +97,14 @@ def test_what_no_study_can_say_is_refused_in_one_line(
     [
         ("--model.ppo.gama 0.9", "did you mean --model.ppo.gamma?"),
         ("--run.env_steps 9", "--run.env_steps is set by this tool; use the study's env_steps"),
-        ("--config configs/demo.yaml", "an overlay sets trainer.max_time or run.stop_when_passed"),
+        ("--config OVERLAY", "an overlay sets trainer.max_time or run.stop_when_passed"),
         ("--a 'b", "No closing quotation"),
     ],
 )
 def test_an_arm_the_command_line_refuses_is_named(options: str, words: str, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("trainer: {max_time: '00:00:14:00'}")
+    options = options.replace("OVERLAY", str(overlay))
     arms = [{"name": "odd", "about": "odd", "options": options}]
     path = write(tmp_path, arms=arms, tables=[{"name": "t", "arms": ["odd"]}])
     study = load_study(path)
