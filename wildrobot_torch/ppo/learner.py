@@ -251,9 +251,9 @@ class PPOLearner:
             for index in self.config.minibatches(len(samples), samples.advantage.device):
                 for name, value in self._step(number, samples[index], old_log_std).items():
                     parts.setdefault(name, []).append(value)
-                # Also at the first minibatch of an iteration, whose KL is 0, so that one adaption in
-                # num_updates goes up. Measured: without it the prior's policies took 4.9 M steps
-                # instead of 2.9 M to WALK, and one fell in 14 % of its episodes (docs/results.md).
+                # Also at the first minibatch of an iteration, whose KL is 0: one adaption in
+                # num_updates goes up. Without it, a policy with the prior took 4.9 M steps
+                # instead of 2.9 M to WALK, and fell in 14 % of its episodes (docs/results.md).
                 self._adapt_learning_rate(parts["Loss/kl"][-1], iteration)
                 number += 1
         means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
