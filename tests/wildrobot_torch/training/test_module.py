@@ -162,7 +162,7 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     table = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)
     heading = (folder / "metrics.csv").read_text().splitlines()[0]
     for name in (
-        "Reward/forward", "Metrics/velocity_error", "Loss/surrogate", "AMP/style_reward",
+        "Reward/track_lin_vel_x", "Metrics/velocity_error", "Loss/surrogate", "AMP/style_reward",
         "AMP/grad_penalty", "Perf/total_fps", "Evaluation/fall_rate",
     ):  # fmt: skip
         assert name in heading
