@@ -16,6 +16,7 @@ from envs.robot.spec import LegGeometry, RobotSpec
 from envs.task.observations import observation_layout
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -38,6 +39,7 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
     def make(**changes: Any) -> Path:
         task = LocomotionConfig()
         about = {
+            "format": CHECKPOINT_FORMAT,
             "observation_layout": observation_layout(robot, task.observation).to_dict(),
             "robot_digest": robot.digest,
             "env_config": policy_settings(task),
@@ -49,7 +51,8 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
         weights = {f"{WEIGHTS_PREFIX}{name}": value for name, value in policy.state_dict().items()}
         weights["critic.net.0.weight"] = torch.zeros(3, 3)
         torch.save(
-            {"state_dict": weights, "actor": policy.hparams, "wildrobot": about | changes}, path
+            {"state_dict": weights, "actor": policy.hparams, "wildrobot": about | changes,
+             "training": {"amp": None}}, path
         )
         return path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
@@ -14,7 +13,7 @@ from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.ppo.policy_file import PolicyFileError
+from wildrobot_torch.ppo.policy_file import PolicyFileError, load_checkpoint
 
 PREFIX = "prior."
 """Beginning of the prior's names in a checkpoint's state_dict."""
@@ -48,8 +47,8 @@ def load_prior(path: Path, layout: Layout) -> MotionPrior | None:
     """
     if path.suffix != ".ckpt":
         return None
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    settings = content.get("training", {}).get("amp")
+    content = load_checkpoint(path)
+    settings = content["training"]["amp"]
     if settings is None:
         return None
     found = Layout.from_dict(content["wildrobot"]["amp_layout"])
@@ -79,11 +78,10 @@ def held_out_in_training(path: Path) -> set[str] | None:
     """
     if path.suffix != ".ckpt":
         return None
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if content.get("training", {}).get("amp") is None:
+    content = load_checkpoint(path)
+    if content["training"]["amp"] is None:
         return None
-    held_out = content.get("RolloutData", {}).get("held_out")
-    return None if held_out is None else set(held_out)
+    return set(content["RolloutData"]["held_out"])
 
 
 def style_reward(prior: MotionPrior, amp: Tensor, valid: Tensor) -> StyleReward:

@@ -11,8 +11,6 @@ from wildrobot_torch.ppo.networks import Policy
 
 WEIGHTS_PREFIX = "averaged.module."
 """Prefix of the averaged policy's weights in a checkpoint's state_dict."""
-NO_AVERAGE = "no averaged policy: an earlier version wrote it; train again"
-"""Error about a checkpoint without such weights."""
 
 
 class AveragedPolicy(AveragedModel):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,16 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
-from wildrobot_torch.ppo.average import NO_AVERAGE, WEIGHTS_PREFIX
+from wildrobot_torch.files import load_tensors
+from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy, actor_from_hparams
 
 SPEC_KEY = "policy_spec"
 """Metadata entry of an ONNX file that holds the whole description as JSON, in full precision."""
+
+
+CHECKPOINT_FORMAT = "0.4"
+"""First version of the project whose checkpoints are like those of this one."""
 
 
 class PolicyFileError(UserError):
@@ -118,22 +122,49 @@ def load_policy(path: Path | str) -> LoadedPolicy:
     raise PolicyFileError(f"policy is {str(path)!r}; allowed: a .ckpt or an .onnx file")
 
 
+def require_format(content: Mapping[str, Any], name: str) -> None:
+    """Refuse a checkpoint that another version of the project wrote, or another program.
+
+    Args:
+        content: as it was loaded.
+        name: of the checkpoint in errors.
+
+    Raises:
+        PolicyFileError: names the version and what to do.
+    """
+    about = content.get("wildrobot")
+    if not isinstance(about, dict) or "state_dict" not in content:
+        raise PolicyFileError(f"{name} was not written by `wildrobot fit`; give one that it wrote")
+    if (found := about.get("format", "0.3")) != CHECKPOINT_FORMAT:
+        raise PolicyFileError(
+            f"{name} was written by version {found} of wildrobot_torch and cannot be read by this "
+            "one; train again, or use that version"
+        )
+
+
+def load_checkpoint(path: Path | str, what: str = "checkpoint") -> dict[str, Any]:
+    """Content of a checkpoint that this version can read, on the CPU.
+
+    Args:
+        path: the file.
+        what: name of the file in errors, such as a setting's.
+
+    Raises:
+        UserError: no such file, another kind of file, or one of another version.
+    """
+    content = load_tensors(path, what, "give a .ckpt that `wildrobot fit` wrote")
+    require_format(content, f"{what} {path}")
+    return content
+
+
 def read_checkpoint(path: Path | str) -> ActorCheckpoint:
     """Actor and description in a checkpoint; needs neither Lightning nor an environment.
 
     Raises:
-        PolicyFileError: the file is missing, broken, or holds no policy of this project.
+        UserError: the file is missing, broken, or holds no policy of this project.
     """
     path = Path(path)
-    _require_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
-        # torch explains at length how to switch its safe loader off, which is no remedy here.
-        raise PolicyFileError(
-            f"{path} is no readable checkpoint ({type(error).__name__}); give a .ckpt that "
-            "`wildrobot fit` wrote"
-        ) from error
+    content = load_checkpoint(path)
     try:
         about = content["wildrobot"]
         actor = actor_from_hparams(content["actor"])
@@ -142,8 +173,6 @@ def read_checkpoint(path: Path | str) -> ActorCheckpoint:
             for name, value in content["state_dict"].items()
             if name.startswith(WEIGHTS_PREFIX)
         }
-        if not weights:
-            raise ValueError(NO_AVERAGE)
         actor.load_state_dict(weights)
         layout = Layout.from_dict(about["observation_layout"])
         policy = LoadedPolicy(

@@ -7,14 +7,13 @@ an earlier part did beyond that checkpoint does not count: neither its steps nor
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from envs.errors import UserError
+from wildrobot_torch.ppo.policy_file import load_checkpoint
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.training_log import LogRow, read_log
 
@@ -178,9 +177,8 @@ def last_checkpoint(parts: list[Part]) -> tuple[Path, int] | None:
         path = part.run and part.run / "checkpoints" / "last.ckpt"
         if path and path.is_file():
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-                return path, int(content["wildrobot"]["env_steps"])
-            except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError):
+                return path, int(load_checkpoint(path)["wildrobot"]["env_steps"])
+            except UserError:
                 continue  # cut off while it was written; the one before is whole
     return None
 

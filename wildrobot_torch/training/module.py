@@ -30,12 +30,13 @@ from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite
 from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
+from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.sampling import require_clips
-from wildrobot_torch.training.checkpoints import require_fit, short
+from wildrobot_torch.training.checkpoints import require_resumable
+from wildrobot_torch.training.checkpoints import warm_start as load_first_networks
 from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
-from wildrobot_torch.training.warm_start import warm_start as begin_with
 
 _PPO, _NETWORK = PPOConfig(), NetworkConfig()
 
@@ -134,7 +135,7 @@ class WalkingModule(pl.LightningModule):
             self.network.asymmetry,
         )
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
-            begin_with(
+            load_first_networks(
                 self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
                 data.env_config["action"], self.network.init_std,
             )  # fmt: skip
@@ -317,7 +318,8 @@ class WalkingModule(pl.LightningModule):
         checkpoint["actor"] = dict(self.averaged.policy.hparams)
         checkpoint["trained_actor"] = dict(self.policy.hparams)
         checkpoint["wildrobot"] = {
-            **{f"{short(name)}_layout": lay.to_dict() for name, lay in data.layouts.items()},
+            "format": CHECKPOINT_FORMAT,
+            **{f"{name}_layout": lay.to_dict() for name, lay in data.layouts.items()},
             "robot_digest": data.robot_digest,
             "env_config": data.env_config,
             "physics": data.engine,
@@ -334,12 +336,12 @@ class WalkingModule(pl.LightningModule):
         """Refuse a checkpoint of other layouts, robot or networks; take over its counters.
 
         Raises:
-            CheckpointMismatch: no checkpoint of this project, another robot, or other networks.
+            UserError: a checkpoint of another program or version, another robot, other networks.
             LayoutMismatch: with a field-by-field difference.
         """
         data: TrainingData = self.data
         actor, actions = self.policy.hparams, data.env_config["action"]
-        require_fit(checkpoint, data.layouts, data.robot_digest, actor, actions, self.amp)
+        require_resumable(checkpoint, data.layouts, data.robot_digest, actor, actions, self.amp)
         about, training = checkpoint["wildrobot"], checkpoint["training"]
         self.env_steps = about["env_steps"]
         self.evaluation = dict(about["metrics"])

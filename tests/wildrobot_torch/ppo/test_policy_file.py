@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper
 
 from envs.config import LocomotionConfig, policy_settings
+from envs.errors import UserError
 from envs.layout import LayoutMismatch
 from envs.robot.spec import RobotSpec
 from envs.task.observations import ObservationConfig, observation_layout
-from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import PolicyFileError, load_policy
 
@@ -69,7 +69,7 @@ def test_observations_of_another_shape_are_refused(
 
 @pytest.mark.parametrize("name", ["none.ckpt", "none.onnx"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PolicyFileError, match="no file"):
+    with pytest.raises(UserError, match="no file"):
         load_policy(tmp_path / name)
 
 
@@ -80,7 +80,7 @@ def test_a_broken_or_unknown_file_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(PolicyFileError, match="policy") as caught:
+    with pytest.raises(UserError, match="policy") as caught:
         load_policy(path)
     assert "\n" not in str(caught.value)
 
@@ -88,20 +88,19 @@ def test_a_broken_or_unknown_file_is_refused_in_one_line(
 def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.ckpt"
     torch.save({"state_dict": {}, "epoch": 3}, path)
-    with pytest.raises(PolicyFileError, match="no policy of wildrobot_torch: entry 'wildrobot'"):
+    with pytest.raises(PolicyFileError, match="not written by `wildrobot fit`"):
         load_policy(path)
 
 
-def test_a_checkpoint_without_an_averaged_policy_is_refused(
+def test_a_checkpoint_of_version_0_3_is_refused_with_what_to_do(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     content = torch.load(make_checkpoint(), weights_only=True)
-    content["state_dict"] = {
-        name.replace(WEIGHTS_PREFIX, "policy."): x for name, x in content["state_dict"].items()
-    }
+    del content["wildrobot"]["format"]
     torch.save(content, tmp_path / "old.ckpt")
-    with pytest.raises(PolicyFileError, match="no averaged policy: an earlier version wrote it"):
+    with pytest.raises(PolicyFileError, match=r"written by version 0\.3 .*train again") as caught:
         load_policy(tmp_path / "old.ckpt")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_is_read_without_running_code_in_it(tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_a_checkpoint_is_read_without_running_code_in_it(tmp_path: Path) -> None
             return Path.touch, (marker,)
 
     torch.save({"wildrobot": Hostile()}, path)
-    with pytest.raises(PolicyFileError, match="no readable checkpoint"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_policy(path)
     assert not marker.exists()
 

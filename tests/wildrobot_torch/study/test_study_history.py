@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.history import Part, last_checkpoint, load_history, load_parts
 
@@ -59,7 +60,8 @@ def test_the_newest_checkpoint_that_is_whole_is_found(
         assert part.run is not None
         (part.run / "checkpoints").mkdir()
         path = part.run / "checkpoints/last.ckpt"
-        torch.save({"wildrobot": {"env_steps": steps}}, path)
+        about = {"format": CHECKPOINT_FORMAT, "env_steps": steps}
+        torch.save({"wildrobot": about, "state_dict": {}}, path)
         found = last_checkpoint(load_parts(tmp_path / "parts"))
         assert found == (path, steps), number
     path.write_bytes(path.read_bytes()[:100])
