@@ -51,8 +51,13 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
         weights = {f"{WEIGHTS_PREFIX}{name}": value for name, value in policy.state_dict().items()}
         weights["critic.net.0.weight"] = torch.zeros(3, 3)
         torch.save(
-            {"state_dict": weights, "actor": policy.hparams, "wildrobot": about | changes,
-             "training": {"amp": None}}, path
+            {
+                "state_dict": weights,
+                "actor": policy.hparams,
+                "wildrobot": about | changes,
+                "training": {"amp": None},
+            },
+            path,
         )
         return path
 
