@@ -22,6 +22,7 @@ from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetr
 from wildrobot_torch.evaluation.style.controls import jittered
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.evaluation.style.verdicts import verdicts
+from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 
