@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import jsonargparse
 import lightning.pytorch as pl
+import yaml
 from jsonargparse.typing import PositiveFloat, PositiveInt, restricted_string_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -25,7 +26,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from envs.errors import UserError
-from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
+from wildrobot_torch.cli.settings import (
+    SettingsParser,
+    construct,
+    named_configs,
+    read_settings,
+)
 from wildrobot_torch.files import CONFIGS, load_tensors
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
@@ -127,6 +133,14 @@ def parser(documented: bool = False) -> SettingsParser:
     parser.add_class_arguments(WalkingModule, "model")
     parser.link_arguments("seed", "data.seed")
     return parser
+
+
+def read_options(words: Sequence[str]) -> dict[str, Any]:
+    """The settings that options of `fit` give, as plain values; for tools that run `fit`."""
+    settings_parser = parser()
+    settings = settings_parser.parse_args(named_configs(words))
+    plain = yaml.safe_load(settings_parser.dump(settings, skip_unset=False))
+    return {group: plain[group] for group in ("run", "trainer", "data", "model")}
 
 
 def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> int:

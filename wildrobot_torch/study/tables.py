@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.plan import Arm, Column, Study, Table
-from wildrobot_torch.study.results import Result, summary
+from wildrobot_torch.study.arms import Result
+from wildrobot_torch.study.plan import Study, Table
 
 NOTHING = "-"
-FLOOR = "the reference against itself"
-"""First cell of the row of floors."""
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -23,62 +22,46 @@ def markers(name: str) -> tuple[str, str]:
 
 
 def table_text(study: Study, table: Table, results: Sequence[Result], file: str) -> str:
-    """A table as markdown, with the command that makes its runs.
+    """A table as markdown, with the command that makes its runs; `file` is the study's.
 
-    Args:
-        study: whose table it is.
-        table: its arms.
-        results: of all arms.
-        file: the study's file, for the command.
+    Numbers are medians over seeds with their range. Arms without a result are named below.
     """
-    arms = study.chosen(table.arms)
     head = ["arm", "runs", f"pass `{study.evaluation}`", *(c.heading for c in study.columns)]
-    lines = [_row(head), _row(["---"] * len(head))]
-    for arm in arms:
+    lines, missing = [_row(head), _row(["---"] * len(head))], []
+    for arm in map(study.arm, table.arms):
         mine = [result for result in results if result.arm == arm.name]
-        lines.append(_row([_title(arm), *_counts(mine, study), *_cells(mine, study.columns)]))
+        title = f"{arm.about} (`{arm.options}`)" if arm.options else arm.about
+        if not mine:
+            missing.append(title)
+            continue
+        failed = sum(bool(result.failure) for result in mine)
+        runs = f"{len(mine)} of {len(study.seeds)}" + (f", {failed} failed" if failed else "")
+        passed = f"{sum(result.passed for result in mine)} of {len(mine)}"
+        cells = [_cell(mine, column.value, column.format) for column in study.columns]
+        lines.append(_row([title, runs, passed, *cells]))
     floors = [_cell(results, column.floor, column.format) for column in study.columns]
     if set(floors) != {NOTHING}:
-        lines.append(_row([FLOOR, NOTHING, NOTHING, *floors]))
-    only = shlex.join(word for arm in arms for word in ("--only", arm.name))
-    return "\n".join(
-        [
-            f"    python tools/study.py {file} {only}",
-            "",
-            *lines,
-        ]
-    )
-
-
-def _title(arm: Arm) -> str:
-    options = f" (`{arm.options}`)" if arm.options else ""
-    return f"{arm.about}{options}"
-
-
-def _counts(results: Sequence[Result], study: Study) -> list[str]:
-    failed = sum(bool(result.failure) for result in results)
-    runs = f"{len(results)} of {len(study.seeds)}" + (f", {failed} broke off" if failed else "")
-    passed = f"{sum(result.passed for result in results)} of {len(results)}"
-    return [runs, passed if results else NOTHING]
-
-
-def _cells(results: Sequence[Result], columns: Sequence[Column]) -> list[str]:
-    return [_cell(results, column.value, column.format) for column in columns]
+        lines.append(_row(["the reference against itself", NOTHING, NOTHING, *floors]))
+    only = shlex.join(word for arm in table.arms for word in ("--only", arm))
+    body = [f"    python tools/study.py {file} {only}", "", *lines]
+    if missing:
+        body += ["", f"Not measured: {'; '.join(missing)}."]
+    return "\n".join(body)
 
 
 def _cell(results: Sequence[Result], value: str, form: str) -> str:
-    """Median and range of a number over seeds; only the number where they are alike."""
-    found = summary(results, value)
-    if found is None:
+    """Median and range of a number over seeds; only the number where they are alike.
+
+    Undefined numbers are left out; infinite ones, of trainings that never walked, count.
+    """
+    known = [r.values[value] for r in results if not math.isnan(r.values.get(value, math.nan))]
+    if not known:
         return NOTHING
     median, lowest, highest = (
-        _number(number, form) for number in (found.median, found.lowest, found.highest)
+        "never" if math.isinf(number) else format(number, form)
+        for number in (statistics.median(known), min(known), max(known))
     )
     return median if lowest == highest else f"{median} ({lowest} to {highest})"
-
-
-def _number(value: float, form: str) -> str:
-    return "never" if math.isinf(value) else format(value, form)
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -86,17 +69,15 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def filled(text: str, tables: Mapping[str, str]) -> str:
-    """A page with tables between their markers; everything outside of them is as it was.
+    """A page with tables between their markers; everything else stays as it was.
 
     Raises:
-        StudyError: markers are missing, twice, or of a table that is not there.
+        StudyError: markers are missing, given twice, or of a table that is not there.
     """
-    found = re.findall(r"^<!-- begin table: (.*?) -->$", text, re.MULTILINE)
-    for name in found:
+    for name in re.findall(r"^<!-- begin table: (.*?) -->$", text, re.MULTILINE):
         if name not in tables:
             raise StudyError(
-                f"there is a place for table {name!r}, which the study does not have; it has "
-                f"{', '.join(tables)}"
+                f"there is a place for table {name!r}; the study has {', '.join(tables)}"
             )
     for name, table in tables.items():
         begin, end = markers(name)
@@ -109,15 +90,15 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
     return text
 
 
-def write_tables(study: Study, results: Sequence[Result], page: Path, file: str) -> None:
-    """Write all tables of a study into its page.
+def write_tables(study: Study, results: Sequence[Result], file: str) -> None:
+    """Write all tables of a study into its page; `file` is the study's.
 
     Raises:
         StudyError: the page is not there, or lacks a marker.
     """
+    page = Path(study.page)
     if not page.is_file():
-        places = "; ".join(" ... ".join(markers(table.name)) for table in study.tables)
-        raise StudyError(f"{page}: no such file; write one with the markers {places}")
+        raise StudyError(f"{page}: no such file; run this in the repository's root")
     tables = {table.name: table_text(study, table, results, file) for table in study.tables}
     try:
         text = filled(page.read_text(encoding="utf-8"), tables)

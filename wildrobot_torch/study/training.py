@@ -1,0 +1,262 @@
+"""A training of a study: runs of `wildrobot fit` that resume each other, and what they logged.
+
+Each run of `fit` is a part, in a folder of its own. A part starts from nothing or from the last
+checkpoint; what an earlier part did beyond that checkpoint counts neither in steps nor in time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from envs.errors import UserError
+from wildrobot_torch.files import atomic_write, load_tensors
+from wildrobot_torch.motion.metrics import Limit
+from wildrobot_torch.study import StudyError, TrainingBroken
+
+STYLE = "AMP/style_reward"
+TIME = ("Perf/collection_time", "Perf/learning_time")
+"""Metrics whose sum is the time of an iteration; evaluations and checkpoints are not part of it."""
+EVALUATION = "Evaluation/"
+FAILED, REFUSED = 1, 2
+"""Exit codes of `fit`: with an error in one line, the training diverged; the settings are bad."""
+PATIENCE_S = 120.0
+"""Time that an interrupted training has to save its checkpoint [s]."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of `fit`."""
+
+    folder: Path
+    """Holds part.json, log.txt and the run's folder."""
+    code: int | None = None
+    """Exit code; None while it runs, or after it was killed together with its tool."""
+    wall_s: float = 0.0
+    """Time from start to end, evaluations included [s]."""
+    load: float | None = None
+    """Load average of the machine at the start; None where the system has none."""
+    error: str = ""
+    """Last error that it reported."""
+
+    @property
+    def run(self) -> Path | None:
+        """The run's folder; None before there is one."""
+        return next(iter(sorted(path.parent for path in self.folder.glob("*/metrics.csv"))), None)
+
+    def save(self) -> None:
+        """Write part.json."""
+        content = asdict(self)
+        content.pop("folder")
+        write_json(self.folder / "part.json", content)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was logged at some environment steps, of an iteration or an evaluation."""
+
+    env_steps: int
+    training_s: float
+    """Time of all iterations so far [s]."""
+    values: dict[str, float]
+    """Metric -> value; names of evaluations without their prefix."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What counts of all parts, in order."""
+
+    parts: list[Part]
+    iterations: list[Row]
+    evaluations: list[Row]
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps so far."""
+        return self.iterations[-1].env_steps if self.iterations else 0
+
+    @property
+    def training_s(self) -> float:
+        """Time of all iterations so far [s]."""
+        return self.iterations[-1].training_s if self.iterations else 0.0
+
+    @property
+    def failure(self) -> str:
+        """Why the training cannot go on; empty where it can."""
+        last = self.parts[-1] if self.parts else None
+        return last.error if last is not None and last.code == FAILED else ""
+
+
+def load_history(folder: Path) -> History:
+    """The training whose parts are in a folder.
+
+    Raises:
+        StudyError: a file cannot be read.
+    """
+    parts: list[Part] = []
+    iterations: list[Row] = []
+    evaluations: list[Row] = []
+    for path in sorted(folder.glob("*/part.json")):
+        try:
+            part = Part(path.parent, **read_json(path))
+        except TypeError:
+            raise StudyError(f"{path}: not the file of a part of a training") from None
+        parts.append(part)
+        rows = {} if part.run is None else read_log(part.run / "metrics.csv")
+        first = min(rows, default=sys.maxsize)
+        iterations = [row for row in iterations if row.env_steps < first]
+        evaluations = [row for row in evaluations if row.env_steps < first]
+        seconds = iterations[-1].training_s if iterations else 0.0
+        for steps, values in rows.items():
+            passed = sum(values.get(name, 0.0) for name in TIME)
+            seconds += passed
+            found = {
+                name.removeprefix(EVALUATION): value
+                for name, value in values.items()
+                if name.startswith(EVALUATION)
+            }
+            if passed > 0.0:
+                iterations.append(Row(steps, seconds, values))
+            if found:
+                evaluations.append(Row(steps, seconds, found))
+    return History(parts, iterations, evaluations)
+
+
+def read_log(path: Path) -> dict[int, dict[str, float]]:
+    """Environment steps -> metrics of a metrics.csv, ascending.
+
+    A last line without its end is still being written, and left out.
+
+    Raises:
+        StudyError: a cell is not a number, or there are no environment steps.
+    """
+    text = path.read_text(encoding="utf-8")
+    rows: dict[int, dict[str, float]] = {}
+    for number, line in enumerate(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()), 2):
+        try:
+            values = {name: float(cell) for name, cell in line.items() if name and cell}
+            rows.setdefault(int(values.pop("step")), {}).update(values)
+        except (KeyError, ValueError):
+            raise StudyError(f"{path}: line {number} is no row of a training's metrics") from None
+    return dict(sorted(rows.items()))
+
+
+def last_checkpoint(parts: Sequence[Part]) -> tuple[Path, int] | None:
+    """The newest checkpoint that can be read, and its environment steps; None without any."""
+    for part in reversed(parts):
+        path = part.run and part.run / "checkpoints" / "last.ckpt"
+        if path and path.is_file():
+            try:
+                content = load_tensors(path, "checkpoint", "")
+            except UserError:
+                continue  # cut off while it was written; the one before is whole
+            return path, int(content["wildrobot"]["env_steps"])
+    return None
+
+
+def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
+    """The training after one more part, from its last checkpoint to `env_steps`.
+
+    Args:
+        folder: of its parts.
+        options: of `fit`, without folders, checkpoint and `--run.env_steps`.
+        env_steps: environment steps at which it ends, if no evaluation ends it earlier.
+
+    Raises:
+        StudyError: the settings are bad; the part is gone.
+        TrainingBroken: it was cut short.
+    """
+    history = load_history(folder)
+    checkpoint = last_checkpoint(history.parts)
+    part = folder / f"part_{len(history.parts):03d}"
+    where = ["--run.folder", str(folder.absolute()), "--run.name", part.name]
+    resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint[0].absolute())]
+    words = ["fit", *options, "--run.env_steps", str(env_steps), *where, *resume]
+    done = run_part(part, [sys.executable, "-m", "wildrobot_torch", *words])
+    if done.code == REFUSED and done.run is None:
+        shutil.rmtree(part)
+        raise StudyError(done.error or f"`wildrobot {' '.join(words)}` was refused")
+    history = load_history(folder)
+    if done.code and not history.failure:
+        why = f" ({done.error})" if done.error else ""
+        raise TrainingBroken(
+            f"the training ended with code {done.code}{why}, see {part / 'log.txt'}; the same "
+            "command resumes it"
+        )
+    return history
+
+
+def run_part(folder: Path, command: Sequence[str]) -> Part:
+    """Run a command to its end, with its output in log.txt; an interrupt is passed on to it."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    part = Part(folder, load=load)
+    part.save()
+    begin, log = time.monotonic(), folder / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            raise
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    wall_s = time.monotonic() - begin
+    done = Part(folder, process.returncode, wall_s, load, errors[-1] if errors else "")
+    done.save()
+    return done
+
+
+def require_free(options: Sequence[str], replacements: Mapping[str, str]) -> None:
+    """Refuse options of `fit` that a study sets itself.
+
+    Raises:
+        StudyError: names the option to use in place of it.
+    """
+    for word in options:
+        name = word.split("=")[0]
+        if name in replacements:
+            raise StudyError(f"{name} is set by this tool; use {replacements[name]}")
+
+
+def passes(metrics: Mapping[str, float], limits: Mapping[str, Limit]) -> bool:
+    """Whether an evaluation keeps to all limits."""
+    return all(limit.holds(metrics.get(name, float("nan"))) for name, limit in limits.items())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object.
+
+    Raises:
+        StudyError: it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: not readable ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{path}: it must hold an object")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
