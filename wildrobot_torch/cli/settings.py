@@ -37,7 +37,10 @@ class SettingsParser(jsonargparse.ArgumentParser):
     @classmethod
     def of(cls, verb: str, defaults: Path) -> SettingsParser:
         """Parser of a verb, with a file of settings that is read before any `--config`."""
-        parser = cls(prog=f"wildrobot {verb}", default_config_files=[str(defaults)])
+        # Without abbreviations: a misspelt name must not set the setting that it is a prefix of.
+        parser = cls(
+            prog=f"wildrobot {verb}", default_config_files=[str(defaults)], allow_abbrev=False
+        )
         parser.add_argument(
             "--config", action="config", help="file of settings; later ones win over earlier ones"
         )

@@ -84,6 +84,7 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
     [
         (["--model.ppo.gama", "0.9"], "--model.ppo.gama 0.9; did you mean --model.ppo.gamma?"),
         (["--data.num_envz", "9"], "did you mean --data.num_envs?"),
+        (["--data.num_env", "9"], "did you mean --data.num_envs?"),
         (["--model.amp.wieght", "1"], "'wieght' is not accepted; did you mean --model.amp.weight?"),
         (["--run.wandb", "x"], "did you mean --wandb?"),
         (["--wandb", "false"], "wandb is false; allowed: project name or null"),
