@@ -18,19 +18,18 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
 from envs.recorder import PolicyFunction, record, zero_policy
 from envs.recording import Recording
-from wildrobot_torch.amp.opinion import held_out_in_training, load_prior, style_reward
+from wildrobot_torch.amp.opinion import load_prior
 from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.evaluation.report import number
-from wildrobot_torch.evaluation.style.assessment import (
+from wildrobot_torch.evaluation.style.assess import (
     AGAINST,
+    REPLICATE,
     SETTLE_S,
     STANDING,
-    TWIN,
     References,
     assess,
 )
-from wildrobot_torch.evaluation.style.report import StyleReward, write_report
-from wildrobot_torch.evaluation.style.verdicts import verdicts
+from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import TIERS
@@ -55,7 +54,7 @@ def parser() -> Parser:
         "--against", type=Path, help="policy trained without style, to be beaten by half"
     )
     parser.add_argument(
-        "--twin",
+        "--replicate",
         type=Path,
         help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
         "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
@@ -91,36 +90,36 @@ def main(words: list[str]) -> int:
     env = _environment(next(iter(policies.values())), 1, options.seconds, physics)
     layout, digest, robot = env.layouts["amp"], env.robot.digest, env.robot.to("cpu")
     dataset = ReferenceDataset.load(options.reference, layout, digest)
-    copied = options.twin and ReferenceDataset.load(options.twin, layout, digest)
+    copied = options.replicate and ReferenceDataset.load(options.replicate, layout, digest)
     # Held out is what training held out of the tiers it used.
     tiers = tuple(options.tiers)
     references = References.of(dataset.select(tiers), robot, options.held_out)
-    twin = copied and references.copy(copied.select(tiers))
+    replicate = copied and references.replicate(copied.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
-    assessment = assess(references, recordings, families, twin)
+    assessment = assess(references, recordings, families, replicate)
 
-    rewards: dict[str, dict[str, StyleReward]] = {}
+    rewards: dict[str, dict[str, dict[str, float]]] = {}
     mine = [family in references.held for family in references.motion.family]
     for name, prior in priors.items():
         if prior is not None:
             own = recordings[name]
             held = references.motion.select(references.held)
             rewards[name] = {
-                "policy": style_reward(prior, own.amp, own.settled(SETTLE_S)),
-                "held-out reference": style_reward(
-                    prior, references.recording.amp[:, mine], held.valid
+                "policy": prior.style_reward(own.amp, own.settled(SETTLE_S)),
+                "held-out reference": prior.style_reward(
+                    references.recording.amp[:, mine], held.valid
                 ),
             }
     judged = {}
     for name in policies:
-        mean = rewards[name]["policy"].mean if name in rewards else float("nan")
-        judged[name] = verdicts(assessment, name, mean)
+        mean = rewards[name]["policy"]["mean"] if name in rewards else float("nan")
+        judged[name] = assessment.verdicts(name, mean)
     about = {
         "reference": str(options.reference),
         "reference_hash": dataset.content_hash,
-        **({} if twin is None else {"twin": str(options.twin)}),
+        **({} if replicate is None else {"replicate": str(options.replicate)}),
         "held_out": options.held_out,
         "episodes": len(commands),
         "seconds": options.seconds,
@@ -140,9 +139,10 @@ def main(words: list[str]) -> int:
     for name, found in judged.items():
         for v in found:
             print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{v.word}")
-    for name, policy in policies.items():
-        held_out = held_out_in_training(policy.path)
-        if held_out is not None and (trained := set(references.held) - held_out):
+    for name, prior in priors.items():
+        if prior is None or prior.held_out is None:
+            continue
+        if trained := set(references.held) - prior.held_out:
             print(
                 f"note: {', '.join(sorted(trained))} count as held out, but {name} trained on them"
             )
@@ -159,7 +159,7 @@ def _named(options: argparse.Namespace) -> dict[str, Path]:
     while len({path.resolve().parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     names = {"/".join(path.resolve().parts[-depth:]): path for path in paths}
-    if clash := {STANDING, AGAINST, TWIN} & set(names):
+    if clash := {STANDING, AGAINST, REPLICATE} & set(names):
         raise UserError(f"a policy's file is called {clash.pop()!r}, which is a column's name")
     return names | ({AGAINST: options.against} if options.against else {})
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 
-def auc(real_logit: Tensor, fake_logit: Tensor) -> Tensor:
-    """Chance () that a reference logit (R,) exceeds a policy logit (P,), ties counting half.
+def auc(positive: Tensor, negative: Tensor) -> Tensor:
+    """Chance () that a score of `positive` (N,) exceeds one of `negative` (M,); ties count half.
 
-    The area under the ROC curve by ranks (Mann and Whitney 1947): 0.5 where the discriminator
-    cannot tell, 1 where it always can.
+    The area under the ROC curve by ranks (Mann and Whitney 1947): 0.5 where scores do not separate
+    the two, 1 where they always do. NaN when either is empty.
     """
-    fake = fake_logit.sort().values
-    below = torch.searchsorted(fake, real_logit.contiguous())
-    not_above = torch.searchsorted(fake, real_logit.contiguous(), right=True)
-    return 0.5 * (below + not_above).double().mean() / fake.shape[0]
+    ordered = negative.sort().values
+    below = torch.searchsorted(ordered, positive.contiguous())
+    not_above = torch.searchsorted(ordered, positive.contiguous(), right=True)
+    return 0.5 * (below + not_above).double().mean() / ordered.shape[0]

@@ -208,8 +208,8 @@ class Limit:
 
     def __str__(self) -> str:
         if self.min is not None and self.max is not None:
-            return f"{self.min:g} to {self.max:g}"
-        return f"<= {self.max:g}" if self.min is None else f">= {self.min:g}"
+            return f"{self.min:.4g} to {self.max:.4g}"
+        return f"<= {self.max:.4g}" if self.min is None else f">= {self.min:.4g}"
 
 
 def require_number(value: Any, where: str) -> float:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
+from envs.settings import NonNegativeFloat, PositiveFloat, check
 from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.synthesis.walk import WalkConfig
@@ -45,15 +47,17 @@ class ReferenceConfig:
     physics: str = "native"
     """Engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU), warp-cpu (the same on
     one CPU core, slow: for tests), auto (warp where there is a GPU, otherwise native)."""
-    speeds: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46)
+    speeds: tuple[NonNegativeFloat, ...] = (
+        0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.43, 0.46,
+    )  # fmt: skip
     """Speeds of the built-in clips [m/s]; 0 stands. Only the built-in clips read this."""
-    duration_s: float = 10.0
+    duration_s: PositiveFloat = 10.0
     """Length of each built-in clip [s]."""
     walk: WalkConfig = field(default_factory=_walk_in_harness)
     """Shape of the built-in clips' walk."""
     variants: VariantConfig = field(default_factory=partial(VariantConfig, align=False))
     """What is made of each clip; all variants of all clips are followed at once."""
-    start_interval_s: float = 0.0
+    start_interval_s: NonNegativeFloat = 0.0
     """Follow every clip also from later frames, this far apart [s]; 0 from its first frame only."""
     forced: bool = False
     """Also set the robot to each clip's state before every step (teacher forcing): a diagnosis of
@@ -67,16 +71,11 @@ class ReferenceConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The policy that follows tracked clips without any support."""
     mining: MiningConfig = field(default_factory=MiningConfig)
-    """What policies are asked for whose own motion becomes reference."""
+    """Commands of policies whose own motion becomes reference."""
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     """How rollouts are cut into segments."""
 
     def __post_init__(self) -> None:
-        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
-            raise ValueError(f"speeds is {self.speeds}; allowed: one or more, none negative")
-        if self.duration_s <= 0.0:
-            raise ValueError(f"duration_s is {self.duration_s}; it must be positive")
-        if self.start_interval_s < 0.0:
-            raise ValueError(
-                f"start_interval_s is {self.start_interval_s}; it must not be negative"
-            )
+        check(self)
+        if not self.speeds:
+            raise UserError("reference.speeds is empty; allowed: one speed or more")

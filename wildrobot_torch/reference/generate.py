@@ -48,7 +48,7 @@ from wildrobot_torch.reference.judge.selection import Rejection, label, rejectio
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What became of one clip (or its mirror image)."""
+    """Result of one clip, or of one of its variants."""
 
     name: str
     seconds_in: float
@@ -77,12 +77,12 @@ class ClipReport:
     seconds: dict[str, float]
     """Accepted motion [s] by tier."""
     rejected: tuple[Rejection, ...]
-    """What no rollout brought into any tier, in order."""
+    """Parts of the clip in no tier, in order."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A dataset, if anything was accepted, and what led to it."""
+    """A dataset, if anything was accepted, and how it was made."""
 
     dataset: ReferenceDataset | None
     clips: tuple[ClipReport, ...]
@@ -134,24 +134,24 @@ def generate(
     """Reference motion from clips and policies; the same inputs give the same dataset.
 
     Args:
-        clips: what to follow in the harness.
+        clips: clips to follow in the harness.
         robot: the robot.
-        gates: what its motion must keep to.
-        config: how it follows.
-        tracked: what to follow by a tracking policy, trained on all of them, without support.
-        policies: whose own motion at commanded speeds to take, without support.
-        checkpoint: file that the tracking policy's training is kept in, see `train_tracker`.
-        progress: called with a line now and then while the tracking policy is trained.
+        gates: limits on its motion.
+        config: settings.
+        tracked: clips that a tracking policy, trained on all of them, follows without support.
+        policies: policies whose motion at commanded speeds is recorded, without support.
+        checkpoint: file of the tracking policy's training, see `train_tracker`.
+        progress: receives progress lines while the tracking policy is trained.
 
     Raises:
-        ValueError: there is nothing to make reference from, a clip is too short to be judged, a
+        UserError: there is nothing to make reference from, a clip is too short to be judged, a
             policy does not fit, or the engine is unknown or without its device.
         PhysicsError: the engine dropped contacts for want of room.
     """
     config = replace(config, physics=resolve_engine(config.physics))
     if not clips and not tracked and not policies:
         raise UserError("no clips and no policies to make reference from")
-    # First: a policy that does not fit is known at once, and the tracker's training is long.
+    # Mining comes first: it refuses an unusable policy at once, and the tracker's training is long.
     mined = [r for p in policies for r in mine(p, config.mining, physics=config.physics)]
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
     taken_names = {task.clip.name for task in (*assisted, *unassisted)}
@@ -227,14 +227,14 @@ def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
 
 
 def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:
-    """The gates that judge a clip: those on walking if it goes somewhere, or those on standing.
+    """The gates that judge a clip: those on walking where it moves, otherwise those on standing.
 
-    Of a policy's motion what was asked for decides: to stand when asked to walk is no walking.
+    For a policy's motion its command decides: a policy that stands at a walking command fails.
 
     Args:
         clip: the motion.
         gates: all of them.
-        command: velocity asked of a policy that made the clip [m/s]; None for other clips.
+        command: commanded velocity of a policy that made the clip [m/s]; None for other clips.
     """
     moving = _moving(clip) if command is None else command >= MOVING
     return [gate for gate in gates if gate.motion in ("any", "moving" if moving else "standing")]

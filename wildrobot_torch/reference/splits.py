@@ -1,4 +1,4 @@
-"""Reference motion kept from training, to tell what was learned from what was copied."""
+"""Validation split of a reference: motion that is never trained on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _VARIANT = re.compile(r"_(mirror|loop|from_rest|x[\d.]+|turn[+-][\d.e+-]+)$")
 
 
 def family(clip: str) -> str:
-    """Name of the motion a clip is made from, without what was done to it.
+    """Name of the motion that a clip shows: the clip's name without the suffixes of its variants.
 
-    Mirror images, loops, other speeds and headings of a clip hold its motion, and a walk from rest
-    holds the steady walk: if one of them is trained on, the others are known.
+    Mirror images, loops, other speeds and headings of a clip and walks from rest contain the same
+    motion, so they must fall on the same side of a split.
     """
     while (shorter := _VARIANT.sub("", clip)) != clip:
         clip = shorter
@@ -49,12 +49,11 @@ def _distances(dataset: ReferenceDataset, members: Sequence[int]) -> Tensor:
 def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, ReferenceDataset]:
     """The part to train on, and the part held out: about `share` of the clip families.
 
-    Whole families go together (`family`). They are ordered by mean speed; slowest and fastest apart
-    they are cut into as many stretches as families are held out, at least one, and of each stretch
-    the family is held out that another one resembles most, by means and standard deviations of its
-    features. So what is held out lies between motions that are trained on, and a motion that is the
-    only one of its kind is learned. The same dataset is always split alike. Both parts have feature
-    statistics of their own.
+    Families (`family`) stay whole. All but the slowest and the fastest are ordered by mean speed
+    and cut into as many stretches as families are held out, at least one. Of each stretch the
+    family with the nearest neighbour, by means and standard deviations of the features, is held
+    out. So held-out motions lie between trained ones, and a motion without a similar one is
+    trained on. The split is deterministic; each part has feature statistics of its own.
 
     Raises:
         DatasetError: there are fewer than 3 families, or fewer than 3 clips would be left to train
@@ -80,7 +79,7 @@ def split(dataset: ReferenceDataset, share: float) -> tuple[ReferenceDataset, Re
         stretch = between[i * len(between) // count : (i + 1) * len(between) // count]
         least, likest = (x.tolist() for x in distance.min(1))
         chosen = min(set(stretch) - kept or stretch, key=lambda f: (least[f], f))
-        # The motion like it stays, and what is held out shows nothing of the next.
+        # Its nearest neighbour stays in training; a held-out family is nobody's neighbour.
         kept.add(likest[chosen])
         held.add(chosen)
         distance[:, chosen] = float("inf")

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
-from wildrobot_torch.files import atomic_write, load_tensors
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import Limit
+from wildrobot_torch.ppo.policy_file import load_checkpoint
 from wildrobot_torch.study import StudyError, TrainingBroken
 
 STYLE = "AMP/style_reward"
@@ -157,10 +158,9 @@ def last_checkpoint(parts: Sequence[Part]) -> tuple[Path, int] | None:
         path = part.run and part.run / "checkpoints" / "last.ckpt"
         if path and path.is_file():
             try:
-                content = load_tensors(path, "checkpoint", "")
+                return path, int(load_checkpoint(path)["wildrobot"]["env_steps"])
             except UserError:
                 continue  # cut off while it was written; the one before is whole
-            return path, int(content["wildrobot"]["env_steps"])
     return None
 
 

@@ -96,7 +96,7 @@ def test_a_policy_that_cannot_be_mined_is_one_line(tmp_path, capsys):
     broken.write_bytes(b"no checkpoint")
     for policies, complaint in (
         (["nowhere.ckpt"], "no file nowhere.ckpt"),
-        ([broken], "is no readable checkpoint"),
+        ([broken], "cannot be read"),
         ([WALKING, WALKING], "holds the same as"),
         (["walk.pt"], "allowed: a .ckpt or an .onnx file"),
     ):

@@ -70,7 +70,7 @@ def test_a_policy_is_judged_and_written_about(
         (["--held-out", "1.5"], "share of held-out reference is 1.5"),
         (["--physics", "bullet"], "bullet"),
         (["--against", "gone.ckpt"], "no file gone.ckpt"),
-        (["--twin", "gone.npz"], "reference gone.npz: no such file"),
+        (["--replicate", "gone.npz"], "reference gone.npz: no such file"),
         ([str(POLICY)], "a policy is given twice"),
     ],
 )

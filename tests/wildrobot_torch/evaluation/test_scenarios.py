@@ -36,18 +36,8 @@ def test_walking_is_what_acceptance_says() -> None:
     }
 
 
-def test_screening_is_shorter_than_walking_and_never_stricter() -> None:
-    walking, screening = load_scenario("walking"), load_scenario("screening")
-    assert screening.limits.keys() == walking.limits.keys()
-    for name, limit in walking.limits.items():
-        bounds = [bound for bound in (limit.min, limit.max) if bound is not None]
-        assert all(screening.limits[name].holds(bound) for bound in bounds), name
-    assert screening.episodes * screening.seconds < walking.episodes * walking.seconds / 8
-    assert screening.commands == walking.commands
-
-
 def test_every_scenario_loads() -> None:
-    assert {"walking", "quick", "standing", "screening"} <= set(scenario_names())
+    assert {"walking", "quick", "standing"} <= set(scenario_names())
     for name in scenario_names():
         assert load_scenario(name).name == name
 
@@ -87,7 +77,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="quick, screening, speeds, standing, still, walking"):
+    with pytest.raises(UserError, match="quick, speeds, standing, still, walking"):
         load_scenario("wlaking")
 
 

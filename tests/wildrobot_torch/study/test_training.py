@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.study import StudyError, TrainingBroken, training
 from wildrobot_torch.study.training import (
     Part,
@@ -71,7 +72,8 @@ def test_the_newest_whole_checkpoint_is_found(
         assert part.run is not None
         (part.run / "checkpoints").mkdir()
         path = part.run / "checkpoints/last.ckpt"
-        torch.save({"wildrobot": {"env_steps": steps}}, path)
+        about = {"format": CHECKPOINT_FORMAT, "env_steps": steps}
+        torch.save({"wildrobot": about, "state_dict": {}}, path)
     parts = load_history(tmp_path / "parts").parts
     assert last_checkpoint(parts) == (path, 200)
     path.write_bytes(path.read_bytes()[:100])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from wildrobot_torch.evaluation import statistics
+from wildrobot_torch.evaluation.statistics import auc
 
 HIDDEN = 64
 STEPS = 400
@@ -16,14 +17,6 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-2
 SAMPLES = 4000
 """Samples of each side, at most; equal for whatever is compared, like all of the above."""
-
-
-def auc(positive: Tensor, negative: Tensor) -> float:
-    """Share of pairs in which the positive score (N,) is above the negative (M,) [1].
-
-    NaN when either is empty.
-    """
-    return float(statistics.auc(positive, negative))
 
 
 def folds_by_speed(
@@ -74,16 +67,17 @@ def fresh_auc(
         train_x, train_y = reference[fold_reference != fold], policy[fold_policy != fold]
         if not all(map(len, (test_x, test_y, train_x, train_y))):
             continue
-        net = _trained(train_x.float(), train_y.float(), seed)
+        score = _trained(train_x.float(), train_y.float(), seed)
         with torch.no_grad():
-            scores.append(auc(net(test_x.float())[:, 0], net(test_y.float())[:, 0]))
+            scores.append(float(auc(score(test_x.float()), score(test_y.float()))))
     if len(scores) < 2:
         return math.nan, math.nan
     values = torch.tensor(scores, dtype=torch.double)
     return float(values.mean()), float(values.std())
 
 
-def _trained(real: Tensor, fake: Tensor, seed: int) -> nn.Sequential:
+def _trained(real: Tensor, fake: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
+    """Scores (N,) of samples (N, D): higher for those like `real` than for those like `fake`."""
     generator = torch.Generator().manual_seed(seed)
     size = real.shape[1]
     net = nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
@@ -107,13 +101,8 @@ def _trained(real: Tensor, fake: Tensor, seed: int) -> nn.Sequential:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return nn.Sequential(_Standardised(mean, std), net)
 
+    def score(samples: Tensor) -> Tensor:
+        return net((samples - mean) / std)[:, 0]
 
-class _Standardised(nn.Module):
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.mean, self.std = mean, std
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
+    return score

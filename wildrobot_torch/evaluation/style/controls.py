@@ -11,7 +11,7 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.style.motion import sole_places
+from wildrobot_torch.evaluation.style.motion import SOLE, leg_points
 
 JITTER = 0.03
 """Standard deviation of the noise on joint angles [rad], new at every step."""
@@ -67,7 +67,7 @@ def _moved(
     parts = dict(layout.unpack(recording.amp))
     parts["joint_pos"] = qpos[..., robot.joint_qpos_adr]
     parts["joint_vel"] = qvel[..., robot.joint_qvel_adr]
-    parts["sole_pos"] = sole_places(qpos, robot).flatten(-2)
+    parts["sole_pos"] = leg_points(qpos, robot)[..., SOLE, :].flatten(-2)
     return replace(recording, qpos=qpos, qvel=qvel, amp=layout.pack(**parts))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +12,6 @@ from wildrobot_torch.motion import gait
 
 POINTS = 100
 """Points of a stride."""
-
-
-@dataclass(frozen=True)
-class PhaseError:
-    """Differences of mean joint angles over the stride; NaN where one side does not stride."""
-
-    rmse: Tensor
-    """(J,) [rad]."""
-    correlation: Tensor
-    """(J,) [1]: Pearson's r."""
 
 
 def stride_curves(motion: Motion) -> Tensor:
@@ -38,19 +27,19 @@ def stride_curves(motion: Motion) -> Tensor:
     ]
 
 
-def phase_error(policy: Motion, reference: Motion) -> PhaseError:
-    """Difference of the mean strides of two motions, per joint.
+def phase_error(policy: Motion, reference: Motion) -> tuple[Tensor, Tensor]:
+    """Difference of the mean strides of two motions: RMS (J,) [rad], Pearson's r (J,) [1].
 
     Strides run from a left touchdown to the next and are resampled to `POINTS` points, as usual in
     biomechanics (Winter 2009, Biomechanics and Motor Control of Human Movement, chapter 1); the
-    mean over strides is compared by root mean square and by Pearson's r.
+    mean over strides is compared. NaN where one of the motions has no stride.
     """
     mine, theirs = stride_curves(policy), stride_curves(reference)
     joints = policy.joint_pos.shape[-1]
     if not len(mine) or not len(theirs):
         nothing = torch.full((joints,), math.nan)
-        return PhaseError(nothing, nothing.clone())
+        return nothing, nothing.clone()
     x, y = mine.double().mean(0), theirs.double().mean(0)
     a, b = x - x.mean(0), y - y.mean(0)
     spread = a.square().sum(0).sqrt() * b.square().sum(0).sqrt()
-    return PhaseError((x - y).square().mean(0).sqrt(), (a * b).sum(0) / spread)
+    return (x - y).square().mean(0).sqrt(), (a * b).sum(0) / spread

@@ -12,13 +12,8 @@ from envs.robot.spec import RobotSpec
 from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.evaluate import BEST_SCORE, EvaluationResult
 from wildrobot_torch.evaluation.style.distance import frechet
-from wildrobot_torch.evaluation.style.motion import (
-    compared,
-    compared_features,
-    reference_recording,
-    windows,
-)
-from wildrobot_torch.evaluation.style.space import FRAMES, Space
+from wildrobot_torch.evaluation.style.motion import reference_recording
+from wildrobot_torch.evaluation.style.space import Space, compared, compared_features, windows
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
@@ -70,7 +65,7 @@ class StyleTarget:
 
 def _windows(amp: Tensor, valid: Tensor, layout: Layout) -> Tensor:
     """Windows (N, K, F) of the compared features, N at most about `MOST_WINDOWS`."""
-    found, _ = windows(compared_features(amp, layout), valid, FRAMES)
+    found, _ = windows(compared_features(amp, layout), valid)
     return found[:: math.ceil(len(found) / MOST_WINDOWS) or 1]
 
 

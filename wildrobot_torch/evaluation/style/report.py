@@ -1,30 +1,87 @@
-"""The account of a style evaluation: style.json and style.md in one folder."""
+"""The report of a style evaluation: style.json and style.md in one folder."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from wildrobot_torch.evaluation.report import number
-from wildrobot_torch.evaluation.style.assessment import (
+from wildrobot_torch.evaluation.style.assess import (
     PER_COMMAND,
     SCOPES,
     SETTLE_S,
     Assessment,
     Scope,
+    StyleVerdict,
 )
-from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS
-from wildrobot_torch.evaluation.style.verdicts import StyleVerdict
+from wildrobot_torch.evaluation.style.compare import STYLE_METRICS
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
-COMMAND_COLUMNS = ("fall_rate", "velocity", "foot_slip", "phase_offset", "duty_factor",
-                   "stride_frequency", "stride_length")  # fmt: skip
+COMMAND_COLUMNS = (*PER_COMMAND, "fall_rate", "velocity", "foot_slip", "phase_offset",
+                   "duty_factor", "stride_frequency", "stride_length")  # fmt: skip
+WORST = 5
+"""Dimensions that are named for being furthest apart."""
+Rewards = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Policy with a prior -> `policy` and `held-out reference` -> statistics of the style reward."""
+
+
+def write_report(
+    assessment: Assessment,
+    verdicts: Mapping[str, list[StyleVerdict]],
+    rewards: Rewards,
+    about: Mapping[str, Any],
+    folder: Path,
+) -> list[Path]:
+    """Write style.json and style.md into `folder`, each whole or not at all; their paths.
+
+    Args:
+        assessment: what was measured.
+        verdicts: of each policy.
+        rewards: what the policies' own priors say; empty without any.
+        about: policies, reference and settings, in the caller's words.
+        folder: where the files go.
+    """
+    everything = (assessment, verdicts, rewards, about)
+    pages = {
+        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
+        "style.md": markdown(*everything),
+    }
+    for name, text in pages.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return [folder / name for name in pages]
+
+
+def write_report(
+    assessment: Assessment,
+    verdicts: Mapping[str, list[StyleVerdict]],
+    rewards: Rewards,
+    about: Mapping[str, Any],
+    folder: Path,
+) -> list[Path]:
+    """Write style.json and style.md into `folder`, each whole or not at all; their paths.
+
+    Args:
+        assessment: what was measured.
+        verdicts: of each policy.
+        rewards: what the policies' own priors say; empty without any.
+        about: policies, reference and settings, in the caller's words.
+        folder: where the files go.
+    """
+    everything = (assessment, verdicts, rewards, about)
+    pages = {
+        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
+        "style.md": markdown(*everything),
+    }
+    for name, text in pages.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return [folder / name for name in pages]
 
 
 @dataclass(frozen=True)
@@ -45,164 +102,118 @@ class StyleReward:
 def as_dict(
     assessment: Assessment,
     verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Mapping[str, dict[str, StyleReward]],
+    rewards: Rewards,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The evaluation as JSON values; what is undefined is null.
-
-    Args:
-        assessment: what was measured.
-        verdicts: of each policy.
-        rewards: of each policy with a prior, style reward of `policy` and of held-out `reference`.
-        about: policies, reference and settings, in the caller's words.
-    """
+    """The evaluation as JSON values; what is undefined is null."""
     content = {
         "about": dict(about),
         "verdicts": {name: [asdict(v) for v in found] for name, found in verdicts.items()},
-        "style_reward": {
-            name: {which: asdict(reward) for which, reward in both.items()}
-            for name, both in rewards.items()
-        },
+        "style_reward": rewards,
         "scopes": {
             name: {
                 "meaning": SCOPES[name],
-                "families": scope.families,
-                "floor_families": list(scope.floor_families),
-                "floor": asdict(scope.floor),
-                "columns": {column: asdict(found) for column, found in scope.columns.items()},
-                "told_apart": scope.told,
+                **asdict(scope),
                 "evidence": {metric: scope.evidence(metric) for metric in STYLE_METRICS},
             }
             for name, scope in assessment.scopes.items()
         },
         "gait": assessment.gait,
         "per_command": assessment.per_command,
-        "metrics": {
-            name: {"unit": metric.unit, "meaning": metric.meaning, "sees": list(metric.sees)}
-            for name, metric in STYLE_METRICS.items()
-        },
+        "metrics": {name: asdict(metric) for name, metric in STYLE_METRICS.items()},
     }
     return _plain(content)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def markdown(
     assessment: Assessment,
     verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Mapping[str, dict[str, StyleReward]],
+    rewards: Rewards,
     about: Mapping[str, Any],
 ) -> str:
-    """The evaluation as a page: verdicts, style beside floor and controls, gait, commands."""
-    lines = ["# Style", "", *_verdict_table(verdicts)]
-    for name, scope in assessment.scopes.items():
-        lines += ["", f"## Style: {name}", "", *_scope_lines(name, scope)]
-    if rewards:
-        lines += ["", "## Style reward of each checkpoint's own prior", "",
-                  "| policy | motion | mean | std | between episodes | p10 | p90 | zero |",
-                  "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        lines += [
-            f"| {name} | {which} | " + " | ".join(number(x) for x in asdict(reward).values()) + " |"
-            for name, both in rewards.items()
-            for which, reward in both.items()
-        ]
-    columns = list(assessment.gait)
-    lines += ["", "## Gait", "", f"| metric | unit | {' | '.join(columns)} |",
-              "|---" * (len(columns) + 2) + "|"]  # fmt: skip
-    lines += [
-        f"| {name} | {metric.unit} | "
-        + " | ".join(number(assessment.gait[column][name]) for column in columns)
-        + " |"
-        for name, metric in EPISODE_METRICS.items()
-    ]
-    for policy, rows in assessment.per_command.items():
-        names = (*PER_COMMAND, *COMMAND_COLUMNS)
-        header = f"| family | m/s | {' | '.join(names)} |"
-        rule = "|---" * (len(names) + 2) + "|"
-        lines += ["", f"## Per command: {policy}", "", header, rule]
-        lines += [
-            f"| {row['family']} | {row['command']:.2f} | "
-            + " | ".join(number(float(row[name])) for name in names)
-            + " |"
-            for row in rows
-        ]
-    lines += ["", "## About", "", "| what | value |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in about.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _verdict_table(verdicts: Mapping[str, list[StyleVerdict]]) -> list[str]:
-    return ["| policy | metric | value | limit | verdict |", "|---|---|---|---|---|"] + [
-        f"| {name} | {v.metric} | {number(v.value)} | {v.limit} | {v.word} |"
+    """The evaluation as a page: verdicts, style beside noise floor and controls, gait, commands."""
+    judged = [
+        (name, v.metric, number(v.value), v.limit, v.word)
         for name, found in verdicts.items()
         for v in found
     ]
+    lines = ["# Style", "", *_table(("policy", "metric", "value", "limit", "verdict"), judged)]
+    for name, scope in assessment.scopes.items():
+        lines += ["", f"## Style: {name}", "", *_scope_lines(name, scope)]
+    rows = [
+        (name, which, *map(number, reward.values()))
+        for name, both in rewards.items()
+        for which, reward in both.items()
+    ]
+    if rows:
+        head = next(iter(next(iter(rewards.values())).values()))
+        lines += ["", "## Style reward of each checkpoint's own prior", ""]
+        lines += _table(("policy", "motion", *head), rows)
+    columns = list(assessment.gait)
+    lines += ["", "## Gait", ""]
+    lines += _table(
+        ("metric", "unit", *columns),
+        [
+            (name, metric.unit, *(number(assessment.gait[column][name]) for column in columns))
+            for name, metric in EPISODE_METRICS.items()
+        ],
+    )
+    for policy, found in assessment.per_command.items():
+        lines += ["", f"## Per command: {policy}", ""]
+        lines += _table(
+            ("family", "m/s", *COMMAND_COLUMNS),
+            [
+                (str(row["family"]), f"{row['command']:.2f}",
+                 *(number(float(row[name])) for name in COMMAND_COLUMNS))
+                for row in found
+            ],
+        )  # fmt: skip
+    lines += ["", "## About", "", *_table(("what", "value"), list(about.items()))]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
 def _scope_lines(name: str, scope: Scope) -> list[str]:
-    columns = list(scope.columns)
+    columns = {"noise floor": scope.noise_floor, **scope.columns}
     speeds = ", ".join(f"{family} {speed:.2f}" for family, speed in scope.families.items())
+    meaning = SCOPES[name]
     lines = [
-        f"{SCOPES[name][0].upper()}{SCOPES[name][1:]} ({', '.join(scope.floor_families)}). "
-        f"Families and speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left "
-        "out.",
+        f"{meaning[0].upper()}{meaning[1:]} ({', '.join(scope.floor_families)}). Families and "
+        f"speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left out.",
         "",
-        f"| metric | unit | floor | {' | '.join(columns)} | evidence |",
-        "|---" * (len(columns) + 4) + "|",
     ]
+    rows = []
     for metric, about in STYLE_METRICS.items():
-        cells = [number(scope.columns[column].values[metric]) for column in columns]
-        blind = [control for control, seen in scope.told[metric].items() if not seen]
-        word = "yes" if scope.evidence(metric) else "**not evidence**"
-        if blind:
-            word += f"; blind to {', '.join(blind)}"
-        floor = number(scope.floor.values[metric])
-        lines.append(f"| {metric} | {about.unit} | {floor} | {' | '.join(cells)} | {word} |")
+        missed = [control for control, seen in scope.detected[metric].items() if not seen]
+        word = "yes" if scope.evidence(metric) else "**no**"
+        word += f"; misses {', '.join(missed)}" if missed else ""
+        values = (number(found.values[metric]) for found in columns.values())
+        rows.append((metric, about.unit, *values, word))
+    lines += _table(("metric", "unit", *columns, "evidence"), rows)
     lines += ["", *(f"- {metric}: {about.meaning}" for metric, about in STYLE_METRICS.items())]
     lines += ["", "Dimensions furthest apart (Wasserstein-1, std of the training reference):", ""]
-    lines += [
-        f"- {column}: " + ", ".join(f"{d} {number(found.dimensions[d])}" for d in found.worst)
-        for column, found in scope.columns.items()
-    ]
-    joints = list(scope.floor.joint_rmse)
-    lines += ["", "Mean stride, per joint: RMSE [rad] / Pearson's r:", "",
-              f"| | {' | '.join(joints)} |", "|---" * (len(joints) + 1) + "|"]  # fmt: skip
-    for column, found in {"floor": scope.floor, **scope.columns}.items():
-        cells = [f"{number(found.joint_rmse[j])} / {number(found.joint_r[j])}" for j in joints]
-        lines.append(f"| {column} | {' | '.join(cells)} |")
+    for column, found in scope.columns.items():
+        worst = list(found.dimensions.items())[:WORST]
+        lines.append(f"- {column}: " + ", ".join(f"{d} {number(value)}" for d, value in worst))
+    lines += ["", "Mean stride, per joint: RMSE [rad] / Pearson's r:", ""]
+    joints = list(scope.noise_floor.joint_rmse)
+    lines += _table(
+        ("", *joints),
+        [
+            (column, *(f"{number(c.joint_rmse[j])} / {number(c.joint_r[j])}" for j in joints))
+            for column, c in columns.items()
+        ],
+    )
     return lines
-
-
-def write_report(
-    assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Mapping[str, dict[str, StyleReward]],
-    about: Mapping[str, Any],
-    folder: Path,
-) -> list[Path]:
-    """Write style.json and style.md into `folder`, each whole or not at all; their paths."""
-    everything = (assessment, verdicts, rewards, about)
-    pages = {
-        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
-        "style.md": markdown(*everything),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages.items():
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, folder / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    return [folder / name for name in pages]

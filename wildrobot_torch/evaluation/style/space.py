@@ -1,4 +1,7 @@
-"""The space windows of motion are compared in: fixed by the training reference, for all alike."""
+"""The features that are compared, and the space in which their windows are.
+
+The space is fitted to the training reference, once for all policies that are compared.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,44 @@ from torch import Tensor
 
 from envs.layout import Layout
 
+FIELDS = ("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos")
+"""Style features that are compared, whichever of them a motion prior sees.
+
+Contacts and height are left out: both differ between floors and engines.
+"""
 FRAMES = 6
 """Frames in a window: 0.1 s from the first to the last at 50 Hz."""
 VARIANCE = 0.99
 """Share of the reference's variance that the principal components keep."""
 LEAST_STD = 0.1
-"""Least scale of a dimension, of its field's: a nearly constant one is not blown up further."""
+"""Least scale of a dimension over its field's: nearly constant ones are not blown up further."""
+
+
+def compared(layout: Layout) -> Layout:
+    """Layout of the compared features: the fields `FIELDS` of the style features' layout."""
+    return Layout(layout.name, tuple(f for f in layout.fields if f.name in FIELDS))
+
+
+def compared_features(amp: Tensor, layout: Layout) -> Tensor:
+    """The columns (..., F) of `compared(layout)` among style features (..., S) of `layout`."""
+    parts = layout.unpack(amp)
+    return torch.cat([parts[f.name] for f in compared(layout).fields], dim=-1)
+
+
+def windows(features: Tensor, valid: Tensor, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
+    """All windows (N, frames, F) of valid steps, and the numbers (N,) of their episodes.
+
+    Args:
+        features: (T, E, F).
+        valid: (T, E) bool.
+        frames: length of a window.
+    """
+    if features.shape[0] < frames:
+        return features.new_empty(0, frames, features.shape[-1]), torch.empty(0).long()
+    whole = valid.unfold(0, frames, 1).all(-1)
+    episode, start = whole.T.nonzero().unbind(-1)
+    steps = start[:, None] + torch.arange(frames)
+    return features[steps, episode[:, None]], episode
 
 
 @dataclass(frozen=True)
@@ -32,7 +67,7 @@ class Space:
 
     @classmethod
     def fit(cls, windows: Tensor, layout: Layout) -> Space:
-        """Space of the training reference's windows (N, K, F).
+        """Space of the training reference's windows (N, K, F), whose frames have a `layout`.
 
         Frames are normalised by mean and standard deviation; a dimension's standard deviation
         counts as at least `LEAST_STD` of its field's root mean square. Of the normalised windows

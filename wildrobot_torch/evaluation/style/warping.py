@@ -12,7 +12,7 @@ from wildrobot_torch.evaluation.style.motion import Motion
 STRETCH_S = 2.0
 """Time that is aligned at once [s]."""
 NEAR = 0.03
-"""Reference clips whose speed is so close to the stretch's [m/s] may match it, or the nearest."""
+"""Reference segments whose speed is so close to an episode's [m/s] may match it."""
 
 
 def pose_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -49,21 +49,21 @@ def warped_distance(distance: Tensor) -> Tensor:
 
 
 def _shifted(cost: Tensor, by: int) -> Tensor:
-    """Costs one has `by` reference poses earlier."""
+    """Costs of `by` reference poses earlier."""
     return torch.nn.functional.pad(cost[..., :-by], (by, 0), value=math.inf)
 
 
 def pose_errors(policy: Motion, reference: Motion) -> Tensor:
-    """Pose error of each of the policy's stretches (E,) [m] to its best-matching reference.
+    """Pose error of each of the policy's episodes (E,) [m] to its best-matching reference.
 
-    A stretch is cut into pieces of `STRETCH_S`, each warped into every reference stretch of a
-    speed within `NEAR` of its own (of the nearest family, if there is none), and the reference
-    with the least mean over the pieces is taken. NaN for a stretch shorter than a piece.
+    An episode is cut into pieces of `STRETCH_S`, each warped into every reference segment of a
+    speed within `NEAR` of its own (of the nearest family, if there is none). The reference segment
+    with the least mean over the pieces counts. NaN for an episode shorter than a piece.
     """
     piece = round(STRETCH_S / policy.ctrl_dt)
-    errors = torch.full((policy.num_stretches,), math.nan)
+    errors = torch.full((len(policy.family),), math.nan)
     lengths = reference.valid.sum(0)
-    for i in range(policy.num_stretches):
+    for i in range(len(errors)):
         mine = policy.points[policy.valid[:, i], i]
         pieces = len(mine) // piece
         if not pieces:
@@ -71,10 +71,10 @@ def pose_errors(policy: Motion, reference: Motion) -> Tensor:
         apart = (reference.speed - policy.speed[i]).abs()
         apart = torch.where(lengths >= piece, apart, torch.inf)
         near = (apart <= max(NEAR, float(apart.min()))) & apart.isfinite()
+        cut = mine[: pieces * piece].unflatten(0, (pieces, piece))
         found = []
         for k in near.nonzero()[:, 0].tolist():
             theirs = reference.points[reference.valid[:, k], k]
-            cut = mine[: pieces * piece].unflatten(0, (pieces, piece))
             found.append(warped_distance(pose_distance(cut, theirs[None])).mean())
         if found:
             errors[i] = torch.stack(found).min()

@@ -1,7 +1,7 @@
-"""Mining a policy: what it does by itself at a grid of commands, recorded as rollouts.
+"""Mining a policy: rollouts of its motion at a grid of commands.
 
-There is no clip to follow. A rollout's clip is the motion itself, so that it can be cut, drawn and
-played as others are; joint errors against a clip are undefined.
+The clip of such a rollout is the motion itself, so that it can be cut, drawn and played as others
+are; joint errors against a clip are undefined.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.recorder import record
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, PositiveFloat, check
 from envs.task.starts import ResetConfig
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, PolicyFileError, load_policy
@@ -30,34 +31,33 @@ from wildrobot_torch.reference.follow.rollout import Rollout, Task
 
 @dataclass(frozen=True, kw_only=True)
 class MiningConfig:
-    """What policies are asked for, each speed in a rollout of its own from standing at home."""
+    """Commands of the rollouts; each begins standing at home and has one speed."""
 
-    speeds: tuple[float, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-    """Velocities asked for [m/s]; 0 asks for standing."""
-    seconds: float = 10.0
+    speeds: tuple[NonNegativeFloat, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+    """Commanded velocities [m/s], each once; 0 commands standing."""
+    seconds: PositiveFloat = 10.0
     """Length of each rollout [s]."""
-    settle_s: float = 0.0
+    settle_s: NonNegativeFloat = 0.0
     """Time at the start that is left out [s]; 0 keeps the start from standing."""
-    stop_s: float = 0.0
-    """Time at the end in which standing is asked for [s]; for policies that learned to stand
+    stop_s: NonNegativeFloat = 0.0
+    """Time at the end in which the command is 0 [s], for policies that were trained to stand
     (`env.command.standing_probability`)."""
 
     def __post_init__(self) -> None:
+        check(self)
         names = [_named(speed) for speed in self.speeds]
-        if not names or min(self.speeds) < 0.0 or len(set(names)) < len(names):
-            raise ValueError(
-                f"mining.speeds is {self.speeds}; allowed: one or more, none negative, none twice"
-            )
-        if self.settle_s < 0.0 or self.stop_s < 0.0 or self.settle_s + self.stop_s >= self.seconds:
-            raise ValueError(
-                f"mining.settle_s is {self.settle_s}, mining.stop_s {self.stop_s}; neither may be "
-                f"negative, and they must leave something of mining.seconds ({self.seconds})"
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"mining.speeds is {self.speeds}; allowed: one or more, each once")
+        if self.settle_s + self.stop_s >= self.seconds:
+            raise UserError(
+                f"mining.settle_s {self.settle_s} and mining.stop_s {self.stop_s} leave nothing of "
+                f"mining.seconds {self.seconds}; allowed: a smaller sum"
             )
 
 
 @dataclass(frozen=True)
 class PolicySource:
-    """A policy to be mined, and what its clips are called after."""
+    """A policy to be mined; its name begins the names of its clips."""
 
     name: str
     policy: LoadedPolicy

@@ -1,12 +1,14 @@
-"""Clips for the tracking policy: built-in walks it can do, files mended, and their loops."""
+"""Clips for the tracking policy: built-in walks, clips from files after repair, and their loops."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from envs.errors import UserError
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, PositiveFloat, check
 from wildrobot_torch.motion.augment import loop_clip, time_warp
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.repair.planting import PlantingConfig, plant
@@ -21,16 +23,16 @@ def _tracked_walk() -> WalkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """What the tracking policy follows."""
+    """The clips that the tracking policy follows."""
 
-    speeds: tuple[float, ...] = (
+    speeds: tuple[NonNegativeFloat, ...] = (
         0.0, 0.1, 0.12, 0.15, 0.17, 0.2, 0.22, 0.25, 0.27, 0.3, 0.35, 0.4, 0.45, 0.5,
     )  # fmt: skip
-    """Speeds of the built-in clips [m/s]; 0 stands, faster ones ask more torque than the servos
+    """Speeds of the built-in clips [m/s]; 0 stands. Faster walks need more torque than the servos
     have."""
-    from_rest: tuple[float, ...] = (0.1, 0.2, 0.3, 0.35)
+    from_rest: tuple[PositiveFloat, ...] = (0.1, 0.2, 0.3, 0.35)
     """Speeds of the built-in walks that begin and end standing [m/s]."""
-    duration_s: float = 8.0
+    duration_s: PositiveFloat = 8.0
     """Length of each built-in clip [s]."""
     walk: WalkConfig = field(default_factory=_tracked_walk)
     """Shape of the built-in clips' walk."""
@@ -38,30 +40,23 @@ class SourceConfig:
     """How faults of clips from files are mended."""
     planting: PlantingConfig = field(default_factory=PlantingConfig)
     """How clips from files are made to balance."""
-    loop_s: float = 8.0
-    """Follow every clip from a file as a loop of this length, too [s]; 0 for none."""
-    loop_speed: float = 0.65
-    """Faster loops are slowed down to this [m/s]."""
+    loop_s: NonNegativeFloat = 8.0
+    """Length of the loop that is made of every clip from a file and followed as well [s]; 0 makes
+    none."""
+    loop_speed: PositiveFloat = 0.65
+    """Faster loops are slowed down to this speed [m/s]."""
 
     def __post_init__(self) -> None:
-        if not self.speeds or any(speed < 0.0 for speed in self.speeds):
-            raise ValueError(
-                f"tracked.speeds is {self.speeds}; allowed: one or more, none negative"
-            )
-        if any(speed <= 0.0 for speed in self.from_rest):
-            raise ValueError(f"tracked.from_rest is {self.from_rest}; allowed: positive speeds")
+        check(self)
+        if not self.speeds:
+            raise UserError("tracked.speeds is empty; allowed: one speed or more")
         for name in ("speeds", "from_rest"):
             values = getattr(self, name)
             if len({round(speed, 2) for speed in values}) < len(values):
-                raise ValueError(
-                    f"tracked.{name} is {values}; clips are named by two decimals, so no two "
-                    "speeds may share them"
+                raise UserError(
+                    f"tracked.{name} is {values}; allowed: speeds that differ in their first two "
+                    "decimals, by which clips are named"
                 )
-        for name in ("duration_s", "loop_speed"):
-            if getattr(self, name) <= 0.0:
-                raise ValueError(f"tracked.{name} is {getattr(self, name)}; it must be positive")
-        if self.loop_s < 0.0:
-            raise ValueError(f"tracked.loop_s is {self.loop_s}; it must not be negative")
 
 
 def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:

@@ -45,7 +45,7 @@ Progress = Callable[[str], None]
 
 
 class TrackingTask:
-    """E robots that each follow a clip in `LocomotionEnv`; ends and restarts are handled here."""
+    """E robots that each follow a clip; ends and restarts of episodes are decided here."""
 
     def __init__(self, env: LocomotionEnv, clips: ClipStates, config: TrackingConfig) -> None:
         """Uses `env`, without `auto_reset`, with full-range actions without filter."""
@@ -59,7 +59,7 @@ class TrackingTask:
         self._restart(torch.ones(num, dtype=torch.bool, device=device))
 
     def _restart(self, mask: Tensor) -> None:
-        """Put the masked robots on random frames of random clips."""
+        """Begin episodes of the masked robots in random frames of random clips."""
         num, clips = self.env.num_envs, self.clips
         drawn: dict[str, Any] = {"generator": self._generator, "device": mask.device}
         clip = torch.randint(clips.length.shape[0], (num,), **drawn)
@@ -73,7 +73,7 @@ class TrackingTask:
         start = clips.index(self.clip, self.frame)
         self.env.set_state(mask, clips.qpos[start], clips.qvel[start])
         self.seen = self.observe(self.env.measure())
-        """What the robots observe before their next step, as `observe` returns it."""
+        """Observations before the next step, as `observe` returns them."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that the robots' future depends on, on the CPU."""
@@ -109,7 +109,7 @@ class TrackingTask:
         return with_clip("observation"), with_clip("critic_observation")
 
     def step(self, residual: Tensor) -> dict[str, Tensor]:
-        """Advance all robots by one control step and restart those that are through.
+        """Advance all robots by one control step, then restart those whose episode has ended.
 
         Args:
             residual: (E, J) action in [-1, 1].

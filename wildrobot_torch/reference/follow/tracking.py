@@ -20,16 +20,17 @@ from envs.layout import Field, Layout
 from envs.measurements import Measurements
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
+from envs.settings import NonNegativeFloat, PositiveFloat, PositiveInt, check
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import carried, position_targets
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.ppo.config import PPOConfig
 
 STANDS = 2e-3
-"""A clip's sole whose lowest corner is lower carries weight [m]; repaired ones are up to 1 mm off,
-where a joint's stop bends a leg that should be straight."""
+"""A clip's sole carries weight where its lowest corner is below this height [m]. Soles of repaired
+clips are up to 1 mm off, where a joint's stop bends a leg that should be straight."""
 MAX_LEAD = 0.25
-"""Largest lead of a servo target over its joint [rad]: what the servos' strength asks for."""
+"""Largest lead of a servo target over its joint [rad]; a larger one exceeds the servo's torque."""
 STOP_ROOM = 0.06
 """Distance from its stop at which a joint begins to cost [rad]."""
 ARRIVAL_S = 1.0
@@ -65,53 +66,48 @@ def _ppo() -> PPOConfig:
 class TrackingConfig:
     """The tracking task and its training."""
 
-    env_steps: int = 2_000_000
+    env_steps: PositiveInt = 2_000_000
     """Environment steps of training."""
-    num_envs: int = 1024
+    num_envs: PositiveInt = 1024
     """Robots simulated together."""
-    num_steps: int = 24
+    num_steps: PositiveInt = 24
     """Control steps of a rollout."""
     ppo: PPOConfig = field(default_factory=_ppo)
     """The learning algorithm."""
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[PositiveInt, ...] = (128, 128)
     """Widths of the hidden layers of actor and critic."""
-    init_std: float = 0.3
+    init_std: PositiveFloat = 0.3
     """Standard deviation of the actions at the start, in units of `residual_scale`."""
-    residual_scale: float = 0.3
+    residual_scale: PositiveFloat = 0.3
     """Joint angle one unit of action adds to the clip [rad]."""
-    push_force: float = 4.0
-    """Largest random push during training [N]: what stands pushes walks on no knife's edge."""
-    slip_weight: float = 1.5
+    push_force: NonNegativeFloat = 4.0
+    """Largest random push during training [N], for robustness."""
+    slip_weight: NonNegativeFloat = 1.5
     """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
-    contact_weight: float = 0.3
-    """Cost of each foot that carries weight and should not by the clip, or the other way round."""
-    turning_weight: float = 0.1
+    contact_weight: NonNegativeFloat = 0.3
+    """Cost of each foot whose contact differs from the clip's."""
+    turning_weight: NonNegativeFloat = 0.1
     """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
-    load_weight: float = 0.1
+    load_weight: NonNegativeFloat = 0.1
     """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
-    stop_weight: float = 0.1
-    """Cost of each joint on its stop; it falls to nothing over 0.06 rad."""
-    smoothness_weight: float = 0.02
+    stop_weight: NonNegativeFloat = 0.1
+    """Cost of each joint on its stop; it falls linearly to 0 at 0.06 rad from the stop."""
+    smoothness_weight: NonNegativeFloat = 0.02
     """Cost of the summed squared change of the action."""
-    min_height: float = 0.36
+    min_height: NonNegativeFloat = 0.36
     """Root height below which the robot has fallen [m]."""
-    max_tilt: float = 0.6
+    max_tilt: PositiveFloat = 0.6
     """Roll or pitch beyond which the robot has fallen [rad]."""
-    max_joint_error: float = 3.0
+    max_joint_error: PositiveFloat = 3.0
     """Summed squared joint error beyond which an episode ends [rad^2]."""
-    max_way_error: float = 0.3
-    """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it, robots
-    that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
+    max_way_error: PositiveFloat = 0.3
+    """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it
+    robots that lagged behind stayed slow: a clip of 0.5 m/s was walked at 0.35 m/s."""
     seed: int = 0
     """Of start frames, pushes and exploration."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "env_steps", "num_envs", "num_steps", "init_std", "residual_scale",
-            "max_joint_error", "max_way_error",
-        ):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise ValueError(f"tracking.{name} is {getattr(self, name)}; it must be positive")
+        check(self)
 
     @property
     def termination(self) -> TerminationConfig:
@@ -245,7 +241,7 @@ def tracking_reward(
     robot: RobotSpec,
     config: TrackingConfig,
 ) -> Tensor:
-    """Reward (E,) of being where the clip is, at most 0.1.
+    """Reward (E,) for matching the clip's state, at most 0.1.
 
     Args:
         m: measurements after the step.

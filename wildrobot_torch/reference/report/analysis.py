@@ -49,7 +49,7 @@ ADVICE: dict[str, str] = {
 
 
 def decide(seconds: float) -> Decision:
-    """Whether so much motion [s] of the good tiers is enough to train on."""
+    """Whether so much motion [s] of the best tier is enough to train on."""
     # A sum of frame times may fall short of a whole second by rounding alone.
     rounded = round(seconds, 6)
     return "go" if rounded >= GO_S else "caution" if rounded >= CAUTION_S else "stop"
@@ -135,6 +135,11 @@ class Analysis:
     """What is missing or one-sided."""
 
     @property
+    def best_s(self) -> float:
+        """Motion of tier 0+, which alone decides [s]."""
+        return sum(self.seconds.get(TIERS[0], {}).values())
+
+    @property
     def good_s(self) -> float:
         """Motion of the good tiers [s]."""
         return sum(sum(self.seconds.get(tier, {}).values()) for tier in GOOD_TIERS)
@@ -147,8 +152,9 @@ class Analysis:
         edges = [edge if math.isfinite(edge) else None for edge in DURATION_EDGES]
         return {
             **content,
+            "best_s": self.best_s,
             "good_s": self.good_s,
-            "limits": {"go_s": GO_S, "caution_s": CAUTION_S, "tiers": list(GOOD_TIERS)},
+            "limits": {"go_s": GO_S, "caution_s": CAUTION_S, "tiers": [TIERS[0]]},
             "speed_bin": SPEED_BIN,
             "duration_edges": edges,
         }
@@ -182,7 +188,7 @@ def analyse(dataset: ReferenceDataset, batch: int = BATCH) -> Analysis:
         torch.tensor(seconds), torch.tensor(DURATION_EDGES[1:-1]), right=True
     ).bincount(minlength=len(DURATION_EDGES) - 1)
     found = Analysis(
-        decision=decide(sum(sum(by_tier.get(tier, {}).values()) for tier in GOOD_TIERS)),
+        decision=decide(sum(by_tier.get(TIERS[0], {}).values())),
         seconds=by_tier,
         clips=clips,
         num_sources=len({clip.source for clip in clips}),

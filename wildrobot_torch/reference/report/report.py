@@ -91,7 +91,7 @@ def write_generation_report(
     drawn = [] if found is None else [p.relative_to(folder) for p in draw_analysis(found, folder)]
     _write_csv(rejected, folder / "rejected.csv")
     content = {
-        "decision": decide(0.0 if found is None else found.good_s),
+        "decision": decide(0.0 if found is None else found.best_s),
         "clips": [{**_plain(asdict(row)), "good_s": row.good_s} for row in rows],
         "rejected": [asdict(one) for one in rejected],
         "dataset": None if found is None else found.as_dict(),

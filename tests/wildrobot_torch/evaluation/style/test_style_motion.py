@@ -9,16 +9,15 @@ import torch
 
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
+from wildrobot_torch.evaluation.style.compare import dimension_names
 from wildrobot_torch.evaluation.style.motion import (
-    FIELDS,
-    as_motion,
-    compared,
-    dimension_names,
+    SOLE,
+    Motion,
     leg_points,
     reference_recording,
-    sole_places,
     steady_walking,
 )
+from wildrobot_torch.evaluation.style.space import FIELDS, compared
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 
@@ -39,7 +38,7 @@ def test_points_of_legs_by_hand(robot: RobotSpec) -> None:
     qpos[1, 3:7] = torch.tensor([0.6, 0.0, 0.0, 0.8])
     points = leg_points(qpos, robot)
     assert torch.allclose(points[0], points[1], atol=1e-6)
-    hip, knee, ankle, toe = points[0, :4]
+    hip, knee, ankle, toe, _ = points[0, 0]
     leg = robot.leg
     assert hip.tolist() == pytest.approx(leg.hip_pitch_pos, abs=1e-6)
     assert float(hip[2] - knee[2]) == pytest.approx(leg.thigh, abs=1e-3)
@@ -48,12 +47,13 @@ def test_points_of_legs_by_hand(robot: RobotSpec) -> None:
     assert float(ankle[2] - toe[2]) == pytest.approx(leg.ankle_height, abs=1e-6)
     # The right leg is the left one's mirror image.
     flip = torch.tensor([1.0, -1.0, 1.0])
-    assert torch.allclose(points[0, 4:], points[0, :4] * flip, atol=1e-6)
+    assert torch.allclose(points[0, 1], points[0, 0] * flip, atol=1e-6)
 
 
 def test_soles_are_where_the_engine_has_them(walks: ReferenceDataset, robot: RobotSpec) -> None:
     sensed = walks.amp_layout.unpack(walks.amp)["sole_pos"]
-    assert torch.allclose(sole_places(walks.qpos, robot).flatten(-2), sensed, atol=2e-3)
+    soles = leg_points(walks.qpos, robot)[:, :, SOLE]
+    assert torch.allclose(soles.flatten(1), sensed, atol=2e-3)
 
 
 def test_a_reference_becomes_stretches(walks: ReferenceDataset, robot: RobotSpec) -> None:
@@ -103,10 +103,8 @@ def test_windows_stay_within_stretches(walks: ReferenceDataset, robot: RobotSpec
     recording, names = reference_recording(walks, robot)
     valid = recording.valid.clone()
     valid[10:, 0] = False
-    motion = as_motion(
-        replace(recording, valid=valid), robot, walks.amp_layout, recording.command, names, 0.0
-    )
-    windows, stretch = motion.select(names[:2]).windows(6)
-    assert stretch.bincount().tolist() == [5, 246]
+    motion = Motion.of(replace(recording, valid=valid), robot, walks.amp_layout, names)
+    windows, episode = motion.select(names[:2]).windows()
+    assert episode.bincount().tolist() == [5, 246]
     assert torch.equal(windows[0], walks.amp[:6, :31])
     assert torch.equal(windows[5], walks.amp[251:257, :31])

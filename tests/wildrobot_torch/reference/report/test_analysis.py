@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,14 @@ def test_seconds_count_by_tier_and_support(found: Analysis) -> None:
     assert list(found.seconds) == ["0+", "0", "1"]
     assert found.good_s == pytest.approx(5.0)
     assert found.decision == "stop"
+
+
+def test_only_the_best_tier_decides(dataset: ReferenceDataset) -> None:
+    long = replace(dataset, ctrl_dt=0.5)  # 100 s of 0+, 25 s of 0, 25 s of 1
+    assert analyse(long, batch=8).decision == "go"
+    lower = replace(long, segment_tier=("0", "0", "1", "0"))
+    found = analyse(lower, batch=8)
+    assert (found.best_s, found.good_s, found.decision) == (0.0, 125.0, "stop")
 
 
 def test_clips_speeds_and_lengths_are_counted(found: Analysis) -> None:
@@ -150,7 +159,7 @@ def test_what_is_missing_is_noted(found: Analysis) -> None:
 def test_it_becomes_json(found: Analysis) -> None:
     content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert content["good_s"] == pytest.approx(5.0)
-    assert content["limits"] == {"go_s": 60.0, "caution_s": 30.0, "tiers": ["0+", "0"]}
+    assert content["limits"] == {"go_s": 60.0, "caution_s": 30.0, "tiers": ["0+"]}
     assert content["blocks"][1]["near_constant"] == [1, 2]
 
 

@@ -101,7 +101,7 @@ def test_the_report_is_a_folder_of_text_numbers_and_pictures(
     )
     text = path.read_text()
     assert path.name == "report.md"
-    assert "**stop: 0.8 s of tiers 0+ and 0; less than 30 s" in text
+    assert "**stop: 0.8 s of tier 0+ (0.8 s of tiers 0+ and 0); less than 30 s" in text
     assert "| a/b | tracker | 0.80 | 0.00 | 0.00 | 0.00 | 100% | 0.000 | 0.000 | 1.00 |" in text
     assert "| c | tracker | 0.00 | 0.00 | 0.00 | 0.00 | 40% |" in text
     assert "| c | harness | 0.00 | 0.00 | 0.00 | 0.00 | 0% | - | - | - |" in text

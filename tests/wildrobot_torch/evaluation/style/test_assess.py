@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.layout import Layout, LayoutMismatch
-from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.opinion import held_out_in_training, load_prior, style_reward
-from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.evaluation.style import classifier, comparison
-from wildrobot_torch.evaluation.style.assessment import Assessment, References, assess
-from wildrobot_torch.evaluation.style.comparison import STYLE_METRICS, StyleMetric
+from wildrobot_torch.evaluation.style import classifier, compare
+from wildrobot_torch.evaluation.style.assess import Assessment, References, assess
+from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, StyleMetric
 from wildrobot_torch.evaluation.style.controls import jittered
 from wildrobot_torch.evaluation.style.report import write_report
-from wildrobot_torch.evaluation.style.verdicts import verdicts
-from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 
@@ -45,7 +38,7 @@ def assessment(references: References) -> Assessment:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "STEPS", 30)
         patch.setattr(classifier, "SAMPLES", 400)
-        patch.setattr(comparison, "NEIGHBOUR_SAMPLES", 400)
+        patch.setattr(compare, "NEIGHBOUR_SAMPLES", 400)
         return assess(references, recordings, references.motion.family)
 
 
@@ -62,7 +55,7 @@ def test_few_families_are_refused(walks: ReferenceDataset, robot: RobotSpec) -> 
 
 def test_a_perfect_copy_is_no_worse_than_the_floor(assessment: Assessment) -> None:
     scope = assessment.scopes["whole"]
-    good, floor = scope.columns["good"].values, scope.floor.values
+    good, floor = scope.columns["good"].values, scope.noise_floor.values
     # Only the first 2 s are missing, as they are of any policy.
     for metric in ("frechet", "wasserstein", "phase_rmse"):
         assert good[metric] < 0.5 * floor[metric]
@@ -71,15 +64,15 @@ def test_a_perfect_copy_is_no_worse_than_the_floor(assessment: Assessment) -> No
 
 
 def test_time_reversal_standing_and_jitter_are_seen(assessment: Assessment) -> None:
-    told = assessment.scopes["whole"].told
+    detected = assessment.scopes["whole"].detected
     for metric in ("frechet", "wasserstein", "coverage", "dtw"):
-        assert told[metric]["reversed"] and told[metric]["standing"], metric
+        assert detected[metric]["reversed"] and detected[metric]["standing"], metric
     # Noise of this size is less than the way between these few families, for some of the metrics.
-    assert told["auc"]["jittered"]
-    assert told["phase_rmse"]["standing"] and told["phase_rmse"]["reversed"]
+    assert detected["auc"]["jittered"]
+    assert detected["phase_rmse"]["standing"] and detected["phase_rmse"]["reversed"]
     assert math.isnan(assessment.scopes["whole"].columns["standing"].values["phase_rmse"])
     # Noise of zero mean leaves the mean stride: that metric alone is blind to it, and says so.
-    assert not told["phase_rmse"]["jittered"]
+    assert not detected["phase_rmse"]["jittered"]
 
 
 def test_the_sway_of_the_reference_within_its_strides_is_measured(
@@ -93,61 +86,66 @@ def test_the_sway_of_the_reference_within_its_strides_is_measured(
     assert math.isnan(assessment.gait["reference"]["torque_p95"])
 
 
-def test_what_counts_as_told_apart() -> None:
+def test_what_counts_as_detected() -> None:
     worse, share = StyleMetric("m", "", ()), StyleMetric("AUC", "", ())
-    assert worse.told_apart(0.31, 0.2) and not worse.told_apart(0.29, 0.2)
-    assert StyleMetric("1", "", (), higher=True).told_apart(0.5, 0.9)
-    assert not share.told_apart(0.58, 0.3) and share.told_apart(0.62, 0.3)
-    assert worse.told_apart(math.nan, 0.2) and not worse.told_apart(1.0, math.nan)
+    assert worse.detects(0.31, 0.2) and not worse.detects(0.29, 0.2)
+    assert StyleMetric("1", "", (), higher=True).detects(0.5, 0.9)
+    assert not share.detects(0.58, 0.3) and share.detects(0.62, 0.3)
+    assert worse.detects(math.nan, 0.2) and not worse.detects(1.0, math.nan)
 
 
 def test_the_frechet_limit_is_half_of_the_other_policys(assessment: Assessment) -> None:
-    found = {v.metric: v for v in verdicts(assessment, "good", style_reward=0.2)}
+    found = {v.metric: v for v in assessment.verdicts("good", style_reward=0.2)}
     scope = assessment.scopes["held out"]
     half = scope.columns["against"].values["frechet"] / 2
     assert found["frechet"].limit == f"<= {half:.4g}"
     assert found["style_reward"].passed is False
     assert found["symmetry_index"].passed and found["phase_offset"].passed
-    assert "style_reward" not in {v.metric for v in verdicts(assessment, "good")}
+    assert "style_reward" not in {v.metric for v in assessment.verdicts("good")}
 
 
 def test_a_metric_that_misses_a_control_is_not_judged(assessment: Assessment) -> None:
     scope = assessment.scopes["held out"]
-    blind = replace(scope, told={**scope.told, "auc": {**scope.told["auc"], "jittered": False}})
+    blind = replace(
+        scope, detected={**scope.detected, "auc": {**scope.detected["auc"], "jittered": False}}
+    )
     changed = replace(assessment, scopes={**assessment.scopes, "held out": blind})
-    (auc,) = [v for v in verdicts(changed, "good") if v.metric == "auc"]
-    assert auc.passed is None and auc.word.startswith("does not count: blind to")
+    (auc,) = [v for v in changed.verdicts("good") if v.metric == "auc"]
+    assert auc.passed is None and auc.word.startswith("not applied: misses a control")
 
 
 def test_a_limit_that_a_faithful_copy_misses_judges_nobody(assessment: Assessment) -> None:
     scope = assessment.scopes["held out"]
-    seen = {metric: dict.fromkeys(found, True) for metric, found in scope.told.items()}
-    scope = replace(scope, told=seen)
+    seen = {metric: dict.fromkeys(found, True) for metric, found in scope.detected.items()}
+    scope = replace(scope, detected=seen)
     copy = scope.columns["good"]
     for reached, passed in ((0.8, True), (0.9, None)):
-        twin = replace(copy, values={**copy.values, "auc": reached})
-        columns = {**scope.columns, "twin": twin}
+        copied = replace(copy, values={**copy.values, "auc": reached})
+        columns = {**scope.columns, "replicate": copied}
         scopes = {**assessment.scopes, "held out": replace(scope, columns=columns)}
-        found = verdicts(replace(assessment, scopes=scopes), "good")
+        found = replace(assessment, scopes=scopes).verdicts("good")
         verdict = {v.metric: v for v in found}["auc"]
         assert verdict.passed is passed
-        assert verdict.word == ("pass" if passed else "does not count: the twin has 0.9")
+        assert verdict.word == ("pass" if passed else "not applied: the replicate has 0.9")
         assert {v.metric: v.passed for v in found}["dtw"] is True
 
 
-def test_a_twin_stands_beside_the_policies(
+def test_a_replicate_stands_beside_the_policies(
     references: References, walks: ReferenceDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "STEPS", 2)
     noise = 0.02 * torch.randn(walks.amp.shape, generator=torch.Generator().manual_seed(0))
-    twin = references.copy(replace(walks, amp=walks.amp + noise))
+    twin = references.replicate(replace(walks, amp=walks.amp + noise))
     walk = references.recording
     recordings = {"standing": walk, "good": walk}
     scope = assess(references, recordings, references.motion.family, twin).scopes["whole"]
     # Its features are a little off, its poses are those of the reference.
-    assert scope.columns["good"].values["wasserstein"] < scope.columns["twin"].values["wasserstein"]
-    assert scope.columns["twin"].values["dtw"] == pytest.approx(0.0, abs=1e-6)
-    assert "twin" not in scope.told["auc"]
+    assert (
+        scope.columns["good"].values["wasserstein"]
+        < scope.columns["replicate"].values["wasserstein"]
+    )
+    assert scope.columns["replicate"].values["dtw"] == pytest.approx(0.0, abs=1e-6)
+    assert "replicate" not in scope.detected["auc"]
 
 
 @pytest.mark.parametrize("families", [1, 6])
@@ -159,7 +157,7 @@ def test_a_policy_that_falls_in_whole_families_is_assessed_by_what_is_left(
     valid = walk.valid.clone()
     valid[3:, [name in sorted(set(family))[-families:] for name in family]] = False
     found = assess(references, {"standing": walk, "fallen": replace(walk, valid=valid)}, family)
-    judged = verdicts(found, "fallen")
+    judged = found.verdicts("fallen")
     passed = {v.metric: v.passed for v in judged}
     values = found.scopes["whole"].columns["fallen"].values
     if families == 6:
@@ -172,61 +170,26 @@ def test_a_policy_that_falls_in_whole_families_is_assessed_by_what_is_left(
     assert "fallen" in page.read_text()
 
 
-def test_what_is_no_twin_is_refused(references: References, walks: ReferenceDataset) -> None:
+def test_what_is_no_replicate_is_refused(references: References, walks: ReferenceDataset) -> None:
     with pytest.raises(DatasetError, match=r"the reference itself; .*tracking\.seed"):
-        references.copy(walks)
+        references.replicate(walks)
     slower = replace(walks, amp=walks.amp + 1.0, ctrl_dt=0.04)
     with pytest.raises(DatasetError, match=r"0\.04 s apart, the reference's 0\.02 s"):
-        references.copy(slower)
+        references.replicate(slower)
     names = tuple(f"walk_{i}" for i in range(6))
     with pytest.raises(DatasetError, match=r"no walking of walk_0\.10, walk_0\.15"):
-        references.copy(replace(walks, amp=walks.amp + 1.0, segment_clip=names))
+        references.replicate(replace(walks, amp=walks.amp + 1.0, segment_clip=names))
 
 
-def test_the_report_is_valid_json_and_names_what_is_blind(
+def test_the_report_is_valid_json_and_names_what_misses_a_control(
     assessment: Assessment, tmp_path: Path
 ) -> None:
-    judged = {"good": verdicts(assessment, "good")}
+    judged = {"good": assessment.verdicts("good")}
     data, page = write_report(assessment, judged, {}, {"reference": "walks.npz"}, tmp_path)
     content = json.loads(data.read_text())
-    assert set(content["scopes"]["whole"]["floor"]["values"]) == set(STYLE_METRICS)
+    assert set(content["scopes"]["whole"]["noise_floor"]["values"]) == set(STYLE_METRICS)
     assert content["scopes"]["whole"]["columns"]["standing"]["values"]["phase_rmse"] is None
     assert content["gait"]["reference"]["torque_saturation"] is None
     assert len(content["per_command"]["good"]) == 6
-    assert "blind to" in page.read_text() and "| walk_0.10 |" in page.read_text()
+    assert "misses " in page.read_text() and "| walk_0.10 |" in page.read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["style.json", "style.md"]
-
-
-def test_style_reward_of_a_checkpoint(
-    references: References, robot: RobotSpec, tmp_path: Path
-) -> None:
-    layout: Layout = references.layout
-    config = AMPConfig(window=3, hidden=(8,))
-    prior = MotionPrior(layout, config)
-    with torch.no_grad():
-        for parameter in prior.discriminator.net.parameters():
-            parameter.zero_()
-    path = tmp_path / "last.ckpt"
-    content = {
-        "state_dict": {f"prior.{name}": value for name, value in prior.state_dict().items()},
-        "training": {"amp": {"window": 3, "hidden": [8]}},
-        "wildrobot": {"format": CHECKPOINT_FORMAT, "amp_layout": layout.to_dict()},
-    }
-    torch.save(content, path)
-    loaded = load_prior(path, layout)
-    assert loaded is not None
-    walk: Recording = references.recording
-    reward = style_reward(loaded, walk.amp, walk.valid)
-    # A logit of 0 everywhere: max(0, 1 - 1 / 4), and no spread.
-    assert reward.mean == pytest.approx(0.75) and reward.std == reward.zero == 0.0
-    with pytest.raises(ValueError, match="nothing to reward"):
-        style_reward(loaded, walk.amp, torch.zeros_like(walk.valid))
-    torch.save({**content, "RolloutData": {"held_out": ["walk_0.20"]}}, path)
-    assert held_out_in_training(path) == {"walk_0.20"}
-    first = layout.fields[0]
-    other = Layout(layout.name, (replace(first, unit="furlong"), *layout.fields[1:]))
-    with pytest.raises(LayoutMismatch, match=r"last\.ckpt .*furlong"):
-        load_prior(path, other)
-    torch.save({**content, "training": {"amp": None}}, path)
-    assert load_prior(path, layout) is None
-    assert load_prior(tmp_path / "policy.onnx", layout) is None
