@@ -193,10 +193,12 @@ def rejected_seconds(
 
     A second is judged by itself. If it passes, what refused it is the stretch it stands in: gates
     that judge whole segments, or a share of a longer window. Of several rollouts of a clip the
-    first that reached the second is judged.
+    first that reached the second is judged. Forced motion is left out: it is never in a good tier.
     """
     found = []
     for (name, way), accepted in spans.items():
+        if way == "forced":
+            continue
         mine = [r for r in rollouts[way] if r.task.clip.name == name]
         found += _rejected_of(mine, accepted, gates, robot, way)
     return found

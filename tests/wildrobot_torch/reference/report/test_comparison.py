@@ -156,6 +156,7 @@ def test_every_second_that_is_not_good_says_why(
     assert table[2].startswith(f"| {clip.name} | tracker | 1 to 2 | 1.00 | slip | slip: ")
     assert table[3].endswith("| 2 to 3 | 1.00 | - | fell at 2.50 s | - |")
     assert rejected_table([]) == "Nothing."
+    assert rejected_seconds({"forced": [made]}, {(clip.name, "forced"): []}, [SLIP], robot) == []
 
 
 def test_a_second_that_passes_is_judged_with_the_stretch_it_stands_in(
