@@ -14,18 +14,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 import jsonargparse
 import lightning.pytorch as pl
 import yaml
-from jsonargparse.typing import PositiveFloat, PositiveInt, restricted_string_type
+from jsonargparse.typing import restricted_string_type
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from envs.errors import UserError
+from envs.settings import PositiveFloat, PositiveInt
 from wildrobot_torch.cli.settings import (
     SettingsParser,
     construct,
@@ -120,7 +121,7 @@ def parser(documented: bool = False) -> SettingsParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument(
         "--wandb",
-        type=ProjectName | None,
+        type=Optional[ProjectName],  # noqa: UP045 - a checker reads `|` here as an operation
         default=None,
         help="Weights & Biases project to log to as well; null for none",
     )

@@ -16,9 +16,9 @@ SUPERSAMPLE = 2
 LIGHT = np.array([0.35, -0.45, 1.0]) / np.linalg.norm([0.35, -0.45, 1.0])
 """Direction to the lamp."""
 AMBIENT, DIFFUSE, SHADOW = 0.5, 0.6, 0.32
-SKY_HIGH, SKY_LOW = np.float32([[0.62, 0.75, 0.90], [0.95, 0.97, 0.98]])
-TILES = np.float32([[0.84, 0.85, 0.87], [0.76, 0.78, 0.81]])
-LINE = np.float32([0.60, 0.62, 0.66])
+SKY_HIGH, SKY_LOW = np.array([[0.62, 0.75, 0.90], [0.95, 0.97, 0.98]], np.float32)
+TILES = np.array([[0.84, 0.85, 0.87], [0.76, 0.78, 0.81]], np.float32)
+LINE = np.array([0.60, 0.62, 0.66], np.float32)
 TILE, LINE_WIDTH = 0.25, 0.008
 """[m]"""
 HAZE = 7.0

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
-
+from envs.settings import NonNegativeInt, PositiveInt
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError

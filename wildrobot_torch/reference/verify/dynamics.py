@@ -87,8 +87,8 @@ def recover(
         copies = solution.shape[1]
         physics, flat = engines[copies], solution.flatten(0, 1)
         target, wrench = flat[:, :joints].float(), flat[:, joints:].float()
-        first = [x.repeat_interleave(copies, 0) for x in start]
-        physics.reset(torch.ones(len(flat), dtype=torch.bool), *first, target)
+        position, velocity = (x.repeat_interleave(copies, 0) for x in start)
+        physics.reset(torch.ones(len(flat), dtype=torch.bool), position, velocity, target)
         physics.step(target, _on_root(wrench, loaded), _decimation(loaded, ctrl_dt))
         state = physics.state()
         end_qpos, end_qvel = (x.repeat_interleave(copies, 0) for x in goal)
