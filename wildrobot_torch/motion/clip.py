@@ -15,10 +15,10 @@ from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.rotations import Array
 
 MIN_FPS, MAX_FPS = 5.0, 1000.0
-"""Sampling rates [1/s] a clip may have; outside, the number is not a rate of human-like motion."""
+"""Sampling rates [1/s] a clip may have."""
 
 QUAT_TOLERANCE = 1e-3
-"""How far a quaternion's length may be from 1 before it is refused instead of renormalised."""
+"""A quaternion whose length differs more from 1 is refused, a nearer one normalised."""
 
 
 class ClipError(UserError):
@@ -43,43 +43,39 @@ class Clip:
     joint_pos: Array
     """(N, J) [rad]: joints in the order of `RobotSpec.joint_names`."""
     source: str
-    """Where the motion comes from and what was done to it."""
+    """Origin of the motion, and what was done to it."""
 
     def __post_init__(self) -> None:
         fps = self.fps
-        if not isinstance(fps, (int, float, np.integer, np.floating)) or not (
-            MIN_FPS <= float(fps) <= MAX_FPS
-        ):
-            raise ClipError(
-                f"clip {self.name!r}: fps is {fps!r}; allowed: {MIN_FPS:g} to {MAX_FPS:g}"
-            )
-        root_pos = self._array("root_pos", 3)
-        root_quat = self._array("root_quat", 4)
-        joint_pos = self._array("joint_pos", None)
-        lengths = {"root_pos": len(root_pos), "root_quat": len(root_quat)}
-        for field, length in lengths.items():
-            if length != len(joint_pos):
-                raise ClipError(
-                    f"clip {self.name!r}: {field} has {length} frames, joint_pos {len(joint_pos)}; "
-                    "they must be equal"
+        number = isinstance(fps, (int, float, np.integer, np.floating))
+        if not number or not MIN_FPS <= float(fps) <= MAX_FPS:
+            raise self._error(f"fps is {fps!r}; allowed: {MIN_FPS:g} to {MAX_FPS:g}")
+        arrays = {
+            name: self._array(name, width)
+            for name, width in (("root_pos", 3), ("root_quat", 4), ("joint_pos", None))
+        }
+        count = len(arrays["joint_pos"])
+        for name, array in arrays.items():
+            if len(array) != count:
+                raise self._error(
+                    f"{name} has {len(array)} frames, joint_pos {count}; they must be equal"
                 )
-        if len(joint_pos) < 2:
-            raise ClipError(f"clip {self.name!r}: {len(joint_pos)} frame(s); allowed: 2 or more")
-        norm = np.linalg.norm(root_quat, axis=1)
+        if count < 2:
+            raise self._error(f"{count} frame(s); allowed: 2 or more")
+        norm = np.linalg.norm(arrays["root_quat"], axis=1)
         worst = int(np.argmax(np.abs(norm - 1.0)))
         if abs(norm[worst] - 1.0) > QUAT_TOLERANCE:
-            raise ClipError(
-                f"clip {self.name!r}: root_quat of frame {worst} has length {norm[worst]:.4g}; "
+            raise self._error(
+                f"root_quat of frame {worst} has length {norm[worst]:.4g}; "
                 f"allowed: 1 within {QUAT_TOLERANCE:g}"
             )
-        root_quat = rotations.continuous(root_quat / norm[:, None])
-        for field, value in (
-            ("fps", float(fps)),
-            ("root_pos", root_pos),
-            ("root_quat", root_quat),
-            ("joint_pos", joint_pos),
-        ):
-            object.__setattr__(self, field, value)
+        arrays["root_quat"] = rotations.continuous(arrays["root_quat"] / norm[:, None])
+        object.__setattr__(self, "fps", float(fps))
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
+
+    def _error(self, text: str) -> ClipError:
+        return ClipError(f"clip {self.name!r}: {text}")
 
     def _array(self, field: str, width: int | None) -> Array:
         try:
@@ -89,19 +85,14 @@ class Clip:
                 raise TypeError(f"it holds {array.dtype} values")
             array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ClipError(
-                f"clip {self.name!r}: {field} is no array of real numbers ({error})"
-            ) from None
+            raise self._error(f"{field} is no array of real numbers ({error})") from None
         if array.ndim != 2 or (width is not None and array.shape[1] != width):
             wanted = f"(frames, {width or 'joints'})"
-            raise ClipError(
-                f"clip {self.name!r}: {field} has shape {array.shape}; it must be {wanted}"
-            )
+            raise self._error(f"{field} has shape {array.shape}; it must be {wanted}")
         if not np.isfinite(array).all():
             frame = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise ClipError(
-                f"clip {self.name!r}: {field} is not finite in frame {frame}; "
-                "every value must be a number"
+            raise self._error(
+                f"{field} is not finite in frame {frame}; every value must be a number"
             )
         return array
 
@@ -127,8 +118,8 @@ class Clip:
             ClipError: it has another number.
         """
         if self.joint_pos.shape[1] != robot.num_joints:
-            raise ClipError(
-                f"clip {self.name!r}: {self.joint_pos.shape[1]} joints; robot {robot.name!r} has "
+            raise self._error(
+                f"{self.joint_pos.shape[1]} joints; robot {robot.name!r} has "
                 f"{robot.num_joints}: {', '.join(robot.joint_names)}"
             )
         return self
@@ -145,13 +136,11 @@ class Clip:
     def resample(self, fps: float) -> Clip:
         """The same motion at another rate: positions interpolated linearly, orientations by slerp.
 
-        The first frame is kept; the last is the latest multiple of 1 / fps within the clip. Going
-        down in rate, low-pass the motion first if it carries frequencies beyond fps / 2.
+        The first frame is kept; the last is the latest multiple of 1 / fps within the clip. Before
+        a lower rate, low-pass motion that has frequencies above fps / 2.
         """
         if not MIN_FPS <= fps <= MAX_FPS:
-            raise ClipError(
-                f"clip {self.name!r}: resample to fps {fps!r}; allowed: {MIN_FPS:g} to {MAX_FPS:g}"
-            )
+            raise self._error(f"resample to fps {fps!r}; allowed: {MIN_FPS:g} to {MAX_FPS:g}")
         # The tolerance keeps the last frame when duration * fps is an integer but for rounding.
         count = math.floor(self.duration_s * fps + 1e-6) + 1
         place = np.minimum(np.arange(count) * (self.fps / fps), self.num_frames - 1.0)

@@ -1,9 +1,9 @@
-"""Position targets with which the robot's servos make a motion instead of lagging and sagging.
+"""Position targets with which the robot's servos follow a motion without lag and sag.
 
-A position servo holds a load only by being off its target: torque = kp (target - q) - kv qd. So the
-target that makes a motion is the motion plus (torque + kv qd) / kp, with the torque the motion
-needs. That torque is inverse dynamics with a floating base (R. Featherstone, "Rigid Body Dynamics
-Algorithms", 2008, ch. 9): what the root would need in thin air, the standing feet supply.
+A position servo needs an error to hold a load: torque = kp (target - q) - kv qd. So the target for
+a motion is the motion plus (torque + kv qd) / kp, with the torque that the motion needs. That is
+inverse dynamics with a floating base (R. Featherstone, "Rigid Body Dynamics Algorithms", 2008,
+ch. 9): the standing feet supply the wrench that the root would need in thin air.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners
 from wildrobot_torch.motion.rotations import Array
 
 STANDS = 5e-4
-"""A sole whose lowest corner is lower than this carries weight [m]."""
+"""A sole whose lowest corner is below this height carries weight [m]."""
 
 _ROOT = 6
-# What the floor, the stops and the servos would do is what is asked for, so all three are left out.
+# The result must contain what the floor, the stops and the servos would do, so these are disabled.
 _OFF = (
     mujoco.mjtDisableBit.mjDSBL_CONTACT
     | mujoco.mjtDisableBit.mjDSBL_LIMIT
@@ -33,8 +33,8 @@ _OFF = (
 def position_targets(clip: Clip, robot_model: RobotModel, stands: float = STANDS) -> Array:
     """Servo targets (N, J) [rad] for a clip; not limited to the joints' ranges.
 
-    Target i belongs to the control step that ends in frame i. Without support and feedback, the
-    robot walks the built-in slow walks with them from the first frame on.
+    Target i belongs to the control step that ends in frame i. With these targets alone, without
+    support or feedback, the robot walks the slow built-in walks from their first frame.
 
     Args:
         clip: at the control rate; its second differences are accelerations, so it must be smooth.
@@ -54,10 +54,10 @@ def position_targets(clip: Clip, robot_model: RobotModel, stands: float = STANDS
 def inverse_dynamics(
     clip: Clip, robot_model: RobotModel, stands: float = STANDS
 ) -> tuple[Array, Array]:
-    """Joint torques (N, J) [N m] a clip needs, and where its zero-moment point is (N, 2) [m].
+    """Joint torques (N, J) [N m] that a clip needs, and its zero-moment point (N, 2) [m].
 
-    The zero-moment point is the point on the floor the reaction would have to act through; where
-    it leaves the soles that carry, the motion is out of balance.
+    That is the point on the floor through which the reaction has to act. Outside the bearing
+    soles, the motion is out of balance.
 
     Raises:
         ClipError: the clip has another number of joints than the robot.
@@ -91,10 +91,10 @@ def inverse_dynamics(
 
 
 def carried(legs: Legs, clip: Clip, stands: float = STANDS) -> Array:
-    """Share (N, 2) of the weight each foot carries, by which soles are on the floor.
+    """Share (N, 2) of the weight on each foot, by the soles that are on the floor.
 
-    One sole: all of it. Both (or none): it passes evenly in time from the foot that carried before
-    to the one that carries after.
+    One sole carries all of it. While both or none are down, it moves evenly in time from the foot
+    that carried before to the one that carries after.
     """
     down = sole_corners(legs, clip)[..., 2].min(-1) < stands
     known = down[:, 0] != down[:, 1]

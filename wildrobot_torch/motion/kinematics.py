@@ -1,8 +1,8 @@
 """Closed-form leg kinematics: joints -> sole, and sole -> joints, for all frames at once.
 
 A leg is hip pitch, then hip roll, knee pitch and ankle pitch: no hip yaw and no ankle roll. So the
-foot's place and its pitch can be chosen, but its roll follows from the hip, and a sole is level
-across only while the leg is upright across. Sides are 0 left and 1 right, as everywhere.
+foot's place and pitch can be chosen, but its roll follows from the hip: a sole is level only under
+a leg that does not lean sideways. Sides are 0 left and 1 right, as everywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_REACH = 1.0 - 1e-9
 
 @dataclass(frozen=True)
 class FootFrames:
-    """Where one foot is in the root's frame; leading shape (...)."""
+    """Ankle and orientation of one foot in the root's frame; leading shape (...)."""
 
     ankle: Array
     """(..., 3) [m]: ankle axis, in the plane of the leg."""
@@ -110,13 +110,13 @@ class Legs:
     def inverse(
         self, side: int, ankle: Array, foot_pitch: Array, up: Array | None = None
     ) -> tuple[Array, Flags]:
-        """Joint angles that put one ankle somewhere and give the foot a pitch.
+        """Joint angles for a place of one ankle and a pitch of its foot.
 
         Args:
             side: 0 left, 1 right.
             ankle: (..., 3) [m], ankle axis in the root's frame.
             foot_pitch: (...) [rad], slope of the sole; > 0 toes down. It is measured against `up`.
-            up: (..., 3), the direction up in the root's frame; None if the root is upright.
+            up: (..., 3), up in the root's frame; None if the root is upright.
 
         Returns:
             (..., 4) [rad], this leg's joint angles with the robot's signs, not clipped to the
@@ -188,10 +188,10 @@ def sole_axes(legs: Legs, clip: Clip) -> Array:
 
 
 def foot_yaw(legs: Legs, clip: Clip) -> Array:
-    """Direction (N, 2) [rad] the toes of each foot point in, in the world, as a heading."""
-    toes = _on_feet(legs, clip, np.array([[1.0, 0.0, 0.0]]))[:, :, 0]
-    way = toes - _on_feet(legs, clip, np.zeros((1, 3)))[:, :, 0]
-    return np.arctan2(way[..., 1], way[..., 0])
+    """Heading (N, 2) [rad] of the toes of each foot in the world."""
+    toes = _on_feet(legs, clip, np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    ahead = toes[:, :, 0] - toes[:, :, 1]
+    return np.arctan2(ahead[..., 1], ahead[..., 0])
 
 
 def _on_feet(legs: Legs, clip: Clip, points: Array) -> Array:

@@ -58,23 +58,27 @@ def pose(
         ankle_margin: distance the ankles keep from their stops [rad], by giving up foot pitch;
             None leaves them free.
     """
-    root = rotations.matrix(root_quat)
+    inverse = rotations.quat_conjugate(root_quat)
+    up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))
     joints, given_up = [], []
     bad: Flags = np.zeros(len(root_pos), dtype=np.bool_)
     for side, foot in enumerate(feet):
-        pitch, axes = foot.pitch, np.broadcast_to(np.eye(3), root.shape)
+        pitch, axes = foot.pitch, np.broadcast_to(np.eye(3), (len(root_pos), 3, 3))
         solved, unreachable = np.zeros((len(root_pos), 4)), bad
         # The sole's tilt follows from the joints and moves the ankle: each round gains two digits.
         for _ in range(_ROUNDS):
             sole = foot.sole + _tipping(legs, axes)
             ankle = sole + legs.robot.leg.ankle_height * axes[:, :, 2] - root_pos
-            ankle_b = np.einsum("nji,nj->ni", root, ankle)
-            solved, unreachable = legs.inverse(side, ankle_b, pitch, root[:, 2])
+            ankle_b = rotations.quat_rotate(inverse, ankle)
+            solved, unreachable = legs.inverse(side, ankle_b, pitch, up)
             if ankle_margin is not None:
                 bend = legs.joints(side, solved)[:, 3]
                 low, high = legs.lower[3] + ankle_margin, legs.upper[3] - ankle_margin
                 pitch = pitch + np.clip(bend, low, high) - bend
-            axes = root @ legs.forward(legs.assemble(solved, solved), side).rotation
+            foot_b = legs.forward(legs.assemble(solved, solved), side).rotation
+            axes = np.stack(
+                [rotations.quat_rotate(root_quat, foot_b[:, :, i]) for i in range(3)], -1
+            )
         joints.append(solved)
         bad = bad | unreachable
         given_up.append(np.abs(pitch - foot.pitch))

@@ -60,7 +60,7 @@ def yaw_quat(angle: Array | float) -> Array:
 
 def matrix(quat: Array) -> Array:
     """Rotation matrix (N, 3, 3), body to world, of (N, 4); its columns are the body's axes."""
-    return Rotation.from_quat(quat, scalar_first=True).as_matrix()
+    return np.stack([quat_rotate(quat, axis) for axis in np.eye(3)], -1)
 
 
 def euler(quat: Array) -> Array:

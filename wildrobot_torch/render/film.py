@@ -29,9 +29,9 @@ STRIP_FRAMES = 8
 STRIP_COLUMNS = 4
 """Of them in a row."""
 GHOST_BESIDE = 0.5
-"""How far to the robot's left its ghost walks, unless told otherwise [m]."""
+"""Default distance of the ghost to the robot's left [m]."""
 GHOST_VIEW = View(azimuth=130.0, distance=1.5)
-"""Where the camera is when there is a ghost, unless told otherwise."""
+"""Default camera for a robot with a ghost."""
 GHOST_NEAR = 0.8
 """Farther from its ghost than this [m] the robot is seen from farther away, so that both are."""
 RendererName = Literal["auto", "gl", "software"]
@@ -82,10 +82,10 @@ def check_output(path: Path) -> Path:
 
 
 def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> GlRenderer | SoftwareRenderer:
-    """The renderer `config` asks for; says on stderr when `auto` has to do without OpenGL.
+    """The renderer of `config`; prints to stderr when `auto` finds no OpenGL.
 
     Raises:
-        RenderError: `gl` was asked for and there is none.
+        RenderError: the renderer is `gl`, and there is no OpenGL.
     """
     platform = None if config.renderer == "software" else available_platform()
     if platform is not None:

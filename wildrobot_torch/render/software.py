@@ -16,9 +16,9 @@ SUPERSAMPLE = 2
 LIGHT = np.array([0.35, -0.45, 1.0]) / np.linalg.norm([0.35, -0.45, 1.0])
 """Direction to the lamp."""
 AMBIENT, DIFFUSE, SHADOW = 0.5, 0.6, 0.32
-SKY_HIGH, SKY_LOW = np.array([[0.62, 0.75, 0.90], [0.95, 0.97, 0.98]], np.float32)
-TILES = np.array([[0.84, 0.85, 0.87], [0.76, 0.78, 0.81]], np.float32)
-LINE = np.array([0.60, 0.62, 0.66], np.float32)
+SKY_HIGH, SKY_LOW = np.array([[0.62, 0.75, 0.90], [0.95, 0.97, 0.98]], dtype=np.float32)
+TILES = np.array([[0.84, 0.85, 0.87], [0.76, 0.78, 0.81]], dtype=np.float32)
+LINE = np.array([0.60, 0.62, 0.66], dtype=np.float32)
 TILE, LINE_WIDTH = 0.25, 0.008
 """[m]"""
 HAZE = 7.0
@@ -82,7 +82,7 @@ class SoftwareRenderer:
         return (255.0 * image.clip(0.0, 1.0)).round().astype(np.uint8)
 
     def close(self) -> None:
-        """Nothing to free; there for whoever closes any renderer."""
+        """Does nothing: there is nothing to free."""
 
     def _placed(self, qpos: Array, color: Array) -> tuple[Array, Array]:
         """Corners (M, 3, 3) of all triangles in the world; colour and opacity (M, 3, 4) there."""
@@ -98,7 +98,7 @@ class SoftwareRenderer:
         return corner, placed
 
     def _seen(self, corner: Array, eye: Array, axes: Array) -> Fragments:
-        """What is seen of triangles (M, 3, 3) in the world, from their outer side."""
+        """Visible pixels of triangles (M, 3, 3) in the world, from their outer side."""
         local = (corner - eye) @ axes.T
         depth = -local[..., 2]
         flat = self._focal * local[..., :2] * [1.0, -1.0] / np.maximum(depth, NEAR)[..., None]

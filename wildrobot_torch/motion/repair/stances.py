@@ -206,7 +206,8 @@ def locked(soles: Array, stands: Flags, clearance: float, fps: float) -> Array:
                 swing[:, 2] = np.maximum(swing[:, 2], least)
                 continue
             before, after = path[start - 1, :2].copy(), path[stop, :2].copy()
-            share = (np.arange(1.0, stop - start + 1.0) / (stop - start + 1.0))[:, None]
+            frames = np.arange(start, stop, dtype=np.float64)
+            share = ((frames - start + 1.0) / (stop - start + 1.0))[:, None]
             first, last = moved[start - 1, :2], moved[stop, :2]
             free = swing[:, :2] + first + smoothstep(share) * (last - first)
             away, left = smoothstep(share / _HOLD), smoothstep((1.0 - share) / _HOLD)
