@@ -57,48 +57,6 @@ def write_report(
     return [folder / name for name in pages]
 
 
-def write_report(
-    assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Rewards,
-    about: Mapping[str, Any],
-    folder: Path,
-) -> list[Path]:
-    """Write style.json and style.md into `folder`, each whole or not at all; their paths.
-
-    Args:
-        assessment: what was measured.
-        verdicts: of each policy.
-        rewards: what the policies' own priors say; empty without any.
-        about: policies, reference and settings, in the caller's words.
-        folder: where the files go.
-    """
-    everything = (assessment, verdicts, rewards, about)
-    pages = {
-        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
-        "style.md": markdown(*everything),
-    }
-    for name, text in pages.items():
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in pages]
-
-
-@dataclass(frozen=True)
-class StyleReward:
-    """Style reward over all windows of a motion, by a prior that learns no more."""
-
-    mean: float
-    std: float
-    """Over windows."""
-    between_episodes: float
-    """Standard deviation of the episodes' means."""
-    p10: float
-    p90: float
-    zero: float
-    """Share of windows with none."""
-
-
 def as_dict(
     assessment: Assessment,
     verdicts: Mapping[str, list[StyleVerdict]],
