@@ -104,7 +104,9 @@ def readable(message: str) -> str:
     if unknown := re.search(r"Option '([\w.]+)' is not accepted", reason):
         return f"{name}: option '{unknown[1]}' is not accepted"
     value = re.search(
-        r"(?:Got|.*Given) value:(.*)|Not of type \w+: (\S+) does not|base 10: (.*)", reason
+        r"(?:Got|.*Given) value:(.*)|Not of type \w+: (\S+) does not|base 10: (.*)"
+        r"|string to float: (.*)",
+        reason,
     )
     allowed: list[str] = []
     for kind, choices, restricted, rule, group in re.findall(
