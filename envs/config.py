@@ -14,7 +14,7 @@ from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from envs.task.rewards import TERMS
 from envs.task.starts import ResetConfig
-from envs.task.support import SupportConfig
+from envs.task.support import UPDATES_PER_STEP, SupportConfig
 from envs.task.terminations import TERMINATIONS
 
 
@@ -58,20 +58,10 @@ class RewardConfig:
     """Weight of each term; 0 switches it off."""
     scale: PositiveFloat = 0.1
     """Factor on the sum of all weighted terms; a step of a good walk then earns 0.5."""
-    tracking_sharpness: PositiveFloat = 4.0
-    """k of exp(-k |v_x - command|) [s/m]."""
     tracking_time: NonNegativeFloat = 0.0
     """Time constant of the average of v_x that is compared with the command [s]; 0 for none."""
-    healthy_min: PositiveFloat = 0.40
-    """Root height above which the robot is healthy [m]."""
-    clearance_height: PositiveFloat = 0.04
-    """Sole height at which the clearance reward is full [m]."""
     swing_time: PositiveFloat = 0.25
     """Time in the air after which a touchdown costs nothing [s]."""
-    stall_time: PositiveFloat = 0.2
-    """Time on both feet after which a walk has stalled [s]."""
-    target_height: PositiveFloat = 0.46
-    """Root height that `height_target` rewards [m]."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -131,10 +121,10 @@ class LocomotionConfig:
             raise UserError(
                 f"termination.min_height {lowest} m is not below termination.max_height {highest} m"
             )
-        if self.support is not None and self.decimation % self.support.updates_per_step:
+        if self.support is not None and self.decimation % UPDATES_PER_STEP:
             raise UserError(
-                f"support.updates_per_step {self.support.updates_per_step} does not divide the "
-                f"decimation {self.decimation}"
+                f"ctrl_dt is {self.decimation} times sim_dt; with a support it must be a multiple "
+                f"of {UPDATES_PER_STEP}"
             )
 
     @property

@@ -37,7 +37,7 @@ from envs.task.features import amp_layout
 from envs.task.observations import critic_layout, observation_layout
 from envs.task.rewards import term_factors
 from envs.task.starts import Start, StartDraws, StartStates, sample_start, start_from
-from envs.task.support import SupportState, supporting_wrench
+from envs.task.support import UPDATES_PER_STEP, SupportState, supporting_wrench
 
 
 class LocomotionEnv(EnvBase):
@@ -158,7 +158,7 @@ class LocomotionEnv(EnvBase):
         self._step_result = recorded(partial(step, factors=factors, **seen), device)
         self._reset_and_observe = recorded(partial(reset_and_observe, **seen), device)
         if (support := config.support) is not None:
-            dt = config.ctrl_dt / support.updates_per_step
+            dt = config.ctrl_dt / UPDATES_PER_STEP
             self._supporting_wrench = recorded(
                 partial(supporting_wrench, config=support, dt=dt), device
             )
@@ -294,7 +294,7 @@ class LocomotionEnv(EnvBase):
         if config.support is None or self._support_target is None:
             self.backend.step(ctrl, xfrc, config.decimation)
             return
-        updates, wrench = config.support.updates_per_step, self.support.wrench
+        updates, wrench = UPDATES_PER_STEP, self.support.wrench
         total, saturated = torch.zeros_like(wrench), torch.zeros_like(self.support.saturated)
         for _ in range(updates):
             wrench, capped = self._supporting_wrench(

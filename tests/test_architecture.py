@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
 
+from wildrobot_torch.cli.fit import RunConfig, TrainerConfig
 from wildrobot_torch.cli.main import main as wildrobot
 from wildrobot_torch.evaluation import load_scenario
+from wildrobot_torch.reference.generate import ReferenceConfig
 from wildrobot_torch.reference.judge.gates import load_gates
 from wildrobot_torch.study.plan import load_study
+from wildrobot_torch.training.data import RolloutData
+from wildrobot_torch.training.module import WalkingModule
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
@@ -58,6 +64,32 @@ def test_nothing_is_unfinished_or_bound_to_a_machine() -> None:
     assert {path: words for path, words in found.items() if words} == {}
 
 
+MOST_SETTINGS = 180
+
+
+def _hints(group: type) -> dict[str, Any]:
+    """Type of each setting of a config dataclass, or of a class that the parser makes."""
+    found = get_type_hints(group if is_dataclass(group) else group.__init__)
+    return {name: hint for name, hint in found.items() if name != "return"}
+
+
+def test_settings_are_few() -> None:
+    # A config that two settings share, such as the shape of a walk, counts once.
+    groups: dict[type, None] = {}
+    pending: list[type] = [RunConfig, TrainerConfig, RolloutData, WalkingModule, ReferenceConfig]
+    count = 0
+    while pending:
+        group = pending.pop()
+        if group in groups:
+            continue
+        groups[group] = None
+        for hint in _hints(group).values():
+            inner = [part for part in (hint, *get_args(hint)) if is_dataclass(part)]
+            pending += inner
+            count += not inner
+    assert count <= MOST_SETTINGS, f"{count} settings"
+
+
 def _settings_of(verb: str) -> Callable[[Path], object]:
     def read(path: Path) -> None:
         if wildrobot([verb, "--config", str(path), "--print_config"]) != 0:
@@ -71,11 +103,7 @@ def _reader(path: Path) -> Callable[[Path], object]:
         return load_scenario
     if path.parent.name == "study":
         return load_study
-    return (
-        load_gates
-        if path.stem == "gates"
-        else _settings_of("reference" if path.stem == "reference" else "fit")
-    )
+    return load_gates if path.stem == "gates" else _settings_of("fit")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)

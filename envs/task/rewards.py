@@ -56,10 +56,10 @@ def reward_term(weight: float = 0.0) -> Callable[[TermFunction], TermFunction]:
 
 
 @reward_term(weight=4.0)
-def track_lin_vel_x(step: StepContext) -> Tensor:
-    """Tracking of the commanded velocity, exp(-k |error|) with k = `tracking_sharpness`, 0 to 1."""
+def track_lin_vel_x(step: StepContext, sharpness: float = 4.0) -> Tensor:
+    """Tracking of the commanded velocity, exp(-k |error|) with k = 4 s/m, 0 to 1."""
     error = step.episode.mean_velocity - step.episode.command
-    return torch.exp(-step.config.reward.tracking_sharpness * error.abs())
+    return torch.exp(-sharpness * error.abs())
 
 
 @reward_term(weight=-0.3)
@@ -69,9 +69,9 @@ def lin_vel_y_l2(step: StepContext) -> Tensor:
 
 
 @reward_term(weight=0.4)
-def healthy(step: StepContext, max_height: float = 0.70) -> Tensor:
-    """1 while the root is above `healthy_min` and not higher than it can stand."""
-    return (step.m.height > step.config.reward.healthy_min) & (step.m.height < max_height)
+def healthy(step: StepContext, min_height: float = 0.40, max_height: float = 0.70) -> Tensor:
+    """1 while the root is between two heights [m]."""
+    return (step.m.height > min_height) & (step.m.height < max_height)
 
 
 @reward_term(weight=-2.0)
@@ -123,9 +123,9 @@ def slip(step: StepContext) -> Tensor:
 
 
 @reward_term(weight=0.5)
-def clearance(step: StepContext) -> Tensor:
-    """Height of the swinging sole up to `clearance_height`, 0 to 1, in single support."""
-    share = (step.m.sole_pos_w[..., 2] / step.config.reward.clearance_height).clamp(0.0, 1.0)
+def clearance(step: StepContext, height: float = 0.04) -> Tensor:
+    """Height of the swinging sole up to 4 cm, 0 to 1, in single support."""
+    share = (step.m.sole_pos_w[..., 2] / height).clamp(0.0, 1.0)
     return (share * ~step.loaded).sum(-1) * step.single_support
 
 
@@ -170,10 +170,10 @@ def feet_air_time(step: StepContext) -> Tensor:
 
 
 @reward_term(weight=-2.0)
-def stall(step: StepContext) -> Tensor:
-    """1 while both feet have been loaded for longer than `stall_time`, while walking."""
+def stall(step: StepContext, time: float = 0.2) -> Tensor:
+    """1 while both feet have been loaded for longer than 0.2 s, while walking."""
     # Ten steps of 0.02 s, added up in float32, are a little less than 0.2 s.
-    longer = step.episode.stance_time > step.config.reward.stall_time - 1e-3
+    longer = step.episode.stance_time > time - 1e-3
     return step.loaded.all(-1) & longer & step.walking
 
 
@@ -190,9 +190,9 @@ def stand_still_steps(step: StepContext) -> Tensor:
 
 
 @reward_term()
-def height_target(step: StepContext, sigma: float = 0.05) -> Tensor:
-    """Closeness of the root to `target_height`, a Gaussian of width 5 cm, 0 to 1."""
-    return torch.exp(-((step.m.height - step.config.reward.target_height) / sigma).square())
+def height_target(step: StepContext, height: float = 0.46, sigma: float = 0.05) -> Tensor:
+    """Closeness of the root to a height of 46 cm, a Gaussian of width 5 cm, 0 to 1."""
+    return torch.exp(-((step.m.height - height) / sigma).square())
 
 
 @reward_term()

@@ -15,7 +15,10 @@ from torch import Tensor
 
 from envs.frames import quat_conjugate, quat_multiply, quat_rotate, roll_pitch
 from envs.physics.base import PhysicsState
-from envs.settings import NonNegativeFloat, PositiveInt, check
+from envs.settings import NonNegativeFloat, check
+
+UPDATES_PER_STEP = 5
+"""Number of times the wrench is computed in a control step; divides the decimation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,6 @@ class SupportConfig:
     lowpass_hz: NonNegativeFloat = 0.0
     """Cut-off of a first-order low-pass over force and torque [Hz]. 0 filters nothing, which
     works best: a late force pushes, and below 20 Hz the gates accept less of the built-in clips."""
-    updates_per_step: PositiveInt = 5
-    """Number of times the wrench is computed in a control step; divides the decimation."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -323,7 +323,7 @@ def test_no_observation_is_constant_over_a_random_rollout() -> None:
         ({"command": CommandConfig(resample_s=0.01)}, "command.resample_s is 0.01 s"),
         ({"sim_dt": 0.0}, "sim_dt"),
         ({"episode_length_s": 0.01}, "episode_length_s is 0.01 s"),
-        ({"support": SupportConfig(updates_per_step=3)}, "decimation"),
+        ({"support": SupportConfig(), "sim_dt": 0.005}, "a multiple of 5"),
     ],
 )
 def test_refuses_settings_that_cannot_work(bad: dict, names: str) -> None:

@@ -40,7 +40,7 @@ class _Evil:
         return os.system, ("touch ran",)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(_Evil())])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(_Evil(), protocol=2)])
 def test_other_files_are_refused_in_one_line(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Optional
 
 import jsonargparse
 import lightning.pytorch as pl
@@ -26,20 +26,17 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from envs.errors import UserError
-from envs.settings import PositiveFloat, PositiveInt
+from envs.settings import PositiveInt
 from wildrobot_torch.cli.settings import (
     SettingsParser,
     construct,
     named_configs,
     read_settings,
 )
-from wildrobot_torch.files import CONFIGS, load_tensors
+from wildrobot_torch.files import load_tensors
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.module import WalkingModule
-
-BASE_CONFIG = CONFIGS / "base.yaml"
-"""Every setting with its default; read before any `--config` file."""
 
 HELP = """\
 usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
@@ -59,8 +56,8 @@ options:
   --print_config     print all settings with their values
   --help_all         list all settings with units and meanings
 
-Settings have dotted names, as in configs/base.yaml: run, trainer, data, data.env, model.ppo,
-model.network, model.amp. Ctrl-C saves a checkpoint and ends; a second one ends at once.
+Settings have dotted names: run, trainer, data, data.env, model.ppo, model.network, model.amp.
+Ctrl-C saves a checkpoint and ends; a second one ends at once.
 """
 
 ProjectName = restricted_string_type(
@@ -80,22 +77,16 @@ class RunConfig:
     """Environment steps after which training ends."""
     stop_when_passed: bool = False
     """Whether training ends once an evaluation keeps to all limits of its scenario."""
-    print_every_s: PositiveFloat = 5.0
-    """Time between two console lines [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """Where the training computes, and its time limit."""
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device of networks and updates: auto is that of `data.physics`, and others are refused."""
     devices: PositiveInt = 1
     """Processes, one per device, each with its own environments."""
     strategy: str = "auto"
     """Lightning strategy; ddp for several devices."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the updates."""
     max_time: str | None = None
     """Training time after which it ends, DD:HH:MM:SS; null for none."""
 
@@ -117,7 +108,7 @@ def parser(documented: bool = False) -> SettingsParser:
     """The settings of a training; `documented` ones have their meanings in the help."""
     # Reading the settings' docstrings takes longer than all the rest of the parsing.
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
-    parser = SettingsParser.of("fit", BASE_CONFIG)
+    parser = SettingsParser.of("fit")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument(
         "--wandb",
@@ -157,16 +148,15 @@ def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> 
     run: RunConfig = made.run
     data: RolloutData = made.data
     options: TrainerConfig = made.trainer
-    if options.accelerator != "auto":
-        data.require_accelerator(options.accelerator)
     if settings.ckpt_path is not None:
         load_tensors(settings.ckpt_path, "--ckpt_path", "give a .ckpt that `wildrobot fit` wrote")
-    name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "base")
+    name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "default")
     with new_folder(Path(run.folder) / name) as folder, Interruption(folder) as interruption:
         trainer = pl.Trainer(
-            **asdict(replace(options, accelerator=data.accelerator)),
+            **asdict(options),
+            accelerator=data.accelerator,
             callbacks=[
-                Progress(run.env_steps, run.print_every_s),
+                Progress(run.env_steps),
                 RunDirectory(
                     folder,
                     _config_text(settings_parser, settings, name),

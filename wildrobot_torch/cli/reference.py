@@ -91,7 +91,7 @@ def main(words: list[str]) -> int:
 def parser(documented: bool = False) -> SettingsParser:
     """The settings of making reference; `documented` ones have their meanings in the help."""
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
-    parser = SettingsParser.of("reference", CONFIGS / "reference.yaml")
+    parser = SettingsParser.of("reference")
     parser.add_argument(
         "--clips",
         nargs="+",

@@ -35,12 +35,10 @@ class SettingsParser(jsonargparse.ArgumentParser):
     """Reads `--config` files and dotted options; a mistake is one line and exit code 2."""
 
     @classmethod
-    def of(cls, verb: str, defaults: Path) -> SettingsParser:
-        """Parser of a verb, with a file of settings that is read before any `--config`."""
+    def of(cls, verb: str) -> SettingsParser:
+        """Parser of a verb, with the option `--config`."""
         # Without abbreviations: a misspelt name must not set the setting that it is a prefix of.
-        parser = cls(
-            prog=f"wildrobot {verb}", default_config_files=[str(defaults)], allow_abbrev=False
-        )
+        parser = cls(prog=f"wildrobot {verb}", allow_abbrev=False)
         parser.add_argument(
             "--config", action="config", help="file of settings; later ones win over earlier ones"
         )
@@ -104,8 +102,7 @@ def readable(message: str) -> str:
     if unknown := re.search(r"Option '([\w.]+)' is not accepted", reason):
         return f"{name}: option '{unknown[1]}' is not accepted"
     value = re.search(
-        r"(?:Got|.*Given) value:(.*)|Not of type \w+: (\S+) does not|base 10: (.*)"
-        r"|string to float: (.*)",
+        r"(?:Got|.*Given) value:(.*)|Not of type \w+: (\S+) does not|base 10: (.*)|to float: (.*)",
         reason,
     )
     allowed: list[str] = []

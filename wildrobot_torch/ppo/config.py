@@ -29,9 +29,6 @@ class PPOConfig:
     clip: PositiveFloat = 0.2
     """Clip range epsilon: the surrogate is flat where the probability ratio has gone beyond
     1 - epsilon or 1 + epsilon to its gain."""
-    value_clip: PositiveFloat | None = None
-    """The value loss is flat where a value has moved further than this towards its target; null
-    for no clip."""
     value_coef: NonNegativeFloat = 0.5
     """Weight of the mean squared error of the values."""
     entropy_coef: float = 0.003

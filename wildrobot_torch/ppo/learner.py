@@ -66,8 +66,6 @@ class Samples:
     """(B,)."""
     log_noise: Tensor
     """(B, 1): logarithm of the factor on the actions' standard deviation."""
-    old_value: Tensor
-    """(B,)."""
     advantage: Tensor
     """(B,): mean 0, variance 1 over the rollouts of all processes."""
     target: Tensor
@@ -139,7 +137,6 @@ def make_samples(
         old_mean=rollout.mean.flatten(0, 1),
         old_log_prob=rollout.log_prob.flatten(),
         log_noise=rollout.log_noise.flatten(0, 1),
-        old_value=value.flatten(),
         advantage=normalized_advantage(advantage, reduce).flatten(),
         target=target.flatten(),
     )
@@ -162,7 +159,7 @@ def ppo_loss(
     ratio = torch.exp(gaussian_log_prob(batch.action, mean, log_std) - batch.old_log_prob)
     surrogate = clipped_surrogate(ratio, batch.advantage, config.clip)
     value = critic.net(batch.critic_observation).squeeze(-1)
-    error = value_loss(value, batch.old_value, batch.target, config.value_clip)
+    error = value_loss(value, batch.target)
     entropy = gaussian_entropy(policy.log_std)
     loss = surrogate + config.value_coef * error - config.entropy_coef * entropy
     with torch.no_grad():

@@ -70,16 +70,6 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     return -torch.minimum(ratio * advantage, clipped * advantage).mean()
 
 
-def value_loss(
-    value: Tensor, old_value: Tensor, target: Tensor, clip: float | None = None
-) -> Tensor:
-    """Mean squared error of values (B,) to their targets.
-
-    With `clip`, the greater of it and the error of the value held within `clip` of the old one, so
-    a value cannot gain by going further.
-    """
-    error = (value - target).square()
-    if clip is not None:
-        held = old_value + (value - old_value).clamp(-clip, clip)
-        error = torch.maximum(error, (held - target).square())
-    return error.mean()
+def value_loss(value: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error () of values (B,) to their targets (B,)."""
+    return (value - target).square().mean()

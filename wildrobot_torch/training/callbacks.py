@@ -206,9 +206,12 @@ COLUMNS = (
 class Progress(Callback):
     """One console line for every few seconds of training, and one per evaluation."""
 
-    def __init__(self, env_steps: int, every_s: float) -> None:
-        """Lines at least `every_s` apart; time is left until `env_steps` or the time limit."""
-        self.budget, self.every_s = env_steps, every_s
+    EVERY_S = 5.0
+    """Shortest time between two lines [s]."""
+
+    def __init__(self, env_steps: int) -> None:
+        """For a training of `env_steps` environment steps."""
+        self.budget = env_steps
         self._printed = -float("inf")
         self._begin: tuple[float, int] | None = None
 
@@ -228,7 +231,7 @@ class Progress(Callback):
     ) -> None:
         """Print the iteration, unless a line was printed just before."""
         now = time.monotonic()
-        if not trainer.is_global_zero or now - self._printed < self.every_s:
+        if not trainer.is_global_zero or now - self._printed < self.EVERY_S:
             return
         self._printed = now
         metrics: dict[str, float] = pl_module.metrics

@@ -193,24 +193,14 @@ class RolloutData(pl.LightningDataModule):
         """Lightning's name for the device of the engine, which is also that of the networks."""
         return "gpu" if self.engine == "warp" else "cpu"
 
-    def require_accelerator(self, found: str) -> None:
-        """Refuse networks on another device than the engine: every step would copy to and fro.
-
-        Raises:
-            UserError: `found`, Lightning's name for their device, is not `accelerator`.
-        """
-        if found != self.accelerator:
-            raise UserError(
-                f"physics {self.engine!r} computes on {self.accelerator}, the trainer on {found}; "
-                "leave --trainer.accelerator at auto"
-            )
-
     def _require_one_device(self) -> None:
-        """Refuse a trainer on another device than the engine's."""
+        """Refuse networks on another device than the engine: every step would copy to and fro."""
         engine, networks = self.evaluation_env.backend.device, self._trainer.strategy.root_device
-        self.require_accelerator("gpu" if networks.type == "cuda" else networks.type)
-        if (engine.index or 0) != (networks.index or 0):
-            raise UserError(f"physics computes on {engine}, the trainer on {networks}")
+        if (engine.type, engine.index or 0) != (networks.type, networks.index or 0):
+            raise UserError(
+                f"physics {self.engine!r} computes on {engine}, the networks on {networks}; "
+                "choose another data.physics"
+            )
 
     def _make_env(self, config: LocomotionConfig, num_envs: int, seed: int) -> LocomotionEnv:
         return LocomotionEnv(

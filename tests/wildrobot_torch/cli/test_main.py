@@ -98,8 +98,8 @@ def test_hyphens_are_read_as_underscores() -> None:
         words.extend(given)
         return 0
 
-    run(program, ["--held-out=a-b", "--num-envs", "c-d", "--run.print-every-s", "-1"])
-    assert words == ["--held_out=a-b", "--num_envs", "c-d", "--run.print_every_s", "-1"]
+    run(program, ["--held-out=a-b", "--num-envs", "c-d", "--run.env-steps", "-1"])
+    assert words == ["--held_out=a-b", "--num_envs", "c-d", "--run.env_steps", "-1"]
 
 
 def test_output_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:

@@ -17,7 +17,11 @@ from envs.step import Episode
 from wildrobot_torch.files import atomic_write, load_tensors
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
+    COSTS,
+    FALL,
     IMITATION,
+    MAX_JOINT_ERROR,
+    MAX_WAY_ERROR,
     STOP_ROOM,
     ClipStates,
     TrackingConfig,
@@ -41,6 +45,8 @@ def training_key(
     about = {
         "tracking": asdict(config),
         "imitation": IMITATION,
+        "costs": COSTS,
+        "ends": (asdict(FALL), MAX_JOINT_ERROR, MAX_WAY_ERROR),
         "stop_room": STOP_ROOM,
         "arrival_s": ARRIVAL_S,
         "env": asdict(env.config),

@@ -15,6 +15,9 @@ from wildrobot_torch.motion.repair.planting import PlantingConfig, plant
 from wildrobot_torch.motion.repair.repair import RepairConfig, repair
 from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
 
+LOOP_SPEED = 0.65
+"""Faster loops are slowed down to this [m/s]."""
+
 
 def _tracked_walk() -> WalkConfig:
     """The walk in balance without support: its zero-moment point stays on the soles."""
@@ -43,8 +46,6 @@ class SourceConfig:
     loop_s: NonNegativeFloat = 8.0
     """Length of the loop that is made of every clip from a file and followed as well [s]; 0 makes
     none."""
-    loop_speed: PositiveFloat = 0.65
-    """Faster loops are slowed down to this speed [m/s]."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -138,6 +139,6 @@ def _mended(
 
 
 def _loop(clip: Clip, robot: RobotSpec, config: SourceConfig) -> Clip:
-    if clip.mean_speed > config.loop_speed:
-        clip = time_warp(clip, max(0.5, round(config.loop_speed / clip.mean_speed, 2)))
+    if clip.mean_speed > LOOP_SPEED:
+        clip = time_warp(clip, max(0.5, round(LOOP_SPEED / clip.mean_speed, 2)))
     return loop_clip(clip, robot, config.loop_s)

@@ -30,6 +30,9 @@ from wildrobot_torch.reference.follow.checkpoint import load_training, save_trai
 from wildrobot_torch.reference.follow.rollout import Goal, Rollout, Task, perform
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
+    FALL,
+    MAX_JOINT_ERROR,
+    MAX_WAY_ERROR,
     ClipStates,
     TrackingConfig,
     tracking_layout,
@@ -129,13 +132,13 @@ class TrackingTask:
         qpos, qvel = clips.qpos[now], clips.qvel[now]
         root = env.backend.state().qpos[:, :3]
         reward = tracking_reward(
-            m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot, config
+            m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot
         )
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
         way = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        lost = (error > config.max_joint_error) | (way > config.max_way_error)
-        terminated = has_fallen(m, env.robot, config.termination) | lost | failed
+        lost = (error > MAX_JOINT_ERROR) | (way > MAX_WAY_ERROR)
+        terminated = has_fallen(m, env.robot, FALL) | lost | failed
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {

@@ -50,6 +50,25 @@ IMITATION = {
 
 e is a sum of squares, for `linvel` and `root_pos` its square root; units as in the clip's state.
 """
+COSTS = {
+    "slip": 1.5,
+    "contact": 0.3,
+    "turning": 0.1,
+    "load": 0.1,
+    "stop": 0.1,
+    "smoothness": 0.02,
+}
+"""Weights of the costs: each loaded foot's speed over the floor, up to 0.3 m/s [s/m]; each foot
+that carries weight against the clip; squared yaw rate beyond the clip's [s^2/rad^2]; squared
+difference of the feet's load from the weight, in weights, at most 1; each joint on its stop; summed
+squared change of the action."""
+FALL = TerminationConfig(min_height=0.36, max_tilt=0.6)
+"""Limits of a fall."""
+MAX_JOINT_ERROR = 3.0
+"""Summed squared joint error beyond which an episode ends [rad^2]."""
+MAX_WAY_ERROR = 0.3
+"""Horizontal distance from the clip's root beyond which an episode ends [m]. Without it, robots
+that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
 
 
 def _ppo() -> PPOConfig:
@@ -82,37 +101,11 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_force: NonNegativeFloat = 4.0
     """Largest random push during training [N], for robustness."""
-    slip_weight: NonNegativeFloat = 1.5
-    """Cost of each loaded foot's speed over the floor, up to 0.3 m/s [s/m]."""
-    contact_weight: NonNegativeFloat = 0.3
-    """Cost of each foot whose contact differs from the clip's."""
-    turning_weight: NonNegativeFloat = 0.1
-    """Cost of the squared yaw rate beyond the clip's [s^2/rad^2]."""
-    load_weight: NonNegativeFloat = 0.1
-    """Cost of the squared difference of the feet's load from the weight, in weights, at most 1."""
-    stop_weight: NonNegativeFloat = 0.1
-    """Cost of each joint on its stop; it falls linearly to 0 at 0.06 rad from the stop."""
-    smoothness_weight: NonNegativeFloat = 0.02
-    """Cost of the summed squared change of the action."""
-    min_height: NonNegativeFloat = 0.36
-    """Root height below which the robot has fallen [m]."""
-    max_tilt: PositiveFloat = 0.6
-    """Roll or pitch beyond which the robot has fallen [rad]."""
-    max_joint_error: PositiveFloat = 3.0
-    """Summed squared joint error beyond which an episode ends [rad^2]."""
-    max_way_error: PositiveFloat = 0.3
-    """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it
-    robots that lagged behind stayed slow: a clip of 0.5 m/s was walked at 0.35 m/s."""
     seed: int = 0
     """Of start frames, pushes and exploration."""
 
     def __post_init__(self) -> None:
         check(self)
-
-    @property
-    def termination(self) -> TerminationConfig:
-        """The limits of a fall."""
-        return TerminationConfig(min_height=self.min_height, max_tilt=self.max_tilt)
 
 
 @dataclass(frozen=True)
@@ -239,7 +232,6 @@ def tracking_reward(
     action: Tensor,
     prev_action: Tensor,
     robot: RobotSpec,
-    config: TrackingConfig,
 ) -> Tensor:
     """Reward (E,) for matching the clip's state, at most 0.1.
 
@@ -252,7 +244,6 @@ def tracking_reward(
         action: (E, J) residual of this step.
         prev_action: (E, J) residual of the step before.
         robot: the robot.
-        config: weights.
     """
     joint_error = (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
     vel_error = (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1)
@@ -285,11 +276,11 @@ def tracking_reward(
         imitation = imitation + weight * torch.exp(-decay * errors[name])
     reward = (
         imitation
-        - config.slip_weight * slip
-        - config.contact_weight * mismatch
-        - config.turning_weight * turning.clamp(max=4.0)
-        - config.load_weight * (load - 1.0).square().clamp(max=1.0)
-        - config.stop_weight * stopped
-        - config.smoothness_weight * (action - prev_action).square().sum(-1)
+        - COSTS["slip"] * slip
+        - COSTS["contact"] * mismatch
+        - COSTS["turning"] * turning.clamp(max=4.0)
+        - COSTS["load"] * (load - 1.0).square().clamp(max=1.0)
+        - COSTS["stop"] * stopped
+        - COSTS["smoothness"] * (action - prev_action).square().sum(-1)
     )
     return 0.1 * reward

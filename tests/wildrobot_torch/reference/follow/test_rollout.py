@@ -13,7 +13,7 @@ from torch import Tensor
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.native import NativePhysics
 from envs.task.actions import ActionConfig
-from envs.task.support import SupportConfig
+from envs.task.support import UPDATES_PER_STEP, SupportConfig
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
@@ -82,7 +82,7 @@ def followed(robot_model, tasks) -> tuple[list[Rollout], TakenDown]:
 def test_the_state_is_set_once_and_then_there_is_physics(followed, tasks, robot):
     rollouts, taken = followed
     assert taken.done("reset") == [0] and taken.done("restore") == []
-    assert len(taken.done("step")) == 80 * HARNESS.updates_per_step
+    assert len(taken.done("step")) == 80 * UPDATES_PER_STEP
     mask, qpos, qvel, _ = taken.events[0][1]
     assert mask.all()
     for task, position, velocity in zip(tasks, qpos, qvel, strict=True):
@@ -103,7 +103,7 @@ def test_targets_and_wrenches_alone_make_the_same_motion_to_the_last_bit(followe
     for name, arguments in taken.events:
         getattr(engine, name)(*arguments)
         states.append(engine.state().clone())
-    per_step = HARNESS.updates_per_step
+    per_step = UPDATES_PER_STEP
     wrenches = 0.0
     for i, rollout in enumerate(rollouts):
         for frame in range(rollout.num_frames):
@@ -117,7 +117,7 @@ def test_targets_and_wrenches_alone_make_the_same_motion_to_the_last_bit(followe
 def test_what_is_logged_of_the_harness_is_what_acted_on_the_root(followed, robot):
     """Newtons and newton metres of every step, and their shares of m g and m g h."""
     rollouts, taken = followed
-    per_step = HARNESS.updates_per_step
+    per_step = UPDATES_PER_STEP
     acted = torch.stack([taken.events[i][1][1] for i in taken.done("step")])
     assert not acted[:, :, [b for b in range(acted.shape[2]) if b != robot.root_body]].any()
     mean = acted[:, :, robot.root_body].unflatten(0, (-1, per_step)).mean(1)
@@ -156,7 +156,7 @@ def test_teacher_forcing_puts_the_robot_back_before_every_step(robot):
     env.backend = taken = TakenDown(env.backend)
     forced = force(env, [Task(clip, 5)])[0]
     # One control step is one call to the engine for each update of the harness.
-    period = 1 + SLACK.updates_per_step
+    period = 1 + UPDATES_PER_STEP
     assert taken.done("reset") == [i * period for i in range(45)]
     qpos, qvel = clip_states(clip, robot)
     for frame, event in enumerate(taken.done("reset")):

@@ -32,9 +32,12 @@ def test_walks_from_rest_begin_and_end_standing(robot_model: RobotModel) -> None
         assert np.abs(np.diff(still, axis=0)).max() * rested.fps < 0.3
 
 
-def test_a_file_gives_the_planted_clip_and_its_loop(robot_model: RobotModel) -> None:
+def test_a_file_gives_the_planted_clip_and_its_loop(
+    robot_model: RobotModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wildrobot_torch.reference.follow.sources.LOOP_SPEED", 0.3)
     walk = walking_clip(robot_model.robot, 0.4, 2.0, fps=60.0)
-    ready = prepared([walk], robot_model, FPS, SourceConfig(loop_s=4.0, loop_speed=0.3))
+    ready = prepared([walk], robot_model, FPS, SourceConfig(loop_s=4.0))
     once, loop = ready.clips
     assert ready.originals[once.name].num_frames == once.num_frames
     assert once.fps == loop.fps == FPS

@@ -15,6 +15,7 @@ from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.follow.tracker import tracking_env
 from wildrobot_torch.reference.follow.tracking import (
+    COSTS,
     MAX_LEAD,
     PREVIEW,
     STOP_ROOM,
@@ -139,7 +140,6 @@ def reward(
         zero + action,
         zero,
         env.robot,
-        TrackingConfig(),
     ).item()
 
 
@@ -163,7 +163,7 @@ def test_slip_and_jerk_cost_by_hand(
     home: tuple[Measurements, torch.Tensor, torch.Tensor, torch.Tensor],
     robot: RobotSpec,
 ) -> None:
-    measured, config = home[0], TrackingConfig()
+    measured = home[0]
     loaded = replace(
         measured,
         foot_force=torch.full((1, 2), robot.weight / 2),
@@ -171,11 +171,11 @@ def test_slip_and_jerk_cost_by_hand(
     )
     sliding = replace(loaded, sole_linvel_w=torch.tensor([[[0.3, 0.0, 0.0], [0.0, 0.0, 0.0]]]))
     cost = reward(env, home, loaded) - reward(env, home, sliding)
-    assert cost == pytest.approx(0.1 * config.slip_weight * 0.3, rel=1e-3)
+    assert cost == pytest.approx(0.1 * COSTS["slip"] * 0.3, rel=1e-3)
     cost = reward(env, home, loaded) - reward(env, home, loaded, action=0.5)
-    assert cost == pytest.approx(0.1 * config.smoothness_weight * 8 * 0.25, rel=1e-3)
+    assert cost == pytest.approx(0.1 * COSTS["smoothness"] * 8 * 0.25, rel=1e-3)
     cost = reward(env, home, loaded) - reward(env, home, loaded, stands=(True, False))
-    assert cost == pytest.approx(0.1 * config.contact_weight, rel=1e-3)
+    assert cost == pytest.approx(0.1 * COSTS["contact"], rel=1e-3)
 
 
 def test_a_joint_near_its_stop_costs_by_hand(
@@ -190,7 +190,7 @@ def test_a_joint_near_its_stop_costs_by_hand(
     column = int(robot.joint_qpos_adr[2])
     moved = {f"q{column}": (joint_pos - measured.joint_pos)[0, 2].item()}
     cost = reward(env, home) - reward(env, home, replace(measured, joint_pos=joint_pos), **moved)
-    assert cost == pytest.approx(0.1 * TrackingConfig().stop_weight * 0.5, rel=1e-2)
+    assert cost == pytest.approx(0.1 * COSTS["stop"] * 0.5, rel=1e-2)
 
 
 def test_refuses_settings_that_cannot_work() -> None:
