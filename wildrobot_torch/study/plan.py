@@ -150,7 +150,7 @@ class Study:
         data = {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")}
         scenario = asdict(load_scenario(self.evaluation))
         parts = {"data": data, "model": settings["model"], "scenario": scenario}
-        parts |= {"style": self.style, "precision": settings["trainer"]["precision"]}
+        parts |= {"style": self.style}
         text = json.dumps({**parts, "env_steps": self.env_steps}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
