@@ -263,21 +263,21 @@ def test_an_interrupted_training_saves_says_where_and_goes_on_from_there(
 
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once(tmp_path: Path):
-    words = _tiny(tmp_path, "--model.ppo.num_epochs=2000")
-    process = subprocess.Popen(
+    words = _tiny(tmp_path, "--model.ppo.num_epochs=300")
+    with subprocess.Popen(
         [sys.executable, "-m", "wildrobot_torch", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None and process.stderr is not None
-    while not process.stdout.readline().startswith("iter "):
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr.readline().startswith("interrupted")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert "saved" not in process.stderr.read()
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        while not process.stdout.readline().startswith("iter "):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline().startswith("interrupted")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert "saved" not in process.stderr.read()
     assert not list(tmp_path.glob("runs/test/*/checkpoints/last.ckpt"))
 
 
