@@ -20,7 +20,6 @@ from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.settings import ShareBelowOne
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.diagnostics import diagnose
 from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.evaluation import Scenario, evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
@@ -36,6 +35,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.sampling import require_clips
 from wildrobot_torch.training.checkpoints import require_resumable
 from wildrobot_torch.training.checkpoints import warm_start as load_first_networks
+from wildrobot_torch.training.health.diagnostics import diagnose
 from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
 
 _PPO, _NETWORK = PPOConfig(), NetworkConfig()

@@ -337,7 +337,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
         ),
         Rule(
             name="policy noise collapsing",
-            when=(_below("Policy/mean_std", 0.05),),
+            when=(_below("Policy/mean_std", 0.02),),
             iterations=10,
             meaning="the policy no longer explores",
             remedy="raise ppo.entropy_coef, or stop: it may have converged",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import re
 from dataclasses import fields
@@ -15,48 +16,22 @@ from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.health.alarms import Rule, rules, table
 
 ROOT = Path(__file__).parents[4]
-NUM = 240
+RECORDED = ROOT / "tests" / "data" / "default_run.csv"
+"""Metrics of a training by `wildrobot fit --config walking_amp --config laptop --run.env_steps
+5898240` that ended in a good walk: the columns that rules read, to three digits."""
 
-# A training to a good walk with the default prior, by iteration; measured.
-MEASURED = """
-iteration              0       5      20      40      80     120
-Loss/kl            0.0071  0.0065  0.0107  0.0127  0.0107  0.0115
-Loss/learning_rate 0.001   0.001   0.001   0.00069 0.0004  0.00033
-Policy/mean_std         0.370   0.360   0.336   0.310   0.267   0.225
-Metrics/fall_rate  1.0     1.0     1.0     1.0     0.25    0.37
-Reward/total 0.0215 0.085  0.180   0.295   0.389   0.409
-AMP/weight         0.3     0.3     0.3     0.3     0.3     0.3
-AMP/accuracy       0.528   0.955   0.995   0.998   0.997   0.966
-AMP/adversarial    0.961   0.760   0.342   0.115   0.172   0.317
-AMP/penalty        0.042   0.044   0.103   0.159   0.131   0.153
-AMP/logit_real     -0.049  0.054   0.337   0.604   0.628   0.520
-AMP/logit_fake     -0.098  -0.217  -0.540  -0.834  -0.744  -0.540
-AMP/style_reward   0.723   0.645   0.438   0.191   0.441   0.611
-AMP/style_reward_std 0.036 0.064   0.077   0.120   0.155   0.127
-AMP/style_reward_zero 0.0  0.0     0.0001  0.074   0.006   0.0001
-"""
-# The same run's last policy against its reference; held-out AUC and gradient are those of another
-# training, after 80 iterations.
-AT_THE_END = {
-    "AMP/auc": 0.979, "AMP/auc_held_out": 0.998, "AMP/style_reward_p90": 0.759,
-    "AMP/near_constant": 0.0, "AMP/distinct_reference": 0.973, "AMP/diversity_real": 10.4,
-    "AMP/diversity_fake": 11.2, "AMP/separation/joint_pos": 1.2, "AMP/separation/gravity": 0.78,
-    "Gradient/policy": 1.28,
-}  # fmt: skip
 # Another good one: reference inside the commanded speeds, style and accuracy at 2, 3.4, 4.9, 5.9 M
 # steps, a discriminator that is always right and a style reward that holds.
 PROBE = (0.40, 1.00, 0.09), (0.39, 1.00, 0.04), (0.39, 1.00, 0.02), (0.38, 0.99, 0.01)
 
 
 def _healthy() -> list[dict[str, float]]:
-    rows = [line.split() for line in MEASURED.strip().splitlines()]
-    starts = [int(x) for x in rows[0][1:]]
-    history: list[dict[str, float]] = []
-    for iteration in range(NUM):
-        column = max(i for i, start in enumerate(starts) if start <= iteration)
-        measured = {name: float(values[column]) for name, *values in rows[1:]}
-        history.append(AT_THE_END | measured)
-    return history
+    with RECORDED.open() as file:
+        # No episode has ended in the first iterations, so their rate of falls is empty.
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
 
 
 def _sounding(history: list[dict[str, float]], amp: AMPConfig | None = None) -> set[str]:
@@ -98,20 +73,18 @@ FAULTS: dict[str, dict[str, float]] = {
     "style never starts": {"AMP/weight": 0.0},
     "style ignored": {"AMP/weight": 0.02},
     "KL divergence far beyond its target": {"Loss/kl": 0.5},
-    "policy noise collapsing": {"Policy/mean_std": 0.02},
+    "policy noise collapsing": {"Policy/mean_std": 0.01},
     "policy noise exploding": {"Policy/mean_std": 1.4},
     "gradients exploding": {"Gradient/policy": 500.0},
     "learning rate at its floor": {"Loss/learning_rate": 1e-5},
     "learning rate at its ceiling": {"Loss/learning_rate": 2e-3},
 }
-ALSO = {"style reward faint": {"style ignored"}}
-"""What a fault brings with it."""
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_heard(name: str):
     history = [metrics | FAULTS[name] for metrics in _healthy()]
-    assert _sounding(history) == {name} | ALSO.get(name, set())
+    assert _sounding(history) == {name}
 
 
 def test_falls_that_rise_with_the_style_weight_are_heard():

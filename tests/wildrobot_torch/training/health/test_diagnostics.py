@@ -1,4 +1,4 @@
-"""wildrobot_torch.amp.diagnostics: figures counted by hand or by brute force."""
+"""wildrobot_torch.training.health.diagnostics: figures counted by hand or by brute force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from envs.layout import Field, Layout
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.amp.diagnostics import (
+from wildrobot_torch.amp.prior import MotionPrior
+from wildrobot_torch.training.health.diagnostics import (
     accuracy,
     diagnose,
     distinct_share,
@@ -20,7 +21,6 @@ from wildrobot_torch.amp.diagnostics import (
     style_statistics,
     window_metrics,
 )
-from wildrobot_torch.amp.prior import MotionPrior
 
 LAYOUT = Layout("amp", (Field("speed", 1, "m/s", "heading", ""), Field("pose", 2, "rad", "-", "")))
 
