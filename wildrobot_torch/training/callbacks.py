@@ -1,4 +1,4 @@
-"""What accompanies a training: run directory, console lines, budgets, alarms."""
+"""Callbacks of a training: run directory, console lines, budgets, alarms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 class RunDirectory(Callback):
-    """Writes what a run was started with, once everything it needs has been found usable."""
+    """Writes how a run was started, once all its settings and files have been checked."""
 
     def __init__(self, folder: Path, config: str, loggers: list[Logger]) -> None:
         """`config` is the YAML text that repeats the run; `loggers` write into `folder`."""
@@ -70,7 +70,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of a git command in this source's checkout; None where there is no git or none."""
+    """Output of a git command in this source's checkout; None without git or without a checkout."""
     try:
         done = subprocess.run(
             ["git", *arguments],
@@ -86,21 +86,21 @@ def _git(*arguments: str) -> str | None:
 
 
 class Budget(Callback):
-    """Ends a training at a number of environment steps, or once an evaluation is good enough."""
+    """Ends a training at a number of environment steps, or once an evaluation passes."""
 
     def __init__(self, env_steps: int, stop_when_passed: bool) -> None:
         """Either limit ends the training, after a last evaluation and checkpoint."""
         self.env_steps, self.stop_when_passed = env_steps, stop_when_passed
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """Refuse a motion prior that would not count before the training ends."""
+        """Refuse a motion prior whose weight is 0 until the training ends."""
         if pl_module.amp is not None:
             pl_module.amp.require_start(self.env_steps)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop after the iteration that used up the environment steps."""
+        """Stop after the iteration that reaches the number of environment steps."""
         if pl_module.env_steps >= self.env_steps:
             trainer.should_stop = True
 
@@ -113,7 +113,7 @@ class Budget(Callback):
 
 
 class Alarms(Callback):
-    """Warns of a training that goes wrong, and keeps what shows why.
+    """Warns about a training that goes wrong, and saves the data that shows why.
 
     One line on stderr when a rule of `training.health.alarms` begins to hold, and again if it does
     after it had ceased to. A dump when the style reward collapses, the first time, and when
@@ -134,7 +134,7 @@ class Alarms(Callback):
         self._iteration = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Take the rules for the run's settings."""
+        """Choose the rules for the run's settings."""
         self._rules = rules(pl_module.ppo, pl_module.amp)
         longest = max(rule.iterations for rule in self._rules)
         self._history = deque(maxlen=max(longest, self.KEPT))
@@ -142,13 +142,13 @@ class Alarms(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the rollout, should the iteration fail."""
+        """Remember the rollout for a post-mortem."""
         self._batch, self._iteration = batch, trainer.global_step + 1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the iteration's metrics and networks."""
+        """Check the iteration's metrics and networks."""
         self._history.append(pl_module.metrics)
         require_finite_weights(pl_module, self._iteration)
         if not trainer.is_global_zero:
@@ -204,7 +204,7 @@ COLUMNS = (
 
 
 class Progress(Callback):
-    """One console line for every few seconds of training, and one per evaluation."""
+    """One console line every few seconds of training, and one per evaluation."""
 
     EVERY_S = 5.0
     """Shortest time between two lines [s]."""
@@ -216,7 +216,7 @@ class Progress(Callback):
         self._begin: tuple[float, int] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Begin the clock; say so where the engine is none to train on."""
+        """Begin the clock; warn about an engine that is too slow to train on."""
         self._begin = (time.monotonic(), pl_module.env_steps)
         if pl_module.data.engine == "warp-cpu" and trainer.is_global_zero:
             print(

@@ -42,7 +42,7 @@ _PPO, _NETWORK = PPOConfig(), NetworkConfig()
 
 
 class TrainingData(Protocol):
-    """What the module asks of its LightningDataModule."""
+    """Attributes of the LightningDataModule that the module reads."""
 
     layouts: dict[str, Layout]
     robot_digest: str
@@ -313,7 +313,7 @@ class WalkingModule(pl.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader without Lightning or an environment needs, and what a resume needs."""
+        """Add the policy's description and the state that an exact resume needs."""
         data: TrainingData = self.data
         checkpoint["actor"] = dict(self.averaged.policy.hparams)
         checkpoint["trained_actor"] = dict(self.policy.hparams)

@@ -1,4 +1,4 @@
-"""What goes wrong in a training, how its metrics show it, and what to do: rules as data."""
+"""Faults of a training: how its metrics show them and what to do, as a table of rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PPO, _AMP = PPOConfig(), AMPConfig()
 
 @dataclass(frozen=True)
 class Signal:
-    """A number of each of some successive iterations, or one of all of them."""
+    """A value for each of some successive iterations, or a single value for all of them."""
 
     text: str
-    """What it is, in metrics."""
+    """The value in words of the metrics."""
     values: Callable[[Sequence[Metrics]], list[float]]
     """KeyError where a metric is missing."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A signal that stays beyond a limit."""
+    """A signal that stays beyond a limit, for all its values."""
 
     signal: Signal
     sign: str
@@ -48,21 +48,21 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """An alarm: it sounds when all its conditions have held for a number of iterations."""
+    """An alarm: it sounds when all its conditions have held for some successive iterations."""
 
     name: str
     """The fault in a few words."""
     when: tuple[Condition, ...]
     """The first is the one whose value is reported."""
     iterations: int
-    """Length of the stretch that the conditions look at."""
+    """Number of successive iterations that the conditions look at."""
     meaning: str
-    """What is going on."""
+    """What happens in the training."""
     remedy: str
     """What to change, with names of settings."""
 
     def warning(self, history: Sequence[Metrics], iteration: int) -> str | None:
-        """One line that names value, duration and remedy; None where all is well.
+        """One line that names value, duration and remedy; None if the rule does not hold.
 
         Args:
             history: metrics of successive iterations, the present one last.
@@ -136,13 +136,13 @@ _UNDECIDED = {"lsgan": 1.0, "lsgan01": 0.25, "bce": 0.69}
 """Loss -> its value for a discriminator that answers alike everywhere."""
 
 COLLAPSED = "style reward constant"
-"""Name of the rule whose alarm is worth a dump."""
+"""Name of the rule whose alarm saves a post-mortem."""
 
 
 def rules(ppo: PPOConfig = _PPO, amp: AMPConfig | None = _AMP) -> tuple[Rule, ...]:
     """All alarms of a training with these settings; without `amp` those of PPO alone.
 
-    None looks at the discriminator's accuracy: good runs live at 0.85 to 1.00.
+    No rule looks at the discriminator's accuracy, which is 0.85 to 1.00 in good runs.
     """
     return (*_ppo_rules(ppo), *(() if amp is None else _amp_rules(amp)))
 
@@ -154,17 +154,17 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             name=COLLAPSED,
             when=(_below("AMP/style_reward_std", 0.01),),
             iterations=20,
-            meaning="all motion earns the same style: there is nothing to learn from",
+            meaning="all motion earns the same style reward, so the policy cannot learn from it",
             remedy="look at the post-mortem; raise amp.grad_penalty or lower amp.learning_rate if "
-            "the constant is near 0, do the contrary if it is what an undecided discriminator "
-            "gives; start again from an earlier checkpoint",
+            "the constant is near 0, do the opposite if it is the reward of a logit of 0; start "
+            "again from an earlier checkpoint",
         ),
         Rule(
             name="style reward saturated",
             when=(_below("AMP/style_reward_p90", 0.05),),
             iterations=40,
-            meaning="the policy is so far from the reference that better and worse motion earn "
-            "nothing alike",
+            meaning="the policy is so far from the reference that better and worse motion both "
+            "earn nothing",
             remedy="raise data.rsi_probability and amp.grad_penalty, lower "
             "amp.learning_rate, and keep commands inside the reference's speeds",
         ),
@@ -181,15 +181,15 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             name="style reward mostly zero",
             when=(_above("AMP/style_reward_zero", 0.8),),
             iterations=40,
-            meaning="four steps in five earn nothing, whatever the policy does there",
+            meaning="four steps in five earn no style reward",
             remedy="as for a saturated reward",
         ),
         Rule(
             name="discriminator blind",
             when=(_below("AMP/auc", 0.6),),
             iterations=50,
-            meaning="it hardly tells policy from reference: untrained, starved, overly penalised, "
-            "or the policy is as good as the data (then the evaluation says so)",
+            meaning="it hardly distinguishes policy and reference: too little training or data, "
+            "too strong a penalty, or a policy as good as the data (then the evaluation shows it)",
             remedy="raise amp.num_updates, amp.batch_size or amp.learning_rate, lower "
             "amp.grad_penalty and amp.input_noise; check that both sides hold the same features",
         ),
@@ -200,7 +200,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
                 _above("AMP/auc", 0.8),
             ),
             iterations=50,
-            meaning="it ranks motion well, but the penalty keeps its answers so close that the "
+            meaning="it ranks motion well, but the penalty keeps its logits so close that the "
             "style reward hardly differs",
             remedy="lower amp.grad_penalty or amp.logit_penalty",
         ),
@@ -208,7 +208,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             name="discriminator overfits",
             when=(_above(_gap("AMP/auc", "AMP/auc_held_out"), 0.15),),
             iterations=30,
-            meaning="it knows its reference by heart: motion it never saw counts as the policy's",
+            meaning="it has memorised its reference and takes held-out reference for the policy's",
             remedy="give more reference clips, raise amp.grad_penalty, lower amp.num_updates or "
             "amp.hidden",
         ),
@@ -217,14 +217,14 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
             when=(_above(_largest("AMP/separation/"), 4.0),),
             iterations=50,
             meaning="a single field differs by four standard deviations: a difference of unit, "
-            "frame, order or contact model rather than of style, or a speed nobody asked for",
+            "frame, order or contact model rather than of style, or a speed that is not commanded",
             remedy="compare that field on both sides; take it out of amp.features until it agrees",
         ),
         Rule(
             name="near-constant features",
             when=(_above("AMP/near_constant", 0.0),),
             iterations=50,
-            meaning="features that do not vary, on one side at least: a tell-tale or noise",
+            meaning="a feature hardly varies on one side: it gives the policy away, or is noise",
             remedy="take the field out of amp.features, or give reference motion where it varies",
         ),
         Rule(
@@ -250,7 +250,7 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
                 ),
             ),
             iterations=50,
-            meaning="the policy does one thing only, or stands still",
+            meaning="the policy repeats one motion, or stands still",
             remedy="lower amp.weight, raise ppo.entropy_coef and data.rsi_probability",
         ),
         Rule(
@@ -322,7 +322,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
             name="learning rate at its ceiling",
             when=(_above("Loss/learning_rate", 0.99 * ppo.learning_rate_max),),
             iterations=100,
-            meaning="updates hardly move the policy: it has no advantage to follow",
+            meaning="updates hardly move the policy: the advantages are near zero or noise",
             remedy="look at the reward's terms; raise ppo.num_epochs or ppo.learning_rate_max if "
             "the reward still rises",
         ),
@@ -332,7 +332,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
             name="KL divergence far beyond its target",
             when=(_above("Loss/kl", 5.0 * ppo.kl_high),),
             iterations=5,
-            meaning="updates leave the region in which the rollout says anything",
+            meaning="updates move the policy too far from the one that collected the rollout",
             remedy="lower ppo.learning_rate, ppo.learning_rate_max or ppo.num_epochs",
         ),
         Rule(
@@ -353,7 +353,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
             name="gradients exploding",
             when=(_above("Gradient/policy", 20.0 * ppo.max_grad_norm),),
             iterations=10,
-            meaning="the policy's gradient is far beyond what is let through",
+            meaning="the policy's gradient is far beyond the norm it is clipped to",
             remedy="look for outliers in reward and observations; lower ppo.learning_rate_max",
         ),
         *(learning_rate if adaptive else ()),
@@ -361,7 +361,7 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
 
 
 def table(of: Sequence[Rule] | None = None) -> str:
-    """Markdown table of rules, by default all of them: fault, symptom, meaning, remedy."""
+    """Markdown table of rules (default: all): fault, symptom, meaning, remedy."""
     rows = ["| fault | symptom | meaning | remedy |", "|---|---|---|---|"]
     for rule in rules() if of is None else of:
         symptom = " and ".join(str(condition) for condition in rule.when)
