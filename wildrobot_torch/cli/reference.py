@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import jsonargparse
-import jsonargparse.typing
-import numpy as np
 import torch
+from jsonargparse.typing import NonNegativeInt
 
 from envs.errors import RunError, UserError
 from envs.robot.model import RobotModel, load_robot
-from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
 from wildrobot_torch.amp.micro_training import micro_train
-from wildrobot_torch.cli.options import Parser, positive
+from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.clip import Clip
@@ -25,15 +22,9 @@ from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import load_sources
 from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
-from wildrobot_torch.reference.generate import (
-    CTRL_DT,
-    Generation,
-    ReferenceConfig,
-    builtin_clips,
-    generate,
-)
+from wildrobot_torch.reference.generate import CTRL_DT, ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
-from wildrobot_torch.reference.report.analysis import BATCH, analyse
+from wildrobot_torch.reference.report.analysis import analyse
 from wildrobot_torch.reference.report.analysis_report import (
     analysis_markdown,
     verdict,
@@ -76,6 +67,8 @@ other uses:
   --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
 """
 
+FPS = 1.0 / CTRL_DT
+"""Frame rate of clips [1/s]."""
 say = partial(print, flush=True)
 
 
@@ -92,44 +85,22 @@ def parser(documented: bool = False) -> SettingsParser:
     """The settings of making reference; `documented` ones have their meanings in the help."""
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=documented)
     parser = SettingsParser.of("reference")
+    sources = "folders or files of clips, builtin, or none"
+    parser.add_argument("--clips", nargs="+", default=["builtin"], help=f"tracked: {sources}")
+    parser.add_argument("--harness", nargs="+", default=["none"], help=f"held up: {sources}")
     parser.add_argument(
-        "--clips",
-        nargs="+",
-        default=["builtin"],
-        help="clips to follow without any support, by a tracking policy trained on all of them: "
-        "folders or files of motion clips, which are mended first and followed as loops, too; "
-        "'builtin' for the walking-pattern generator; 'none'",
-    )
-    parser.add_argument(
-        "--harness",
-        nargs="+",
-        default=["none"],
-        help="clips to follow in the harness, as they are: quick, but held up; as --clips",
-    )
-    parser.add_argument(
-        "--policy",
-        action="append",
-        default=[],
-        help="checkpoint (.ckpt) or exported policy (.onnx) whose own motion at the speeds of "
-        "--reference.mining becomes reference, too; may be given again",
+        "--policy", action="append", default=[], help="its own motion; may be given again"
     )
     parser.add_argument("--gates", default=str(CONFIGS / "gates.yaml"), help="gate file")
     parser.add_argument("--out", default="runs/reference/walking.npz", help="file to write")
+    good = " and ".join(GOOD_TIERS)
     parser.add_argument(
-        "--min_seconds",
-        type=float,
-        default=30.0,
-        help=f"least motion in the tiers {' and '.join(GOOD_TIERS)} to write a dataset with [s]",
+        "--min_seconds", type=float, default=30.0, help=f"least motion in tiers {good} to keep [s]"
     )
     parser.add_argument(
-        "--pictures",
-        type=jsonargparse.typing.NonNegativeInt,
-        default=8,
-        help="clips to draw in the report, the worst first",
+        "--pictures", type=NonNegativeInt, default=8, help="clips to draw, the worst first"
     )
-    parser.add_argument(
-        "--physics", default="native", help="engine: native, warp, warp-cpu or auto"
-    )
+    parser.add_argument("--physics", default="native", help=ENGINES)
     parser.add_class_arguments(ReferenceConfig, "reference")
     parser.link_arguments("physics", "reference.physics")
     return parser
@@ -152,8 +123,12 @@ def make(words: list[str]) -> int:
     gates = load_gates(options.gates)
     loaded = load_robot()
     originals: dict[str, Clip] = {}
-    tracked = _tracked(options.clips, loaded, config, originals)
-    harnessed = _harnessed(options.harness, loaded.robot, config)
+    tracked, harnessed = [], []
+    for source in options.clips:
+        tracked += _tracked(source, loaded, config, originals)
+    for source in options.harness:
+        builtin = source == "builtin"
+        harnessed += builtin_clips(loaded.robot, config) if builtin else _loaded(source, loaded)
     policies = load_sources(options.policy)
     mining = config.mining
     mined_s = len(policies) * len(mining.speeds) * (mining.seconds - mining.settle_s)
@@ -181,7 +156,9 @@ def make(words: list[str]) -> int:
             f"refused by {worst!r}; no dataset was written (rejections by gate above)"
         )
     folder = out.with_suffix("")
-    _save_followed(generation, folder / "followed", loaded.robot)
+    for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`
+        for clip in (rollout.task.clip for rollout in rollouts):
+            save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
     report = write_generation_report(
         folder,
         generation,
@@ -197,45 +174,24 @@ def make(words: list[str]) -> int:
     return 0
 
 
-def _harnessed(sources: list[str], robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
-    clips = []
-    for source in _named_sources(sources):
-        clips += builtin_clips(robot, config) if source == "builtin" else _loaded(source, robot)
-    return clips
-
-
 def _tracked(
-    sources: list[str], loaded: RobotModel, config: ReferenceConfig, originals: dict[str, Clip]
+    source: str, loaded: RobotModel, config: ReferenceConfig, originals: dict[str, Clip]
 ) -> list[Clip]:
-    clips = []
-    for source in _named_sources(sources):
-        if source == "builtin":
-            clips += tracked_walks(loaded.robot, config.tracked)
-            continue
-        ready = prepared(_loaded(source, loaded.robot), loaded, 1.0 / CTRL_DT, config.tracked)
-        for note in ready.notes:
-            say(note)
-        clips += ready.clips
-        originals |= ready.originals
-    return clips
+    """Clips of a source as they are tracked; `originals` gets those that were mended."""
+    if source == "builtin":
+        return tracked_walks(loaded.robot, config.tracked)
+    ready = prepared(_loaded(source, loaded), loaded, FPS, config.tracked)
+    for note in ready.notes:
+        say(note)
+    originals |= ready.originals
+    return ready.clips
 
 
-def _named_sources(sources: list[str]) -> list[str]:
-    return [] if sources == ["none"] else sources
-
-
-def _loaded(source: str, robot: RobotSpec) -> list[Clip]:
-    clips, rejected = load_all(source, robot)
+def _loaded(source: str, loaded: RobotModel) -> list[Clip]:
+    clips, rejected = ([], []) if source == "none" else load_all(source, loaded.robot)
     for name, reason in rejected:
         say(f"rejected {name}: {reason}")
     return clips
-
-
-def _save_followed(generation: Generation, folder: Path, robot: RobotSpec) -> None:
-    """Clips as they were followed, for `wildrobot play --clip`; a folder for each method."""
-    for way, rollouts in generation.rollouts.items():
-        for rollout in rollouts:
-            save_clip(rollout.task.clip, folder / way / f"{rollout.task.clip.name}.npz", robot)
 
 
 def verify_dataset(words: list[str]) -> int:
@@ -298,14 +254,11 @@ def analyze(words: list[str]) -> int:
         "--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)"
     )
     parser.add_argument("--out", type=Path, help="folder for analysis.md, .json and pictures")
-    parser.add_argument(
-        "--batch", type=positive, default=BATCH, help="windows in the discriminator's minibatch"
-    )
     parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")
     options = parser.parse_args(words)
     robot = load_robot().robot
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
-    found = analyse(dataset, options.batch)
+    found = analyse(dataset)
     if options.out is None:
         print(analysis_markdown(found))
     print(verdict(found))
@@ -333,31 +286,14 @@ def export_clips(words: list[str]) -> int:
         help="of the built-in walk [m/s]",
     )
     parser.add_argument("--duration", type=float, default=10.0, help="of built-in clips [s]")
-    parser.add_argument("--fps", type=float, default=50.0, help="frames per second [1/s]")
     parser.add_argument("--cmu", type=Path, help="folder with CMU .asf and .amc files")
     options = parser.parse_args(words)
     robot = load_robot().robot
-    clips = [standing_clip(robot, options.duration, options.fps)]
-    clips += [walking_clip(robot, v, options.duration, options.fps) for v in options.speeds]
+    clips = [standing_clip(robot, options.duration, FPS)]
+    clips += [walking_clip(robot, v, options.duration, FPS) for v in options.speeds]
     if options.cmu is not None:
-        clips += [clip.resample(options.fps) for clip in load_clips(options.cmu, robot)]
+        clips += [clip.resample(FPS) for clip in load_clips(options.cmu, robot)]
     for clip in clips:
         save_clip(clip, options.export_clips / f"{clip.name}.npz", robot)
-    print("\n".join(_clip_lines(clips, robot)))
+        say(f"{clip.name:<22}{clip.duration_s:>7.2f} s{clip.mean_speed:>7.3f} m/s")
     return 0
-
-
-def _clip_lines(clips: Sequence[Clip], robot: RobotSpec) -> list[str]:
-    """Lines of a table with one clip each."""
-    head = f"{'clip':<22}{'s':>7}{'m/s':>7}{'hip m':>8}{'max rad/s':>11}{'on stop':>9}"
-    lines = [head, "-" * len(head)]
-    limits = robot.joint_range.double().numpy()
-    for clip in clips:
-        joint_vel = clip.velocities(robot)[2]
-        near = (clip.joint_pos < limits[:, 0] + 0.02) | (clip.joint_pos > limits[:, 1] - 0.02)
-        lines.append(
-            f"{clip.name:<22}{clip.duration_s:>7.2f}{clip.mean_speed:>7.3f}"
-            f"{clip.root_pos[:, 2].mean():>8.3f}{np.abs(joint_vel).max():>11.1f}"
-            f"{near.any(1).mean():>9.0%}"
-        )
-    return lines

@@ -123,7 +123,7 @@ def test_ranges_end_where_they_say(version: str, status: str) -> None:
     finding = package("torch", version, ">=2.11,<2.14")
     assert finding.status == status
     assert (finding.remedy is None) == (status == "ok")
-    assert package("warp-lang", version, ">=2.11,<2.14", needed=False).status == (
+    assert package("warp-lang", version, ">=2.11,<2.14").status == (
         "ok" if status == "ok" else "note"
     )
 

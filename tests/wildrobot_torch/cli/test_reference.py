@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pytest
 from envs.physics.capacities import read_capacities
 from envs.task.features import amp_layout
 from wildrobot_torch.cli.main import main
-from wildrobot_torch.motion.read.files import save_clip
+from wildrobot_torch.files import CONFIGS
+from wildrobot_torch.motion.augment import VariantConfig
+from wildrobot_torch.motion.read.files import load_clips, save_clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
+from wildrobot_torch.reference.judge.gates import load_gates
 
 WALKING = Path(__file__).parents[2] / "data" / "walking_policy.onnx"
 
@@ -203,3 +208,80 @@ def test_a_bad_clip_is_named_and_the_others_go_on(robot, tmp_path, capsys):
     assert reference(*arguments) == 0
     assert "tracker goes on at 1/1" in capsys.readouterr().out
     assert out.read_bytes() == before
+
+
+# Other uses
+
+
+@pytest.fixture(scope="module")
+def dataset(robot) -> ReferenceDataset:
+    """Standing and walking in the harness."""
+    config = ReferenceConfig(
+        speeds=(0.0, 0.15, 0.3), duration_s=2.0, variants=VariantConfig(mirror=False, align=False)
+    )
+    gates = load_gates(CONFIGS / "gates.yaml")
+    made = generate(builtin_clips(robot, config), robot, gates, config).dataset
+    assert made is not None
+    return made
+
+
+def test_a_good_reference_passes_verification(dataset, tmp_path, capsys):
+    path = tmp_path / "good.npz"
+    dataset.save(path)
+    assert reference("--verify", path, "--stretches", 2) == 0
+    table = (tmp_path / "good.verified.md").read_text()
+    assert table in capsys.readouterr().out
+    content = json.loads((tmp_path / "good.verified.json").read_text())
+    assert content["passed"] and content["content_hash"] == dataset.content_hash
+
+
+def test_a_wrong_reference_fails_verification(dataset, tmp_path):
+    amp, qpos = dataset.amp.clone(), dataset.qpos.clone()
+    amp[:, 9] += 0.01
+    qpos[:, 2] += 0.02
+    path, out = tmp_path / "wrong.npz", tmp_path / "table.md"
+    replace(dataset, amp=amp, qpos=qpos).save(path)
+    assert reference("--verify", path, "--out", out, "--stretches", 2) == 1
+    failed = [line for line in out.read_text().splitlines() if "| FAIL |" in line]
+    assert any("joint_pos" in line for line in failed)
+    assert any("sole on the floor" in line for line in failed)
+
+
+def test_too_short_a_reference_is_no_go(dataset, tmp_path, capsys):
+    dataset.save(tmp_path / "short.npz")
+    arguments = ["--analyze", tmp_path / "short.npz"]
+    assert reference(*arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("stop: ")
+    assert reference(*arguments, "--gate", "--out", tmp_path / "account") == 1
+    content = json.loads((tmp_path / "account" / "analysis.json").read_text())
+    assert content["decision"] == "stop"
+
+
+def test_clips_are_written_as_files_that_load(robot, tmp_path, capsys):
+    folder = tmp_path / "clips"
+    assert reference("--export-clips", folder, "--speeds", 0.2, 0.4, "--duration", 2) == 0
+    names = [clip.name for clip in load_clips(folder, robot)]
+    assert names == ["stand", "walk_0.20", "walk_0.40"]
+    assert all(name in capsys.readouterr().out for name in names[:1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--verify", "missing.npz"], "no such file"),
+        (["--verify", "missing.npz", "--out", "table.txt"], "table.txt"),
+        (["--analyze", "missing.npz"], "no such file"),
+        (["--analyze", "missing.npz", "--gates"], "--gate"),
+        (["--export-clips", "clips", "--speeds", "3.0"], "3"),
+        (["--export-clips", "clips", "--cmu", "missing"], "missing"),
+        (["--export-clips", "clips", "--duration", "nan"], "nan"),
+    ],
+)
+def test_other_uses_refuse_bad_input_in_one_line(
+    arguments, complaint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert reference(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and complaint in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

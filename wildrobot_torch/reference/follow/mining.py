@@ -111,7 +111,7 @@ def mining_env(
     if task.ctrl_dt != rate:
         raise PolicyFileError(
             f"{policy.path} acts every {task.ctrl_dt:g} s, reference is made at {rate:g} s; train "
-            f"with --env.ctrl_dt {rate:g}"
+            f"with --data.env.ctrl_dt {rate:g}"
         )
     config = replace(
         task,
