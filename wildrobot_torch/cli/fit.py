@@ -181,7 +181,7 @@ def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> 
             )
         except MisconfigurationException as error:
             raise UserError(str(error)) from error
-    return 0
+    return interruption.exit_code
 
 
 @contextmanager
@@ -230,6 +230,11 @@ class Interruption(Callback):
         self._number: int | None = None
         self._training = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """0; after a signal 128 + its number."""
+        return 0 if self._number is None else 128 + self._number
 
     def __enter__(self) -> Interruption:
         self._before = {

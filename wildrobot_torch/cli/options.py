@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from wildrobot_torch.cli.main import fail
@@ -49,6 +49,18 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}; allowed: 1 or more")
+    return number
+
+
+def within(low: float, high: float) -> Callable[[str], float]:
+    """For argparse: a number from `low` to `high`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text}; allowed: {low:g} to {high:g}")
+        return value
+
     return number
 
 

@@ -11,7 +11,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from envs.config import LocomotionConfig
@@ -21,10 +20,11 @@ from envs.reality.disturbances import PushConfig
 from envs.recorder import PolicyFunction, random_policy, record, zero_policy
 from envs.robot.model import load_robot
 from envs.task.features import amp_layout
-from wildrobot_torch.cli.options import ENGINES, Parser
+from wildrobot_torch.cli.options import ENGINES, Parser, within
 from wildrobot_torch.files import WALKING_POLICY
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.read.files import load_clip
+from wildrobot_torch.motion.tracking import running_mean
 from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.report.playback import playback
@@ -60,19 +60,18 @@ def parser() -> Parser:
     )
     parser.add_argument(
         "--ghost_beside",
-        type=float,
+        type=within(-10.0, 10.0),
         default=GHOST_BESIDE,
         help="distance of the ghost to the robot's left [m]; 0 lays it over the robot",
     )
-    parser.add_argument("--velocity", type=float, default=0.3, help="command [m/s]")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of the film [s]")
+    parser.add_argument("--velocity", type=within(-5.0, 5.0), default=0.3, help="command [m/s]")
+    parser.add_argument(
+        "--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]"
+    )
     parser.add_argument("--physics", default="native", help=ENGINES)
     parser.add_argument("--seed", type=int, default=0, help="of start noise and random actions")
     parser.add_argument(
         "--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)"
-    )
-    parser.add_argument(
-        "--viewer", action="store_true", help="open a window although --out is given"
     )
     parser.add_argument(
         "--renderer",
@@ -87,23 +86,12 @@ def parser() -> Parser:
 def main(words: list[str]) -> int:
     """0 when the window was closed or the film written."""
     options = parser().parse_args(words)
-    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     if options.policy is not None and options.clip is not None:
         raise UserError(f"both {options.policy} and --clip {options.clip} are given; give one")
-    if not 0.0 < options.seconds <= 600.0:
-        raise UserError(f"--seconds is {options.seconds}; allowed: above 0, up to 600")
-    if not abs(options.velocity) <= 5.0:
-        raise UserError(f"--velocity is {options.velocity}; allowed: -5 to 5 m/s")
     if options.reference is not None and options.clip is None:
         raise UserError("--reference needs the clip to show: --clip FILE")
-    if not abs(options.ghost_beside) <= 10.0:
-        raise UserError(f"--ghost_beside is {options.ghost_beside}; allowed: -10 to 10 m")
-    if options.viewer and options.reference is not None:
-        raise UserError("--viewer shows no ghost; leave it out and use --out film.mp4")
-    if options.viewer and not display:
-        raise UserError("--viewer needs a display and DISPLAY is not set; use --out film.mp4")
-    film = options.out is not None or options.reference is not None
-    if options.viewer or (display and not film):
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if display and options.out is None and options.reference is None:
         _view(options)
     else:
         print(_film(options))
@@ -163,7 +151,7 @@ def _film(options: argparse.Namespace) -> str:
     qpos, velocity = episode.qpos[:length, 0].cpu().numpy(), episode.velocity[:length, 0].cpu()
     captions = [
         f"command {options.velocity:.2f} m/s\nspeed {speed:.2f} m/s"
-        for speed in _average(velocity.double().numpy(), round(1.0 / dt))
+        for speed in running_mean(velocity, round(1.0 / dt))
     ]
     write_film(path, env.backend.model, qpos, dt, config, captions)
     end = "fell" if bool(episode.terminated[0]) else "upright"
@@ -188,11 +176,3 @@ def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -
         f"wrote {path}: {number * dataset.ctrl_dt:.1f} s accepted of {clip.name}, "
         "the clip itself as a ghost"
     )
-
-
-def _average(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of each value and those up to `window` - 1 before it."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    high = np.arange(1, len(values) + 1)
-    low = np.maximum(high - window, 0)
-    return (total[high] - total[low]) / (high - low)
