@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +16,13 @@ sys.path.insert(0, str(ROOT))
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
-from envs.physics.base import PhysicsError
 from envs.physics.engines import make_physics, resolve_engine
 from envs.physics.parity import TOLERANCES, Difference, open_loop, single_step
 from envs.reality.disturbances import PushConfig
 from envs.recorder import zero_policy
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from wildrobot_torch.cli.main import run
+from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.evaluation.parity import KINDS, draw_states, environments
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.policy_file import load_policy
@@ -39,8 +39,6 @@ def measure(options: argparse.Namespace) -> list[Difference]:
         PhysicsError: the engine cannot run on this machine.
     """
     num = options.states
-    if num < 1:
-        raise UserError(f"--states is {num}; allowed: 1 or more")
     name = resolve_engine(options.physics)
     if name == "native":
         raise UserError(
@@ -87,38 +85,25 @@ def markdown(differences: list[Difference], physics: str) -> str:
     return "\n".join(lines)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        prog="check_parity",
-        description="Compare the physics of MuJoCo Warp with that of MuJoCo.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def main(words: list[str]) -> int:
+    """0 when every tolerance holds, 1 when one does not."""
+    parser = Parser("check_parity", "Compare the physics of MuJoCo Warp with that of MuJoCo.")
     add = parser.add_argument
     add("--physics", default="auto", help="engine to check: warp, warp-cpu or auto")
     add("--policy", type=Path, help="walking policy, .ckpt or .onnx; adds walking, pushed robots")
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="the robot's folder")
     add("--scene", default="flat", help="scene of the robot")
-    add("--states", type=int, default=256, help="states of each kind")
+    add("--states", type=positive, default=256, help="states of each kind")
     add("--out", type=Path, default=Path("runs/parity.md"), help="file to write")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool; nothing is written when it is 2."""
-    options = parser().parse_args(arguments)
-    try:
-        differences = measure(options)
-        report = markdown(differences, options.physics)
-        with atomic_write(options.out) as file:
-            file.write(f"{report}\n".encode())
-    except (UserError, OSError, PhysicsError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, PhysicsError) else 2
+    options = parser.parse_args(words)
+    differences = measure(options)
+    report = markdown(differences, options.physics)
+    with atomic_write(options.out) as file:
+        file.write(f"{report}\n".encode())
     print(report)
     print(f"\nwrote {options.out}")
     return 0 if all(difference.passed for difference in differences) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

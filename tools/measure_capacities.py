@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
 from envs.task.observations import observation_layout
+from wildrobot_torch.cli.main import run
+from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
@@ -52,31 +54,20 @@ Motion = Iterator[tuple[Tensor, Tensor | None]]
 """Position targets (E, J) and wrenches (E, nbody, 6) of one control step after another."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        prog="measure_capacities",
-        description="Measure the room a robot's contacts need in MuJoCo Warp and write it to "
-        "capacities.yaml in the robot's folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def main(words: list[str]) -> int:
+    """0 when the file is written."""
+    parser = Parser(
+        "measure_capacities",
+        "Measure the room a robot's contacts need in MuJoCo Warp and write it to capacities.yaml "
+        "in the robot's folder.",
     )
     add = parser.add_argument
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="folder of a robot description")
     add("--policy", type=Path, help="a policy that walks as well: .ckpt or .onnx")
     add("--margin", type=float, default=2.0, help="room written, in multiples of the largest count")
-    add("--envs", type=int, default=100, help="robots at once; more of them see more")
+    add("--num_envs", type=positive, default=100, help="robots at once; more of them see more")
     add("--physics", default="warp-cpu", help="engine: warp-cpu or warp")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of the tool: 0, 2 for bad input, or 1 where no room is enough."""
-    options = parser().parse_args(arguments)
-    try:
-        print(f"wrote {write(options)}")
-    except (UserError, OSError, PhysicsError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if isinstance(error, PhysicsError) else 2
+    print(f"wrote {write(parser.parse_args(words))}")
     return 0
 
 
@@ -84,8 +75,6 @@ def write(options: argparse.Namespace) -> Path:
     """Measure in all scenes and write the file; returns its path."""
     if not 1.0 <= options.margin <= 100.0:
         raise UserError(f"--margin is {options.margin:g}; allowed: 1 to 100")
-    if options.envs < 1:
-        raise UserError(f"--envs is {options.envs}; allowed: 1 or more")
     if options.physics not in ("warp-cpu", "warp"):
         raise UserError(f"--physics is {options.physics!r}; allowed: warp-cpu, warp")
     if options.physics == "warp" and not torch.cuda.is_available():
@@ -100,8 +89,8 @@ def write(options: argparse.Namespace) -> Path:
     counts: dict[str, dict[str, Counts]] = {}
     with one_torch_thread():
         for loaded in robots:
-            print(f"{loaded.scene}: {options.envs} robots", flush=True)
-            counts[loaded.scene] = measure(loaded, task, policy, options.envs, options.physics)
+            print(f"{loaded.scene}: {options.num_envs} robots", flush=True)
+            counts[loaded.scene] = measure(loaded, task, policy, options.num_envs, options.physics)
     comment = describe(counts, options, policy)
     print(comment)
     capacities = {scene: room(kinds, options.margin) for scene, kinds in counts.items()}
@@ -318,9 +307,9 @@ def describe(
     lines = [
         f"Room in MuJoCo Warp: {options.margin:g} x the largest count below, rounded up to a",
         f"multiple of {STEP_OF_ROOM}. Written by `{MEASURE_CAPACITIES}`.",
-        f"Counted on {options.physics} after every physics step of {options.envs} robots: for each",
-        "simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax), and for",
-        "each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
+        f"Counted on {options.physics} after every physics step of {options.num_envs} robots:",
+        "for each simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax),",
+        "and for each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
         "random: any posture and orientation, targets that jump; fallen: the same robots, lying;",
         f"pushed: standing, under wrenches of about the weight; walking: {walking}.",
         f"{'scene':<10} {'kind':<8}" + "".join(f"{name:>10}" for name in names),
@@ -333,4 +322,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

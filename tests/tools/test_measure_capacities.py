@@ -15,6 +15,7 @@ from envs.physics.engines import make_physics
 from envs.physics.warp import WarpPhysics
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot
 from tools import measure_capacities as tool
+from wildrobot_torch.cli.main import run
 from wildrobot_torch.ppo.policy_file import load_policy
 
 POLICY = Path(__file__).parents[1] / "data" / "walking_policy.onnx"
@@ -38,7 +39,7 @@ def flat_robot(folder: Path) -> Path:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A robot whose capacities were measured, with two simulations."""
     folder = flat_robot(tmp_path_factory.mktemp("measured") / "robot")
-    assert tool.main([f"--robot={folder}", f"--policy={POLICY}", "--envs=2"]) == 0
+    assert run(tool.main, [f"--robot={folder}", f"--policy={POLICY}", "--num_envs=2"]) == 0
     return folder
 
 
@@ -75,7 +76,7 @@ def test_little_room_to_begin_with_changes_nothing(
     """What did not fit is measured again in more room; and the same is measured every time."""
     monkeypatch.setattr(tool, "ROOM", Capacities(128, 32, 2))
     folder = flat_robot(tmp_path / "robot")
-    assert tool.main([f"--robot={folder}", f"--policy={POLICY}", "--envs=2"]) == 0
+    assert run(tool.main, [f"--robot={folder}", f"--policy={POLICY}", "--num_envs=2"]) == 0
     name = "capacities.yaml"
     assert (folder / name).read_bytes() == (measured / name).read_bytes()
 
@@ -86,7 +87,7 @@ def test_what_room_does_not_mend_is_an_error(
     monkeypatch.setattr(tool, "ROOM", Capacities(32, 4, 1))
     monkeypatch.setattr(tool, "MOST_ROOM", 32)
     folder = flat_robot(tmp_path / "robot")
-    assert tool.main([f"--robot={folder}", "--envs=2"]) == 1
+    assert run(tool.main, [f"--robot={folder}", "--num_envs=2"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: scene flat ") and error.count("\n") == 1
     assert "NEFC" in error and "NARROWPHASE" in error
@@ -172,7 +173,7 @@ def test_a_robot_that_was_changed_is_refused(measured: Path, tmp_path: Path) -> 
     [
         (["--margin=0.9"], "--margin is 0.9; allowed: 1 to 100"),
         (["--margin=nan"], "--margin is nan"),
-        (["--envs=0"], "--envs is 0"),
+        (["--num_envs=0"], "--num_envs: 0; allowed"),
         (["--physics=native"], "--physics is 'native'; allowed: warp-cpu, warp"),
         (["--physics=warp"], "no CUDA device; use warp-cpu"),
         (["--robot=nowhere"], "--robot is nowhere"),
@@ -190,7 +191,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     folder = flat_robot(tmp_path / "robot")
     files = sorted(path.name for path in folder.iterdir())
-    assert tool.main([f"--robot={folder}", *arguments]) == 2
+    assert run(tool.main, [f"--robot={folder}", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert complaint in error
@@ -201,7 +202,7 @@ def test_a_policy_of_another_robot_is_refused(tmp_path: Path, capsys) -> None:
     folder = flat_robot(tmp_path / "robot")
     text = (folder / "wildrobot.xml").read_text()
     (folder / "wildrobot.xml").write_text(text.replace('kp="21.1"', 'kp="21.2"'))
-    assert tool.main([f"--robot={folder}", f"--policy={POLICY}"]) == 2
+    assert run(tool.main, [f"--robot={folder}", f"--policy={POLICY}"]) == 2
     assert "was made for robot" in capsys.readouterr().err
     assert not (folder / "capacities.yaml").exists()
 
@@ -211,5 +212,5 @@ def test_scenes_of_different_robots_are_refused(tmp_path: Path, capsys) -> None:
     text = (folder / "scene_flat.xml").read_text()
     stiffer = text.replace("<worldbody>", '<option impratio="2"/><worldbody>', 1)
     (folder / "scene_stiff.xml").write_text(stiffer)
-    assert tool.main([f"--robot={folder}"]) == 2
+    assert run(tool.main, [f"--robot={folder}"]) == 2
     assert "flat and stiff" in capsys.readouterr().err
