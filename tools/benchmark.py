@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -161,18 +161,14 @@ def results(
 
 def surroundings(engine: str) -> dict[str, Any]:
     """Device that an engine computes on, machine, versions and commit."""
-    cpu, git = processor(), ["git", "describe", "--always", "--dirty"]
-    try:
-        commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True)
-    except OSError:
-        commit = None
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True) if shutil.which("git") else None
     return {
         "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "physics": engine,
-        "device": nvidia()[0] if engine == "warp" else cpu,
-        "machine": f"{cpu}, {platform.machine()}, {os.cpu_count()} cores, {physical_cores()} "
-        f"physics threads, {torch.get_num_threads()} torch threads",
-        "load_1min": os.getloadavg()[0],
+        "device": nvidia()[0] if engine == "warp" else processor(),
+        "machine": f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
+        f"{physical_cores()} physics threads, {torch.get_num_threads()} torch threads",
         "versions": {name: version(name) for name in PACKAGES},
         "commit": commit.stdout.strip() if commit else None,
     }
@@ -185,17 +181,14 @@ def markdown(report: dict[str, Any]) -> str:
         f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, "
         f"{report['steps']} steps, median of {report['rounds']} interleaved rounds; update "
         f"{'with' if report['motion_prior'] else 'without'} motion prior.",
-        f"{report['date']}, commit {report['commit']}; {report['machine']}, load "
-        f"{report['load_1min']:.1f} before; {versions}.",
+        f"{report['date']}, commit {report['commit']}; {report['machine']}; {versions}.",
         "",
         "| | ms per step of all robots | env steps/s | of physics |",
         "|---|---|---|---|",
     ]
-    lines += [
-        f"| {name}: {MEASURED[name]} | {row['ms_per_step']:.1f} | {row['env_steps_per_s']:,.0f} "
-        f"| {row['ratio']:.0%} |"
-        for name, row in report["results"].items()
-    ]
+    for name, row in report["results"].items():
+        rate = f"{row['ms_per_step']:.1f} | {row['env_steps_per_s']:,.0f} | {row['ratio']:.0%}"
+        lines.append(f"| {name}: {MEASURED[name]} | {rate} |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.config import LocomotionConfig
-from envs.errors import UserError
+from envs.errors import RunError, UserError
 from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_map
@@ -33,10 +33,6 @@ TOLERANCE = 1e-5
 """Largest difference allowed between the actions of ONNX and torch."""
 BATCHES = (1, 2, 7, 512)
 """Batch sizes the two are compared at."""
-
-
-class ExportError(UserError):
-    """A policy that cannot be exported faithfully; no file was written."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +73,12 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     Raises:
         PolicyFileError: no such checkpoint, or one for another robot.
         LayoutMismatch: a checkpoint of another observation layout, field by field.
-        ExportError: the exported graph disagrees with torch, or `out` is no .onnx file.
+        UserError: `out` is no .onnx file.
+        RunError: the exported graph disagrees with torch; no file is written.
     """
     out = Path(out)
     if out.suffix != ".onnx":
-        raise ExportError(f"policies are exported as .onnx files; got {str(out)!r}")
+        raise UserError(f"policies are exported as .onnx files; got {str(out)!r}")
     found = read_checkpoint(checkpoint)
     robot = load_robot().robot if robot is None else robot
     task = found.policy.task
@@ -94,7 +91,7 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
         observations = probe_observations(found.actor)
         difference = parity(found.actor, partial, observations)
         if not difference <= TOLERANCE:  # also refuses NaN
-            raise ExportError(
+            raise RunError(
                 f"onnxruntime and torch differ by {difference:.2e} on the policy of {checkpoint}, "
                 f"allowed is {TOLERANCE:.0e}; nothing was written"
             )

@@ -12,12 +12,13 @@ import onnxruntime
 import pytest
 import torch
 
+from envs.errors import RunError, UserError
 from envs.layout import LayoutMismatch
 from envs.robot.spec import RobotSpec
 from envs.task.actions import ActionConfig, action_to_ctrl
 from envs.task.observations import ObservationConfig, observation_layout
 from wildrobot_torch.deploy import export
-from wildrobot_torch.deploy.export import ExportError, export_onnx, probe_observations
+from wildrobot_torch.deploy.export import export_onnx, probe_observations
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import PolicyFileError, load_policy
 
@@ -112,7 +113,7 @@ def test_a_policy_that_is_not_a_number_is_refused_and_the_old_file_stays(
     before = exported.read_bytes()
     with torch.no_grad():
         policy.net[0].weight[0, 0] = float("nan")
-    with pytest.raises(ExportError, match="differ by nan"):
+    with pytest.raises(RunError, match="differ by nan"):
         export_onnx(make_checkpoint(), exported, robot)
     assert exported.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "policy.onnx"}
@@ -125,13 +126,13 @@ def test_disagreement_with_torch_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ExportError, match="nothing was written"):
+    with pytest.raises(RunError, match="nothing was written"):
         export_onnx(make_checkpoint(), tmp_path / "policy.onnx", robot)
     assert not (tmp_path / "policy.onnx").exists()
 
 
 def test_another_kind_of_file_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"\.onnx"):
+    with pytest.raises(UserError, match=r"\.onnx"):
         export_onnx(make_checkpoint(), tmp_path / "policy.pt")
 
 
