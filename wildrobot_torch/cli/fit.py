@@ -99,7 +99,7 @@ class TrainerConfig:
 
 def main(words: list[str]) -> int:
     """Exit code of a training."""
-    settings_parser = parser(documented="--help_all" in words)
+    settings_parser = parser(any(w == "--help_all" or w.endswith(".help") for w in words))
     settings = read_settings(settings_parser, words, HELP)
     return 0 if settings is None else train(settings_parser, settings)
 
