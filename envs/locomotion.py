@@ -31,7 +31,6 @@ from envs.step import (
     act,
     observations,
     observing,
-    reset,
     reset_and_observe,
     step,
 )

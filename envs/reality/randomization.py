@@ -1,9 +1,12 @@
 """Randomisation terms: what differs from robot to robot and stays so for an episode.
 
-A term is an entry of `TERMS`; a config gives it a range: `randomization: {strength: {low: 0.9, high:
-1.1}}`. Its values are drawn when an episode begins and always count from the default, so they never
-add up. `model_fields` says what a term changes in the engine's model; terms without such fields are
-read by the functions of this package: `servo`, `timing`, `sensors`.
+A term is an entry of `TERMS`. A config gives it a range:
+
+    randomization: {strength: {low: 0.9, high: 1.1}}
+
+Its values are drawn when an episode begins and always count from the default, so they never add up.
+`model_fields` says what a term changes in the engine's model; terms without such fields are read by
+the functions of this package: `servo`, `timing`, `sensors`.
 """
 
 from __future__ import annotations
@@ -209,7 +212,9 @@ class RandomizationConfig(
         kw_only=True,
         namespace={
             "__doc__": "One range for each term.\n\nArgs:\n"
-            + "\n".join(f"    {n}: {t.meaning} [{t.unit}], {t.operation}." for n, t in TERMS.items())
+            + "\n".join(
+                f"    {n}: {t.meaning} [{t.unit}], {t.operation}." for n, t in TERMS.items()
+            )
         },
     )
 ):

@@ -1,8 +1,8 @@
 """The wiring of this package: between the task's targets and the engine, and back to its readings.
 
-`Reality` belongs to an environment. In a control step the environment calls `send` with the policy's
-targets, `simulate`, and `sense`; when episodes begin, `begin`. What the settings do not need is not
-computed: an ideal robot costs nothing.
+`Reality` belongs to an environment. When episodes begin, the environment calls `begin`. In a
+control step it calls `send` with the policy's targets, `drive` at each update of the servos, and `sense`
+after the physics. What the settings do not need is not computed: an ideal robot costs nothing.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Reality:
         self.difficulty = torch.ones((), device=device)
         """In [0, 1]: share of each term's range that is drawn."""
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
-        defaults = {name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()}
+        defaults = {
+            name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
+        }
         self._constants = any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
         model = backend.model
