@@ -1,8 +1,8 @@
 """The wiring of this package: between the task's targets and the engine, and back to its readings.
 
 `Reality` belongs to an environment. When episodes begin, the environment calls `begin`. In a
-control step it calls `send` with the policy's targets, `drive` at each update of the servos, and `sense`
-after the physics. What the settings do not need is not computed: an ideal robot costs nothing.
+control step it calls `send` with the policy's targets, `drive` at each update of the servos, and
+`sense` after the physics. What the settings do not need is not computed: an ideal robot is free.
 """
 
 from __future__ import annotations
