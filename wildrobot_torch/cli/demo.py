@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,6 @@ from envs.errors import RunError, UserError
 from envs.locomotion import LocomotionEnv
 from wildrobot_torch.cli import fit
 from wildrobot_torch.cli import main as wildrobot
-from wildrobot_torch.cli.options import ENGINES, Parser
 from wildrobot_torch.cli.settings import named_configs
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
@@ -27,25 +27,8 @@ OTHER_S = 90.0
 """Time of what is neither training, on two free cores [s]: clips, evaluations, export and film."""
 
 
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """0 when all stages have run, otherwise the exit code of the one that failed."""
-    parser = Parser(
-        "wildrobot demo",
-        "Reference motion, training, evaluation, export and film, one after another. Options that "
-        "are not listed go to the training: see `wildrobot fit --help`.",
-        "wildrobot demo --run.env_steps 1_000_000",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)"
-    )
-    parser.add_argument(
-        "--clips", nargs="+", default=["builtin"], help="clips of the reference: folders, builtin"
-    )
-    parser.add_argument(
-        "--reference", type=Path, help="reference motion (.npz) to train on, instead of making it"
-    )
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    options, more = parser.parse_known_args(words)
     date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out: Path = options.out or Path("runs/demo") / date
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -55,7 +38,7 @@ def main(words: list[str]) -> int:
         *(word for name in RECIPE for word in ("--config", name)),
         *("--data.physics", options.physics, "--data.reference", str(reference)),
         *("--run.folder", str(out), "--run.name", "training"),
-        *more,
+        *options.others,
     ]
     env_steps = fit.parser().parse_args(named_configs(training)).run.env_steps  # or refused here
     tracker_steps = 0 if options.reference else TrackingConfig().env_steps

@@ -5,6 +5,7 @@ At the top only the standard library is imported: on a fresh machine the rest is
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -21,8 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from wildrobot_torch.cli.main import one_line
-from wildrobot_torch.cli.options import Parser
+from wildrobot_torch.cli.options import one_line
 
 PROJECT = "wildrobot-torch"
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -49,13 +49,9 @@ class Finding:
     """Command that mends it; None where all is well."""
 
 
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Print the report; 0 when training works here, 1 when something it needs is missing."""
-    parser = Parser(
-        "wildrobot doctor", "What is here, what is missing, and the command that mends it."
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    as_json = parser.parse_args(words).json
+    as_json = options.json
     findings = []
     for finding in examine():
         findings.append(finding)

@@ -38,28 +38,6 @@ from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDire
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.module import WalkingModule
 
-HELP = """\
-usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
-
-Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
-
-  wildrobot fit --config walking
-  wildrobot fit --config walking_amp --config laptop --model.ppo.gamma 0.99
-  wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
-
-options:
-  --config FILE      settings; several are merged, later ones win; the name of a shipped file
-                     will do: walking_amp, walking, standing, laptop, gpu, demo
-  --ckpt_path FILE   checkpoint to resume from
-  --seed N           of everything random
-  --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
-  --print_config     print all settings with their values
-  --help_all         list all settings with units and meanings
-
-Settings have dotted names: run, trainer, data, data.env, model.ppo, model.network, model.amp.
-Ctrl-C saves a checkpoint and ends; a second one ends at once.
-"""
-
 ProjectName = restricted_string_type(
     "ProjectName", r"(?!(?i:true|false|yes|no|on|off)$).+", docstring="Name of a W&B project."
 )
@@ -100,8 +78,7 @@ class TrainerConfig:
 def main(words: list[str]) -> int:
     """Exit code of a training."""
     settings_parser = parser(any(w == "--help_all" or w.endswith(".help") for w in words))
-    settings = read_settings(settings_parser, words, HELP)
-    return 0 if settings is None else train(settings_parser, settings)
+    return train(settings_parser, read_settings(settings_parser, words))
 
 
 def parser(documented: bool = False) -> SettingsParser:

@@ -1,17 +1,83 @@
-"""Options that several verbs share."""
+"""Options of every verb but those that read files of settings, and their help.
+
+Only the standard library is imported: `wildrobot VERB --help` and misspelt options answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn
-
-from wildrobot_torch.cli.main import fail
 
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
+
+_FIT = """\
+usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
+
+Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
+
+  wildrobot fit --config walking
+  wildrobot fit --config walking_amp --config laptop --model.ppo.gamma 0.99
+  wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
+
+options:
+  --config FILE      settings; several are merged, later ones win; the name of a shipped file
+                     will do: walking_amp, walking, standing, laptop, gpu, demo
+  --ckpt_path FILE   checkpoint to resume from
+  --seed N           of everything random
+  --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
+  --print_config     print all settings with their values
+  --help_all         list all settings with units and meanings
+
+Settings have dotted names: run, trainer, data, data.env, model.ppo, model.network, model.amp.
+Ctrl-C saves a checkpoint and ends; a second one ends at once.
+"""
+
+_REFERENCE = """\
+usage: wildrobot reference [--clips SOURCE ...] [--out FILE] [--NAME VALUE ...]
+       wildrobot reference --verify FILE | --analyze FILE | --export_clips FOLDER [--help]
+
+Follow motion clips in the simulation and keep what passes the gates.
+
+  wildrobot reference --out runs/reference/walking.npz
+  wildrobot reference --clips builtin my_clips/ --out runs/reference/mine.npz
+  wildrobot reference --policy RUN/checkpoints/last.ckpt --clips none
+
+options:
+  --clips SOURCE ...    folders or files of clips, `builtin` walks, or none: followed without
+                        support, by a tracking policy that is trained first
+  --harness SOURCE ...  clips to follow in a support harness: quick, but held up
+  --policy FILE         policy whose own motion becomes reference; may be given again
+  --out FILE            dataset to write, with a report beside it
+  --config FILE         settings; later files win
+  --physics NAME        engine: native, warp, warp-cpu or auto
+  --print_config        print all settings with their values
+  --help_all            list all settings with units and meanings
+
+other uses:
+  --verify FILE         test a dataset: features, physics, determinism, contacts and more
+  --analyze FILE        seconds, coverage and diversity of a dataset: go, caution or stop
+  --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
+"""
+
+PAGES = {"fit": _FIT, "reference": _REFERENCE}
+"""Help of the verbs that read files of settings."""
+
+
+def fail(message: object) -> NoReturn:
+    """End the program for bad input: `error: <message>` on stderr, exit code 2."""
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks."""
+    return " ".join(str(text).split())
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,3 +143,161 @@ def with_hint(message: str, options: Iterable[str]) -> str:
         ends = difflib.get_close_matches(wrong.rpartition(".")[2], last, n=1, cutoff=0.75)
         close = [last[end] for end in ends]
     return f"{message}; did you mean --{close[0]}?" if close else message
+
+
+def demo() -> Parser:
+    """Options of `demo`."""
+    parser = Parser(
+        "wildrobot demo",
+        "Reference motion, training, evaluation, export and film, one after another. Options that "
+        "are not listed go to the training: see `wildrobot fit --help`.",
+        "wildrobot demo --run.env_steps 1_000_000",
+    )
+    add = parser.add_argument
+    add("--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)")
+    add("--clips", nargs="+", default=["builtin"], help="of the reference: folders, builtin")
+    add("--reference", type=Path, help="reference motion (.npz), instead of making it")
+    add("--physics", default="native", help=ENGINES)
+    return parser
+
+
+def doctor() -> Parser:
+    """Options of `doctor`."""
+    what = "What is here, what is missing, and the command that mends it."
+    parser = Parser("wildrobot doctor", what)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def evaluate() -> Parser:
+    """Options of `evaluate`."""
+    parser = Parser(
+        "wildrobot evaluate",
+        "Run a policy in a scenario, measure it, write report.md, report.json and plots.",
+        "wildrobot evaluate RUN/checkpoints/last.ckpt --scenario speeds --gate",
+    )
+    add = parser.add_argument
+    add("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
+    add("--scenario", default="walking", help="name in configs/evaluation, or a .yaml file")
+    add("--out", type=Path, help="of the report (default: evaluation/SCENARIO by the policy)")
+    add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
+    add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
+    return parser
+
+
+def export() -> Parser:
+    """Options of `export`."""
+    parser = Parser(
+        "wildrobot export",
+        "Write a checkpoint's policy as an ONNX file that agrees with torch.",
+        "wildrobot export RUN/checkpoints/last.ckpt --out policy.onnx",
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of a training (.ckpt)")
+    to = "file to write (default: policy.onnx in the run's folder)"
+    parser.add_argument("--out", type=Path, help=to)
+    return parser
+
+
+def play() -> Parser:
+    """Options of `play`."""
+    parser = Parser(
+        "wildrobot play",
+        "Watch a policy or a clip: in a window, or without a display as a film.",
+        "wildrobot play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
+    )
+    add = parser.add_argument
+    what = "checkpoint (.ckpt), exported policy (.onnx), zero or random (default: a shipped walk)"
+    add("policy", nargs="?", help=what)
+    add("--clip", type=Path, help="motion clip to show instead, without physics")
+    accepted = "with --clip: dataset (.npz) whose motion of the clip is shown, the clip as a ghost"
+    add("--reference", type=Path, help=accepted)
+    beside = "distance of the ghost to the robot's left [m]; 0 lays it over the robot"
+    add("--ghost_beside", type=within(-10.0, 10.0), help=beside)
+    add("--velocity", type=within(-5.0, 5.0), default=0.3, help="command [m/s]")
+    add("--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, default=0, help="of start noise and random actions")
+    add("--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)")
+    drawn = "of films: OpenGL where there is one (auto), or numpy alone (software)"
+    add("--renderer", choices=("auto", "gl", "software"), default="auto", help=drawn)
+    add("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
+    return parser
+
+
+def style() -> Parser:
+    """Options of `style`."""
+    parser = Parser(
+        "wildrobot style",
+        "Measure how much policies move like the reference; write style.md and style.json.",
+        "wildrobot style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
+    )
+    add = parser.add_argument
+    policies = "checkpoint (.ckpt) or exported policy (.onnx)"
+    add("policies", type=Path, nargs="+", metavar="POLICY", help=policies)
+    add("--reference", type=Path, required=True, help="reference motion (.npz)")
+    add("--against", type=Path, help="policy trained without style, to be beaten by half")
+    add(
+        "--replicate",
+        type=Path,
+        help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
+        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
+    )
+    add("--out", type=Path, help="folder of the report (default: style by the first policy)")
+    add("--held_out", type=float, default=0.15, help="share of the reference not trained on")
+    add("--tiers", nargs="+", default=["0+", "0"], help="tiers used in training")
+    add("--episodes", type=positive, default=64, help="per policy, spread over the speeds")
+    add("--seconds", type=float, default=10.0, help="duration of an episode [s]")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, default=0, help="of start noise")
+    return parser
+
+
+def verify() -> Parser:
+    """Options of `reference --verify`."""
+    parser = Parser(
+        "wildrobot reference",
+        "Test a dataset: features, physics, determinism, invariances, coverage, contacts, "
+        "distribution, support, training.",
+        "wildrobot reference --verify runs/reference/walking.npz",
+    )
+    add = parser.add_argument
+    add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
+    add("--out", type=Path, help="table, with a .json beside it (default: FILE.verified.md)")
+    add("--seed", type=int, default=0, help="of all draws")
+    redone = "stretches of 12 control steps redone by inverse dynamics, per kind of support"
+    add("--stretches", type=positive, help=redone)
+    return parser
+
+
+def analyze() -> Parser:
+    """Options of `reference --analyze`."""
+    parser = Parser(
+        "wildrobot reference",
+        "Seconds by tier, coverage, features and diversity of a dataset, and whether to train on "
+        "it: go, caution or stop.",
+        "wildrobot reference --analyze runs/reference/walking.npz --gate",
+    )
+    add = parser.add_argument
+    add("--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
+    add("--out", type=Path, help="folder for analysis.md, .json and pictures")
+    add("--gate", action="store_true", help="exit with 1 unless the decision is go")
+    return parser
+
+
+def export_clips() -> Parser:
+    """Options of `reference --export_clips`."""
+    parser = Parser(
+        "wildrobot reference",
+        "Write motion clips (.npz): built-in standing and walking, and human walking retargeted "
+        "to the robot.",
+        "wildrobot reference --export_clips runs/clips --speeds 0.1 0.3",
+    )
+    add = parser.add_argument
+    add("--export_clips", type=Path, required=True, metavar="FOLDER", help="to write")
+    speeds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    add("--speeds", type=float, nargs="*", default=speeds, help="of the built-in walk [m/s]")
+    add("--duration", type=float, default=10.0, help="of built-in clips [s]")
+    add("--cmu", type=Path, help="folder with CMU .asf and .amc files")
+    return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from envs.errors import RunError, UserError
 from envs.robot.model import RobotModel, load_robot
 from envs.task.features import amp_layout
 from wildrobot_torch.amp.micro_training import micro_train
-from wildrobot_torch.cli.options import ENGINES, Parser, positive
+from wildrobot_torch.cli.options import ENGINES
 from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.clip import Clip
@@ -36,49 +37,12 @@ from wildrobot_torch.reference.report.report import (
     summary,
     write_generation_report,
 )
-from wildrobot_torch.reference.verify.dynamics import STRETCHES
+from wildrobot_torch.reference.verify import suite
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
-from wildrobot_torch.reference.verify.suite import verify
-
-HELP = """\
-usage: wildrobot reference [--clips SOURCE ...] [--out FILE] [--NAME VALUE ...]
-       wildrobot reference --verify FILE | --analyze FILE | --export_clips FOLDER [--help]
-
-Follow motion clips in the simulation and keep what passes the gates.
-
-  wildrobot reference --out runs/reference/walking.npz
-  wildrobot reference --clips builtin my_clips/ --out runs/reference/mine.npz
-  wildrobot reference --policy RUN/checkpoints/last.ckpt --clips none
-
-options:
-  --clips SOURCE ...    folders or files of clips, `builtin` walks, or none: followed without
-                        support, by a tracking policy that is trained first
-  --harness SOURCE ...  clips to follow in a support harness: quick, but held up
-  --policy FILE         policy whose own motion becomes reference; may be given again
-  --out FILE            dataset to write, with a report beside it
-  --config FILE         settings; later files win
-  --physics NAME        engine: native, warp, warp-cpu or auto
-  --print_config        print all settings with their values
-  --help_all            list all settings with units and meanings
-
-other uses:
-  --verify FILE         test a dataset: features, physics, determinism, contacts and more
-  --analyze FILE        seconds, coverage and diversity of a dataset: go, caution or stop
-  --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
-"""
 
 FPS = 1.0 / CTRL_DT
 """Frame rate of clips [1/s]."""
 say = partial(print, flush=True)
-
-
-def main(words: list[str]) -> int:
-    """Exit code of the use that the words name; without one, reference motion is made."""
-    uses = {"--verify": verify_dataset, "--analyze": analyze, "--export_clips": export_clips}
-    for word in words:
-        if use := uses.get(word.partition("=")[0]):
-            return use(words)
-    return make(words)
 
 
 def parser(documented: bool = False) -> SettingsParser:
@@ -106,16 +70,14 @@ def parser(documented: bool = False) -> SettingsParser:
     return parser
 
 
-def make(words: list[str]) -> int:
+def main(words: list[str]) -> int:
     """0 when a dataset was written, 1 when too little motion was accepted.
 
     The training of the tracking policy is kept beside it: the same command goes on with it, or
     judges its motion anew by other gates.
     """
     settings_parser = parser(documented="--help_all" in words)
-    options = read_settings(settings_parser, words, HELP)
-    if options is None:
-        return 0
+    options = read_settings(settings_parser, words)
     config: ReferenceConfig = construct(settings_parser, options).reference
     out = Path(options.out)
     if out.suffix != ".npz":
@@ -194,41 +156,21 @@ def _loaded(source: str, loaded: RobotModel) -> list[Clip]:
     return clips
 
 
-def verify_dataset(words: list[str]) -> int:
+def verify(options: argparse.Namespace) -> int:
     """0 when no test of a dataset failed, there may be warnings; 1 when one did."""
-    parser = Parser(
-        "wildrobot reference",
-        "Test a dataset: features, physics, determinism, invariances, coverage, contacts, "
-        "distribution, support, training.",
-        "wildrobot reference --verify runs/reference/walking.npz",
-    )
-    parser.add_argument("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="table to write, with a .json beside it (default: FILE.verified.md)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
-    parser.add_argument(
-        "--stretches",
-        type=positive,
-        default=STRETCHES,
-        help="stretches of 12 control steps redone by inverse dynamics, per kind of support",
-    )
-    options = parser.parse_args(words)
     out: Path = options.out or options.verify.with_suffix(".verified.md")
     if out.suffix != ".md":
         raise UserError(f"--out is {out}; the table is written as .md")
     torch.set_num_threads(1)
     loaded = load_robot()
     dataset = ReferenceDataset.load(options.verify, amp_layout(loaded.robot), loaded.robot.digest)
-    findings = verify(
+    findings = suite.verify(
         dataset,
         loaded,
         options.verify,
         micro_train,
         options.seed,
-        options.stretches,
+        options.stretches or suite.STRETCHES,
         progress=lambda name: say(f"testing {name}"),
     )
     title = f"{options.verify.name}: {dataset.duration_s:.1f} s in {dataset.num_segments} segments"
@@ -242,20 +184,8 @@ def verify_dataset(words: list[str]) -> int:
     return 0 if passed(findings) else 1
 
 
-def analyze(words: list[str]) -> int:
+def analyze(options: argparse.Namespace) -> int:
     """0; with --gate 1 unless the decision about a dataset is go."""
-    parser = Parser(
-        "wildrobot reference",
-        "Seconds by tier, coverage, features and diversity of a dataset, and whether to train on "
-        "it: go, caution or stop.",
-        "wildrobot reference --analyze runs/reference/walking.npz --gate",
-    )
-    parser.add_argument(
-        "--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)"
-    )
-    parser.add_argument("--out", type=Path, help="folder for analysis.md, .json and pictures")
-    parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")
-    options = parser.parse_args(words)
     robot = load_robot().robot
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
     found = analyse(dataset)
@@ -267,27 +197,8 @@ def analyze(words: list[str]) -> int:
     return 1 if options.gate and found.decision != "go" else 0
 
 
-def export_clips(words: list[str]) -> int:
+def export_clips(options: argparse.Namespace) -> int:
     """0 when the clips are written."""
-    parser = Parser(
-        "wildrobot reference",
-        "Write motion clips (.npz): built-in standing and walking, and human walking retargeted "
-        "to the robot.",
-        "wildrobot reference --export_clips runs/clips --speeds 0.1 0.3",
-    )
-    parser.add_argument(
-        "--export_clips", type=Path, required=True, metavar="FOLDER", help="to write"
-    )
-    parser.add_argument(
-        "--speeds",
-        type=float,
-        nargs="*",
-        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
-        help="of the built-in walk [m/s]",
-    )
-    parser.add_argument("--duration", type=float, default=10.0, help="of built-in clips [s]")
-    parser.add_argument("--cmu", type=Path, help="folder with CMU .asf and .amc files")
-    options = parser.parse_args(words)
     robot = load_robot().robot
     clips = [standing_clip(robot, options.duration, FPS)]
     clips += [walking_clip(robot, v, options.duration, FPS) for v in options.speeds]

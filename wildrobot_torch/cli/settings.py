@@ -13,8 +13,7 @@ import jsonargparse
 from envs.errors import UserError
 from envs.yaml_files import make_configs_strict
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.cli.main import fail, one_line
-from wildrobot_torch.cli.options import with_hint
+from wildrobot_torch.cli.options import fail, one_line, with_hint
 from wildrobot_torch.files import CONFIGS
 
 KINDS = {
@@ -54,13 +53,8 @@ class SettingsParser(jsonargparse.ArgumentParser):
         fail(with_hint(readable(message), names))
 
 
-def read_settings(
-    parser: SettingsParser, words: Sequence[str], short_help: str
-) -> jsonargparse.Namespace | None:
-    """The settings that the words ask for; None where they ask for help, which is printed."""
-    if "--help" in words or "-h" in words:
-        print(short_help, end="")
-        return None
+def read_settings(parser: SettingsParser, words: Sequence[str]) -> jsonargparse.Namespace:
+    """The settings that the words ask for; `--help_all` prints all there are, and ends."""
     words = ["--help" if word == "--help_all" else word for word in words]
     return parser.parse_args(named_configs(words))
 

@@ -19,7 +19,6 @@ from envs.physics.engines import resolve_engine
 from envs.recorder import PolicyFunction, record, zero_policy
 from envs.recording import Recording
 from wildrobot_torch.amp.opinion import load_prior
-from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.evaluation.report import number
 from wildrobot_torch.evaluation.style.assess import (
     AGAINST,
@@ -35,57 +34,16 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import TIERS
 
 
-def parser() -> Parser:
-    """The options of this verb."""
-    parser = Parser(
-        "wildrobot style",
-        "Measure how much policies move like the reference; write style.md and style.json.",
-        "wildrobot style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
-    )
-    parser.add_argument(
-        "policies",
-        type=Path,
-        nargs="+",
-        metavar="POLICY",
-        help="checkpoint (.ckpt) or exported policy (.onnx)",
-    )
-    parser.add_argument("--reference", type=Path, required=True, help="reference motion (.npz)")
-    parser.add_argument(
-        "--against", type=Path, help="policy trained without style, to be beaten by half"
-    )
-    parser.add_argument(
-        "--replicate",
-        type=Path,
-        help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
-        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder of the report (default: style by the first policy)"
-    )
-    parser.add_argument(
-        "--held_out", type=float, default=0.15, help="share of the reference held out of training"
-    )
-    parser.add_argument(
-        "--tiers", nargs="+", choices=TIERS, default=["0+", "0"], help="tiers used in training"
-    )
-    parser.add_argument(
-        "--episodes", type=positive, default=64, help="per policy, spread over the speeds"
-    )
-    parser.add_argument("--seconds", type=float, default=10.0, help="duration of an episode [s]")
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    parser.add_argument("--seed", type=int, default=0, help="of start noise")
-    return parser
-
-
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """0 when the report was written."""
-    options = parser().parse_args(words)
     physics = resolve_engine(options.physics)
     if not options.seconds >= SETTLE_S + 2.0:
         raise UserError(
             f"--seconds is {options.seconds:g}; allowed: {SETTLE_S + 2.0:g} or more, of which the "
             f"first {SETTLE_S:g} are left out"
         )
+    if unknown := set(options.tiers) - set(TIERS):
+        raise UserError(f"--tiers: there is no tier {unknown.pop()!r}; allowed: {', '.join(TIERS)}")
     policies = {name: load_policy(path) for name, path in _named(options).items()}
     env = _environment(next(iter(policies.values())), 1, options.seconds, physics)
     layout, digest, robot = env.layouts["amp"], env.robot.digest, env.robot.to("cpu")
