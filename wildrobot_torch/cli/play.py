@@ -28,6 +28,7 @@ from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.report.playback import playback
 from wildrobot_torch.render.film import (
+    GHOST_BESIDE,
     RenderConfig,
     beside,
     check_output,
@@ -122,7 +123,8 @@ def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -
     shown = playback(dataset, clip, loaded.robot)
     number = min(len(shown.qpos), round(options.seconds / dataset.ctrl_dt) + 1)
     qpos = shown.qpos[:number].double().numpy()
-    ghost = beside(shown.clip[:number].double().numpy(), options.ghost_beside)
+    apart = GHOST_BESIDE if options.ghost_beside is None else options.ghost_beside
+    ghost = beside(shown.clip[:number].double().numpy(), apart)
     write_film(path, loaded.model, qpos, dataset.ctrl_dt, config, shown.captions, ghost=ghost)
     return (
         f"wrote {path}: {number * dataset.ctrl_dt:.1f} s accepted of {clip.name}, "

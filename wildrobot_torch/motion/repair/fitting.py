@@ -42,15 +42,10 @@ class Fit:
 def rebuild(
     parts: ClipParts, legs: Legs, fps: float, fit: Fit, bearing: Array | None = None
 ) -> tuple[Clip, Flags]:
-    """The clip of the parts, its joints not clipped to their ranges; and frames (N,) out of reach.
+    """The clip of the parts, changed by `fit`, joints not clipped; and frames (N,) out of reach.
 
-    Args:
-        parts: trunk and soles.
-        legs: the robot's.
-        fps: of the clip [1/s].
-        fit: changes to the parts.
-        bearing: (2, N), share that each foot carries: the trunk's yaw is chosen so that these feet
-            do not swivel. None leaves the yaw.
+    With `bearing`, the share (2, N) that each foot carries, the trunk's yaw is chosen so that these
+    feet do not swivel. None leaves the yaw.
     """
     hip = legs.hip * [1.0, 0.0, 1.0]
     hips, feet = parts.hips.copy(), parts.feet.copy()
@@ -82,7 +77,6 @@ def fitted(
     parts: ClipParts,
     legs: Legs,
     fps: float,
-    *,
     margin: float,
     max_lean: float,
     max_lowering: float,
@@ -93,11 +87,8 @@ def fitted(
     Lowering the hips helps straight knees, ankles out of reach, and joints faster than their
     servos (as nearly straight knees are). Leaning the trunk, and in straight walks then shortening
     the stride, helps thighs that should go further back. Wider feet help too much adduction. An
-    ankle gives up foot pitch.
-
-    Returns:
-        the clip, joints within their ranges; the changes; and the share of frames in which the
-        worst joint rests on a stop or beyond it, before and after them.
+    ankle gives up foot pitch. After the clip, joints within their ranges, and the changes come the
+    shares of frames in which the worst joint rests on a stop or beyond, before and after them.
     """
     straight = np.ptp(parts.heading) == 0.0
     fit = Fit()
@@ -131,8 +122,7 @@ def fitted(
             break
         clip, unreachable = rebuild(parts, legs, fps, fit, bearing)
     if "speed" in trouble and slower_from is not None:
-        # Bending the knees did not help, so they need not bend.
-        fit = slower_from
+        fit = slower_from  # bending the knees did not help, so they need not bend
         clip, unreachable = rebuild(parts, legs, fps, fit, bearing)
     clip = replace(clip, joint_pos=legs.within_stops(clip.joint_pos, _OFF_RANGE))
     after = _worst(_troubles(clip, legs, ON_STOP, unreachable))

@@ -1,8 +1,8 @@
 """Planting: standing feet that stay in place, and a trunk that keeps its balance over them.
 
-A foot that slides in the clip slides under the robot that follows it, and with its zero-moment
-point off the soles the robot tips. Both are mended in the clip: stances are found where the toes
-rest and held in place, then the trunk is moved horizontally, as little as balance needs.
+A robot slides where its clip does, and tips with the zero-moment point off the soles. So stances
+are found where the toes rest and held in place, then the trunk is moved horizontally, as little as
+balance needs.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[
         stances = _stances((speed < _REST_SPEED) & (sole[:, 2] < _REST_HEIGHT), clip.fps)
         if not stances:
             raise ClipError(f"clip {clip.name!r}: the {SIDES[side]} foot never stands")
-        outwards = 1.0 if side == 0 else -1.0
+        outwards = 1.0 - 2.0 * side
         apart = outwards * (sole[:, 1] - middle)
         sole[:, 1] = middle + outwards * np.maximum(apart, config.feet_apart / 2.0)
         paths.append(FootPath(_plant(sole, stances, clip.fps, config.clearance), foot.pitch))
@@ -124,9 +124,8 @@ def _stances(resting: Flags, fps: float) -> list[tuple[int, int]]:
         else:
             merged.append((start, stop))
     # A stance that the clip's end cuts off may have been longer.
-    ends = 0, len(resting)
-    shortest = _SHORTEST_STANCE_S * fps
-    return [(a, b) for a, b in merged if b - a >= shortest or a == ends[0] or b == ends[1]]
+    shortest, end = _SHORTEST_STANCE_S * fps, len(resting)
+    return [(a, b) for a, b in merged if b - a >= shortest or a == 0 or b == end]
 
 
 def _plant(sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float) -> Array:
@@ -161,10 +160,7 @@ def _swing(path: Array, share: Array, start: Array, stop: Array, clearance: floa
 
 
 def _towards_balance(
-    clip: Clip,
-    feet: tuple[FootPath, FootPath],
-    robot_model: RobotModel,
-    legs: Legs,
+    clip: Clip, feet: tuple[FootPath, FootPath], robot_model: RobotModel, legs: Legs
 ) -> Array:
     """Shift of the trunk (N, 3) [m] that brings the zero-moment point nearer to the soles.
 
@@ -193,9 +189,8 @@ def _towards_balance(
 
 def _support(feet: tuple[FootPath, FootPath], legs: Legs) -> tuple[Array, Array]:
     """Bounds (N, 2) of the zero-moment point: the box around the standing soles, or else both."""
-    leg = legs.robot.leg
-    place = np.stack([foot.sole[:, :2] for foot in feet], 1)
-    stands = np.stack([foot.sole[:, 2] == 0.0 for foot in feet], 1)
+    leg, soles_w = legs.robot.leg, np.stack([foot.sole for foot in feet], 1)
+    place, stands = soles_w[..., :2], soles_w[..., 2] == 0.0
     stands = (stands | ~stands.any(1, keepdims=True))[..., None]
     back, front = np.array([[leg.heel, -leg.sole_width / 2.0], [leg.toe, leg.sole_width / 2.0]])
     low = np.where(stands, place + back, np.inf).min(1)

@@ -1,12 +1,13 @@
 """Stances and travel of a clip by its joints, whatever the path of its root.
 
-The root's path may be wrong (sunk, sliding, backwards). The joints tell how the feet move relative
-to the hips, and a foot that stands then tells how the hips move over the floor.
+The root's path may be wrong (sunk, sliding, backwards). The joints tell how feet move relative to
+the hips, and a foot that stands then tells how the hips move over the floor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import percentile_filter, uniform_filter1d
@@ -124,18 +125,17 @@ def bearing(clearance: Array, stands: Flags) -> Array:
     return share / share.sum(0)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """How the hips travel over the floor, by the feet that stand."""
+class Walk(NamedTuple):
+    """How the hips travel over the floor, (N, 2) [m] from frame 0 on, by the feet that stand.
+
+    Of each foot (2, N): whether it stands; whether it is as low as a standing one, moving or not;
+    and its share of what they carry.
+    """
 
     way: Array
-    """(N, 2) [m]: of the hips from frame 0 on, in the world."""
     stands: Flags
-    """(2, N): feet that stand."""
     low: Flags
-    """(2, N): feet that are as low as a standing one, moving or not."""
     share: Array
-    """(2, N): what each foot carries; sums to 1 over the feet."""
 
     def speed(self, fps: float) -> float:
         """Net speed [m/s]."""
@@ -152,8 +152,8 @@ def walked(parts: ClipParts, fps: float) -> Walk:
     clearance = soles[..., 2] - floors(soles[..., 2], fps)
     feet_w = (soles - parts.hips)[..., :2]
     low = standing(clearance, fps)
-    stands, share = low, bearing(clearance, low)
-    result = Walk(_way(feet_w, share), stands, low, share)
+    share = bearing(clearance, low)
+    result = Walk(_way(feet_w, share), low, low, share)
     for _ in range(_ROUNDS):
         over = np.linalg.norm(np.gradient(feet_w + result.way, axis=1), axis=-1) * fps
         # Of two low feet, the faster one does not stand.

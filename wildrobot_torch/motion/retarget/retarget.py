@@ -69,13 +69,7 @@ class RetargetConfig:
 def retarget(
     asf: Path | str, amc: Path | str, robot: RobotSpec, config: RetargetConfig | None = None
 ) -> Clip:
-    """The walk in an AMC file as a clip of the robot, along +x from the origin.
-
-    Args:
-        asf: the skeleton.
-        amc: the motion.
-        robot: with two legs as in `kinematics.Legs`.
-        config: how.
+    """The walk in an AMC file, of an ASF skeleton, as a clip of the robot along +x from the origin.
 
     Raises:
         ClipError: a file cannot be used, or too many frames are beyond the robot.
@@ -97,10 +91,8 @@ def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec, config: Retar
     if len(motion.root_pos) < 30:
         raise ClipError(f"{len(motion.root_pos)} frames; a walk to retarget needs 30 or more")
     tips = _facing_x({bone: motion.tips[bone] @ _TO_Z_UP.T for bone in needed})
-    human_leg = float(
-        np.linalg.norm(tips["lfemur"][0] - tips["lhipjoint"][0])
-        + np.linalg.norm(tips["ltibia"][0] - tips["lfemur"][0])
-    )
+    thigh, shank = tips["lfemur"] - tips["lhipjoint"], tips["ltibia"] - tips["lfemur"]
+    human_leg = float(np.linalg.norm(thigh[0]) + np.linalg.norm(shank[0]))
     scale = legs.reach / human_leg
     fps = motion.fps / math.sqrt(scale)
 
@@ -148,10 +140,9 @@ def _facing_x(tips: dict[str, Array]) -> dict[str, Array]:
     """All points turned about the vertical so that the hips travel along +x."""
     middle = (tips["lhipjoint"] + tips["rhipjoint"]) / 2.0
     travel = middle[-1, :2] - middle[0, :2]
-    if np.linalg.norm(travel) < 0.3:
-        raise ClipError(
-            f"the hips travel {np.linalg.norm(travel):.2f} m; only straight walks are retargeted"
-        )
+    far = float(np.linalg.norm(travel))
+    if far < 0.3:
+        raise ClipError(f"the hips travel {far:.2f} m; only straight walks are retargeted")
     across = (tips["lhipjoint"] - tips["rhipjoint"])[:, :2].mean(0)
     if across[1] * travel[0] - across[0] * travel[1] <= 0.0:
         raise ClipError("the hips travel backwards; only forward walks are retargeted")
@@ -195,7 +186,7 @@ def _under_the_hips(feet: list[FootPath], root_pos: Array, lean: float, legs: Le
     offset = float(np.mean(both - root_pos[:, 0])) - hips_x - _FEET_AHEAD
     for side, foot in enumerate(feet):
         foot.sole[:, 0] -= offset
-        wanted = legs.robot.leg.leg_y if side == 0 else -legs.robot.leg.leg_y
+        wanted = (1.0 - 2.0 * side) * legs.robot.leg.leg_y
         foot.sole[:, 1] += wanted - float(np.mean(foot.sole[:, 1] - root_pos[:, 1]))
     lack = np.maximum(_FEET_APART - (feet[0].sole[:, 1] - feet[1].sole[:, 1]), 0.0)
     feet[0].sole[:, 1] += lack / 2.0
