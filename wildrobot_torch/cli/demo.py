@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -90,12 +90,9 @@ def speed(physics: str, num_envs: int = 1024, seconds: float = 5.0) -> float:
 
 
 def expectation(rate: float, tracker_steps: int, env_steps: int) -> str:
-    """What the demo will take where the environment makes `rate` steps/s.
+    """What the demo will take where the environment makes `rate` steps [1/s].
 
-    Args:
-        rate: [1/s].
-        tracker_steps: environment steps of the tracking policy that makes the reference.
-        env_steps: environment steps of the training.
+    The tracking policy that makes the reference trains for `tracker_steps`.
     """
     reference, training = (steps / (LEARNING_SHARE * rate) for steps in (tracker_steps, env_steps))
     return (
@@ -121,13 +118,8 @@ def summary(out: Path, seconds: dict[str, float]) -> str:
     """Closing lines: the time each stage took, and where its results lie."""
     lines = [f"{name:<18}{_clock(took):>6}" for name, took in seconds.items()]
     lines += [f"{'all':<18}{_clock(sum(seconds.values())):>6}", ""]
-    results: Sequence[Path] = (
-        out / "evaluation" / "report.md",
-        out / "walking.gif",
-        out / "policy.onnx",
-        best_checkpoint(out),
-    )
-    lines += map(str, results)
+    results = ("evaluation/report.md", "walking.gif", "policy.onnx")
+    lines += [*(str(out / name) for name in results), str(best_checkpoint(out))]
     return "\n".join([*lines, "", f"watch it: wildrobot play {out / 'policy.onnx'} --velocity 0.4"])
 
 

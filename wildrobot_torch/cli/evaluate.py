@@ -24,10 +24,8 @@ def main(options: argparse.Namespace) -> int:
     policy = load_policy(options.policy)
     num_envs = options.num_envs or scenario.episodes
     if scenario.episodes % num_envs:
-        raise UserError(
-            f"--num_envs {num_envs} does not divide the {scenario.episodes} episodes of scenario "
-            f"{scenario.name!r}"
-        )
+        episodes = f"the {scenario.episodes} episodes of scenario {scenario.name!r}"
+        raise UserError(f"--num_envs {num_envs} does not divide {episodes}")
     env = LocomotionEnv(scenario.task(policy.task), num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
     about = {

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -128,17 +129,14 @@ def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> 
     if settings.ckpt_path is not None:
         load_tensors(settings.ckpt_path, "--ckpt_path", "give a .ckpt that `wildrobot fit` wrote")
     name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "default")
+    config = _config_text(settings_parser, settings, name)
     with new_folder(Path(run.folder) / name) as folder, Interruption(folder) as interruption:
         trainer = pl.Trainer(
             **asdict(options),
             accelerator=data.accelerator,
             callbacks=[
                 Progress(run.env_steps),
-                RunDirectory(
-                    folder,
-                    _config_text(settings_parser, settings, name),
-                    _loggers(folder, settings.wandb),
-                ),
+                RunDirectory(folder, config, _loggers(folder, settings.wandb)),
                 Alarms(folder),
                 Budget(run.env_steps, run.stop_when_passed),
                 interruption,
@@ -183,9 +181,8 @@ def new_folder(parent: Path) -> Iterator[Path]:
         except FileExistsError:
             continue
         except OSError as error:
-            raise UserError(
-                f"{folder} cannot be made: {error.strerror}; change --run.folder"
-            ) from error
+            reason = f"{error.strerror}; change --run.folder"
+            raise UserError(f"{folder} cannot be made: {reason}") from error
     try:
         yield folder
     finally:
@@ -214,9 +211,7 @@ class Interruption(Callback):
         return 0 if self._number is None else 128 + self._number
 
     def __enter__(self) -> Interruption:
-        self._before = {
-            number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
         self._handle_signals()
         return self
 
@@ -234,10 +229,8 @@ class Interruption(Callback):
         if self._number is not None:
             os._exit(128 + number)
         self._number = number
-        # Not by print, which a signal may have interrupted.
-        os.write(
-            2, b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
-        )
+        said = b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
+        os.write(2, said)  # not by print, which a signal may have interrupted
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Take the signals over from Lightning, for which SIGINT is exit code 1."""
@@ -254,12 +247,8 @@ class Interruption(Callback):
         path = self.folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
-            print(
-                f"saved {path}; to go on: wildrobot fit --config {self.folder / 'config.yaml'} "
-                f"--ckpt_path {path}",
-                file=sys.stderr,
-                flush=True,
-            )
+            again = f"--config {self.folder / 'config.yaml'} --ckpt_path {path}"
+            print(f"saved {path}; to go on: wildrobot fit {again}", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -285,10 +274,8 @@ def _loggers(folder: Path, project: str | None) -> list[Logger]:
         try:
             loggers.append(WandbLogger(project=project, save_dir=folder))
         except ModuleNotFoundError as error:
-            raise UserError(
-                f"--wandb {project} needs the package wandb, which is not installed: "
-                "pip install wandb"
-            ) from error
+            remedy = "which is not installed: pip install wandb"
+            raise UserError(f"--wandb {project} needs the package wandb, {remedy}") from error
     return loggers
 
 
@@ -297,18 +284,10 @@ def _checkpoints(folder: Path) -> list[Callback]:
 
     Two callbacks: one that does both writes the last only where it is also the best.
     """
-    best = ModelCheckpoint(
-        folder,
-        filename="best-{env_steps:.0f}",
-        auto_insert_metric_name=False,
-        monitor="rank",
-        mode="max",
-        save_on_train_epoch_end=False,
-    )
-    last = ModelCheckpoint(
-        folder, filename="last", save_on_train_epoch_end=False, enable_version_counter=False
-    )
-    return [best, last]
+    evaluated = partial(ModelCheckpoint, folder, save_on_train_epoch_end=False)
+    name = {"filename": "best-{env_steps:.0f}", "auto_insert_metric_name": False}
+    best = evaluated(**name, monitor="rank", mode="max")
+    return [best, evaluated(filename="last", enable_version_counter=False)]
 
 
 def quiet() -> None:

@@ -122,15 +122,13 @@ def _names_a_refused_file(error: OSError, words: Sequence[str]) -> bool:
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
     if not isinstance(error, (*kinds, PermissionError)):
         return False
-    given = [Path(word.partition("=")[2] or word).absolute() for word in words if word]
-    for name in (error.filename, error.filename2):
-        if isinstance(name, str | Path):
-            refused = Path(name).absolute()
-            if any(refused == path or refused in path.parents for path in given):
-                return True
-            # A folder that may not be written to: the refused file lies below it.
-            if isinstance(error, PermissionError) and set(given) & set(refused.parents):
-                return True
+    given = {Path(word.partition("=")[2] or word).absolute() for word in words if word}
+    on_the_way = given.union(*(path.parents for path in given))
+    for refused in (Path(x).absolute() for x in (error.filename, error.filename2) if x):
+        # In a folder that may not be written to, the refused file lies below a given one.
+        below = given & set(refused.parents) if isinstance(error, PermissionError) else set()
+        if refused in on_the_way or below:
+            return True
     return False
 
 

@@ -126,7 +126,5 @@ def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -
     apart = GHOST_BESIDE if options.ghost_beside is None else options.ghost_beside
     ghost = beside(shown.clip[:number].double().numpy(), apart)
     write_film(path, loaded.model, qpos, dataset.ctrl_dt, config, shown.captions, ghost=ghost)
-    return (
-        f"wrote {path}: {number * dataset.ctrl_dt:.1f} s accepted of {clip.name}, "
-        "the clip itself as a ghost"
-    )
+    accepted = f"{number * dataset.ctrl_dt:.1f} s accepted of {clip.name}"
+    return f"wrote {path}: {accepted}, the clip itself as a ghost"

@@ -112,10 +112,10 @@ def main(words: list[str]) -> int:
     dataset = generation.dataset
     if dataset is None or generation.seconds_good < options.min_seconds:
         worst = next(iter(generation.rejections), "falling at once")
+        good = f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
         raise RunError(
-            f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
-            f"{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; most often "
-            f"refused by {worst!r}; no dataset was written (rejections by gate above)"
+            f"{good}{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; no "
+            f"dataset was written; most often refused by {worst!r} (rejections by gate above)"
         )
     folder = out.with_suffix("")
     for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`

@@ -38,10 +38,8 @@ def main(options: argparse.Namespace) -> int:
     """0 when the report was written."""
     physics = resolve_engine(options.physics)
     if not options.seconds >= SETTLE_S + 2.0:
-        raise UserError(
-            f"--seconds is {options.seconds:g}; allowed: {SETTLE_S + 2.0:g} or more, of which the "
-            f"first {SETTLE_S:g} are left out"
-        )
+        least = f"{SETTLE_S + 2.0:g} or more, of which the first {SETTLE_S:g} are left out"
+        raise UserError(f"--seconds is {options.seconds:g}; allowed: {least}")
     if unknown := set(options.tiers) - set(TIERS):
         raise UserError(f"--tiers: there is no tier {unknown.pop()!r}; allowed: {', '.join(TIERS)}")
     policies = {name: load_policy(path) for name, path in _named(options).items()}
@@ -60,15 +58,13 @@ def main(options: argparse.Namespace) -> int:
 
     rewards: dict[str, dict[str, dict[str, float]]] = {}
     mine = [family in references.held for family in references.motion.family]
+    held, theirs = references.motion.select(references.held), references.recording.amp[:, mine]
     for name, prior in priors.items():
         if prior is not None:
             own = recordings[name]
-            held = references.motion.select(references.held)
             rewards[name] = {
                 "policy": prior.style_reward(own.amp, own.settled(SETTLE_S)),
-                "held-out reference": prior.style_reward(
-                    references.recording.amp[:, mine], held.valid
-                ),
+                "held-out reference": prior.style_reward(theirs, held.valid),
             }
     judged = {}
     for name in policies:
@@ -100,10 +96,8 @@ def main(options: argparse.Namespace) -> int:
     for name, prior in priors.items():
         if prior is None or prior.held_out is None:
             continue
-        if trained := set(references.held) - prior.held_out:
-            print(
-                f"note: {', '.join(sorted(trained))} count as held out, but {name} trained on them"
-            )
+        if trained := ", ".join(sorted(set(references.held) - prior.held_out)):
+            print(f"note: {trained} count as held out, but {name} trained on them")
     print(f"wrote {written[1]}")
     return 0
 
@@ -150,17 +144,14 @@ def _recordings(
     for name, policy in {STANDING: next(iter(policies.values())), **policies}.items():
         env = _environment(policy, len(commands), options.seconds, physics)
         if env.config.ctrl_dt != ctrl_dt:
-            raise UserError(
-                f"{policy.path} acts every {env.config.ctrl_dt:g} s, the frames of "
-                f"{options.reference} are {ctrl_dt:g} s apart; make the reference again"
-            )
+            apart = f"the frames of {options.reference} are {ctrl_dt:g} s apart"
+            acts = f"{policy.path} acts every {env.config.ctrl_dt:g} s"
+            raise UserError(f"{acts}, {apart}; make the reference again")
         act: PolicyFunction = zero_policy(env.robot.num_joints) if name == STANDING else policy
         env.set_seed(options.seed)
         recordings[name] = record(act, env, commands, env.config.episode_steps).to("cpu")
     for name, recording in recordings.items():
         if not bool(recording.settled(SETTLE_S).any()):
-            raise UserError(
-                f"every episode of {name} ends in a fall within {SETTLE_S:g} s; there is no style "
-                "to measure"
-            )
+            falls = f"every episode of {name} ends in a fall within {SETTLE_S:g} s"
+            raise UserError(f"{falls}; there is no style to measure")
     return recordings
