@@ -74,7 +74,7 @@ def _dispatch(words: list[str]) -> int:
             print(options.PAGES[verb], end="")
             return 0
         return program()(rest)
-    parser = getattr(options, verb if use == "main" else use)()
+    parser = options.parser(verb if use == "main" else use)
     read, others = parser.parse_known_args(rest)
     read.others = others
     if others and verb != "demo":

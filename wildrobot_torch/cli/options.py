@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
@@ -65,6 +66,8 @@ other uses:
   --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
 """
 
+Add = Callable[..., Any]
+"""Adds an option to a parser, as `argparse` does."""
 PAGES = {"fit": _FIT, "reference": _REFERENCE}
 """Help of the verbs that read files of settings."""
 
@@ -145,38 +148,28 @@ def with_hint(message: str, options: Iterable[str]) -> str:
     return f"{message}; did you mean --{close[0]}?" if close else message
 
 
-def demo() -> Parser:
-    """Options of `demo`."""
-    parser = Parser(
-        "wildrobot demo",
-        "Reference motion, training, evaluation, export and film, one after another. Options that "
-        "are not listed go to the training: see `wildrobot fit --help`.",
-        "wildrobot demo --run.env_steps 1_000_000",
-    )
-    add = parser.add_argument
+# The options of each verb, and of the uses of `reference`: declared by a function whose docstring
+# is what the help says.
+
+
+def demo(add: Add) -> None:
+    """Reference motion, training, evaluation, export and film, one after another.
+
+    Options that are not listed go to the training: see `wildrobot fit --help`.
+    """
     add("--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)")
     add("--clips", nargs="+", default=["builtin"], help="of the reference: folders, builtin")
     add("--reference", type=Path, help="reference motion (.npz), instead of making it")
     add("--physics", default="native", help=ENGINES)
-    return parser
 
 
-def doctor() -> Parser:
-    """Options of `doctor`."""
-    what = "What is here, what is missing, and the command that mends it."
-    parser = Parser("wildrobot doctor", what)
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    return parser
+def doctor(add: Add) -> None:
+    """What is here, what is missing, and the command that mends it."""
+    add("--json", action="store_true", help="print the report as JSON")
 
 
-def evaluate() -> Parser:
-    """Options of `evaluate`."""
-    parser = Parser(
-        "wildrobot evaluate",
-        "Run a policy in a scenario, measure it, write report.md, report.json and plots.",
-        "wildrobot evaluate RUN/checkpoints/last.ckpt --scenario speeds --gate",
-    )
-    add = parser.add_argument
+def evaluate(add: Add) -> None:
+    """Run a policy in a scenario, measure it, write report.md, report.json and plots."""
     add("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
     add("--scenario", default="walking", help="name in configs/evaluation, or a .yaml file")
     add("--out", type=Path, help="of the report (default: evaluation/SCENARIO by the policy)")
@@ -184,30 +177,16 @@ def evaluate() -> Parser:
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
     add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
-    return parser
 
 
-def export() -> Parser:
-    """Options of `export`."""
-    parser = Parser(
-        "wildrobot export",
-        "Write a checkpoint's policy as an ONNX file that agrees with torch.",
-        "wildrobot export RUN/checkpoints/last.ckpt --out policy.onnx",
-    )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of a training (.ckpt)")
-    to = "file to write (default: policy.onnx in the run's folder)"
-    parser.add_argument("--out", type=Path, help=to)
-    return parser
+def export(add: Add) -> None:
+    """Write a checkpoint's policy as an ONNX file that agrees with torch."""
+    add("checkpoint", type=Path, help="checkpoint of a training (.ckpt)")
+    add("--out", type=Path, help="file to write (default: policy.onnx in the run's folder)")
 
 
-def play() -> Parser:
-    """Options of `play`."""
-    parser = Parser(
-        "wildrobot play",
-        "Watch a policy or a clip: in a window, or without a display as a film.",
-        "wildrobot play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
-    )
-    add = parser.add_argument
+def play(add: Add) -> None:
+    """Watch a policy or a clip: in a window, or without a display as a film."""
     what = "checkpoint (.ckpt), exported policy (.onnx), zero or random (default: a shipped walk)"
     add("policy", nargs="?", help=what)
     add("--clip", type=Path, help="motion clip to show instead, without physics")
@@ -223,27 +202,19 @@ def play() -> Parser:
     drawn = "of films: OpenGL where there is one (auto), or numpy alone (software)"
     add("--renderer", choices=("auto", "gl", "software"), default="auto", help=drawn)
     add("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
-    return parser
 
 
-def style() -> Parser:
-    """Options of `style`."""
-    parser = Parser(
-        "wildrobot style",
-        "Measure how much policies move like the reference; write style.md and style.json.",
-        "wildrobot style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
-    )
-    add = parser.add_argument
+def style(add: Add) -> None:
+    """Measure how much policies move like the reference; write style.md and style.json."""
     policies = "checkpoint (.ckpt) or exported policy (.onnx)"
     add("policies", type=Path, nargs="+", metavar="POLICY", help=policies)
     add("--reference", type=Path, required=True, help="reference motion (.npz)")
     add("--against", type=Path, help="policy trained without style, to be beaten by half")
-    add(
-        "--replicate",
-        type=Path,
-        help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
-        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
+    copy = (
+        "the same clips followed by a tracking policy of another seed (`wildrobot reference "
+        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies"
     )
+    add("--replicate", type=Path, help=copy)
     add("--out", type=Path, help="folder of the report (default: style by the first policy)")
     add("--held_out", type=float, default=0.15, help="share of the reference not trained on")
     add("--tiers", nargs="+", default=["0+", "0"], help="tiers used in training")
@@ -251,53 +222,50 @@ def style() -> Parser:
     add("--seconds", type=float, default=10.0, help="duration of an episode [s]")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, default=0, help="of start noise")
-    return parser
 
 
-def verify() -> Parser:
-    """Options of `reference --verify`."""
-    parser = Parser(
-        "wildrobot reference",
-        "Test a dataset: features, physics, determinism, invariances, coverage, contacts, "
-        "distribution, support, training.",
-        "wildrobot reference --verify runs/reference/walking.npz",
-    )
-    add = parser.add_argument
+def verify(add: Add) -> None:
+    """Test a dataset: features, physics, determinism, invariances, coverage, contacts and more."""
     add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
     add("--out", type=Path, help="table, with a .json beside it (default: FILE.verified.md)")
     add("--seed", type=int, default=0, help="of all draws")
     redone = "stretches of 12 control steps redone by inverse dynamics, per kind of support"
     add("--stretches", type=positive, help=redone)
-    return parser
 
 
-def analyze() -> Parser:
-    """Options of `reference --analyze`."""
-    parser = Parser(
-        "wildrobot reference",
-        "Seconds by tier, coverage, features and diversity of a dataset, and whether to train on "
-        "it: go, caution or stop.",
-        "wildrobot reference --analyze runs/reference/walking.npz --gate",
-    )
-    add = parser.add_argument
+def analyze(add: Add) -> None:
+    """Seconds by tier, coverage, features and diversity of a dataset: go, caution or stop."""
     add("--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
     add("--out", type=Path, help="folder for analysis.md, .json and pictures")
     add("--gate", action="store_true", help="exit with 1 unless the decision is go")
-    return parser
 
 
-def export_clips() -> Parser:
-    """Options of `reference --export_clips`."""
-    parser = Parser(
-        "wildrobot reference",
-        "Write motion clips (.npz): built-in standing and walking, and human walking retargeted "
-        "to the robot.",
-        "wildrobot reference --export_clips runs/clips --speeds 0.1 0.3",
-    )
-    add = parser.add_argument
+def export_clips(add: Add) -> None:
+    """Write motion clips (.npz): built-in standing and walking, and human walking retargeted."""
     add("--export_clips", type=Path, required=True, metavar="FOLDER", help="to write")
     speeds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     add("--speeds", type=float, nargs="*", default=speeds, help="of the built-in walk [m/s]")
     add("--duration", type=float, default=10.0, help="of built-in clips [s]")
     add("--cmu", type=Path, help="folder with CMU .asf and .amc files")
-    return parser
+
+
+EXAMPLES = {
+    demo: "demo --run.env_steps 1_000_000",
+    doctor: "doctor",
+    evaluate: "evaluate RUN/checkpoints/last.ckpt --scenario speeds --gate",
+    export: "export RUN/checkpoints/last.ckpt --out policy.onnx",
+    play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
+    style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
+    verify: "reference --verify runs/reference/walking.npz",
+    analyze: "reference --analyze runs/reference/walking.npz --gate",
+    export_clips: "reference --export_clips runs/clips --speeds 0.1 0.3",
+}
+
+
+def parser(name: str) -> Parser:
+    """The parser of a verb, or of a use of `reference`, that has a function here."""
+    declare, example = next((f, text) for f, text in EXAMPLES.items() if f.__name__ == name)
+    verb = example.split()[0]
+    made = Parser(f"wildrobot {verb}", inspect.getdoc(declare) or "", f"wildrobot {example}")
+    declare(made.add_argument)
+    return made

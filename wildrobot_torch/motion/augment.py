@@ -20,11 +20,11 @@ from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.bridge import into_stance, out_of_stance
 
 RETURNS = 0.05
-"""Largest difference between the two ends of a loop, as `loop_clip` measures it, of a motion that
-returns to its start; captured walks have a tenth of it. It is 0.08 rad in each of eight joints."""
+"""Largest difference between the ends of a loop, as `loop_clip` measures it, of a motion that
+returns to its start: 0.08 rad in each of eight joints. Captured walks have a tenth of it."""
 BLEND_S = 0.4
-"""Time from the end of a repetition into neutral stance, and again out of it [s]; where a clip
-returns to its start, the time in which its end fades into that."""
+"""Time from the end of a repetition into neutral stance, and again out of it, or else in which the
+end of a clip fades into its start [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,7 @@ class VariantConfig:
 def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
     """Every combination of speed, mirror image and heading, aligned and looped.
 
-    The first is the clip itself at the first speed and heading. Their names differ and begin with
-    the clip's.
-
-    Raises:
-        ClipError: the clip has another number of joints, or cannot be looped.
+    The first is the clip itself at the first speed and heading. Their names begin with the clip's.
     """
     made: list[Clip] = []
     for factor in config.warps if _moves(clip) else (1.0,):
@@ -118,7 +114,8 @@ def time_warp(clip: Clip, factor: float) -> Clip:
     if not 0.5 <= factor <= 2.0:
         raise ClipError(f"time warp factor is {factor}; allowed: 0.5 to 2")
     name, source = f"{clip.name}_x{factor:g}", f"{clip.source}; played x{factor:g}"
-    return replace(clip, name=name, source=source, fps=clip.fps * factor).resample(clip.fps)
+    warped = replace(clip, fps=clip.fps * factor).resample(clip.fps)
+    return replace(warped, name=name, source=source)
 
 
 def turn(clip: Clip, angle: float) -> Clip:
@@ -195,9 +192,7 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     moved = _moved(clip.frames(start - blend, start + 1), clip, start, clip, stop)
     share = smoothstep(np.arange(blend + 1) / blend)[:, None]
     tail = slice(period - blend, period + 1)
-    root_pos, root_quat, joint_pos = (
-        x.copy() for x in (once.root_pos, once.root_quat, once.joint_pos)
-    )
+    root_pos, root_quat, joint_pos = map(np.copy, (once.root_pos, once.root_quat, once.joint_pos))
     root_pos[tail] += share * (moved.root_pos - root_pos[tail])
     root_quat[tail] = rotations.slerp(root_quat[tail], moved.root_quat, share[:, 0])
     joint_pos[tail] += share * (moved.joint_pos - joint_pos[tail])

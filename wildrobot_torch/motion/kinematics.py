@@ -48,10 +48,9 @@ class Legs:
         names = [[f"{side}_{joint}" for joint in JOINTS] for side in SIDES]
         missing = [n for side in names for n in side if n not in robot.joint_names]
         if missing or robot.num_joints != 8:
-            raise UserError(
-                f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}; leg kinematics "
-                f"need exactly left_ and right_ {', '.join(JOINTS)}"
-            )
+            needed = f"leg kinematics need exactly left_ and right_ {', '.join(JOINTS)}"
+            has = f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}"
+            raise UserError(f"{has}; {needed}")
         self.robot = robot
         self.index = np.array([[robot.joint_names.index(n) for n in side] for side in names])
         mirror_sign = robot.mirror_sign.cpu().double().numpy()
@@ -163,9 +162,8 @@ def sole_corners(legs: Legs, clip: Clip) -> Array:
     """World position (N, 2, 4, 3) [m] of the corners of each sole; toes first, then heels."""
     leg = legs.robot.leg
     half, down = leg.sole_width / 2.0, -leg.ankle_height
-    return _on_feet(
-        legs, clip, np.array([[x, y, down] for x in (leg.toe, leg.heel) for y in (half, -half)])
-    )
+    corners = [[x, y, down] for x in (leg.toe, leg.heel) for y in (half, -half)]
+    return _on_feet(legs, clip, np.array(corners))
 
 
 def sole_axes(legs: Legs, clip: Clip) -> Array:

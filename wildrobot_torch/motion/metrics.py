@@ -53,7 +53,7 @@ class Episodes:
         """(T, E) bool: steps that most metrics are taken over."""
         self.moving = self.command.abs() >= MOVING
         """(E,) bool: the robot is commanded to walk."""
-        self.velocity = recording.velocity
+        self.velocity, self.joint_vel = recording.velocity, recording.joint_vel(robot)
         self.velocity_error = (self.velocity - self.command)[self.counted].double()
         """(N,) [m/s]: in steps that count."""
         self.ahead = torch.where(self.counted, self.velocity, 0.0).double()
@@ -74,10 +74,6 @@ class Episodes:
         """(N,) [m/s]: horizontal speeds of soles of loaded feet, in steps that count."""
         self.load = recording.load(robot)[self.counted]
         """(N,) [m g]: weight on the feet, in steps that count."""
-
-    def joint_vel(self) -> Tensor:
-        """(T, E, J) [rad/s]."""
-        return self.recording.joint_vel(self.robot)
 
     def ranges_of_motion(self, joint: str) -> Tensor:
         """(S,) [deg]: how far the joint of the stride's own leg moves in each stride."""
@@ -123,16 +119,10 @@ def measure(
     """Metrics of the recorded episodes, by name.
 
     Falls, survival, alternation and stepping are taken over whole episodes, all others over the
-    steps after `settle_s`. A metric is NaN where it is undefined (alternation of a single step) and
-    where it needs what was not recorded, or a joint that the robot does not have. Every metric is
-    NaN when a recorded number is not finite, because comparisons would turn a NaN into "does not
-    slip", and when there are fewer than two steps.
-
-    Args:
-        recording: on the CPU.
-        robot: the robot, likewise.
-        settle_s: time left out at the start of each episode [s].
-        names: metrics of `METRICS`; None for all.
+    steps after `settle_s` [s]. A metric is NaN where it is undefined (alternation of a single step)
+    and where it needs what was not recorded, or a joint that the robot does not have. Every metric
+    is NaN when a recorded number is not finite, because comparisons would turn a NaN into "does not
+    slip", and when there are fewer than two steps. Recording and robot must be on the CPU.
     """
     names = METRICS if names is None else names
     if recording.num_steps < 2 or not recording.finite():
@@ -255,10 +245,7 @@ def _tilt(e: Episodes) -> Tensor:
 
 
 def _velocity_error_1s(e: Episodes) -> Tensor | float:
-    """Averaging over a second takes out the swing of the trunk within a step; whole seconds only.
-
-    That swing is no tracking error.
-    """
+    """Without the swing of the trunk within a step, which is no tracking error; whole seconds."""
     window = round(1.0 / e.dt)
     if len(e.ahead) < window:
         return math.nan
@@ -267,10 +254,7 @@ def _velocity_error_1s(e: Episodes) -> Tensor | float:
 
 
 def _heading_drifts(e: Episodes) -> Tensor:
-    """Turn (E,) [deg] from the first to the last step that counts, left positive.
-
-    Turns are added up step by step, so that a whole circle is 360 and not 0.
-    """
+    """Turn (E,) [deg] from the first to the last step that counts; a whole circle is 360, not 0."""
     turn = wrap_angle(e.recording.yaw.diff(dim=0)).double()
     total = torch.where(e.counted[1:] & e.counted[:-1], turn, 0.0).sum(0)
     return torch.rad2deg(torch.where(e.counted.any(0), total, math.nan))
@@ -330,7 +314,7 @@ def _log_jerk(e: Episodes) -> Tensor | float:
     steps = round(JERK_S / e.dt)
     if len(e.counted) < steps:
         return math.nan
-    velocity = e.joint_vel().double().unfold(0, steps, steps)
+    velocity = e.joint_vel.double().unfold(0, steps, steps)
     peak = velocity.square().sum(-2).amax(-1)
     jerk = velocity.diff(n=2, dim=-1) / e.dt**2
     total = jerk.square().sum((-2, -1)) * e.dt
@@ -344,12 +328,11 @@ def _cost_of_transport(e: Episodes) -> Tensor:
     Braking work is not given back. Collins et al. 2005 (Science 307, 1082-1085) give 0.05 for
     people. Episodes that do not come `MIN_DISTANCE` ahead have none.
     """
-    power = (e.recorded("torque") * e.joint_vel()).clamp(min=0.0).sum(-1).double()
+    power = (e.recorded("torque") * e.joint_vel).clamp(min=0.0).sum(-1).double()
     work = torch.where(e.counted, power, 0.0).sum(0) * e.dt
     distance = e.ahead.sum(0) * e.dt
-    return torch.where(
-        distance >= MIN_DISTANCE, work / (e.robot.weight * distance), math.nan
-    ).nanmean()
+    cost = work / (e.robot.weight * distance)
+    return torch.where(distance >= MIN_DISTANCE, cost, math.nan).nanmean()
 
 
 def _froude(e: Episodes) -> float:
@@ -480,7 +463,7 @@ EPISODE_METRICS: dict[str, Metric] = {
     "joint_stop_share": Metric("1",
         f"share of steps within {JOINT_STOP} rad of a stop, worst joint", _joint_stop_share),
     "joint_speed_p99": Metric("rad/s", "|joint velocity|, 99th percentile",
-        lambda e: percentile(e.joint_vel()[e.counted].abs(), 99)),
+        lambda e: percentile(e.joint_vel[e.counted].abs(), 99)),
     "action_rate": Metric("1", "mean ||a_t - a_(t-1)||^2", _action_rate),
     "jerk": Metric("1", "log of the joints' dimensionless jerk, smoother is less",
         _log_jerk),

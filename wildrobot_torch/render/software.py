@@ -41,11 +41,7 @@ class SoftwareRenderer:
     """Draws robots of one model on a level floor at height 0. A height field is not drawn."""
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
-        """Cuts the model's visible geoms (groups 0 to 2, as MuJoCo shows) into triangles.
-
-        Raises:
-            ValueError: none is visible.
-        """
+        """Cuts visible geoms (groups 0 to 2, as in MuJoCo) into triangles; there must be some."""
         self._model, self._data = model, mujoco.MjData(model)
         self._width, self._height = width, height
         half = np.deg2rad(model.vis.global_.fovy) / 2.0

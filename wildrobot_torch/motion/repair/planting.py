@@ -167,8 +167,7 @@ def _towards_balance(
     A shift d of the centre of mass moves the zero-moment point by d - d'' / w^2 (linear inverted
     pendulum; Kagami et al., "A fast dynamically equilibrated walking trajectory generation method
     of humanoid robot", Autonomous Robots 12, 2002). Least squares give a small shift, its ends
-    free, because a clip may begin and end in motion. Trunk and legs do not move as one mass, hence
-    the rounds.
+    free. Trunk and legs do not move as one mass, hence the rounds.
     """
     zmp = inverse_dynamics(clip, robot_model)[1]
     low, high = _support(feet, legs)

@@ -180,10 +180,9 @@ def _way(feet_w: Array, share: Array) -> Array:
 def locked(soles: Array, stands: Flags, clearance: float, fps: float) -> Array:
     """Paths (2, N, 3) [m] of soles that stay in place while they stand, flat on z = 0.
 
-    A standing foot goes to the median of its places. A swing is moved to begin and end in the
-    places of the stances around it: it keeps its shape in between, rises before it moves on, and
-    comes down after. It is lifted by at least `clearance` [m] in its middle. A swing before the
-    first or after the last stance is fixed at its one end.
+    A standing foot goes to the median of its places. A swing keeps its shape, but begins and ends
+    in the places of the stances around it (one of them at the clip's ends), rises before it moves
+    on, comes down after, and is lifted by at least `clearance` [m] in its middle.
     """
     result = soles.copy()
     for path, original, foot in zip(result, soles, stands, strict=True):
@@ -206,8 +205,7 @@ def locked(soles: Array, stands: Flags, clearance: float, fps: float) -> Array:
                 swing[:, 2] = np.maximum(swing[:, 2], least)
                 continue
             before, after = path[start - 1, :2].copy(), path[stop, :2].copy()
-            frames = np.arange(start, stop, dtype=np.float64)
-            share = ((frames - start + 1.0) / (stop - start + 1.0))[:, None]
+            share = (np.arange(1.0, stop - start + 1.0) / (stop - start + 1.0))[:, None]
             first, last = moved[start - 1, :2], moved[stop, :2]
             free = swing[:, :2] + first + smoothstep(share) * (last - first)
             away, left = smoothstep(share / _HOLD), smoothstep((1.0 - share) / _HOLD)
