@@ -16,7 +16,6 @@ from envs.errors import RunError, UserError
 from envs.locomotion import LocomotionEnv
 from wildrobot_torch.cli import fit
 from wildrobot_torch.cli import main as wildrobot
-from wildrobot_torch.cli.settings import named_configs
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 
@@ -40,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
         *("--run.folder", str(out), "--run.name", "training"),
         *options.others,
     ]
-    env_steps = fit.parser().parse_args(named_configs(training)).run.env_steps  # or refused here
+    env_steps = fit.parser().read(training).run.env_steps  # or refused here
     tracker_steps = 0 if options.reference else TrackingConfig().env_steps
     print(expectation(speed(options.physics), tracker_steps, env_steps), flush=True)
 

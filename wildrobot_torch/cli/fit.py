@@ -28,12 +28,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from envs.errors import UserError
 from envs.settings import PositiveInt
-from wildrobot_torch.cli.settings import (
-    SettingsParser,
-    construct,
-    named_configs,
-    read_settings,
-)
+from wildrobot_torch.cli.settings import SettingsParser
 from wildrobot_torch.files import load_tensors
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
@@ -79,7 +74,7 @@ class TrainerConfig:
 def main(words: list[str]) -> int:
     """Exit code of a training."""
     settings_parser = parser(any(w == "--help_all" or w.endswith(".help") for w in words))
-    return train(settings_parser, read_settings(settings_parser, words))
+    return train(settings_parser, settings_parser.read(words))
 
 
 def parser(documented: bool = False) -> SettingsParser:
@@ -108,7 +103,7 @@ def parser(documented: bool = False) -> SettingsParser:
 def read_options(words: Sequence[str]) -> dict[str, Any]:
     """The settings that options of `fit` give, as plain values; for tools that run `fit`."""
     settings_parser = parser()
-    settings = settings_parser.parse_args(named_configs(words))
+    settings = settings_parser.read(words)
     plain = yaml.safe_load(settings_parser.dump(settings, skip_unset=False))
     return {group: plain[group] for group in ("run", "trainer", "data", "model")}
 
@@ -122,17 +117,16 @@ def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> 
     """
     quiet()
     pl.seed_everything(settings.seed, verbose=False)
-    made = construct(settings_parser, settings)
+    made = settings_parser.construct(settings)
     run: RunConfig = made.run
     data: RolloutData = made.data
-    options: TrainerConfig = made.trainer
     if settings.ckpt_path is not None:
         load_tensors(settings.ckpt_path, "--ckpt_path", "give a .ckpt that `wildrobot fit` wrote")
     name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "default")
     config = _config_text(settings_parser, settings, name)
     with new_folder(Path(run.folder) / name) as folder, Interruption(folder) as interruption:
         trainer = pl.Trainer(
-            **asdict(options),
+            **asdict(made.trainer),
             accelerator=data.accelerator,
             callbacks=[
                 Progress(run.env_steps),

@@ -27,13 +27,8 @@ from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.report.playback import playback
-from wildrobot_torch.render.film import (
-    GHOST_BESIDE,
-    RenderConfig,
-    beside,
-    check_output,
-    write_film,
-)
+from wildrobot_torch.render import film
+from wildrobot_torch.render.film import RenderConfig, write_film
 from wildrobot_torch.render.viewer import KEYS, Controls, drive, show
 
 
@@ -83,7 +78,7 @@ def _view(options: argparse.Namespace) -> None:
 
 def _film(options: argparse.Namespace) -> str:
     """Write the film; returns what to say about it."""
-    path = check_output(options.out or Path("runs/play.gif"))
+    path = film.check_output(options.out or Path("runs/play.gif"))
     width, _, height = options.size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise UserError(f"--size is {options.size!r}; write WIDTHxHEIGHT, as in 640x480")
@@ -123,8 +118,8 @@ def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -
     shown = playback(dataset, clip, loaded.robot)
     number = min(len(shown.qpos), round(options.seconds / dataset.ctrl_dt) + 1)
     qpos = shown.qpos[:number].double().numpy()
-    apart = GHOST_BESIDE if options.ghost_beside is None else options.ghost_beside
-    ghost = beside(shown.clip[:number].double().numpy(), apart)
+    apart = film.GHOST_BESIDE if options.ghost_beside is None else options.ghost_beside
+    ghost = film.beside(shown.clip[:number].double().numpy(), apart)
     write_film(path, loaded.model, qpos, dataset.ctrl_dt, config, shown.captions, ghost=ghost)
     accepted = f"{number * dataset.ctrl_dt:.1f} s accepted of {clip.name}"
     return f"wrote {path}: {accepted}, the clip itself as a ghost"

@@ -15,7 +15,7 @@ from envs.robot.model import RobotModel, load_robot
 from envs.task.features import amp_layout
 from wildrobot_torch.amp.micro_training import micro_train
 from wildrobot_torch.cli.options import ENGINES
-from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
+from wildrobot_torch.cli.settings import SettingsParser
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.read.files import load_all, load_clips, save_clip
@@ -25,18 +25,8 @@ from wildrobot_torch.reference.follow.mining import load_sources
 from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
 from wildrobot_torch.reference.generate import CTRL_DT, ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
+from wildrobot_torch.reference.report import analysis_report, report
 from wildrobot_torch.reference.report.analysis import analyse
-from wildrobot_torch.reference.report.analysis_report import (
-    analysis_markdown,
-    verdict,
-    write_analysis,
-)
-from wildrobot_torch.reference.report.report import (
-    clip_table,
-    rejection_table,
-    summary,
-    write_generation_report,
-)
 from wildrobot_torch.reference.verify import suite
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
 
@@ -77,8 +67,8 @@ def main(words: list[str]) -> int:
     judges its motion anew by other gates.
     """
     settings_parser = parser(documented="--help_all" in words)
-    options = read_settings(settings_parser, words)
-    config: ReferenceConfig = construct(settings_parser, options).reference
+    options = settings_parser.read(words)
+    config: ReferenceConfig = settings_parser.construct(options).reference
     out = Path(options.out)
     if out.suffix != ".npz":
         raise UserError(f"--out is {out}; references are saved as .npz")
@@ -107,8 +97,8 @@ def main(words: list[str]) -> int:
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
     )
-    print(clip_table(generation))
-    print(rejection_table(generation))
+    print(report.clip_table(generation))
+    print(report.rejection_table(generation))
     dataset = generation.dataset
     if dataset is None or generation.seconds_good < options.min_seconds:
         worst = next(iter(generation.rejections), "falling at once")
@@ -121,7 +111,7 @@ def main(words: list[str]) -> int:
     for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`
         for clip in (rollout.task.clip for rollout in rollouts):
             save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
-    report = write_generation_report(
+    written = report.write_generation_report(
         folder,
         generation,
         generation.rollouts,
@@ -131,8 +121,8 @@ def main(words: list[str]) -> int:
         pictured=options.pictures,
     )
     dataset.save(out)
-    print(summary(generation))
-    print(f"wrote {out} and {report}")
+    print(report.summary(generation))
+    print(f"wrote {out} and {written}")
     return 0
 
 
@@ -190,10 +180,11 @@ def analyze(options: argparse.Namespace) -> int:
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
     found = analyse(dataset)
     if options.out is None:
-        print(analysis_markdown(found))
-    print(verdict(found))
+        print(analysis_report.analysis_markdown(found))
+    print(analysis_report.verdict(found))
     if options.out is not None:
-        print(f"wrote {write_analysis(found, options.out, f'Reference {options.analyze.name}')}")
+        title = f"Reference {options.analyze.name}"
+        print(f"wrote {analysis_report.write_analysis(found, options.out, title)}")
     return 1 if options.gate and found.decision != "go" else 0
 
 

@@ -20,14 +20,8 @@ from envs.recorder import PolicyFunction, record, zero_policy
 from envs.recording import Recording
 from wildrobot_torch.amp.opinion import load_prior
 from wildrobot_torch.evaluation.report import number
-from wildrobot_torch.evaluation.style.assess import (
-    AGAINST,
-    REPLICATE,
-    SETTLE_S,
-    STANDING,
-    References,
-    assess,
-)
+from wildrobot_torch.evaluation.style import assess as judge
+from wildrobot_torch.evaluation.style.assess import SETTLE_S, STANDING
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -49,12 +43,12 @@ def main(options: argparse.Namespace) -> int:
     copied = options.replicate and ReferenceDataset.load(options.replicate, layout, digest)
     # Held out is what training held out of the tiers it used.
     tiers = tuple(options.tiers)
-    references = References.of(dataset.select(tiers), robot, options.held_out)
+    references = judge.References.of(dataset.select(tiers), robot, options.held_out)
     replicate = copied and references.replicate(copied.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
-    assessment = assess(references, recordings, families, replicate)
+    assessment = judge.assess(references, recordings, families, replicate)
 
     rewards: dict[str, dict[str, dict[str, float]]] = {}
     mine = [family in references.held for family in references.motion.family]
@@ -111,9 +105,9 @@ def _named(options: argparse.Namespace) -> dict[str, Path]:
     while len({path.resolve().parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     names = {"/".join(path.resolve().parts[-depth:]): path for path in paths}
-    if clash := {STANDING, AGAINST, REPLICATE} & set(names):
+    if clash := {STANDING, judge.AGAINST, judge.REPLICATE} & set(names):
         raise UserError(f"a policy's file is called {clash.pop()!r}, which is a column's name")
-    return names | ({AGAINST: options.against} if options.against else {})
+    return names | ({judge.AGAINST: options.against} if options.against else {})
 
 
 def _environment(

@@ -21,16 +21,13 @@ from envs.robot.spec import RobotSpec
 from envs.thresholds import MOVING, SATURATED
 from wildrobot_torch.motion import gait
 
-UNLOADED = 0.60
-"""A step in which the feet carry less than this share of the weight is unloaded."""
-SLIPPING = 0.10
-"""A loaded foot whose sole moves faster over the floor slips [m/s]."""
-JOINT_STOP = 0.02
-"""A joint closer to an end of its range is on its stop [rad]."""
-STEPPING = 4
-"""Touchdowns an episode must have to count as stepping."""
-STRIKE_S = 0.1
-"""Time from a touchdown in which the peak of the foot's force is its impact [s]."""
+UNLOADED, SLIPPING, JOINT_STOP = 0.60, 0.10, 0.02
+"""A step in which the feet carry less than this share of the weight is unloaded; a loaded foot
+whose sole moves faster over the floor slips [m/s]; a joint closer to an end of its range is on its
+stop [rad]."""
+STEPPING, STRIKE_S = 4, 0.1
+"""Touchdowns an episode must have to count as stepping; time from a touchdown in which the peak of
+the foot's force is its impact [s]."""
 JERK_S, JERK_SPEED = 1.0, 0.5
 """Time over which the smoothness of the joints is judged [s], and their least peak speed in it
 [rad/s]: what hardly moves has no smoothness."""

@@ -13,10 +13,9 @@ from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.repair.stances import ClipParts
 from wildrobot_torch.motion.rotations import Array, Flags
 
-ON_STOP = 0.02
-"""A joint closer than this to the end of its range rests on its stop [rad]."""
-STOP_SHARE = 0.02
-"""Share of frames in which a joint may rest on its stop."""
+ON_STOP, STOP_SHARE = 0.02, 0.02
+"""A joint closer than the first to the end of its range rests on its stop [rad]; it may do so in
+the second share of frames."""
 
 _LEAN_STEP, _LOWER_STEP, _WIDEN_STEP, _STRIDE_STEP = 0.01, 0.002, 0.002, 0.05
 _MAX_WIDENING, _LEAST_STRIDE = 0.03, 0.5
@@ -25,18 +24,18 @@ _OFF_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class Fit:
-    """What is changed so that the joints keep off their stops."""
+    """What is changed so that the joints keep off their stops.
+
+    The trunk leans forward about the hips by `lean` [rad], the hips are lower by `lowering` [m],
+    each foot is further out by `widening` [m]; `stride` is a factor on the travel of hips and feet,
+    `ankle_margin` [rad] the distance that ankles keep from their stops by giving up foot pitch.
+    """
 
     lean: float = 0.0
-    """Forward pitch added to the trunk, about the hips [rad]."""
     lowering: float = 0.0
-    """How much lower the hips are [m]."""
     widening: float = 0.0
-    """How much further out each foot is [m]."""
     stride: float = 1.0
-    """Factor on the travel of hips and feet."""
     ankle_margin: float | None = None
-    """Distance the ankles keep from their stops by giving up foot pitch [rad]; None for none."""
 
 
 def rebuild(
@@ -56,7 +55,7 @@ def rebuild(
     feet[1, :, 1] -= fit.widening
     feet[..., 2] = parts.hips[:, 2] + parts.feet[..., 2]  # over the floor, however low the hips
     roll, pitch, yaw = parts.tilt[:, 0], parts.tilt[:, 1] + fit.lean, parts.tilt[:, 2]
-    height = np.stack([np.zeros_like(roll), np.zeros_like(roll), hips[:, 2]], -1)
+    height = hips * [0.0, 0.0, 1.0]
     paths = (FootPath(feet[0], parts.pitch[0]), FootPath(feet[1], parts.pitch[1]))
     for attempt in range(4 if bearing is not None else 1):
         tilt = rotations.quat_from_euler(roll, pitch, yaw)

@@ -30,15 +30,11 @@ from wildrobot_torch.motion.synthesis.pendulum import COM_HEIGHT
 
 _REST_SPEED, _REST_HEIGHT = 0.22, 0.02
 """A foot stands while its toes are slower over the floor [m/s] and its lowest corner lower [m]."""
-_SHORTEST_STANCE_S, _SHORTEST_SWING_S = 0.12, 0.14
-"""Shorter stances and swings than these are ignored [s]."""
-_SWING_S = 0.3
-"""Duration of a swing in a clip that has no whole one [s]."""
-_MOST = 0.05
-"""Most that one round moves the zero-moment point [m]."""
-_SMALLNESS = 0.05
-"""Weight of the trunk's squared shift against the zero-moment point's squared distance from where
-it should be."""
+_SHORTEST_STANCE_S, _SHORTEST_SWING_S, _SWING_S = 0.12, 0.14, 0.3
+"""Shorter stances and swings are ignored [s]; a swing in a clip that has no whole one [s]."""
+_MOST, _SMALLNESS = 0.05, 0.05
+"""Most that one round moves the zero-moment point [m]; weight of the trunk's squared shift against
+that point's squared distance from where it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +69,13 @@ def plant(clip: Clip, robot_model: RobotModel, config: PlantingConfig | None = N
     heading = math.atan2(float(forward[:, 1].mean()), float(forward[:, 0].mean()))
     straight = replace(turn(clip, -heading), name=clip.name)
     feet = planted_feet(straight, robot, config)
-    planted = _posed(legs, straight, straight.root_pos, feet, config)
-    for _ in range(config.rounds):
-        step = _towards_balance(planted, feet, robot_model, legs)
-        planted = _posed(legs, straight, planted.root_pos + step, feet, config)
+    margin, root_pos = config.margin, straight.root_pos
+    for number in range(config.rounds + 1):
+        posed = pose(legs, root_pos, straight.root_quat, feet, clip.fps, margin).clip
+        planted = replace(posed, joint_pos=legs.within_stops(posed.joint_pos, margin))
+        if number < config.rounds:
+            root_pos = planted.root_pos + _towards_balance(planted, feet, robot_model, legs)
     return replace(turn(planted, heading), name=clip.name, source=f"{clip.source}; planted")
-
-
-def _posed(
-    legs: Legs, clip: Clip, root_pos: Array, feet: tuple[FootPath, FootPath], config: PlantingConfig
-) -> Clip:
-    posed = pose(legs, root_pos, clip.root_quat, feet, clip.fps, config.margin).clip
-    return replace(posed, joint_pos=legs.within_stops(posed.joint_pos, config.margin))
 
 
 def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[FootPath, FootPath]:

@@ -25,29 +25,23 @@ from wildrobot_torch.motion.series import low_pass
 
 MIN_DURATION_S = 0.5
 """Least length of a clip [s]: no stride fits into less."""
-MAX_JUMP = 0.5
-"""Most that a joint or the trunk turns from frame to frame [rad]."""
-MAX_STEP = 0.2
-"""Most that the root moves from frame to frame [m]."""
-MAX_SUNK = 0.05
-"""Largest depth of the lower sole in its highest frame [m]."""
-MAX_TILT = 0.8
-"""Largest tilt of the trunk, median over frames [rad]."""
+MAX_JUMP, MAX_STEP = 0.5, 0.2
+"""Most that a joint or the trunk turns [rad], or the root moves [m], from frame to frame."""
+MAX_SUNK, MAX_TILT = 0.05, 0.8
+"""Largest depth of the lower sole in its highest frame [m]; largest median tilt of the trunk
+[rad]."""
 
-_STRAIGHT = 0.35
-"""A heading that changes by less than this [rad] is straightened, as a fault; a change of less than
-`_STEADY` is none."""
-_STEADY = 0.06
+_STRAIGHT, _STEADY = 0.35, 0.06
+"""A heading that changes by less than the first [rad] is straightened, as a fault; a change of less
+than the second is none."""
 _LEAST_WAY = 0.1
 """Hips that travel less than this [m] have no direction."""
 _SLOW = 0.15
 """Slower walks [m/s] may slip as much as one of this speed."""
 
 # Faults up to these sizes are left alone.
-_NOISE = 0.006
-"""Noise of the joints [rad]: what the low-pass removes."""
-_SHAKE = 0.002
-"""The same of the root's path, RMS [m]."""
+_NOISE, _SHAKE = 0.006, 0.002
+"""What the low-pass removes from the joints [rad], and from the root's path, RMS [m]."""
 _TRUNK_HZ = 1.0
 """Cut-off for the trunk's tilt [Hz]: what swings faster is the human pelvis."""
 _TRUNK_SWING = 0.03

@@ -48,21 +48,19 @@ def slow_heading(clip: Clip) -> Array:
 
 @dataclass(frozen=True)
 class ClipParts:
-    """A clip as a trunk and two soles, in its heading frame (x along the heading, z up).
+    """A clip as a trunk and two soles, in its heading frame (x along `heading` (N,) [rad], z up).
 
-    Index 0 is the left foot. `take_apart` makes it; `fitting.rebuild` is the inverse.
+    `hips` (N, 3) [m] is the middle of the hip-pitch axes in the world, `tilt` (N, 3) [rad] roll,
+    pitch and yaw of the trunk in the heading frame; `feet` (2, N, 3) [m] are the soles, left first,
+    relative to the hips, as `posing.FootPath` has them, and `pitch` (2, N) [rad] their slopes.
+    `take_apart` makes it; `fitting.rebuild` is the inverse.
     """
 
     heading: Array
-    """(N,) [rad]: of the frame in the world."""
     hips: Array
-    """(N, 3) [m]: middle of the hip-pitch axes, in the world."""
     tilt: Array
-    """(N, 3) [rad]: roll, pitch and yaw of the trunk in the heading frame."""
     feet: Array
-    """(2, N, 3) [m]: soles relative to the hips, as `posing.FootPath` has them."""
     pitch: Array
-    """(2, N) [rad]: slope of the soles, > 0 toes down."""
 
     @property
     def soles(self) -> Array:
@@ -76,13 +74,9 @@ def take_apart(legs: Legs, clip: Clip, heading: Array) -> ClipParts:
     hip = legs.hip * [1.0, 0.0, 1.0]
     under_hips = replace(clip, root_pos=-rotations.quat_rotate(local, hip), root_quat=local)
     feet = foot_paths(legs, under_hips)
-    return ClipParts(
-        heading=heading,
-        hips=clip.root_pos + rotations.quat_rotate(clip.root_quat, hip),
-        tilt=rotations.euler(local),
-        feet=np.stack([foot.sole for foot in feet]),
-        pitch=np.stack([foot.pitch for foot in feet]),
-    )
+    hips = clip.root_pos + rotations.quat_rotate(clip.root_quat, hip)
+    paths, pitch = (np.stack(x) for x in zip(*feet, strict=True))
+    return ClipParts(heading, hips, rotations.euler(local), paths, pitch)
 
 
 def floors(heights: Array, fps: float) -> Array:
@@ -145,8 +139,8 @@ class Walk(NamedTuple):
 def walked(parts: ClipParts, fps: float) -> Walk:
     """Which feet stand, and how the hips travel if these stay in place; the root's path is unused.
 
-    A foot stands if it is low and hardly moves over the floor. Its height is known; its speed
-    depends on how the hips travel, hence on which feet stand, so both are found in rounds.
+    A foot stands if it is low and hardly moves over the floor. Its speed depends on how the hips
+    travel, hence on which feet stand, so both are found in rounds.
     """
     soles = parts.soles
     clearance = soles[..., 2] - floors(soles[..., 2], fps)

@@ -30,14 +30,11 @@ FPS = 50.0
 
 _LOWPASS_HZ = 7.0
 """Cut-off of the zero-phase low-pass over the motion, in the robot's time [Hz]."""
-_CLEARANCE_SHARE = 0.5
-"""Lift of the robot's swinging sole, as a share of the scaled rise of the human ankle."""
-_FOOT_PITCH_SHARE = 0.35
-"""Pitch of the robot's foot, as a share of the human foot's."""
-_FEET_AHEAD = -0.015
-"""Middle of the feet ahead of the hips, on average [m]."""
-_FEET_APART = 0.105
-"""Least lateral distance between the soles' middles [m]."""
+_CLEARANCE_SHARE, _FOOT_PITCH_SHARE = 0.5, 0.35
+"""Lift of the robot's swinging sole as a share of the human ankle's scaled rise, and pitch of its
+foot as a share of the human foot's."""
+_FEET_AHEAD, _FEET_APART = -0.015, 0.105
+"""Middle of the feet ahead of the hips, on average; least distance of soles sideways [m]."""
 _MARGIN = 0.03
 """Distance that joints keep from their stops [rad]."""
 _STRIDE_S = 1.3
@@ -127,10 +124,10 @@ def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec, config: Retar
     out_of_reach = float(posing.out_of_reach.mean())
     if max(*clamped, out_of_reach) > config.max_clamped:
         beyond = [f"{j} {x:.0%}" for j, x in zip(robot.joint_names, clamped, strict=True) if x > 0]
+        stops = f"{', '.join(beyond) or 'none'} on a stop, {out_of_reach:.0%} out of reach"
         raise ClipError(
-            f"beyond the robot in too many frames ({', '.join(beyond) or 'none'} on a stop, "
-            f"{out_of_reach:.0%} out of reach; allowed {config.max_clamped:.0%}): lower "
-            "stride_factor or leg_factor, or raise lean"
+            f"beyond the robot in too many frames ({stops}; allowed {config.max_clamped:.0%}): "
+            "lower stride_factor or leg_factor, or raise lean"
         )
     source = f"CMU {name}, retargeted (leg x{config.leg_factor}, stride x{config.stride_factor})"
     return replace(posing.clip, name=name, joint_pos=joint_pos, source=source).resample(FPS)

@@ -41,7 +41,9 @@ class WalkConfig:
     crouch: PositiveFloat = 0.02
     """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
     com_offset: float | None = None
-    """Centre of mass ahead of the root origin [m]; None takes `natural_com_offset`."""
+    """Centre of mass ahead of the root origin [m]; None takes 0.01, with which slow
+    walks stay in balance longest, and up to 0.035 in fast ones: feet further ahead keep the
+    trailing leg's ankle off its stop."""
     zmp_back: float = 0.02
     """Zero-moment point ahead of the ankle at the start of single support [m]."""
     zmp_front: float = 0.02
@@ -76,15 +78,6 @@ def natural_step_s(robot: RobotSpec, speed: float) -> float:
     unit = math.sqrt(robot.leg.leg_length / robot.gravity)
     froude_speed = speed / (robot.gravity * unit)
     return float(np.interp(froude_speed, [0.1, 0.3], [1.5, 1.3])) * unit
-
-
-def natural_com_offset(speed: float) -> float:
-    """Centre of mass ahead of the root origin [m] that suits a speed [m/s].
-
-    Slow walks stay in balance longest with 0.01 m. Fast ones have the feet further ahead, to keep
-    the trailing leg's ankle off its stop.
-    """
-    return float(np.interp(speed, [0.4, 0.6], [0.01, 0.035]))
 
 
 def walking_clip(
@@ -126,7 +119,9 @@ def walking_clip(
     plan = FootstepPlan(num_steps, step_s, config.double_share, length, half_width, STAND_S)
     frames = round(duration_s * fps) + 1
     times = np.minimum(start_s + np.arange(frames) / fps, plan.duration_s)
-    offset = natural_com_offset(speed) if config.com_offset is None else config.com_offset
+    offset = config.com_offset
+    if offset is None:
+        offset = float(np.interp(speed, [0.4, 0.6], [0.01, 0.035]))
     clip = _highest_hip(robot, plan, times, fps, config, offset)
     root_pos = clip.root_pos - np.array([clip.root_pos[0, 0], 0.0, 0.0])
     source = f"walking pattern generator, {speed:.3f} m/s, step {step_s:.3f} s"
