@@ -195,14 +195,10 @@ class Interruption(Callback):
     def __init__(self, folder: Path) -> None:
         """`folder` is the run's."""
         self.folder = folder
-        self._number: int | None = None
+        self.exit_code = 0
+        """After a signal 128 + its number."""
         self._training = False
         self._before: dict[int, Any] = {}
-
-    @property
-    def exit_code(self) -> int:
-        """0; after a signal 128 + its number."""
-        return 0 if self._number is None else 128 + self._number
 
     def __enter__(self) -> Interruption:
         self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -220,9 +216,9 @@ class Interruption(Callback):
     def _handle(self, number: int, _: object) -> None:
         if not self._training:
             raise SystemExit(128 + number)
-        if self._number is not None:
+        if self.exit_code:
             os._exit(128 + number)
-        self._number = number
+        self.exit_code = 128 + number
         said = b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
         os.write(2, said)  # not by print, which a signal may have interrupted
 
@@ -235,15 +231,15 @@ class Interruption(Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save a checkpoint and end with 128 + the signal's number, where there was a signal."""
-        number = trainer.strategy.broadcast(self._number)
-        if number is None:
+        code = trainer.strategy.broadcast(self.exit_code)
+        if not code:
             return
         path = self.folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
             again = f"--config {self.folder / 'config.yaml'} --ckpt_path {path}"
             print(f"saved {path}; to go on: wildrobot fit {again}", file=sys.stderr, flush=True)
-        raise SystemExit(128 + number)
+        raise SystemExit(code)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Let signals end the process again: the last checkpoint is written."""

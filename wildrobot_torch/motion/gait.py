@@ -9,8 +9,8 @@ of a robot that stands) is NaN: never 0, never 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -102,17 +102,16 @@ def alternation(touchdown: Tensor, ctrl_dt: float) -> float:
     return float(good.sum().double() / pairs.sum())
 
 
-@dataclass(frozen=True)
-class Strides:
-    """Strides: from a foot's touchdown to the next of the same foot; S of them, each (S,) long."""
+class Strides(NamedTuple):
+    """S strides (S,), each from a touchdown of a foot (0 left, 1 right) to its next.
+
+    A stride consists of the steps start <= t < end.
+    """
 
     episode: Tensor
     foot: Tensor
-    """0 left, 1 right."""
     start: Tensor
-    """Step of the touchdown."""
     end: Tensor
-    """Step of the next one; the stride is start <= t < end."""
 
     @property
     def steps(self) -> Tensor:
@@ -121,8 +120,7 @@ class Strides:
 
     def of_foot(self, foot: int) -> Strides:
         """The strides of one foot."""
-        mine = self.foot == foot
-        return Strides(self.episode[mine], self.foot[mine], self.start[mine], self.end[mine])
+        return Strides(*(values[self.foot == foot] for values in self))
 
 
 def find_strides(touchdown: Tensor) -> Strides:

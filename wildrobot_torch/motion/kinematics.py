@@ -118,7 +118,8 @@ class Legs:
         the leg is straight (or folded) towards it.
         """
         target = ankle * _FLIP[side] - self.hip
-        up = np.broadcast_to([0.0, 0.0, 1.0], target.shape) if up is None else up * _FLIP[side]
+        rise = np.array([0.0, 0.0, 1.0]) if up is None else up * _FLIP[side]
+        rise = np.broadcast_to(rise, target.shape)
         thigh, shank, ly, dz = self.thigh, self.shank, self._ly, self._dz
         x, y, z = np.moveaxis(target, -1, 0)
         lateral = y - self._dy
@@ -145,8 +146,8 @@ class Legs:
         hip = np.arctan2(dz + depth, back) - np.arctan2(z, x)
         hip = -np.arctan2(np.sin(hip), np.cos(hip))
         frame = _matrix_y(-hip) @ _matrix_x(phi)
-        rise_x = np.einsum("...i,...i->...", up, frame[..., :, 0])
-        rise_z = np.einsum("...i,...i->...", up, frame[..., :, 2])
+        rise_x = np.einsum("...i,...i->...", rise, frame[..., :, 0])
+        rise_z = np.einsum("...i,...i->...", rise, frame[..., :, 2])
         # With b = knee + ankle, the sole rises by rise_x cos b - rise_z sin b = -sin(foot_pitch).
         slope = np.sin(foot_pitch) / np.hypot(rise_x, rise_z)
         bend = np.arctan2(rise_x, rise_z) + np.arcsin(np.clip(slope, -1.0, 1.0))

@@ -225,7 +225,7 @@ def _header(path: Path, name: str, words: list[str], skeleton: Skeleton, fps: fl
     """The frame rate after a line of an AMC's header; refuses what contradicts the skeleton."""
     if name in (":degrees", ":radians"):
         if (name == ":degrees") != skeleton.degrees:
-            theirs = f"skeleton {skeleton.name!r} says {'deg' if skeleton.degrees else 'rad'}"
+            theirs = f"skeleton {skeleton.name!r} has angle {'deg' if skeleton.degrees else 'rad'}"
             raise ClipError(f"{path}: angles are in {name[1:]}, {theirs}; both must be equal")
     elif name == ":samples-per-second":
         fps = _numbers(f"{path}: {name}", words, 1)[0]
