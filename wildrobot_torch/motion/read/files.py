@@ -15,18 +15,18 @@ from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.read.pickles import load_arrays
 from wildrobot_torch.motion.repair.repair import check_clip
-from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget
+from wildrobot_torch.motion.retarget.retarget import retarget
 
 _SUFFIXES = (".npz", ".pkl", ".amc")
 _NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source")
 _PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
 
 
-def load_clip(path: Path | str, robot: RobotSpec, config: RetargetConfig | None = None) -> Clip:
+def load_clip(path: Path | str, robot: RobotSpec) -> Clip:
     """The motion in one file, for `robot`.
 
     A file is `.npz` (this project), `.pkl` (the earlier system; orientations xyzw) or `.amc` (CMU,
-    retargeted by `config`; `07_walk.amc` needs the skeleton `07.asf` beside it).
+    retargeted; `07_walk.amc` needs the skeleton `07.asf` beside it).
 
     Raises:
         ClipError: the file cannot be read, or is no clip of this robot.
@@ -38,7 +38,7 @@ def load_clip(path: Path | str, robot: RobotSpec, config: RetargetConfig | None 
     if not path.is_file():
         raise ClipError(f"{path}: no such file")
     if suffix == ".amc":
-        return retarget(find_asf(path), path, robot, config)
+        return retarget(find_asf(path), path, robot)
     try:
         return (_read_npz if suffix == ".npz" else _read_pickle)(path, robot).require(robot)
     except ClipError as error:
@@ -46,24 +46,16 @@ def load_clip(path: Path | str, robot: RobotSpec, config: RetargetConfig | None 
         raise ClipError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 
-def load_clips(
-    source: Path | str | Iterable[Path | str],
-    robot: RobotSpec,
-    config: RetargetConfig | None = None,
-) -> list[Clip]:
-    """The motions in a folder (its .npz, .pkl and .amc files, by name) or in the files listed.
+def load_clips(source: Path | str, robot: RobotSpec) -> list[Clip]:
+    """The motions in a folder (its .npz, .pkl and .amc files, by name), or in one file.
 
     Raises:
         ClipError: one of them cannot be used, or there is none.
     """
-    return [load_clip(path, robot, config) for path in _motion_files(source)]
+    return [load_clip(path, robot) for path in _motion_files(source)]
 
 
-def load_all(
-    source: Path | str | Iterable[Path | str],
-    robot: RobotSpec,
-    config: RetargetConfig | None = None,
-) -> tuple[list[Clip], list[tuple[str, str]]]:
+def load_all(source: Path | str, robot: RobotSpec) -> tuple[list[Clip], list[tuple[str, str]]]:
     """The clips that load and in which `repair.check_clip` finds nothing, and the other ones.
 
     Of these it gives file name and reason in one line.
@@ -74,7 +66,7 @@ def load_all(
     clips, rejected = [], []
     for path in _motion_files(source):
         try:
-            clip = load_clip(path, robot, config)
+            clip = load_clip(path, robot)
         except ClipError as error:
             rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
             continue
@@ -85,12 +77,7 @@ def load_all(
     return clips, rejected
 
 
-def _motion_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
-    if not isinstance(source, (str, Path)):
-        paths = [Path(p) for p in source]
-        if not paths:
-            raise ClipError("no motion files given; wanted: at least one .npz, .pkl or .amc")
-        return paths
+def _motion_files(source: Path | str) -> list[Path]:
     folder = Path(source)
     if folder.is_file():
         return [folder]
