@@ -50,11 +50,6 @@ def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Ite
     """Positions (nq,) of one robot under `policy`, step by step, for ever; home after an end.
 
     Prints why an episode ends, and how many have ended for each cause.
-
-    Args:
-        policy: from observations (1, O) to actions (1, J).
-        env: with one robot.
-        controls: read before each step.
     """
     everyone = torch.ones(1, dtype=torch.bool, device=env.robot.home_qpos.device)
     home = env.robot.home_qpos[None]
@@ -89,12 +84,7 @@ def show(
 ) -> None:
     """Show positions (nq,), one every `step_dt` [s], in a window, until they end or it is closed.
 
-    Args:
-        model: the robot in its scene.
-        root_body: the body the camera follows.
-        positions: drawn from as time goes by.
-        step_dt: [s].
-        press: called with the code of each key pressed.
+    The camera follows `root_body`; `press` is called with the code of each key pressed.
     """
     import mujoco.viewer  # needs a display already on import on some systems
 
