@@ -114,20 +114,13 @@ def score(disc_logit: Tensor, loss: str = "lsgan") -> Tensor:
     return torch.tanh(0.5 * disc_logit) if loss == "bce" else disc_logit
 
 
-def canonical_reward(scored: Tensor) -> Tensor:
-    """Reward (...) in [0, 1]: max(0, 1 - (s - 1)^2 / 4) of scores s; 0.75 at s = 0.
-
-    Peng et al. 2021 (AMP, arXiv:2104.02180), eq. 7.
-    """
-    return (1.0 - 0.25 * (scored - 1.0).square()).clamp(min=0.0)
-
-
-def clipped_reward(scored: Tensor) -> Tensor:
-    """Reward (...) in [0, 1]: (s + 1) / 2 of scores s, clipped; 0.5 at s = 0."""
-    return (0.5 * (scored + 1.0)).clamp(0.0, 1.0)
-
-
 def style_reward(disc_logit: Tensor, loss: str = "lsgan", reward: str = "canonical") -> Tensor:
-    """Reward (...) in [0, 1] of logits (...), by the names in `AMPConfig.loss` and `.reward`."""
+    """Reward (...) in [0, 1] of logits (...), by the names in `AMPConfig.loss` and `.reward`.
+
+    Of scores s, canonical is max(0, 1 - (s - 1)^2 / 4) (Peng et al. 2021, AMP, arXiv:2104.02180,
+    eq. 7), 0.75 at s = 0; clipped is (s + 1) / 2 within [0, 1], 0.5 at s = 0.
+    """
     scored = score(disc_logit, loss)
-    return clipped_reward(scored) if reward == "clipped" else canonical_reward(scored)
+    if reward == "clipped":
+        return (0.5 * (scored + 1.0)).clamp(0.0, 1.0)
+    return (1.0 - 0.25 * (scored - 1.0).square()).clamp(min=0.0)

@@ -74,17 +74,10 @@ class MotionPrior(nn.Module):
     # Reward
 
     def judge(
-        self, amp: Tensor, next_amp: Tensor, start: Tensor, reference: tuple[Tensor, Tensor]
+        self, amp: Tensor, next_amp: Tensor, rsi_index: Tensor, reference: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Windows (E, T, K, F) of a rollout and their style reward (E, T).
-
-        Args:
-            amp: (E, T, F) frames before each step.
-            next_amp: (E, T, F) frames after each step, before any reset.
-            start: (E, T) long, as `windows` reads it.
-            reference: frames (N, F) and first frame (N,) of each frame's segment.
-        """
-        seen = self.history.windows(amp, next_amp, start, reference)
+        """Windows (E, T, K, F) of a rollout, as `History` makes them, and their reward (E, T)."""
+        seen = self.history.windows(amp, next_amp, rsi_index, reference)
         return seen, self.style_reward(seen)
 
     @torch.no_grad()
@@ -103,11 +96,9 @@ class MotionPrior(nn.Module):
         return self.config.weight * self.config.share(counted)
 
     def count_steps(self, env_steps: int, auc: float) -> None:
-        """Count an iteration's environment steps for the gated ramp.
+        """Count an iteration's environment steps, of all processes, for the gated ramp.
 
-        Args:
-            env_steps: environment steps of the iteration, of all processes.
-            auc: AUC on held-out reference; the gate is shut where it is undefined (NaN).
+        `auc` is that on held-out reference; the gate is shut where it is undefined (NaN).
         """
         if self.config.ramp_gate is not None:
             low, high = self.config.ramp_gate
@@ -167,10 +158,7 @@ class MotionPrior(nn.Module):
         )
 
     def advance(self, evaluation: Mapping[str, float]) -> bool:
-        """Show the features of the next stage if an evaluation keeps to its limits.
-
-        Returns:
-            Whether it does.
+        """Show the features of the next stage if an evaluation keeps to its limits; whether so.
 
         Raises:
             UserError: the limits name what the evaluation does not measure.

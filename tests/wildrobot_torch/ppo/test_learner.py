@@ -31,7 +31,9 @@ def _collected() -> tuple[Policy, Critic, Transitions]:
     policy.normalizer.update(torch.randn(100, OBS))
     observation = torch.randn(ENVS, STEPS, OBS)
     mean = policy(observation).detach()
-    log_noise = PPOConfig(quiet_share=0.5, quiet_noise=0.4).log_noise(ENVS, mean.device)
+    log_noise = PPOConfig(low_noise_env_fraction=0.5, low_noise_scale=0.4).log_noise(
+        ENVS, mean.device
+    )
     log_std = policy.log_std.detach() + log_noise[:, None]
     action = mean + log_std.exp() * torch.randn(ENVS, STEPS, ACTIONS)
     rollout = Transitions(
