@@ -43,23 +43,14 @@ class FeatureStage:
             )
 
     def require_metrics(self, names: Collection[str]) -> None:
-        """Refuse limits of metrics that are not among these names.
-
-        Raises:
-            UserError: names the unknown metrics.
-        """
+        """Refuse limits of metrics that are not among these names."""
         if unknown := sorted(set(self.limits) - set(names)):
             raise UserError(
                 f"amp.stages: the evaluation has no {', '.join(unknown)}; it has {', '.join(names)}"
             )
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether an evaluation's metrics keep to all limits; an undefined metric (NaN) never does.
-
-        Raises:
-            UserError: the evaluation has no such metric.
-        """
-        self.require_metrics(metrics)
+        """Whether an evaluation's metrics keep to all limits; an undefined one (NaN) never does."""
         return all(Limit(**limit).holds(metrics[name]) for name, limit in self.limits.items())
 
 

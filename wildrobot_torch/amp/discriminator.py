@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.utils import parametrizations
 from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.ppo.networks import mlp
-from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
+from wildrobot_torch.ppo.normalizer import RunningNorm
 
 
 def feature_mask(layout: Layout, names: Collection[str]) -> Tensor:
@@ -65,7 +66,7 @@ class Discriminator(nn.Module):
         self.net = mlp([window * num_features, *hidden, 1], activation)
         with torch.no_grad():
             # Features of later stages begin with weight 0, so adding them changes no logit.
-            self._layer(0).weight.mul_(self.mask.repeat(window))
+            cast(nn.Linear, self.net[0]).weight.mul_(self.mask.repeat(window))
         if spectral_norm:
             for layer in self.net:
                 if isinstance(layer, nn.Linear):
@@ -80,24 +81,6 @@ class Discriminator(nn.Module):
         """Normalised, masked, flat windows (..., K F) of raw ones (..., K, F)."""
         return (self.normalizer(raw) * self.mask).flatten(-2)
 
-    def update_normalizer(self, real: Tensor, fake: Tensor, reduce: Reduce | None = None) -> None:
-        """Merge equal numbers of reference and policy windows (B, K, F) into the normaliser.
-
-        Statistics of the reference alone would put early policies far outside the normal range,
-        where the discriminator saturates.
-        """
-        self.normalizer.update(torch.cat([real, fake]), reduce)
-
-    @property
-    def output_weight(self) -> Tensor:
-        """Weights of the output layer."""
-        return self._layer(-1).weight
-
-    def _layer(self, index: int) -> nn.Linear:
-        layer = self.net[index]
-        assert isinstance(layer, nn.Linear)
-        return layer
-
 
 # Style reward
 
@@ -105,9 +88,7 @@ class Discriminator(nn.Module):
 def score(disc_logit: Tensor, loss: str = "lsgan") -> Tensor:
     """Logits (...) on the scale of the AMP paper: 1 stands for reference, -1 for the policy.
 
-    Args:
-        disc_logit: logits (...).
-        loss: name in `AMPConfig.loss`; for bce the score is 2 P(reference) - 1.
+    Trained by `AMPConfig.loss`; for bce the score is 2 P(reference) - 1.
     """
     if loss == "lsgan01":
         return 2.0 * disc_logit - 1.0

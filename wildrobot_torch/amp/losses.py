@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from wildrobot_torch.amp.config import AMPConfig
@@ -62,7 +63,8 @@ def discriminator_loss(
     adversarial = adversarial_loss(config.loss, *disc(torch.cat(inputs)).split(len(real)))
     penalty = 0.5 * config.grad_penalty * squared
     loss = adversarial + penalty
-    loss = loss + config.logit_penalty * disc.output_weight.square().sum()
+    output = cast(nn.Linear, disc.net[-1]).weight
+    loss = loss + config.logit_penalty * output.square().sum()
     return loss, {
         "disc_loss": loss.detach(),
         "adversarial": adversarial.detach(),

@@ -56,11 +56,9 @@ class CheckpointPrior:
 
 
 def load_prior(path: Path, layout: Layout) -> CheckpointPrior | None:
-    """The motion prior of a checkpoint; None where it has none.
+    """The motion prior of a checkpoint, for style features of a layout.
 
-    Args:
-        path: a checkpoint (.ckpt), or a policy without a prior (.onnx).
-        layout: of the style features that it is to judge.
+    None where there is none, as in an exported policy (.onnx).
 
     Raises:
         LayoutMismatch: it judges other features; with a field-by-field difference.

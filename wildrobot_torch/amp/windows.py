@@ -9,15 +9,10 @@ from envs.task.starts import AT_HOME
 
 
 def reference_past(amp: Tensor, first: Tensor, frame: Tensor, num: int) -> Tensor:
-    """The `num` reference frames (..., num, F) before given frames, oldest first.
+    """The `num` frames (..., num, F) before frames (...) of reference `amp` (N, F), oldest first.
 
-    Before the beginning of a segment, its first frame is repeated.
-
-    Args:
-        amp: (N, F) frames of all segments.
-        first: (N,) long: first frame of each frame's segment.
-        frame: (...) long: numbers of the given frames; negative numbers give nonsense, no error.
-        num: how many frames.
+    Before the beginning of a segment, its first frame is repeated; `first` (N,) has the number of
+    that for each frame. Negative numbers `frame` give nonsense, no error.
     """
     frame = frame.clamp(min=0)
     before = torch.arange(-num, 0, device=amp.device)

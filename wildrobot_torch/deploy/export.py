@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -20,30 +19,12 @@ from envs.robot.spec import RobotSpec
 from envs.task.actions import action_map
 from envs.task.observations import observation_layout
 from wildrobot_torch.ppo.networks import Policy
-from wildrobot_torch.ppo.policy_file import (
-    SPEC_KEY,
-    ActorCheckpoint,
-    load_policy,
-    read_checkpoint,
-)
+from wildrobot_torch.ppo.policy_file import SPEC_KEY, ActorCheckpoint, load_policy, read_checkpoint
 
 TOLERANCE = 1e-5
 """Largest difference allowed between the actions of ONNX and torch."""
 BATCHES = (1, 2, 7, 512)
 """Batch sizes the two are compared at."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """An exported policy and how well it agrees with its checkpoint."""
-
-    path: Path
-    max_difference: float
-    """Largest difference of any action between ONNX and torch."""
-    num_observations: int
-    """Observations compared."""
-    size: int
-    """Bytes of the file."""
 
 
 class DeployNet(nn.Module):
@@ -58,12 +39,11 @@ class DeployNet(nn.Module):
         return self.policy.act(obs)
 
 
-def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None = None) -> Export:
+def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None = None) -> float:
     """Write a checkpoint's policy as an ONNX file of one input `obs` and one output `actions`.
 
-    The file appears only after onnxruntime and torch agree on it to `TOLERANCE`.
-
-    `robot` is the robot it is for; None for the packaged one.
+    The file appears only after onnxruntime and torch agree on it to `TOLERANCE`; returned is the
+    largest difference of any action. `robot` is the robot it is for; None for the packaged one.
 
     Raises:
         PolicyFileError: no such checkpoint, or one for another robot.
@@ -83,20 +63,22 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     try:
         _write_graph(found.actor, policy_metadata(found, robot, task), partial)
         onnx.checker.check_model(str(partial), full_check=True)
-        observations, exported = probe_observations(found.actor), load_policy(partial)
+        exported = load_policy(partial)
         with torch.no_grad():
-            apart = [(exported(x) - found.actor.act(x)).abs().max() for x in observations]
+            apart = [
+                (exported(x) - found.actor.act(x)).abs().max()
+                for x in probe_observations(found.actor)
+            ]
         difference = float(torch.stack(apart).max())  # NaN if any is
         if not difference <= TOLERANCE:  # also refuses NaN
             raise RunError(
                 f"onnxruntime and torch differ by {difference:.2e} on the policy of {checkpoint}, "
                 f"allowed is {TOLERANCE:.0e}; nothing was written"
             )
-        size = partial.stat().st_size
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    return Export(out, difference, sum(len(batch) for batch in observations), size)
+    return difference
 
 
 def policy_metadata(
@@ -158,13 +140,11 @@ def probe_observations(policy: Policy, seed: int = 0) -> list[Tensor]:
     far beyond the normaliser's clip.
     """
     generator = torch.Generator().manual_seed(seed)
-    norm = policy.normalizer
-    mean, std = norm.mean.cpu(), norm.var.cpu().sqrt()
+    mean, std = policy.normalizer.mean.cpu(), policy.normalizer.var.cpu().sqrt()
     batches = []
     for num in BATCHES:
         drawn = torch.randn(num, len(mean), generator=generator)
-        batches += [mean + factor * std * drawn for factor in (1.0, 30.0)]
-        batches += [1e4 * drawn, torch.zeros(num, len(mean))]
+        batches += [mean + std * drawn, mean + 30.0 * std * drawn, 1e4 * drawn, 0.0 * drawn]
     return batches
 
 

@@ -9,13 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.settings import (
-    ClosedUnitInterval,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    check,
-)
+from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +60,10 @@ class PPOConfig:
                 f"ppo.learning_rate is {self.learning_rate}; allowed: learning_rate_min "
                 f"{self.learning_rate_min} to learning_rate_max {self.learning_rate_max}"
             )
-        if self.learning_rate_factor < 1.0:
-            raise UserError(
-                f"ppo.learning_rate_factor is {self.learning_rate_factor}; allowed: 1 or more"
-            )
-        if self.kl_low >= self.kl_high:
-            raise UserError(
-                f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {self.kl_high}"
-            )
+        if (factor := self.learning_rate_factor) < 1.0:
+            raise UserError(f"ppo.learning_rate_factor is {factor}; allowed: 1 or more")
+        if self.kl_low >= (high := self.kl_high):
+            raise UserError(f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {high}")
 
     def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
         """(E, 1): logarithm of the factor on the actions' standard deviation, per environment."""
@@ -81,11 +71,7 @@ class PPOConfig:
         return low[:, None] * math.log(self.low_noise_scale)
 
     def minibatches(self, num_samples: int, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices of each minibatch of a pass: a partition of the samples, drawn at random.
-
-        Raises:
-            UserError: there are fewer samples than minibatches.
-        """
+        """Indices of each minibatch of a pass: a partition of the samples, drawn at random."""
         if num_samples < self.num_minibatches:
             raise UserError(
                 f"a rollout of {num_samples} samples is too short for ppo.num_minibatches "

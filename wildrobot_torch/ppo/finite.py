@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,27 +19,31 @@ class TrainingDiverged(RunError):
 
 
 def fail_together(
-    error: RunError | None, iteration: int, reduce: Reduce | None, device: torch.device
+    check: Callable[[], None], iteration: int, reduce: Reduce | None, device: torch.device
 ) -> None:
-    """Raise `error`, or what stands for it where another process has one; all must call this.
+    """Run a check that may raise a RunError; where it fails in one process, all raise.
 
-    A process that stopped alone would leave the others waiting for its gradients.
-
-    Args:
-        error: fault of this process; None for none.
-        iteration: in which it was looked for.
-        reduce: sums over processes; None for one process.
-        device: of the tensors that `reduce` takes.
-
-    Raises:
-        RunError: a process has failed.
+    All processes call this: one that stopped alone would leave the others waiting for its
+    gradients. `reduce` sums tensors of a device over them; None for one process.
     """
+    error = None
+    try:
+        check()
+    except RunError as found:
+        error = found
     if reduce is not None:
         failed = reduce(torch.tensor(float(error is not None), device=device))
         if error is None and failed > 0.0:
             error = TrainingDiverged(f"another process failed in iteration {iteration}")
     if error is not None:
         raise error
+
+
+def require_finite_means(metrics: Mapping[str, float], iteration: int) -> None:
+    """Refuse metrics of an iteration with a number that is not finite."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrainingDiverged(f"{name} is {value} in iteration {iteration}; {REMEDY}")
 
 
 def require_finite(rollout: Mapping[str, Tensor], iteration: int) -> None:

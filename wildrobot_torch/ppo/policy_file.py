@@ -10,12 +10,12 @@ from typing import Any
 
 import onnxruntime
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
+from envs.yaml_files import from_mapping
 from wildrobot_torch.files import load_tensors
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
@@ -48,11 +48,7 @@ class LoadedPolicy:
     """Observation (E, O) to action (E, A), both float32 on the CPU."""
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Action (E, A) in [-1, 1] for observations (E, O), on their device.
-
-        Raises:
-            ValueError: the observation has another size than the policy's layout.
-        """
+        """Action (E, A) in [-1, 1] for observations (E, O), on their device."""
         if observation.ndim != 2 or observation.shape[1] != self.layout.size:
             raise ValueError(
                 f"observation has shape {tuple(observation.shape)}, {self.path} expects "
@@ -68,15 +64,8 @@ class LoadedPolicy:
         Raises:
             PolicyFileError: a setting is unknown to this version, or out of its range.
         """
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(LocomotionConfig, "env")
-        try:
-            return parser.instantiate(parser.parse_object({"env": self.env_config})).env
-        except (ArgumentError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            raise PolicyFileError(
-                f"the task stored in {self.path} cannot be used: {reason}"
-            ) from error
+        where = f"the task stored in {self.path}"
+        return from_mapping(LocomotionConfig, self.env_config, where, PolicyFileError)
 
     def require(self, layout: Layout, robot_digest: str) -> None:
         """Refuse an environment of another observation layout or robot.

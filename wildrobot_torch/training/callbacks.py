@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,6 @@ from lightning.pytorch.loggers import Logger
 from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
 from wildrobot_torch.training.health.postmortem import write_postmortem
-
-PACKAGES = (
-    *("torch", "torchrl", "tensordict", "lightning", "numpy"),
-    *("mujoco", "mujoco-warp", "warp-lang"),
-)
 
 
 class RunDirectory(Callback):
@@ -51,7 +46,7 @@ class RunDirectory(Callback):
             "torch_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "physics": pl_module.data.engine,
-            "packages": {name: _version(name) for name in PACKAGES},
+            "packages": {dist.name: dist.version for dist in distributions()},
             "commit": commit.strip() or None,
         }
         files = {
@@ -62,13 +57,6 @@ class RunDirectory(Callback):
         for name, text in (files | ({"git.diff": diff} if diff else {})).items():
             (self.folder / name).write_text(text)
         print(f"run directory: {self.folder}", flush=True)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git(*words: str) -> str:

@@ -30,10 +30,8 @@ def require_networks(
 ) -> None:
     """Refuse actor and critic of another robot, shape, observation or meaning of actions.
 
-    Args:
-        checkpoint: as it was loaded.
-        own: what a checkpoint of this run says of it (`WalkingModule.description`).
-        names: of the layouts that must agree.
+    `own` is what this run's checkpoints say of it (`WalkingModule.description`); the layouts of
+    these names must agree.
 
     Raises:
         PolicyFileError: the checkpoint is of another program or version.

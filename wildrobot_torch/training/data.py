@@ -45,12 +45,7 @@ class SamplingActor(TensorDictModuleBase):
     """
 
     def __init__(self, policy: Policy, log_noise: Tensor) -> None:
-        """Acts with `policy`, whose weights stay shared.
-
-        Args:
-            policy: the policy.
-            log_noise: (E, 1) see `PPOConfig.log_noise`.
-        """
+        """Acts with `policy`, whose weights stay shared; `log_noise` is `PPOConfig.log_noise`."""
         super().__init__()
         self.in_keys = ["observation"]
         self.out_keys = ["loc", "action", "action_log_prob", "log_noise"]
@@ -283,13 +278,15 @@ class RolloutData(pl.LightningDataModule):
         if self.collector is None:
             return {}
         device = self.env.backend.device
+        held_out = self.curriculum and self.curriculum.held_out
         state = {
             "physics": self.engine,
             "num_envs": self.num_envs,
             # States of generators are bytes on the CPU already.
             "simulation": {key: x.cpu() for key, x in self.env.get_sim_state().items()},
             "rng": torch.get_rng_state(),
-            "held_out": self._held_out,
+            # Kinds of reference motion that neither discriminator nor start states have used.
+            "held_out": sorted(set(map(family, held_out.segment_clip if held_out else ()))),
         }
         if device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(device)
@@ -320,19 +317,7 @@ class RolloutData(pl.LightningDataModule):
                 f"{self.num_envs}; resume with the number it was trained with"
             )
         require_sim_state(state_dict["simulation"])
-        if (was := state_dict["held_out"]) != self._held_out:
-            print(
-                f"note: the training had held out the reference motion {', '.join(was) or 'none'}; "
-                f"from here on it is {', '.join(self._held_out) or 'none'}",
-                file=sys.stderr,
-            )
         self._saved = state_dict
-
-    @property
-    def _held_out(self) -> list[str]:
-        """Kinds of reference motion that are held out."""
-        held_out = self.curriculum.held_out if self.curriculum is not None else None
-        return [] if held_out is None else sorted(set(map(family, held_out.segment_clip)))
 
 
 class Rollouts:

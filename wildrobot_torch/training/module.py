@@ -15,7 +15,7 @@ from torch import Tensor
 
 from envs.config import policy_settings
 from envs.errors import UserError
-from envs.physics.base import PhysicsError, require_capacities
+from envs.physics.base import require_capacities
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.settings import ShareBelowOne
 from wildrobot_torch.amp.config import AMPConfig
@@ -24,7 +24,7 @@ from wildrobot_torch.evaluation import evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.finite import TrainingDiverged, fail_together, require_finite
+from wildrobot_torch.ppo.finite import fail_together, require_finite
 from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
@@ -98,22 +98,15 @@ class WalkingModule(pl.LightningModule):
         mirrors = {}
         if network.asymmetry < 1.0:
             mirrors = {n: layout_mirror(lay, robot) for n, lay in data.layouts.items()}
+        shape: dict[str, Any] = {
+            name: getattr(network, name) for name in ("hidden", "activation", "asymmetry")
+        }
+        both = (mirrors["observation"], action_mirror(robot)) if mirrors else None
         self.policy = Policy(
-            sizes["observation"],
-            robot.num_joints,
-            network.hidden,
-            network.activation,
-            network.init_std,
-            (mirrors["observation"], action_mirror(robot)) if mirrors else None,
-            network.asymmetry,
+            sizes["observation"], robot.num_joints, init_std=network.init_std, mirrors=both, **shape
         )
-        self.critic = Critic(
-            sizes["critic_observation"],
-            network.hidden,
-            network.activation,
-            mirrors.get("critic_observation"),
-            network.asymmetry,
-        )
+        mirror = mirrors.get("critic_observation")
+        self.critic = Critic(sizes["critic_observation"], mirror=mirror, **shape)
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
             load_first_networks(
                 self.warm_start, self.policy, self.critic, self.description(), network.init_std
@@ -169,6 +162,10 @@ class WalkingModule(pl.LightningModule):
         if self.amp is not None:
             for group in self.trainer.optimizers[1].param_groups:
                 group["lr"] = self.amp.learning_rate
+        extra = None
+        if self.prior is not None:
+            updates, optimizer = self.prior.config.num_updates, self.trainer.optimizers[1]
+            extra = ExtraLoss(self.prior.loss, updates, optimizer, "discriminator")
         lightning = self.optimizers()
         first = lightning[0] if isinstance(lightning, list) else lightning
         self.learner = PPOLearner(
@@ -177,25 +174,18 @@ class WalkingModule(pl.LightningModule):
             self.ppo,
             self.trainer.optimizers[0],
             averaged=self.averaged,
-            extra=None if self.prior is None else self._discriminator_loss(self.prior),
+            extra=extra,
             reduce=self._reduce,
             backward=self.manual_backward,
             last_step=first.step,
         )
 
-    def _discriminator_loss(self, prior: MotionPrior) -> ExtraLoss:
-        def loss(number: int) -> tuple[Tensor, dict[str, Tensor]]:
-            value, parts = prior.loss(number)
-            return value, {f"AMP/{name}": part for name, part in parts.items()}
-
-        updates = prior.config.num_updates
-        return ExtraLoss(loss, updates, self.trainer.optimizers[1], "discriminator")
-
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
         begin = time.perf_counter()
         iteration = self.global_step + 1
-        self._require_sound(batch, iteration)
+        check = partial(self._require_sound, batch, iteration)
+        fail_together(check, iteration, self._reduce, self.device)
         self.env_steps += batch.numel() * self.trainer.world_size
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
@@ -224,31 +214,19 @@ class WalkingModule(pl.LightningModule):
         self._log(self.metrics)
 
     def _require_sound(self, batch: TensorDictBase, iteration: int) -> None:
-        """Refuse a rollout that cannot be learned from, on all processes if one has it.
-
-        Raises:
-            PhysicsError: the engine ran out of memory for contacts or constraints.
-            TrainingDiverged: a number is not finite.
-        """
-        error = None
-        try:
-            require_capacities(self.data.env.backend)
-            guarded = {key: batch.get(key) for key in ("observation", "critic_observation", "amp")}
-            guarded |= {"action": batch.get("action"), "reward": batch.get(("next", "reward"))}
-            require_finite(guarded, iteration)
-        except (PhysicsError, TrainingDiverged) as found:
-            error = found
-        fail_together(error, iteration, self._reduce, self.device)
+        """Refuse a rollout with a number that is not finite, or of physics without room."""
+        require_capacities(self.data.env.backend)
+        guarded = {key: batch.get(key) for key in ("observation", "critic_observation", "amp")}
+        guarded |= {"action": batch.get("action"), "reward": batch.get(("next", "reward"))}
+        require_finite(guarded, iteration)
 
     def _style_reward(self, prior: MotionPrior, batch: TensorDictBase) -> Tensor:
         """Weighted style reward (E, T) of a rollout; draws what the discriminator learns from."""
         curriculum, reference = self.data.curriculum, self.data.reference
-        windows, style = prior.judge(
-            batch.get("amp"),
-            batch.get("next").get("amp"),
-            batch.get("rsi_index").squeeze(-1),
-            curriculum.frames,
+        windows = prior.history.windows(
+            batch["amp"], batch["next", "amp"], batch["rsi_index"].squeeze(-1), curriculum.frames
         )
+        style = prior.style_reward(windows)
         weight = prior.weight(self.env_steps)
         flat, window = windows.flatten(0, 1), prior.config.window
         drawn = torch.randint(len(flat), (min(NUM_WINDOWS, len(flat)),), device=flat.device)
@@ -316,12 +294,7 @@ class WalkingModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other layouts, robot or networks; take over its counters.
-
-        Raises:
-            UserError: a checkpoint of another program or version, another robot, other networks.
-            LayoutMismatch: with a field-by-field difference.
-        """
+        """Refuse a checkpoint that does not fit (`require_resumable`); take over its counters."""
         require_resumable(checkpoint, self.description())
         about, training = checkpoint["wildrobot"], checkpoint["training"]
         self.env_steps = about["env_steps"]

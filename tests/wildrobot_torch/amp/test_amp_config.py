@@ -65,7 +65,7 @@ def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
     assert not stage.reached({"fall_rate": 0.0, "alternation": 0.5})
     assert not stage.reached({"fall_rate": 0.0, "alternation": math.nan})
     with pytest.raises(UserError, match="has no alternation; it has fall_rate"):
-        stage.reached({"fall_rate": 0.0})
+        stage.require_metrics({"fall_rate": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,11 @@ def test_of_many_windows_some_stand_for_all():
 def test_penalty_is_taken_at_the_normalised_input():
     disc = Discriminator(2, hidden=(4,), activation="tanh")
     real, fake = torch.randn(50, 2, 2), torch.randn(50, 2, 2)
-    disc.update_normalizer(real, fake)
+    disc.normalizer.update(torch.cat([real, fake]))
     _, plain = discriminator_loss(disc, real, fake, AMPConfig())
     # Ten times the units on both sides: the network sees the same numbers, so nothing changes.
     disc.normalizer = type(disc.normalizer)(2)
-    disc.update_normalizer(10.0 * real, 10.0 * fake)
+    disc.normalizer.update(torch.cat([10.0 * real, 10.0 * fake]))
     _, scaled = discriminator_loss(disc, 10.0 * real, 10.0 * fake, AMPConfig())
     assert scaled["grad_penalty"].item() == pytest.approx(plain["grad_penalty"].item(), rel=1e-3)
 

@@ -60,9 +60,7 @@ class Rule:
     def warning(self, history: Sequence[Metrics], iteration: int) -> str | None:
         """One line that names value, duration and remedy; None if the rule does not hold.
 
-        Args:
-            history: metrics of successive iterations, the present one last.
-            iteration: number of the present one.
+        `history` has the metrics of successive iterations up to the present one, `iteration`.
         """
         if len(history) < self.iterations:
             return None
@@ -135,100 +133,45 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
     squeezed, undecided = _SQUEEZED[amp.loss], _UNDECIDED[amp.loss]
     constant_weight = _rise("AMP/weight", "<", 1e-9)
     found = (
-        Rule(
-            COLLAPSED,
-            20,
-            (_metric("AMP/style_reward_std", "<", 0.01),),
-            "look at the post-mortem; raise amp.grad_penalty or lower amp.learning_rate if the "
-            "constant is near 0, do the opposite if it is the reward of a logit of 0; start again "
-            "from an earlier checkpoint",
-        ),
-        Rule(
-            "style reward faint",
-            40,
-            (_metric("AMP/style_reward", "<", 0.05),),
-            "give reference motion for all commanded speeds or narrow the commands; then raise "
-            "data.rsi_probability and amp.grad_penalty, and lower amp.learning_rate",
-        ),
-        Rule(
-            "discriminator blind",
-            50,
-            (_metric("AMP/auc", "<", 0.6),),
-            "raise amp.num_updates, amp.batch_size or amp.learning_rate, lower amp.grad_penalty "
-            "and amp.input_noise; check that both sides hold the same features",
-        ),
-        Rule(
-            "logits squeezed",
-            50,
-            (
-                _gap("AMP/logit_real", "AMP/logit_fake", "<", squeezed),
-                _metric("AMP/auc", ">", 0.8),
-            ),
-            "lower amp.grad_penalty or amp.logit_penalty",
-        ),
-        Rule(
-            "discriminator overfits",
-            30,
-            (_gap("AMP/auc", "AMP/auc_held_out", ">", 0.15),),
-            "give more reference clips, raise amp.grad_penalty, lower amp.num_updates or "
-            "amp.hidden",
-        ),
-        Rule(
-            "one feature gives the policy away",
-            50,
-            (_largest("AMP/separation/", ">", 4.0),),
-            "compare that field on both sides; take it out of amp.features until it agrees",
-        ),
-        Rule(
-            "near-constant features",
-            50,
-            (_metric("AMP/near_constant", ">", 0.0),),
-            "take the field out of amp.features, or give reference motion where it varies",
-        ),
-        Rule(
-            "little reference motion",
-            20,
-            (_metric("AMP/distinct_reference", "<", 0.3),),
-            "give more reference motion (data.reference)",
-        ),
-        Rule(
-            "policy motion uniform",
-            50,
-            (_each("`AMP/diversity_fake` / `AMP/diversity_real`", _diversity, "<", 0.2),),
-            "lower amp.weight, raise ppo.entropy_coef and data.rsi_probability",
-        ),
-        Rule(
-            "style never starts",
-            60,
-            (_metric("AMP/weight", "<", 1e-9),),
-            "lower amp.ramp_start; compare AMP/auc_held_out with amp.ramp_gate",
-        ),
-        Rule(
-            "style drowns the task",
-            40,
-            (_rise("Metrics/fall_rate", ">", 0.15), _rise("AMP/weight", ">", 0.0)),
-            "let the weight grow more slowly (amp.ramp_end) or less far (amp.weight)",
-        ),
-        Rule(
-            "style ignored",
-            50,
-            (
-                _each(
-                    "`AMP/weight` x `AMP/style_reward` / `Reward/total`", _style_share, "<", 0.05
-                ),
-                _metric("AMP/weight", ">", 0.0),
-                constant_weight,
-            ),
-            "raise amp.weight",
-        ),
-        Rule(
-            "gradient penalty dominates",
-            20,
-            (_metric("AMP/penalty", ">", 0.5 * undecided),),
-            "lower amp.learning_rate; look for near-constant features, which the normaliser "
-            "blows up",
-        ),
-    )
+        Rule(COLLAPSED, 20, (_metric("AMP/style_reward_std", "<", 0.01),),
+             "look at the post-mortem; raise amp.grad_penalty or lower amp.learning_rate if the "
+             "constant is near 0, do the opposite if it is the reward of a logit of 0; start "
+             "again from an earlier checkpoint"),
+        Rule("style reward faint", 40, (_metric("AMP/style_reward", "<", 0.05),),
+             "give reference motion for all commanded speeds or narrow the commands; then raise "
+             "data.rsi_probability and amp.grad_penalty, and lower amp.learning_rate"),
+        Rule("discriminator blind", 50, (_metric("AMP/auc", "<", 0.6),),
+             "raise amp.num_updates, amp.batch_size or amp.learning_rate, lower amp.grad_penalty "
+             "and amp.input_noise; check that both sides hold the same features"),
+        Rule("logits squeezed", 50,
+             (_gap("AMP/logit_real", "AMP/logit_fake", "<", squeezed),
+              _metric("AMP/auc", ">", 0.8)),
+             "lower amp.grad_penalty or amp.logit_penalty"),
+        Rule("discriminator overfits", 30, (_gap("AMP/auc", "AMP/auc_held_out", ">", 0.15),),
+             "give more reference clips, raise amp.grad_penalty, lower amp.num_updates or "
+             "amp.hidden"),
+        Rule("one feature gives the policy away", 50, (_largest("AMP/separation/", ">", 4.0),),
+             "compare that field on both sides; take it out of amp.features until it agrees"),
+        Rule("near-constant features", 50, (_metric("AMP/near_constant", ">", 0.0),),
+             "take the field out of amp.features, or give reference motion where it varies"),
+        Rule("little reference motion", 20, (_metric("AMP/distinct_reference", "<", 0.3),),
+             "give more reference motion (data.reference)"),
+        Rule("policy motion uniform", 50,
+             (_each("`AMP/diversity_fake` / `AMP/diversity_real`", _diversity, "<", 0.2),),
+             "lower amp.weight, raise ppo.entropy_coef and data.rsi_probability"),
+        Rule("style never starts", 60, (_metric("AMP/weight", "<", 1e-9),),
+             "lower amp.ramp_start; compare AMP/auc_held_out with amp.ramp_gate"),
+        Rule("style drowns the task", 40,
+             (_rise("Metrics/fall_rate", ">", 0.15), _rise("AMP/weight", ">", 0.0)),
+             "let the weight grow more slowly (amp.ramp_end) or less far (amp.weight)"),
+        Rule("style ignored", 50,
+             (_each("`AMP/weight` x `AMP/style_reward` / `Reward/total`", _style_share, "<", 0.05),
+              _metric("AMP/weight", ">", 0.0), constant_weight),
+             "raise amp.weight"),
+        Rule("gradient penalty dominates", 20, (_metric("AMP/penalty", ">", 0.5 * undecided),),
+             "lower amp.learning_rate; look for near-constant features, which the normaliser "
+             "blows up"),
+    )  # fmt: skip
     if amp.ramp_gate is None:
         return found
     shut = (
@@ -242,47 +185,27 @@ def _amp_rules(amp: AMPConfig) -> tuple[Rule, ...]:
 
 def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
     found = (
-        Rule(
-            "KL divergence far beyond its target",
-            5,
-            (_metric("Loss/kl", ">", 5.0 * ppo.kl_high),),
-            "lower ppo.learning_rate, ppo.learning_rate_max or ppo.num_epochs",
-        ),
-        Rule(
-            "policy noise collapsing",
-            10,
-            (_metric("Policy/mean_std", "<", 0.02),),
-            "raise ppo.entropy_coef, or stop: it may have converged",
-        ),
-        Rule(
-            "policy noise exploding",
-            10,
-            (_metric("Policy/mean_std", ">", 1.0),),
-            "lower ppo.entropy_coef; look for a reward that falling ends early",
-        ),
-        Rule(
-            "gradients exploding",
-            10,
-            (_metric("Gradient/policy", ">", 20.0 * ppo.max_grad_norm),),
-            "look for outliers in reward and observations; lower ppo.learning_rate_max",
-        ),
-    )
+        Rule("KL divergence far beyond its target", 5,
+             (_metric("Loss/kl", ">", 5.0 * ppo.kl_high),),
+             "lower ppo.learning_rate, ppo.learning_rate_max or ppo.num_epochs"),
+        Rule("policy noise collapsing", 10, (_metric("Policy/mean_std", "<", 0.02),),
+             "raise ppo.entropy_coef, or stop: it may have converged"),
+        Rule("policy noise exploding", 10, (_metric("Policy/mean_std", ">", 1.0),),
+             "lower ppo.entropy_coef; look for a reward that falling ends early"),
+        Rule("gradients exploding", 10,
+             (_metric("Gradient/policy", ">", 20.0 * ppo.max_grad_norm),),
+             "look for outliers in reward and observations; lower ppo.learning_rate_max"),
+    )  # fmt: skip
     if ppo.learning_rate_factor == 1.0 or ppo.learning_rate_min == ppo.learning_rate_max:
         return found
     return (
         *found,
-        Rule(
-            "learning rate at its floor",
-            50,
-            (_metric("Loss/learning_rate", "<", 1.001 * ppo.learning_rate_min),),
-            "raise data.num_envs or lower ppo.num_epochs; lower ppo.learning_rate_min only if "
-            "training still improves",
-        ),
-        Rule(
-            "learning rate at its ceiling",
-            100,
-            (_metric("Loss/learning_rate", ">", 0.99 * ppo.learning_rate_max),),
-            "look at the reward's terms; raise ppo.num_epochs or ppo.learning_rate_max if the "
-            "reward still rises",
-        ),
-    )
+        Rule("learning rate at its floor", 50,
+             (_metric("Loss/learning_rate", "<", 1.001 * ppo.learning_rate_min),),
+             "raise data.num_envs or lower ppo.num_epochs; lower ppo.learning_rate_min only if "
+             "training still improves"),
+        Rule("learning rate at its ceiling", 100,
+             (_metric("Loss/learning_rate", ">", 0.99 * ppo.learning_rate_max),),
+             "look at the reward's terms; raise ppo.num_epochs or ppo.learning_rate_max if the "
+             "reward still rises"),
+    )  # fmt: skip

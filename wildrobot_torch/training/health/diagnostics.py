@@ -29,13 +29,9 @@ def diagnose(
 ) -> dict[str, float]:
     """State of a motion prior, by metric name; changes nothing.
 
-    Args:
-        prior: the prior that gave `style_reward`.
-        policy: (N, K, F) raw windows of the present rollout.
-        reference: (N, K, F) raw windows of the reference it learns from.
-        held_out: (N, K, F) raw windows of reference motion it never learns from, or None.
-        style_reward: (E, T) of the whole rollout.
-        layout: of the F features.
+    Raw windows (N, K, F) are of the present rollout, of the reference that the prior learns from
+    and of reference motion that it never learns from; its `style_reward` (E, T) is that of the
+    whole rollout, the layout that of the F features.
     """
     disc, loss = prior.discriminator, prior.config.loss
     disc.eval()  # in training mode each call updates the spectral norm's estimate

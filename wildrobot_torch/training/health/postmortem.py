@@ -28,14 +28,8 @@ def write_postmortem(
 
     batch.pt is a dictionary of tensors (e, T, ...) on the CPU, by key (`next/reward`); its entry
     `environments` (e,) numbers the robots kept, those with numbers that are not finite first.
-    `torch.load(..., weights_only=True)` reads it.
-
-    Args:
-        where: the folder; made if it is not there.
-        reason: one line for metrics.json.
-        history: metrics of the last iterations, the present one last.
-        batch: rollout [E, T].
-        max_bytes: limit on the tensors' size.
+    `torch.load(..., weights_only=True)` reads it. metrics.json has the `reason` and the metrics of
+    the last iterations.
 
     Raises:
         OSError: the files cannot be written.
