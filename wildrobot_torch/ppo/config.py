@@ -71,7 +71,10 @@ class PPOConfig:
         return low[:, None] * math.log(self.low_noise_scale)
 
     def minibatches(self, num_samples: int, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices of each minibatch of a pass: a partition of the samples, drawn at random."""
+        """Indices of each minibatch of a pass: a partition of the samples, drawn at random.
+
+        A UserError where there are fewer samples than minibatches.
+        """
         if num_samples < self.num_minibatches:
             raise UserError(
                 f"a rollout of {num_samples} samples is too short for ppo.num_minibatches "

@@ -212,7 +212,10 @@ class Policy(Normalized):
         self.log_std = nn.Parameter(torch.full((action_size,), math.log(init_std)))
 
     def set_asymmetry(self, asymmetry: float) -> None:
-        """Change the share of the non-equivariant part, below 1; the trained weights stay."""
+        """Change the share of the non-equivariant part; the trained weights stay.
+
+        A ValueError for 1 with an equivariant network, and for less with a plain one.
+        """
         if (self.mirror is None) != (asymmetry == 1.0):
             allowed = "1, it is plain" if self.mirror is None else "less than 1"
             raise ValueError(f"asymmetry is {asymmetry}; allowed for this policy: {allowed}")

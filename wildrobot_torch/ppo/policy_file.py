@@ -48,7 +48,7 @@ class LoadedPolicy:
     """Observation (E, O) to action (E, A), both float32 on the CPU."""
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Action (E, A) in [-1, 1] for observations (E, O), on their device."""
+        """Action (E, A) in [-1, 1] for observations (E, O), on their device; ValueError if not O."""
         if observation.ndim != 2 or observation.shape[1] != self.layout.size:
             raise ValueError(
                 f"observation has shape {tuple(observation.shape)}, {self.path} expects "
