@@ -48,16 +48,11 @@ class Discriminator(nn.Module):
         mask: Tensor | None = None,
         spectral_norm: bool = False,
     ) -> None:
-        """An untrained discriminator.
+        """An untrained discriminator of windows of K = `window` frames of F features.
 
-        Args:
-            num_features: features F of a frame.
-            hidden: widths of the hidden layers.
-            activation: name in `ACTIVATIONS`.
-            window: frames K.
-            mask: (F,) 1 for the features it sees, 0 for the others; None for all.
-            spectral_norm: whether each layer's weights are divided by their largest singular value
-                (Miyato et al. 2018, arXiv:1802.05957).
+        `mask` (F,) is 1 for the features it sees, 0 for the others; None for all. With
+        `spectral_norm` each layer's weights are divided by their largest singular value (Miyato et
+        al. 2018, arXiv:1802.05957).
         """
         super().__init__()
         self.window = window

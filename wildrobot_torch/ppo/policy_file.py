@@ -48,7 +48,10 @@ class LoadedPolicy:
     """Observation (E, O) to action (E, A), both float32 on the CPU."""
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Action (E, A) in [-1, 1] for observations (E, O), on their device; ValueError if not O."""
+        """Action (E, A) in [-1, 1] for observations (E, O), on their device.
+
+        A ValueError where their size is not that of the policy's layout.
+        """
         if observation.ndim != 2 or observation.shape[1] != self.layout.size:
             raise ValueError(
                 f"observation has shape {tuple(observation.shape)}, {self.path} expects "

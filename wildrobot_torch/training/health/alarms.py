@@ -37,9 +37,6 @@ class Condition:
         beyond = all(x < self.limit if self.sign == "<" else x > self.limit for x in values)
         return values[-1] if beyond else None
 
-    def __str__(self) -> str:
-        return f"{self.text} {self.sign} {self.limit:.3g}"
-
 
 @dataclass(frozen=True)
 class Rule:

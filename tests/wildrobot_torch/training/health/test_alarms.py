@@ -152,7 +152,7 @@ def test_remedies_name_settings_that_exist():
 
 @pytest.mark.parametrize("rule", DEFAULT, ids=lambda rule: rule.name)
 def test_the_documentation_has_the_rule(rule: Rule):
-    symptom = " and ".join(map(str, rule.when))
+    symptom = " and ".join(f"{c.text} {c.sign} {c.limit:.3g}" for c in rule.when)
     begin = f"| {rule.name} | {symptom}, {rule.iterations} iterations long | "
     rows = (ROOT / "docs" / "alarms.md").read_text().splitlines()
     (row,) = [row for row in rows if row.startswith(begin)]
