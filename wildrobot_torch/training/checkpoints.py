@@ -62,16 +62,16 @@ def require_networks(
 
 def require_resumable(checkpoint: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Refuse to resume where networks or motion prior do not fit; arguments and errors as above."""
-    amp = own["training"]["amp"]
+    amp, trained = own["training"]["amp"], checkpoint.get("training", {}).get("amp")
+    with_prior = amp is not None
     observations = ("observation", "critic_observation")
-    require_networks(checkpoint, own, observations if amp is None else (*observations, "amp"))
-    trained = checkpoint["training"]["amp"]
-    if (trained is None) != (amp is None):
+    require_networks(checkpoint, own, (*observations, "amp") if with_prior else observations)
+    if (trained is not None) != with_prior:
         raise CheckpointMismatch(
-            f"the checkpoint was trained {'without' if trained is None else 'with'} a motion "
-            "prior; set model.amp as it was"
+            f"the checkpoint was trained {'without' if with_prior else 'with'} a motion prior; set "
+            "model.amp as it was"
         )
-    for name in () if amp is None else SHAPING:
+    for name in SHAPING if with_prior else ():
         # As JSON, which does not distinguish tuples and lists.
         was, now = (json.dumps(settings[name]) for settings in (trained, amp))
         if was != now:

@@ -222,7 +222,8 @@ class WalkingModule(pl.LightningModule):
 
     def _style_reward(self, prior: MotionPrior, batch: TensorDictBase) -> Tensor:
         """Weighted style reward (E, T) of a rollout; draws what the discriminator learns from."""
-        curriculum, reference = self.data.curriculum, self.data.reference
+        data: Any = self.data
+        curriculum, reference = data.curriculum, data.reference
         windows = prior.history.windows(
             batch["amp"], batch["next", "amp"], batch["rsi_index"].squeeze(-1), curriculum.frames
         )
@@ -234,7 +235,7 @@ class WalkingModule(pl.LightningModule):
         held_out = None
         if curriculum.held_out is not None:
             held_out = curriculum.held_out.sample_windows(NUM_WINDOWS, window)
-        layout = self.data.layouts["amp"]
+        layout = data.layouts["amp"]
         self.metrics |= diagnose(prior, flat[drawn], real, held_out, style, layout)
         self.metrics |= {"AMP/weight": weight, "AMP/stage": float(prior.stage)}
         auc = torch.tensor(self.metrics.get("AMP/auc_held_out", math.nan), device=self.device)
