@@ -26,10 +26,11 @@ from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
+from envs.physics.engines import resolve_engine
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
 from envs.task.observations import observation_layout
 from wildrobot_torch.cli.main import run
-from wildrobot_torch.cli.options import Parser, positive
+from wildrobot_torch.cli.options import Parser, positive, within
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
@@ -37,14 +38,10 @@ from wildrobot_torch.process import one_torch_thread
 if TYPE_CHECKING:
     from envs.physics.warp import WarpPhysics
 
-ROOM = Capacities(njmax=256, nconmax=64, contact_sensor_maxmatch=64)
-"""Room at first; if something does not fit, it is doubled and all is counted again."""
-MOST_ROOM = 8192
-"""Largest njmax that is tried."""
+ROOM = Capacities(njmax=512, nconmax=256, contact_sensor_maxmatch=64)
+"""Room while counting: five times what the WildRobot needs."""
 STEP_OF_ROOM = 8
 """Capacities are multiples of it."""
-CURED_BY_ROOM = {"NEFC", "NJMAX_NNZ", "BROADPHASE", "NARROWPHASE", "CCD", "CONTACT_MATCH"}
-"""Overflows of MuJoCo Warp that more room prevents."""
 SPREAD = 3.0
 """Robots start up to this far [m] from the origin along x and y: the ground differs there."""
 DROP = 0.05
@@ -64,27 +61,30 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="folder of a robot description")
     add("--policy", type=Path, help="a policy that walks as well: .ckpt or .onnx")
-    add("--margin", type=float, default=2.0, help="room written, in multiples of the largest count")
+    add("--margin", type=within(1, 100), default=2.0, help="room, in multiples of what is needed")
     add("--num_envs", type=positive, default=100, help="robots at once; more of them see more")
-    add("--physics", default="warp-cpu", help="engine: warp-cpu or warp")
+    add("--physics", choices=("warp-cpu", "warp"), default="warp-cpu", help="engine")
     print(f"wrote {write(parser.parse_args(words))}")
     return 0
 
 
 def write(options: argparse.Namespace) -> Path:
     """Measure in all scenes and write the file; returns its path."""
-    if not 1.0 <= options.margin <= 100.0:
-        raise UserError(f"--margin is {options.margin:g}; allowed: 1 to 100")
-    if options.physics not in ("warp-cpu", "warp"):
-        raise UserError(f"--physics is {options.physics!r}; allowed: warp-cpu, warp")
-    if options.physics == "warp" and not torch.cuda.is_available():
-        raise UserError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
+    resolve_engine(options.physics)
     policy = None if options.policy is None else load_policy(options.policy)
     task = LocomotionConfig() if policy is None else policy.task
     task = replace(task, support=None, auto_reset=True)
-    robots = load_scenes(options.robot, task.sim_dt)
-    robot = robots[0].robot
+    scenes = scene_names(options.robot)
+    robots = [load_robot(options.robot, scene, task.sim_dt) for scene in scenes]
+    if not robots:
+        raise UserError(f"--robot is {options.robot}, which has no scene_<name>.xml")
+    if len({loaded.robot.digest for loaded in robots}) > 1:
+        raise UserError(
+            f"the scenes {' and '.join(scenes)} of {options.robot} hold different robots or "
+            "simulation options; let them include the same files"
+        )
     if policy is not None:
+        robot = robots[0].robot
         policy.require(observation_layout(robot, task.observation), robot.digest)
     counts: dict[str, dict[str, Counts]] = {}
     with one_torch_thread():
@@ -98,27 +98,6 @@ def write(options: argparse.Namespace) -> Path:
     with atomic_write(path) as file:
         file.write(capacities_text(robots[0].untimed_digest, capacities, comment).encode())
     return path
-
-
-def load_scenes(directory: Path, sim_dt: float) -> list[RobotModel]:
-    """The robot of `directory` in each of its scenes.
-
-    Raises:
-        UserError: it has no scene, or its scenes hold different robots.
-    """
-    robots = [load_robot(directory, scene, sim_dt) for scene in scene_names(directory)]
-    if not robots:
-        raise UserError(f"--robot is {directory}, which has no scene_<name>.xml")
-    for other in robots[1:]:
-        if other.robot.digest != robots[0].robot.digest:
-            raise UserError(
-                f"the scenes {robots[0].scene} and {other.scene} of {directory} hold different "
-                "robots or simulation options; let them include the same files"
-            )
-    return robots
-
-
-# Counting
 
 
 @dataclass(frozen=True)
@@ -143,31 +122,24 @@ def measure(
 
     Raises:
         UserError: MuJoCo Warp is not installed, or cannot simulate the robot.
-        PhysicsError: something does not fit into any room.
+        PhysicsError: something does not fit into `ROOM`.
     """
     try:
         from envs.physics.warp import WarpPhysics
     except ImportError as error:
         raise UserError(str(error)) from error
     device = f"cuda:{torch.cuda.current_device()}" if physics == "warp" else "cpu"
-    given = ROOM
-    while True:
-        backend = WarpPhysics(loaded.model, num_envs, given, device)
-        motions = Motions(loaded, backend, task, torch.Generator().manual_seed(0))
-        counts: dict[str, Counts] = {}
-        for kind, motion in motions.kinds(policy).items():
-            counts[kind] = largest(backend, motion(), task.decimation)
-            names = backend.capacity_overflow()
-            if names:
-                break
-        else:
-            return counts
-        if not CURED_BY_ROOM.issuperset(names) or given.njmax >= MOST_ROOM:
+    backend = WarpPhysics(loaded.model, num_envs, ROOM, device)
+    motions = Motions(loaded, backend, task, torch.Generator().manual_seed(0))
+    counts: dict[str, Counts] = {}
+    for kind, motion in motions.kinds(policy).items():
+        counts[kind] = largest(backend, motion(), task.decimation)
+        if names := backend.capacity_overflow():
             raise PhysicsError(
-                f"scene {loaded.scene} does not fit into MuJoCo Warp ({', '.join(names)}), and "
-                "more room does not change that; use simpler or fewer colliding geoms"
+                f"scene {loaded.scene} does not fit into the {ROOM} that this tool sets aside "
+                f"({', '.join(names)}); use simpler or fewer colliding geoms"
             )
-        given = Capacities(*(2 * value for value in astuple(given)))
+    return counts
 
 
 def largest(backend: WarpPhysics, motion: Motion, decimation: int) -> Counts:
@@ -278,31 +250,22 @@ class Motions:
         self.backend.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, ctrl)
 
 
-# Writing
-
-
 def room(kinds: dict[str, Counts], margin: float) -> Capacities:
     """Capacities for the largest counts of all kinds, times `margin`."""
 
     def enough(largest: int) -> int:
         return STEP_OF_ROOM * max(1, math.ceil(margin * largest / STEP_OF_ROOM))
 
-    counts = list(kinds.values())
-    return Capacities(
-        njmax=enough(max(count.rows for count in counts)),
-        # Pairs of geoms are listed in as much room as the contacts found between them.
-        nconmax=enough(max(max(count.contacts, count.pairs) for count in counts)),
-        contact_sensor_maxmatch=enough(max(count.matches for count in counts)),
-    )
+    _, rows, contacts, pairs, matches = map(max, zip(*map(astuple, kinds.values()), strict=True))
+    # Pairs of geoms are listed in as much room as the contacts found between them.
+    return Capacities(enough(rows), enough(max(contacts, pairs)), enough(matches))
 
 
 def describe(
     counts: dict[str, dict[str, Counts]], options: argparse.Namespace, policy: LoadedPolicy | None
 ) -> str:
     """What was measured, for the head of the file."""
-    walking = "none, no policy was given"
-    if policy is not None:
-        walking = f"a policy trained for {policy.env_steps} steps"
+    walking = "without a policy" if policy is None else f"trained for {policy.env_steps} steps"
     names = ("states", "rows", "contacts", "pairs", "matches")
     lines = [
         f"Room in MuJoCo Warp: {options.margin:g} x the largest count below, rounded up to a",
@@ -311,7 +274,7 @@ def describe(
         "for each simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax),",
         "and for each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
         "random: any posture and orientation, targets that jump; fallen: the same robots, lying;",
-        f"pushed: standing, under wrenches of about the weight; walking: {walking}.",
+        f"pushed: standing, under wrenches of about the weight; walking: a policy {walking}.",
         f"{'scene':<10} {'kind':<8}" + "".join(f"{name:>10}" for name in names),
     ]
     for scene, kinds in counts.items():

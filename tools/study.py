@@ -13,11 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from envs.errors import RunError
 from wildrobot_torch.cli.fit import read_options
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.arms import ArmRun, load_results, run_missing
+from wildrobot_torch.study.arms import ArmRun, load_results
 from wildrobot_torch.study.plan import Study, load_study
 from wildrobot_torch.study.tables import write_tables
 
@@ -29,21 +30,13 @@ def parser() -> Parser:
         "Run what is missing of a study, and write its tables.",
         "python tools/study.py configs/study/amp.yaml --only amp --seeds 0",
     )
-    parser.add_argument("study", type=Path, help="file of the study, in configs/study")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="ARM", help="this arm; may be given again"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", help="these of the study's seeds")
-    parser.add_argument(
-        "--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)"
-    )
-    parser.add_argument("--list", action="store_true", help="print the state of each, run nothing")
-    parser.add_argument(
-        "--accept",
-        action="store_true",
-        help="keep results of other settings as results of the present ones: for settings of which "
-        "only names changed, or results of another checkout",
-    )
+    add = parser.add_argument
+    add("study", type=Path, help="file of the study, in configs/study")
+    add("--only", action="append", default=[], metavar="ARM", help="this arm; may be given again")
+    add("--seeds", type=int, nargs="+", help="these of the study's seeds")
+    add("--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)")
+    add("--list", action="store_true", help="print the state of each training, run nothing")
+    add("--accept", action="store_true", help="keep results: only names of settings changed")
     return parser
 
 
@@ -77,7 +70,17 @@ def main(words: list[str]) -> int:
         write_tables(study, load_results(Path(study.results)), str(options.study))
 
     tables()
-    complete = run_missing(runs, lambda line: print(line, flush=True), tables)
+    complete = True
+    for run in runs:
+        if run.state == "finished":
+            continue
+        print(f"{run.name}: training", flush=True)
+        try:
+            print(run.run(), flush=True)
+            tables()
+        except RunError as error:
+            complete = False
+            print(f"error: {error}", flush=True)
     print(f"wrote {study.page}")
     return 0 if complete else 1
 

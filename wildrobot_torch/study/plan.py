@@ -107,22 +107,14 @@ class Study:
             raise StudyError(f"seeds are {list(self.seeds)}, arms {names}; name each once")
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name.
-
-        Raises:
-            StudyError: there is none.
-        """
+        """The arm of that name; a StudyError where there is none."""
         known = {arm.name: arm for arm in self.arms}
         if name not in known:
             raise StudyError(f"there is no arm {name!r}; allowed: {', '.join(known)}")
         return known[name]
 
     def fit_options(self, arm: Arm, seed: int) -> list[str]:
-        """All options of `fit` of one training, without its steps, folders and checkpoint.
-
-        Raises:
-            StudyError: the arm sets what the study does.
-        """
+        """All options of `fit` of one training, without its steps, folders and checkpoint."""
         own = [*shlex.split(self.options), *shlex.split(arm.options)]
         require_free(own, OURS)
         return [
@@ -133,11 +125,9 @@ class Study:
         ]
 
     def recipe(self, settings: Mapping[str, Any]) -> str:
-        """Digest of all that an arm's results depend on.
+        """Digest of all that an arm's results depend on: settings, limits, steps, style options.
 
-        These are the settings of `fit`, limits, steps, and how style is measured; not the seed, nor
-        where and on how many threads a training runs. Options alone would not do: they name
-        overlays and leave defaults out, and stay alike where these change.
+        The seed, the folder and the number of threads are not part of it.
 
         Raises:
             StudyError: an overlay ends trainings early.

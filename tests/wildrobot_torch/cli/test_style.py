@@ -61,7 +61,7 @@ def test_a_policy_is_judged_and_written_about(
     assert content["about"]["episodes"] == 6
     # A study finds in the report what it puts into its tables.
     values = style_values(content, "walking_policy.onnx")
-    assert values["held_out"] == columns["walking_policy.onnx"]["values"]
+    assert values["held_out"] == columns["walking_policy.onnx"]
     assert values["held_out_floor"].keys() == values["held_out"].keys()
 
 

@@ -63,7 +63,7 @@ def test_a_report_holds_numbers_verdicts_and_environment(
     assert report["environment"]["robot_digest"] == robot.digest
     assert report["scenario"]["seed"] == 0
     page = (tmp_path / "new" / "report.md").read_text()
-    for picture in ("velocity", "contacts", "joints", "heading"):
+    for picture in ("velocity", "contacts"):
         assert f"(plots/{picture}.png)" in page
 
 

@@ -12,12 +12,10 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, Comparer, Comparison
+from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, Comparer
 from wildrobot_torch.evaluation.style.controls import CONTROLS
 from wildrobot_torch.evaluation.style.motion import Motion, reference_recording
-from wildrobot_torch.evaluation.style.phase import phase_error
 from wildrobot_torch.evaluation.style.space import compared
-from wildrobot_torch.evaluation.style.warping import pose_errors
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family, split
@@ -30,8 +28,6 @@ SCOPES = {
     HELD_OUT: "families kept from training; noise floor: the training families nearest in speed",
     WHOLE: "all walking families; noise floor: every other family by speed against the rest",
 }
-PER_COMMAND = ("wasserstein", "dtw", "phase_rmse", "phase_r")
-"""Style metrics that are defined for a single speed."""
 UNDEFINED = ("fall_rate", "survival", "velocity_error_episode")
 """Metrics that mean nothing of a reference: it has no commands, so that its speeds are compared
 with the mean of their family."""
@@ -68,7 +64,7 @@ class References:
         """Prepare a dataset, of which `share` is held out as in training.
 
         Raises:
-            DatasetError: too few clips, or none that walks; names the remedy.
+            DatasetError: too few clips, or none that walks.
         """
         layout = dataset.amp_layout
         recording, names = reference_recording(dataset, robot)
@@ -83,27 +79,24 @@ class References:
                 "train on; a verdict needs at least 2 held out and as many to train on: make it "
                 "from more clips, or change --held_out"
             )
-        comparer = Comparer.fit(motion.select(train), compared(layout), robot)
+        comparer = Comparer.fit(motion.select(train), compared(layout))
         return cls(dataset, recording, motion, held, comparer, robot, layout)
 
     def commands(self, episodes: int) -> tuple[Tensor, tuple[str, ...]]:
         """Speeds (E,) [m/s] to command, and their families: each family's equally often.
 
-        E is the largest multiple of the number of families that is not above `episodes`, or that
-        number.
+        E is the largest multiple of their number that is at most `episodes`, and at least it.
         """
         speeds = self.motion.family_speeds()
         each = max(1, episodes // len(speeds))
-        return torch.tensor(list(speeds.values())).repeat_interleave(each), tuple(
-            name for name in speeds for _ in range(each)
-        )
+        names = tuple(name for name in speeds for _ in range(each))
+        return torch.tensor([speeds[name] for name in names]), names
 
     def replicate(self, other: ReferenceDataset) -> Motion:
         """The walking of another dataset of the same clips, by another tracking policy.
 
         Raises:
-            DatasetError: it is this very reference, its frames are not as far apart, or it lacks a
-                family.
+            DatasetError: it is this reference, has other time steps, or lacks a family.
         """
         remedy = "make it from the reference's clips with another --reference.tracking.seed"
         recording, names = reference_recording(other, self.robot)
@@ -146,9 +139,10 @@ class Scope:
     """Name -> speed [m/s]."""
     floor_families: tuple[str, ...]
     """The part of the reference that takes a policy's place in the noise floor."""
-    noise_floor: Comparison
-    columns: dict[str, Comparison]
-    """Controls, `standing` among them, then `replicate`, where there is one, and policies."""
+    noise_floor: dict[str, float]
+    """Metric of `STYLE_METRICS` -> value; NaN where undefined."""
+    columns: dict[str, dict[str, float]]
+    """The same of the controls, of `replicate`, where there is one, and of the policies."""
     detected: dict[str, dict[str, bool]]
     """Metric -> control -> whether the metric tells it from the noise floor."""
 
@@ -185,8 +179,6 @@ class Assessment:
     scopes: dict[str, Scope]
     gait: dict[str, dict[str, float]]
     """Column (reference, standing, policies) -> metric -> value."""
-    per_command: dict[str, list[dict[str, float | str]]]
-    """Policy -> rows of family, command [m/s] and metrics."""
 
     def verdicts(self, policy: str, style_reward: float = math.nan) -> list[StyleVerdict]:
         """The limits of walking in style, for a policy on the held-out reference.
@@ -201,7 +193,7 @@ class Assessment:
         columns, gait = self.scopes[HELD_OUT].columns, self.gait[policy]
         limits = dict(STYLE_LIMITS)
         if AGAINST in columns and policy != AGAINST:
-            limit = Limit(max=FRECHET_SHARE * columns[AGAINST].values["frechet"])
+            limit = Limit(max=FRECHET_SHARE * columns[AGAINST]["frechet"])
             limits = {"frechet": limit, **limits}
         found = [self._style_verdict(policy, metric, limit) for metric, limit in limits.items()]
         indices = [value for name, value in gait.items() if name.startswith("symmetry_")]
@@ -218,11 +210,11 @@ class Assessment:
 
     def _style_verdict(self, policy: str, metric: str, limit: Limit) -> StyleVerdict:
         scope = self.scopes[HELD_OUT]
-        value, note = scope.columns[policy].values[metric], ""
+        value, note = scope.columns[policy][metric], ""
         if not scope.evidence(metric):
             note = "misses a control that it must detect"
         elif REPLICATE in scope.columns:
-            reached = scope.columns[REPLICATE].values[metric]
+            reached = scope.columns[REPLICATE][metric]
             note = "" if limit.holds(reached) else f"the replicate has {reached:.4g}"
         return StyleVerdict(metric, value, str(limit), None if note else limit.holds(value), note)
 
@@ -258,14 +250,7 @@ def assess(
     gait = {"reference": measure(references.recording, robot, 0.0, EPISODE_METRICS)}
     gait["reference"] |= dict.fromkeys(UNDEFINED, math.nan)
     gait |= {name: measure(r, robot, SETTLE_S, EPISODE_METRICS) for name, r in recordings.items()}
-    per_command = {
-        name: [
-            _row(references, recordings[name], motion, other)
-            for other in references.motion.family_speeds()
-        ]
-        for name, motion in motions.items()
-    }
-    return Assessment(scopes, gait, per_command)
+    return Assessment(scopes, gait)
 
 
 def _scope(
@@ -289,27 +274,8 @@ def _scope(
     wrong = [*controls, *([AGAINST] if AGAINST in others else [])]
     detected = {
         name: {
-            control: metric.detects(columns[control].values[name], noise_floor.values[name])
-            for control in wrong
+            control: metric.detects(columns[control][name], noise_floor[name]) for control in wrong
         }
         for name, metric in STYLE_METRICS.items()
     }
     return Scope(speeds, floor_families, noise_floor, columns, detected)
-
-
-def _row(
-    references: References, recording: Recording, motion: Motion, name: str
-) -> dict[str, float | str]:
-    """A policy at the speed of one family, against that family."""
-    mine, theirs = motion.select([name]), references.motion.select([name])
-    rmse, correlation = phase_error(mine, theirs)
-    episodes = torch.tensor([other == name for other in motion.family])
-    return {
-        "family": name,
-        "command": references.motion.family_speeds()[name],
-        "wasserstein": float(references.comparer.wasserstein(mine, theirs).mean()),
-        "dtw": float(pose_errors(mine, references.motion).nanmean()),
-        "phase_rmse": float(rmse.mean()),
-        "phase_r": float(correlation.mean()),
-        **measure(recording.select(episodes), references.robot, SETTLE_S, EPISODE_METRICS),
-    }

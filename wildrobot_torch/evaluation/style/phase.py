@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -27,19 +25,12 @@ def stride_curves(motion: Motion) -> Tensor:
     ]
 
 
-def phase_error(policy: Motion, reference: Motion) -> tuple[Tensor, Tensor]:
-    """Difference of the mean strides of two motions: RMS (J,) [rad], Pearson's r (J,) [1].
+def phase_error(policy: Motion, reference: Motion) -> Tensor:
+    """RMS difference of the mean strides of two motions (J,) [rad].
 
     Strides run from a left touchdown to the next and are resampled to `POINTS` points, as usual in
     biomechanics (Winter 2009, Biomechanics and Motor Control of Human Movement, chapter 1); the
     mean over strides is compared. NaN where one of the motions has no stride.
     """
-    mine, theirs = stride_curves(policy), stride_curves(reference)
-    joints = policy.joint_pos.shape[-1]
-    if not len(mine) or not len(theirs):
-        nothing = torch.full((joints,), math.nan)
-        return nothing, nothing.clone()
-    x, y = mine.double().mean(0), theirs.double().mean(0)
-    a, b = x - x.mean(0), y - y.mean(0)
-    spread = a.square().sum(0).sqrt() * b.square().sum(0).sqrt()
-    return (x - y).square().mean(0).sqrt(), (a * b).sum(0) / spread
+    mine, theirs = (stride_curves(motion).double().mean(0) for motion in (policy, reference))
+    return (mine - theirs).square().mean(0).sqrt()

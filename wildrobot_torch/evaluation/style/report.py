@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wildrobot_torch.evaluation.report import number
+from wildrobot_torch.evaluation.report import number, plain, table
 from wildrobot_torch.evaluation.style.assess import (
-    PER_COMMAND,
     SCOPES,
     SETTLE_S,
     Assessment,
@@ -22,10 +20,6 @@ from wildrobot_torch.evaluation.style.compare import STYLE_METRICS
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
-COMMAND_COLUMNS = (*PER_COMMAND, "fall_rate", "velocity", "foot_slip", "phase_offset",
-                   "duty_factor", "stride_frequency", "stride_length")  # fmt: skip
-WORST = 5
-"""Dimensions that are named for being furthest apart."""
 Rewards = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Policy with a prior -> `policy` and `held-out reference` -> statistics of the style reward."""
 
@@ -64,31 +58,22 @@ def as_dict(
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The evaluation as JSON values; what is undefined is null."""
-    content = {
-        "about": dict(about),
+    scopes = {
+        name: {
+            "meaning": SCOPES[name],
+            **asdict(scope),
+            "evidence": {metric: scope.evidence(metric) for metric in STYLE_METRICS},
+        }
+        for name, scope in assessment.scopes.items()
+    }
+    return plain({
+        "about": about,
         "verdicts": {name: [asdict(v) for v in found] for name, found in verdicts.items()},
         "style_reward": rewards,
-        "scopes": {
-            name: {
-                "meaning": SCOPES[name],
-                **asdict(scope),
-                "evidence": {metric: scope.evidence(metric) for metric in STYLE_METRICS},
-            }
-            for name, scope in assessment.scopes.items()
-        },
+        "scopes": scopes,
         "gait": assessment.gait,
-        "per_command": assessment.per_command,
         "metrics": {name: asdict(metric) for name, metric in STYLE_METRICS.items()},
-    }
-    return _plain(content)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    })  # fmt: skip
 
 
 def markdown(
@@ -97,13 +82,13 @@ def markdown(
     rewards: Rewards,
     about: Mapping[str, Any],
 ) -> str:
-    """The evaluation as a page: verdicts, style beside noise floor and controls, gait, commands."""
+    """The evaluation as a page: verdicts, style beside noise floor and controls, gait."""
     judged = [
         (name, v.metric, number(v.value), v.limit, v.word)
         for name, found in verdicts.items()
         for v in found
     ]
-    lines = ["# Style", "", *_table(("policy", "metric", "value", "limit", "verdict"), judged)]
+    lines = ["# Style", "", *table(("policy", "metric", "value", "limit", "verdict"), judged)]
     for name, scope in assessment.scopes.items():
         lines += ["", f"## Style: {name}", "", *_scope_lines(name, scope)]
     rows = [
@@ -114,33 +99,18 @@ def markdown(
     if rows:
         head = next(iter(next(iter(rewards.values())).values()))
         lines += ["", "## Style reward of each checkpoint's own prior", ""]
-        lines += _table(("policy", "motion", *head), rows)
+        lines += table(("policy", "motion", *head), rows)
     columns = list(assessment.gait)
     lines += ["", "## Gait", ""]
-    lines += _table(
+    lines += table(
         ("metric", "unit", *columns),
         [
             (name, metric.unit, *(number(assessment.gait[column][name]) for column in columns))
             for name, metric in EPISODE_METRICS.items()
         ],
     )
-    for policy, found in assessment.per_command.items():
-        lines += ["", f"## Per command: {policy}", ""]
-        lines += _table(
-            ("family", "m/s", *COMMAND_COLUMNS),
-            [
-                (str(row["family"]), f"{row['command']:.2f}",
-                 *(number(float(row[name])) for name in COMMAND_COLUMNS))
-                for row in found
-            ],
-        )  # fmt: skip
-    lines += ["", "## About", "", *_table(("what", "value"), list(about.items()))]
+    lines += ["", "## About", "", *table(("what", "value"), list(about.items()))]
     return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
 
 def _scope_lines(name: str, scope: Scope) -> list[str]:
@@ -157,21 +127,8 @@ def _scope_lines(name: str, scope: Scope) -> list[str]:
         missed = [control for control, seen in scope.detected[metric].items() if not seen]
         word = "yes" if scope.evidence(metric) else "**no**"
         word += f"; misses {', '.join(missed)}" if missed else ""
-        values = (number(found.values[metric]) for found in columns.values())
+        values = (number(found[metric]) for found in columns.values())
         rows.append((metric, about.unit, *values, word))
-    lines += _table(("metric", "unit", *columns, "evidence"), rows)
+    lines += table(("metric", "unit", *columns, "evidence"), rows)
     lines += ["", *(f"- {metric}: {about.meaning}" for metric, about in STYLE_METRICS.items())]
-    lines += ["", "Dimensions furthest apart (Wasserstein-1, std of the training reference):", ""]
-    for column, found in scope.columns.items():
-        worst = list(found.dimensions.items())[:WORST]
-        lines.append(f"- {column}: " + ", ".join(f"{d} {number(value)}" for d, value in worst))
-    lines += ["", "Mean stride, per joint: RMSE [rad] / Pearson's r:", ""]
-    joints = list(scope.noise_floor.joint_rmse)
-    lines += _table(
-        ("", *joints),
-        [
-            (column, *(f"{number(c.joint_rmse[j])} / {number(c.joint_r[j])}" for j in joints))
-            for column, c in columns.items()
-        ],
-    )
     return lines

@@ -35,25 +35,19 @@ def wave(period: int, amplitude: float, shift: float) -> torch.Tensor:
 
 
 def test_tempo_does_not_count() -> None:
-    rmse, correlation = phase_error(
-        striding(wave(40, 1.0, 0.0), 40), striding(wave(50, 1.0, 0.0), 50)
-    )
+    rmse = phase_error(striding(wave(40, 1.0, 0.0), 40), striding(wave(50, 1.0, 0.0), 50))
     assert rmse.tolist() == pytest.approx([0.0, 0.0], abs=0.01)
-    assert correlation.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
 def test_size_and_phase_do() -> None:
     reference = striding(wave(40, 1.0, 0.0), 40)
-    rmse, correlation = phase_error(striding(wave(40, 0.5, 0.0), 40), reference)
     # Half a sine is left over: 0.5 / sqrt 2.
-    assert rmse[0] == pytest.approx(0.5 / math.sqrt(2), rel=0.01)
-    assert correlation[0] == pytest.approx(1.0, abs=1e-3)
-    rmse, correlation = phase_error(striding(wave(40, 1.0, 0.25), 40), reference)
-    assert correlation[0] == pytest.approx(0.0, abs=0.01)
-    assert rmse[0] == pytest.approx(1.0, rel=0.01)
+    half = phase_error(striding(wave(40, 0.5, 0.0), 40), reference)
+    assert half[0] == pytest.approx(0.5 / math.sqrt(2), rel=0.01)
+    late = phase_error(striding(wave(40, 1.0, 0.25), 40), reference)
+    assert late[0] == pytest.approx(1.0, rel=0.01)
 
 
 def test_standing_has_no_strides() -> None:
     still = striding(wave(40, 1.0, 0.0), 1000)
-    rmse, correlation = phase_error(still, striding(wave(40, 1.0, 0.0), 40))
-    assert torch.isnan(rmse).all() and torch.isnan(correlation).all()
+    assert phase_error(still, striding(wave(40, 1.0, 0.0), 40)).isnan().all()
