@@ -165,19 +165,18 @@ def surroundings(engine: str) -> dict[str, Any]:
         "device": nvidia()[0] if engine == "warp" else processor(),
         "machine": f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
         f"{physical_cores()} physics threads, {torch.get_num_threads()} torch threads",
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "commit": commit.stdout.strip() if commit else None,
     }
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Table of the results, with what they were measured on above it."""
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [
         f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, "
         f"{report['steps']} steps, median of {report['rounds']} interleaved rounds; update "
         f"{'with' if report['motion_prior'] else 'without'} motion prior.",
-        f"{report['date']}, commit {report['commit']}; {report['machine']}; {versions}.",
+        f"{report['date']}, commit {report['commit']}; {report['machine']}; {report['versions']}.",
         "",
     ]
     rows = [

@@ -64,12 +64,7 @@ def main(words: list[str]) -> int:
     add("--margin", type=within(1, 100), default=2.0, help="room, in multiples of what is needed")
     add("--num_envs", type=positive, default=100, help="robots at once; more of them see more")
     add("--physics", choices=("warp-cpu", "warp"), default="warp-cpu", help="engine")
-    print(f"wrote {write(parser.parse_args(words))}")
-    return 0
-
-
-def write(options: argparse.Namespace) -> Path:
-    """Measure in all scenes and write the file; returns its path."""
+    options = parser.parse_args(words)
     resolve_engine(options.physics)
     policy = None if options.policy is None else load_policy(options.policy)
     task = LocomotionConfig() if policy is None else policy.task
@@ -97,7 +92,8 @@ def write(options: argparse.Namespace) -> Path:
     path = options.robot / FILE_NAME
     with atomic_write(path) as file:
         file.write(capacities_text(robots[0].untimed_digest, capacities, comment).encode())
-    return path
+    print(f"wrote {path}")
+    return 0
 
 
 @dataclass(frozen=True)
@@ -118,12 +114,7 @@ def measure(
     num_envs: int,
     physics: str,
 ) -> dict[str, Counts]:
-    """Largest counts in one scene, by kind of motion.
-
-    Raises:
-        UserError: MuJoCo Warp is not installed, or cannot simulate the robot.
-        PhysicsError: something does not fit into `ROOM`.
-    """
+    """Largest counts in one scene, by kind of motion; a PhysicsError where `ROOM` is too small."""
     try:
         from envs.physics.warp import WarpPhysics
     except ImportError as error:
@@ -144,15 +135,14 @@ def measure(
 
 def largest(backend: WarpPhysics, motion: Motion, decimation: int) -> Counts:
     """Largest counts of a motion, over every physics step: an impact ends within a control step."""
-    most, steps = torch.zeros(4, dtype=torch.long), 0
+    most: list[Tensor] = []
     for ctrl, xfrc in motion:
         for _ in range(decimation):
             backend.step(ctrl, xfrc, 1)
             counts = backend.contact_counts()
             each = torch.stack([counts.rows, counts.contacts, counts.pairs, counts.matches])
-            most = torch.maximum(most, each.amax(1).cpu())
-            steps += 1
-    return Counts(steps * backend.num_envs, *most.tolist())
+            most.append(each.amax(1).cpu())
+    return Counts(len(most) * backend.num_envs, *torch.stack(most).amax(0).tolist())
 
 
 @dataclass(frozen=True)
@@ -202,17 +192,13 @@ class Motions:
     def walking(self, policy: LoadedPolicy) -> Motion:
         """1 s of a policy's walk, after 1 s that is not counted.
 
-        The policy walks in the environment on native physics, which needs no capacities; each
-        control step is then repeated here from the same state.
+        It walks on native physics, which needs no capacities; each step is repeated here.
         """
-        command, num = self.task.command, self.backend.num_envs
-        env = LocomotionEnv(
-            self.task, num, robot_dir=self.loaded.directory, scene=self.loaded.scene
-        )
+        command, num, loaded = self.task.command, self.backend.num_envs, self.loaded
+        env = LocomotionEnv(self.task, num, robot_dir=loaded.directory, scene=loaded.scene)
         velocity = self._uniform(command.velocity_min, command.velocity_max, num)
-        env.set_start_states(
-            self._home(), torch.zeros(num, self.loaded.model.nv), velocity, probability=1.0
-        )
+        still = torch.zeros(num, loaded.model.nv)
+        env.set_start_states(self._home(), still, velocity, probability=1.0)
         root, steps = env.reset(), round(1.0 / self.task.ctrl_dt)
         for step in range(2 * steps):
             before = env.backend.snapshot()
@@ -221,7 +207,7 @@ class Motions:
             if step >= steps:
                 after = env.backend.snapshot()
                 self.backend.restore(before)
-                wrench = after["xfrc_applied"].float().view(num, self.loaded.model.nbody, 6)
+                wrench = after["xfrc_applied"].float().view(num, loaded.model.nbody, 6)
                 yield after["ctrl"].float(), wrench
             root = env.maybe_reset(env.step_mdp(root))
 

@@ -19,7 +19,7 @@ from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.arms import ArmRun, load_results
-from wildrobot_torch.study.plan import Study, load_study
+from wildrobot_torch.study.plan import load_study
 from wildrobot_torch.study.tables import write_tables
 
 
@@ -53,8 +53,11 @@ def main(words: list[str]) -> int:
         settings = read_options(study.fit_options(arm, study.seeds[0]))
         chosen = [seed for seed in study.seeds if options.seeds is None or seed in options.seeds]
         mine = [ArmRun(study, arm, seed, folder, settings) for seed in chosen]
-        if not options.list and any(run.state != "finished" for run in mine):
-            require_files(study, arm.name, settings["data"]["reference"])
+        reference = settings["data"]["reference"]
+        there = reference is None or Path(reference).is_file()
+        if not options.list and not there and any(run.state != "finished" for run in mine):
+            remedy = study.needs.get(reference, "give another --data.reference")
+            raise StudyError(f"arm {arm.name!r} needs {reference}, which is not there: {remedy}")
         runs += mine
     if options.list:
         print("\n".join(f"{run.name:<24}{run.state}" for run in runs))
@@ -83,18 +86,6 @@ def main(words: list[str]) -> int:
             print(f"error: {error}", flush=True)
     print(f"wrote {study.page}")
     return 0 if complete else 1
-
-
-def require_files(study: Study, arm: str, reference: str | None) -> None:
-    """Refuse an arm whose reference motion is not there.
-
-    Raises:
-        StudyError: with the command that makes it, where the study knows it.
-    """
-    if reference is not None and not Path(reference).is_file():
-        remedy = study.needs.get(reference)
-        how = f"; make it: {remedy}" if remedy else ""
-        raise StudyError(f"arm {arm!r} needs {reference}, which is not there{how}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class ArmRun:
         """`folder` is that of the study's trainings, `settings` are all of `fit` for the arm."""
         self.study, self.arm, self.seed = study, arm, seed
         self.physics = str(settings["data"]["physics"])
-        self.about = {
+        self.about: dict[str, Any] = {
             "arm": arm.name,
             "seed": seed,
             "options": study.fit_options(arm, seed),
@@ -68,11 +68,7 @@ class ArmRun:
         return f"begun, {steps / 1e6:.2f} M steps" if steps else "missing"
 
     def require_same(self) -> None:
-        """Refuse a result or a training that was made with other settings.
-
-        Raises:
-            StudyError: names the file.
-        """
+        """Refuse a result or a training that was made with other settings, with a StudyError."""
         for path in (self.result, self.folder / "about.json"):
             if path.is_file() and read_json(path).get("recipe") != self.about["recipe"]:
                 raise StudyError(
@@ -102,13 +98,8 @@ class ArmRun:
         if history.env_steps < self.study.env_steps and not history.failure:
             raise TrainingBroken(f"{self.name}: the training ended at {history.env_steps:,} steps")
         limits = load_scenario(self.study.evaluation).limits
-        result: dict[str, Any] = {
-            **self.about,
-            "reference": "",
-            "passed": False,
-            "failure": history.failure,
-            "training": training_values(history, limits),
-        }
+        result = {**self.about, "reference": "", "passed": False, "failure": history.failure}
+        result["training"] = training_values(history, limits)
         if not history.failure:
             checkpoint = last_checkpoint(history.parts)
             if checkpoint is None:
@@ -125,11 +116,7 @@ class ArmRun:
         return f"{self.name}: {history.failure or 'done'}"
 
     def _verb(self, verb: str, checkpoint: Path, *options: str) -> dict[str, Any]:
-        """The report of `wildrobot VERB` on a checkpoint.
-
-        Raises:
-            TrainingBroken: it fails; the training is kept.
-        """
+        """The report of `wildrobot VERB` on a checkpoint; TrainingBroken where the verb fails."""
         out = self.folder / verb
         where = ("--physics", self.physics, "--out", str(out))
         command = [sys.executable, "-m", "wildrobot_torch", verb, str(checkpoint), *options, *where]
@@ -185,17 +172,10 @@ def load_results(folder: Path) -> list[Result]:
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         try:
-            results.append(
-                Result(
-                    arm=content["arm"],
-                    seed=int(content["seed"]),
-                    passed=bool(content["passed"]),
-                    failure=content["failure"],
-                    reference=content["reference"],
-                    values=_flat({k: content.get(k, {}) for k in ("training", "walking", "style")}),
-                )
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            fields = {k: content[k] for k in ("arm", "seed", "passed", "failure", "reference")}
+            groups = {k: content.get(k, {}) for k in ("training", "walking", "style")}
+            results.append(Result(**fields, values=_flat(groups)))
+        except (KeyError, TypeError) as error:
             raise StudyError(f"{path}: not the result of a training ({error!r})") from None
     references = {r.reference: f"{r.arm}-{r.seed}.json" for r in results if r.reference}
     if len(references) > 1:

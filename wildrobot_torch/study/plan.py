@@ -96,15 +96,14 @@ class Study:
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
-        for what, found in (("arms", names), ("tables", [table.name for table in self.tables])):
-            if twice := sorted({name for name in found if found.count(name) > 1}):
-                raise StudyError(f"{what} with one name: {', '.join(twice)}")
+        tables = [table.name for table in self.tables]
+        for what, found in (("seeds", self.seeds), ("arms", names), ("tables", tables)):
+            if not found or len(set(found)) < len(found):
+                raise StudyError(f"{what} are {', '.join(map(str, found))}; name each once")
         for name in (*names, *(name for table in self.tables for name in table.arms)):
             self.arm(name)
             if not name.replace("_", "").isalnum():
                 raise StudyError(f"arm {name!r} names a folder; use letters, digits and _")
-        if not names or not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise StudyError(f"seeds are {list(self.seeds)}, arms {names}; name each once")
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; a StudyError where there is none."""
@@ -117,12 +116,9 @@ class Study:
         """All options of `fit` of one training, without its steps, folders and checkpoint."""
         own = [*shlex.split(self.options), *shlex.split(arm.options)]
         require_free(own, OURS)
-        return [
-            *own,
-            *("--seed", str(seed)),
-            *("--data.evaluation", self.evaluation),
-            *("--data.iterations_per_epoch", str(arm.every or self.every)),
-        ]
+        every = str(arm.every or self.every)
+        ours = ["--data.evaluation", self.evaluation, "--data.iterations_per_epoch", every]
+        return [*own, "--seed", str(seed), *ours]
 
     def recipe(self, settings: Mapping[str, Any]) -> str:
         """Digest of all that an arm's results depend on: settings, limits, steps, style options.
@@ -137,18 +133,17 @@ class Study:
                 "an overlay sets trainer.max_time or run.stop_when_passed, and arms have equal "
                 "budgets; leave it out"
             )
-        data = {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")}
-        scenario = asdict(load_scenario(self.evaluation))
-        parts = {"data": data, "model": settings["model"], "scenario": scenario}
-        parts |= {"style": self.style}
-        text = json.dumps({**parts, "env_steps": self.env_steps}, sort_keys=True, default=str)
+        parts = {
+            "data": {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")},
+            "model": settings["model"],
+            "scenario": asdict(load_scenario(self.evaluation)),
+            "style": self.style,
+            "env_steps": self.env_steps,
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_study(path: Path) -> Study:
-    """The study in a YAML file. Options of its arms are not looked at.
-
-    Raises:
-        StudyError: there is none, or it is not a study.
-    """
+    """The study in a YAML file, whose arms' options are not looked at; or a StudyError."""
     return from_mapping(Study, read_yaml(path, StudyError), str(path), StudyError)

@@ -213,11 +213,7 @@ def run_part(folder: Path, command: Sequence[str]) -> Part:
 
 
 def require_free(options: Sequence[str], replacements: Mapping[str, str]) -> None:
-    """Refuse options of `fit` that a study sets itself.
-
-    Raises:
-        StudyError: names the option to use in place of it.
-    """
+    """Refuse options of `fit` that a study sets itself, with a StudyError."""
     for word in options:
         name = word.split("=")[0]
         if name in replacements:
@@ -225,11 +221,7 @@ def require_free(options: Sequence[str], replacements: Mapping[str, str]) -> Non
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Content of a JSON file.
-
-    Raises:
-        StudyError: it is damaged.
-    """
+    """Content of a JSON file; a StudyError where it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -76,7 +76,7 @@ def test_the_digest_covers_all_that_results_depend_on(tmp_path: Path) -> None:
         ({"seeds": 3}, "seeds"),
         ({"arms": [], "tables": []}, "name each once"),
         ({"arms": [{"name": "a"}]}, "about"),
-        ({"arms": PLAIN["arms"] * 2}, "arms with one name: plain, short"),
+        ({"arms": PLAIN["arms"] * 2}, "arms are plain, short, plain, short; name each once"),
         ({"tables": [{"name": "t", "arms": ["other"]}]}, "no arm 'other'; allowed: plain, short"),
         ({"needs": ["a.npz"]}, "needs"),
     ],

@@ -12,10 +12,10 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, Comparer
+from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, compare
 from wildrobot_torch.evaluation.style.controls import CONTROLS
 from wildrobot_torch.evaluation.style.motion import Motion, reference_recording
-from wildrobot_torch.evaluation.style.space import compared
+from wildrobot_torch.evaluation.style.space import Space, compared
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family, split
@@ -54,7 +54,8 @@ class References:
     motion: Motion
     held: tuple[str, ...]
     """Families kept from training."""
-    comparer: Comparer
+    space: Space
+    """Of the training reference."""
     robot: RobotSpec
     layout: Layout
     """Of the style features."""
@@ -79,8 +80,9 @@ class References:
                 "train on; a verdict needs at least 2 held out and as many to train on: make it "
                 "from more clips, or change --held_out"
             )
-        comparer = Comparer.fit(motion.select(train), compared(layout))
-        return cls(dataset, recording, motion, held, comparer, robot, layout)
+        windows, _ = motion.select(train).windows()
+        space = Space.fit(windows, compared(layout))
+        return cls(dataset, recording, motion, held, space, robot, layout)
 
     def commands(self, episodes: int) -> tuple[Tensor, tuple[str, ...]]:
         """Speeds (E,) [m/s] to command, and their families: each family's equally often.
@@ -98,25 +100,27 @@ class References:
         Raises:
             DatasetError: it is this reference, has other time steps, or lacks a family.
         """
-        remedy = "make it from the reference's clips with another --reference.tracking.seed"
         recording, names = reference_recording(other, self.robot)
+        mine, fault = self.dataset.ctrl_dt, ""
         if torch.equal(other.amp, self.dataset.amp):
-            raise DatasetError(f"the replicate is the reference itself; {remedy}")
-        if other.ctrl_dt != self.dataset.ctrl_dt:
+            fault = "is the reference itself"
+        elif other.ctrl_dt != mine:
+            fault = f"has frames {other.ctrl_dt:g} s apart, the reference's {mine:g} s"
+        elif lacks := sorted(set(self.motion.family) - set(names)):
+            fault = f"has no walking of {', '.join(lacks)}"
+        if fault:
             raise DatasetError(
-                f"the replicate's frames are {other.ctrl_dt:g} s apart, the reference's "
-                f"{self.dataset.ctrl_dt:g} s; {remedy}"
+                f"the replicate {fault}; make it from the reference's clips with another "
+                "--reference.tracking.seed"
             )
-        if lacks := sorted(set(self.motion.family) - set(names)):
-            raise DatasetError(f"the replicate has no walking of {', '.join(lacks)}; {remedy}")
         return Motion.of(recording, self.robot, self.layout, names)
 
     def controls(self) -> dict[str, Motion]:
         """Wrong motions made from the reference, by name."""
-        made = {n: make(self.recording, self.robot, self.layout) for n, make in CONTROLS.items()}
+        robot, layout = self.robot, self.layout
         return {
-            name: Motion.of(recording, self.robot, self.layout, self.motion.family)
-            for name, recording in made.items()
+            name: Motion.of(make(self.recording, robot, layout), robot, layout, self.motion.family)
+            for name, make in CONTROLS.items()
         }
 
     def neighbours(self) -> tuple[str, ...]:
@@ -184,11 +188,8 @@ class Assessment:
         """The limits of walking in style, for a policy on the held-out reference.
 
         The limit of a style metric is not applied where the metric misses a control that it must
-        detect, or where the replicate misses the limit. An undefined gait fails.
-
-        Args:
-            policy: its name.
-            style_reward: mean of its own prior's reward, NaN if it has none.
+        detect, or where the replicate misses the limit. An undefined gait fails. `style_reward` is
+        the mean of the policy's own prior's reward, NaN if it has none.
         """
         columns, gait = self.scopes[HELD_OUT].columns, self.gait[policy]
         limits = dict(STYLE_LIMITS)
@@ -229,11 +230,9 @@ def assess(
 
     Args:
         references: what they are compared with.
-        recordings: `standing`, then policies by name (`against` is one); E episodes each, with the
-            commands of `References.commands`.
-        families: E names, likewise.
-        replicate: the same clips, followed by another tracking policy, as `References.replicate`
-            returns it.
+        recordings: `standing`, then policies by name (`against` is one); E episodes each.
+        families: E names; these and the commands as `References.commands` gives them.
+        replicate: as `References.replicate` gives it.
     """
     robot = references.robot
     motions = {
@@ -261,14 +260,14 @@ def _scope(
     others: Mapping[str, Motion],
 ) -> Scope:
     """Comparisons with some families; noise floor: `neighbours` against them, or their halves."""
-    motion, compare = references.motion, references.comparer.compare
+    motion, space = references.motion, references.space
     target = motion.select(families)
     speeds = target.family_speeds()
     floor_families = neighbours or tuple(speeds)[1::2]
     floor_target = target if neighbours else motion.select(tuple(speeds)[0::2])
-    noise_floor = compare(motion.select(floor_families), floor_target)
+    noise_floor = compare(motion.select(floor_families), floor_target, space)
     columns = {
-        name: compare(other.select(families), target)
+        name: compare(other.select(families), target, space)
         for name, other in {**controls, **others}.items()
     }
     wrong = [*controls, *([AGAINST] if AGAINST in others else [])]

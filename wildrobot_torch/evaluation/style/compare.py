@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.layout import Layout
 from wildrobot_torch.evaluation.style import classifier, distance
 from wildrobot_torch.evaluation.style.motion import Motion
 from wildrobot_torch.evaluation.style.phase import phase_error
@@ -67,48 +66,38 @@ strides.
 """
 
 
-@dataclass(frozen=True)
-class Comparer:
-    """Compares motions in one space, so that the results of several policies are comparable."""
+def compare(policy: Motion, reference: Motion, space: Space) -> dict[str, float]:
+    """Every style metric of a motion against a reference; NaN where undefined.
 
-    space: Space
-    """Fitted to the training reference."""
-
-    @classmethod
-    def fit(cls, train: Motion, layout: Layout) -> Comparer:
-        """Comparer for motions like the training reference, with the layout of its features."""
-        windows, _ = train.windows()
-        return cls(Space.fit(windows, layout))
-
-    def compare(self, policy: Motion, reference: Motion) -> dict[str, float]:
-        """Every style metric of a motion against a reference; NaN where undefined."""
-        windows, episode = policy.windows()
-        reference_windows, reference_episode = reference.windows()
-        x, y = self.space.whiten(windows), self.space.whiten(reference_windows)
-        number = {name: i for i, name in enumerate(reference.family_speeds())}
-        family = torch.tensor([number[name] for name in reference.family])
-        folds, policy_folds = classifier.folds_by_speed(reference.speed, family, policy.speed)
-        generator = torch.Generator().manual_seed(0)
-        mine, theirs = (_drawn(len(w), classifier.SAMPLES, generator) for w in (x, y))
-        auc = classifier.fresh_auc(
-            self.space.normalize(reference_windows[theirs]).flatten(1),
-            self.space.normalize(windows[mine]).flatten(1),
-            folds[reference_episode[theirs]],
-            policy_folds[episode[mine]],
-        )
-        apart = distance.wasserstein(
-            self.space.normalize(policy.features[policy.valid]),
-            self.space.normalize(reference.features[reference.valid]),
-        )
-        mine, theirs = (_drawn(len(w), NEIGHBOUR_SAMPLES, generator) for w in (x, y))
-        return {
-            "frechet": distance.frechet(x, y),
-            "wasserstein": float(apart.mean()),
-            "auc": auc,
-            "coverage": distance.coverage(y[theirs], x[mine], family[reference_episode[theirs]]),
-            "dtw": float(pose_errors(policy, reference).nanmean()),
-            "phase_rmse": float(phase_error(policy, reference).mean()),
-        }
+    Args:
+        policy: the motion to measure.
+        reference: the motion it should be like.
+        space: fitted to the training reference; one space makes the results comparable.
+    """
+    windows, episode = policy.windows()
+    reference_windows, reference_episode = reference.windows()
+    x, y = space.whiten(windows), space.whiten(reference_windows)
+    number = {name: i for i, name in enumerate(reference.family_speeds())}
+    family = torch.tensor([number[name] for name in reference.family])
+    folds, policy_folds = classifier.folds_by_speed(reference.speed, family, policy.speed)
+    generator = torch.Generator().manual_seed(0)
+    mine, theirs = (_drawn(len(w), classifier.SAMPLES, generator) for w in (x, y))
+    auc = classifier.fresh_auc(
+        space.normalize(reference_windows[theirs]).flatten(1),
+        space.normalize(windows[mine]).flatten(1),
+        folds[reference_episode[theirs]],
+        policy_folds[episode[mine]],
+    )
+    frames = (space.normalize(motion.features[motion.valid]) for motion in (policy, reference))
+    mine, theirs = (_drawn(len(w), NEIGHBOUR_SAMPLES, generator) for w in (x, y))
+    return {
+        "frechet": distance.frechet(x, y),
+        "wasserstein": float(distance.wasserstein(*frames).mean()),
+        "auc": auc,
+        "coverage": distance.coverage(y[theirs], x[mine], family[reference_episode[theirs]]),
+        "dtw": float(pose_errors(policy, reference).nanmean()),
+        "phase_rmse": float(phase_error(policy, reference).mean()),
+    }
 
 
 def _drawn(number: int, largest: int, generator: torch.Generator) -> Tensor:

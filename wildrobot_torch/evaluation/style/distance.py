@@ -17,11 +17,7 @@ def frechet(x: Tensor, y: Tensor) -> float:
 
     |mu_x - mu_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^1/2): Dowson and Landau 1982; Heusel et al. 2017
     (arXiv:1706.08500), as there without a root over the whole. 0 for equal moments,
-    NaN where there are no samples.
-
-    Args:
-        x: (N, D).
-        y: (M, D).
+    NaN where there are no samples. The samples are (N, D) and (M, D).
     """
     if not len(x) or not len(y):
         return math.nan
@@ -44,11 +40,7 @@ def wasserstein(x: Tensor, y: Tensor) -> Tensor:
     """Wasserstein-1 distance of each dimension (D,), in its unit: integral of |F_x - F_y|.
 
     Ramdas et al. 2017 (arXiv:1509.02237), eq. 7: the area between two distribution functions. NaN
-    where there are no samples.
-
-    Args:
-        x: (N, D).
-        y: (M, D).
+    where there are no samples. The samples are (N, D) and (M, D).
     """
     if not len(x) or not len(y):
         return torch.full((x.shape[1],), math.nan, dtype=torch.double)

@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrobot_torch.evaluation.report import number, plain, table
-from wildrobot_torch.evaluation.style.assess import (
-    SCOPES,
-    SETTLE_S,
-    Assessment,
-    Scope,
-    StyleVerdict,
-)
+from wildrobot_torch.evaluation.style.assess import SCOPES, SETTLE_S, Assessment, StyleVerdict
 from wildrobot_torch.evaluation.style.compare import STYLE_METRICS
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
@@ -31,7 +25,7 @@ def write_report(
     about: Mapping[str, Any],
     folder: Path,
 ) -> list[Path]:
-    """Write style.json and style.md into `folder`, each whole or not at all; their paths.
+    """Write style.json and style.md into `folder`; their paths. In JSON undefined values are null.
 
     Args:
         assessment: what was measured.
@@ -40,24 +34,6 @@ def write_report(
         about: policies, reference and settings, in the caller's words.
         folder: where the files go.
     """
-    everything = (assessment, verdicts, rewards, about)
-    pages = {
-        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
-        "style.md": markdown(*everything),
-    }
-    for name, text in pages.items():
-        with atomic_write(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in pages]
-
-
-def as_dict(
-    assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Rewards,
-    about: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The evaluation as JSON values; what is undefined is null."""
     scopes = {
         name: {
             "meaning": SCOPES[name],
@@ -66,14 +42,22 @@ def as_dict(
         }
         for name, scope in assessment.scopes.items()
     }
-    return plain({
+    content = {
         "about": about,
         "verdicts": {name: [asdict(v) for v in found] for name, found in verdicts.items()},
         "style_reward": rewards,
         "scopes": scopes,
         "gait": assessment.gait,
         "metrics": {name: asdict(metric) for name, metric in STYLE_METRICS.items()},
-    })  # fmt: skip
+    }
+    pages = {
+        "style.json": json.dumps(plain(content), indent=2, allow_nan=False) + "\n",
+        "style.md": markdown(assessment, verdicts, rewards, about),
+    }
+    for name, text in pages.items():
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return [folder / name for name in pages]
 
 
 def markdown(
@@ -90,7 +74,21 @@ def markdown(
     ]
     lines = ["# Style", "", *table(("policy", "metric", "value", "limit", "verdict"), judged)]
     for name, scope in assessment.scopes.items():
-        lines += ["", f"## Style: {name}", "", *_scope_lines(name, scope)]
+        speeds = ", ".join(f"{family} {speed:.2f}" for family, speed in scope.families.items())
+        lines += [
+            f"\n## Style: {name}\n",
+            f"Part of the reference: {SCOPES[name]} ({', '.join(scope.floor_families)}). Families "
+            f"and speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left out.\n",
+        ]
+        columns = {"noise floor": scope.noise_floor, **scope.columns}
+        rows = []
+        for metric, what in STYLE_METRICS.items():
+            missed = [control for control, seen in scope.detected[metric].items() if not seen]
+            word = "yes" if scope.evidence(metric) else "**no**"
+            word += f"; misses {', '.join(missed)}" if missed else ""
+            values = (number(found[metric]) for found in columns.values())
+            rows.append((f"{metric}: {what.meaning}", what.unit, *values, word))
+        lines += table(("metric", "unit", *columns, "evidence"), rows)
     rows = [
         (name, which, *map(number, reward.values()))
         for name, both in rewards.items()
@@ -98,37 +96,12 @@ def markdown(
     ]
     if rows:
         head = next(iter(next(iter(rewards.values())).values()))
-        lines += ["", "## Style reward of each checkpoint's own prior", ""]
+        lines += ["\n## Style reward of each checkpoint's own prior\n"]
         lines += table(("policy", "motion", *head), rows)
-    columns = list(assessment.gait)
-    lines += ["", "## Gait", ""]
-    lines += table(
-        ("metric", "unit", *columns),
-        [
-            (name, metric.unit, *(number(assessment.gait[column][name]) for column in columns))
-            for name, metric in EPISODE_METRICS.items()
-        ],
-    )
-    lines += ["", "## About", "", *table(("what", "value"), list(about.items()))]
-    return "\n".join(lines) + "\n"
-
-
-def _scope_lines(name: str, scope: Scope) -> list[str]:
-    columns = {"noise floor": scope.noise_floor, **scope.columns}
-    speeds = ", ".join(f"{family} {speed:.2f}" for family, speed in scope.families.items())
-    meaning = SCOPES[name]
-    lines = [
-        f"{meaning[0].upper()}{meaning[1:]} ({', '.join(scope.floor_families)}). Families and "
-        f"speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left out.",
-        "",
+    gait = [
+        (name, metric.unit, *(number(values[name]) for values in assessment.gait.values()))
+        for name, metric in EPISODE_METRICS.items()
     ]
-    rows = []
-    for metric, about in STYLE_METRICS.items():
-        missed = [control for control, seen in scope.detected[metric].items() if not seen]
-        word = "yes" if scope.evidence(metric) else "**no**"
-        word += f"; misses {', '.join(missed)}" if missed else ""
-        values = (number(found[metric]) for found in columns.values())
-        rows.append((metric, about.unit, *values, word))
-    lines += table(("metric", "unit", *columns, "evidence"), rows)
-    lines += ["", *(f"- {metric}: {about.meaning}" for metric, about in STYLE_METRICS.items())]
-    return lines
+    lines += ["\n## Gait\n", *table(("metric", "unit", *assessment.gait), gait)]
+    lines += ["\n## About\n", *table(("what", "value"), list(about.items()))]
+    return "\n".join(lines) + "\n"
