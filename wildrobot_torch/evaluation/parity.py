@@ -35,8 +35,8 @@ def draw_states(
         return _uncontrolled(loaded, config, num, seconds=0.5, spread=0.1)
     if kind == "fallen":
         return _uncontrolled(loaded, config, num, seconds=2.0, spread=1.0)
-    force = 15.0 if kind == "pushed" else 0.0
-    push = replace(config.push, force_min=0.0, force_max=force, interval_s=0.5)
+    impulse = 1.8 if kind == "pushed" else 0.0
+    push = replace(config.push, impulse_min=0.0, impulse_max=impulse, interval_s=0.5)
     task = replace(config, push=push, support=None, auto_reset=True)
     env = LocomotionEnv(task, num, num_threads=1, scene=loaded.scene, robot_dir=loaded.directory)
     root = env.reset()
