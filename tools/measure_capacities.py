@@ -1,4 +1,4 @@
-"""Measure the room that contacts need: `python tools/measure_capacities.py --policy walking.onnx`.
+"""Measure the room that contacts need: `python tools/measure_capacities.py`.
 
 MuJoCo Warp sets room for constraints and contacts aside once and drops what does not fit. This tool
 moves the robot in each of its scenes with room to spare, counts after every physics step, and
@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +23,13 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
-from envs.locomotion import LocomotionEnv
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
 from envs.physics.engines import resolve_engine
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
-from envs.task.observations import observation_layout
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser, positive, within
 from wildrobot_torch.files import atomic_write
-from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
 
 if TYPE_CHECKING:
@@ -47,6 +44,9 @@ SPREAD = 3.0
 DROP = 0.05
 """Height [m] above home at which robots start, so that none starts in the ground."""
 
+TASK = LocomotionConfig()
+Counts = tuple[int, ...]
+"""States counted, and the largest rows, contacts, pairs and matches; see `ContactCounts`."""
 Motion = Iterator[tuple[Tensor, Tensor | None]]
 """Position targets (E, J) and wrenches (E, nbody, 6) of one control step after another."""
 
@@ -60,17 +60,13 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="folder of a robot description")
-    add("--policy", type=Path, help="a policy that walks as well: .ckpt or .onnx")
     add("--margin", type=within(1, 100), default=2.0, help="room, in multiples of what is needed")
     add("--num_envs", type=positive, default=100, help="robots at once; more of them see more")
     add("--physics", choices=("warp-cpu", "warp"), default="warp-cpu", help="engine")
     options = parser.parse_args(words)
     resolve_engine(options.physics)
-    policy = None if options.policy is None else load_policy(options.policy)
-    task = LocomotionConfig() if policy is None else policy.task
-    task = replace(task, support=None, auto_reset=True)
     scenes = scene_names(options.robot)
-    robots = [load_robot(options.robot, scene, task.sim_dt) for scene in scenes]
+    robots = [load_robot(options.robot, scene, TASK.sim_dt) for scene in scenes]
     if not robots:
         raise UserError(f"--robot is {options.robot}, which has no scene_<name>.xml")
     if len({loaded.robot.digest for loaded in robots}) > 1:
@@ -78,15 +74,12 @@ def main(words: list[str]) -> int:
             f"the scenes {' and '.join(scenes)} of {options.robot} hold different robots or "
             "simulation options; let them include the same files"
         )
-    if policy is not None:
-        robot = robots[0].robot
-        policy.require(observation_layout(robot, task.observation), robot.digest)
     counts: dict[str, dict[str, Counts]] = {}
     with one_torch_thread():
         for loaded in robots:
             print(f"{loaded.scene}: {options.num_envs} robots", flush=True)
-            counts[loaded.scene] = measure(loaded, task, policy, options.num_envs, options.physics)
-    comment = describe(counts, options, policy)
+            counts[loaded.scene] = measure(loaded, options.num_envs, options.physics)
+    comment = describe(counts, options)
     print(comment)
     capacities = {scene: room(kinds, options.margin) for scene, kinds in counts.items()}
     path = options.robot / FILE_NAME
@@ -96,24 +89,7 @@ def main(words: list[str]) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Largest counts of one simulation over `states`; see `ContactCounts`."""
-
-    states: int
-    rows: int
-    contacts: int
-    pairs: int
-    matches: int
-
-
-def measure(
-    loaded: RobotModel,
-    task: LocomotionConfig,
-    policy: LoadedPolicy | None,
-    num_envs: int,
-    physics: str,
-) -> dict[str, Counts]:
+def measure(loaded: RobotModel, num_envs: int, physics: str) -> dict[str, Counts]:
     """Largest counts in one scene, by kind of motion; a PhysicsError where `ROOM` is too small."""
     try:
         from envs.physics.warp import WarpPhysics
@@ -121,10 +97,11 @@ def measure(
         raise UserError(str(error)) from error
     device = f"cuda:{torch.cuda.current_device()}" if physics == "warp" else "cpu"
     backend = WarpPhysics(loaded.model, num_envs, ROOM, device)
-    motions = Motions(loaded, backend, task, torch.Generator().manual_seed(0))
+    motions = Motions(loaded, backend, torch.Generator().manual_seed(0))
     counts: dict[str, Counts] = {}
-    for kind, motion in motions.kinds(policy).items():
-        counts[kind] = largest(backend, motion(), task.decimation)
+    # The order counts: the fallen robots are those that moved at random before.
+    for motion in (motions.random, motions.fallen, motions.pushed):
+        counts[motion.__name__] = largest(backend, motion())
         if names := backend.capacity_overflow():
             raise PhysicsError(
                 f"scene {loaded.scene} does not fit into the {ROOM} that this tool sets aside "
@@ -133,16 +110,16 @@ def measure(
     return counts
 
 
-def largest(backend: WarpPhysics, motion: Motion, decimation: int) -> Counts:
+def largest(backend: WarpPhysics, motion: Motion) -> Counts:
     """Largest counts of a motion, over every physics step: an impact ends within a control step."""
     most: list[Tensor] = []
     for ctrl, xfrc in motion:
-        for _ in range(decimation):
+        for _ in range(TASK.decimation):
             backend.step(ctrl, xfrc, 1)
             counts = backend.contact_counts()
             each = torch.stack([counts.rows, counts.contacts, counts.pairs, counts.matches])
             most.append(each.amax(1).cpu())
-    return Counts(len(most) * backend.num_envs, *torch.stack(most).amax(0).tolist())
+    return (len(most) * backend.num_envs, *torch.stack(most).amax(0).tolist())
 
 
 @dataclass(frozen=True)
@@ -151,13 +128,7 @@ class Motions:
 
     loaded: RobotModel
     backend: WarpPhysics
-    task: LocomotionConfig
     generator: torch.Generator
-
-    def kinds(self, policy: LoadedPolicy | None) -> dict[str, Callable[[], Motion]]:
-        """Motion by name, in the order in which they must run."""
-        kinds = {"random": self.random, "fallen": self.fallen, "pushed": self.pushed}
-        return kinds if policy is None else {**kinds, "walking": lambda: self.walking(policy)}
 
     def random(self) -> Motion:
         """2 s from any posture and orientation just above the ground, with targets that jump."""
@@ -189,30 +160,8 @@ class Motions:
             wrench[:, robot.root_body, 3:] = self._uniform(-0.1, 0.1, num, 3) * robot.weight
             yield from self._hold(stand, 0.2, wrench)
 
-    def walking(self, policy: LoadedPolicy) -> Motion:
-        """1 s of a policy's walk, after 1 s that is not counted.
-
-        It walks on native physics, which needs no capacities; each step is repeated here.
-        """
-        command, num, loaded = self.task.command, self.backend.num_envs, self.loaded
-        env = LocomotionEnv(self.task, num, robot_dir=loaded.directory, scene=loaded.scene)
-        velocity = self._uniform(command.velocity_min, command.velocity_max, num)
-        still = torch.zeros(num, loaded.model.nv)
-        env.set_start_states(self._home(), still, velocity, probability=1.0)
-        root, steps = env.reset(), round(1.0 / self.task.ctrl_dt)
-        for step in range(2 * steps):
-            before = env.backend.snapshot()
-            root.set("action", policy(root.get("observation")))
-            root = env.step(root)
-            if step >= steps:
-                after = env.backend.snapshot()
-                self.backend.restore(before)
-                wrench = after["xfrc_applied"].float().view(num, loaded.model.nbody, 6)
-                yield after["ctrl"].float(), wrench
-            root = env.maybe_reset(env.step_mdp(root))
-
     def _hold(self, ctrl: Tensor, seconds: float, wrench: Tensor | None = None) -> Motion:
-        for _ in range(max(1, round(seconds / self.task.ctrl_dt))):
+        for _ in range(max(1, round(seconds / TASK.ctrl_dt))):
             yield ctrl, wrench
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
@@ -242,16 +191,13 @@ def room(kinds: dict[str, Counts], margin: float) -> Capacities:
     def enough(largest: int) -> int:
         return STEP_OF_ROOM * max(1, math.ceil(margin * largest / STEP_OF_ROOM))
 
-    _, rows, contacts, pairs, matches = map(max, zip(*map(astuple, kinds.values()), strict=True))
+    _, rows, contacts, pairs, matches = map(max, zip(*kinds.values(), strict=True))
     # Pairs of geoms are listed in as much room as the contacts found between them.
     return Capacities(enough(rows), enough(max(contacts, pairs)), enough(matches))
 
 
-def describe(
-    counts: dict[str, dict[str, Counts]], options: argparse.Namespace, policy: LoadedPolicy | None
-) -> str:
+def describe(counts: dict[str, dict[str, Counts]], options: argparse.Namespace) -> str:
     """What was measured, for the head of the file."""
-    walking = "without a policy" if policy is None else f"trained for {policy.env_steps} steps"
     names = ("states", "rows", "contacts", "pairs", "matches")
     lines = [
         f"Room in MuJoCo Warp: {options.margin:g} x the largest count below, rounded up to a",
@@ -260,12 +206,12 @@ def describe(
         "for each simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax),",
         "and for each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
         "random: any posture and orientation, targets that jump; fallen: the same robots, lying;",
-        f"pushed: standing, under wrenches of about the weight; walking: a policy {walking}.",
+        "pushed: standing, under wrenches of about the weight. A walk needs less than these.",
         f"{'scene':<10} {'kind':<8}" + "".join(f"{name:>10}" for name in names),
     ]
     for scene, kinds in counts.items():
         for kind, count in kinds.items():
-            values = "".join(f"{value:>10}" for value in astuple(count))
+            values = "".join(f"{value:>10}" for value in count)
             lines.append(f"{scene:<10} {kind:<8}{values}")
     return "\n".join(lines)
 

@@ -22,8 +22,9 @@ from wildrobot_torch.cli.fit import read_options
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.evaluation import load_scenario
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.training import read_json, require_free, write_json
+from wildrobot_torch.study.training import require_free
 from wildrobot_torch.study.walking import SeedRun, write_walking_report
 
 ABOUT = "measurement.json"
@@ -94,27 +95,18 @@ def require_same(out: Path, settings: dict[str, Any]) -> None:
     Raises:
         StudyError: with the first difference.
     """
-    path = out / ABOUT
-    settings = json.loads(json.dumps(settings, default=str))
+    path, text = out / ABOUT, json.dumps(settings, default=str, indent=2, sort_keys=True)
     if path.is_file():
-        before, now = _leaves(read_json(path)), _leaves(settings)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise StudyError(
-                    f"{out} holds a measurement with {name} {before.get(name)!r}, not "
-                    f"{now.get(name)!r}; give another --out"
-                )
+        before, now = (x.replace(",\n", "\n").splitlines() for x in (path.read_text(), text))
+        if changed := [(a.strip(), b.strip()) for a, b in zip(before, now, strict=False) if a != b]:
+            raise StudyError(
+                f"{out} holds a measurement with {changed[0][0]}, not {changed[0][1]}; give "
+                "another --out"
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError(f"{out} is there already, and no measurement; give another --out")
-    write_json(path, settings)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _leaves(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 if __name__ == "__main__":

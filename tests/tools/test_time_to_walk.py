@@ -42,7 +42,7 @@ def test_a_folder_holds_one_recipe_whose_length_may_change(
     )
     assert tool.prepared(longer, recipe)[0].env_steps == 77
     assert run(tool.main, [*out, "--model.ppo.gamma", "0.8"]) == 2
-    assert "model.ppo.gamma 0.9, not 0.8; give another --out" in capsys.readouterr().err
+    assert '"gamma": 0.9, not "gamma": 0.8; give another --out' in capsys.readouterr().err
 
 
 def test_a_folder_of_something_else_is_left_alone(

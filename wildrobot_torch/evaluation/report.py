@@ -50,24 +50,16 @@ def environment(robot: RobotSpec, physics: str) -> dict[str, Any]:
 def as_dict(
     result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any], physics: str
 ) -> dict[str, Any]:
-    """The evaluation as JSON values; undefined metrics are null.
-
-    Args:
-        result: the evaluation.
-        robot: the robot it ran on.
-        about: what the policy is (file, checksum, training steps), in the caller's words.
-        physics: name of the engine that simulated it.
-    """
-    verdicts = [
-        {"metric": v.metric, "value": v.value, "limit": str(v.limit), "passed": v.passed}
-        for v in result.verdicts
-    ]
+    """The evaluation as JSON values; undefined metrics are null. `about` describes the policy."""
     return plain({
         "policy": about,
         "scenario": asdict(result.scenario),
         "passed": result.passed,
         "score": result.score,
-        "verdicts": verdicts,
+        "verdicts": [
+            {"metric": v.metric, "value": v.value, "limit": str(v.limit), "passed": v.passed}
+            for v in result.verdicts
+        ],
         "metrics": {
             name: {"value": value, "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()

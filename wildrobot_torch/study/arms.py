@@ -101,10 +101,9 @@ class ArmRun:
         result = {**self.about, "reference": "", "passed": False, "failure": history.failure}
         result["training"] = training_values(history, limits)
         if not history.failure:
-            checkpoint = last_checkpoint(history.parts)
-            if checkpoint is None:
+            path = last_checkpoint(history.parts)
+            if path is None:
                 raise TrainingBroken(f"{self.name}: the training left no checkpoint")
-            path = checkpoint[0]
             report = self._verb("evaluate", path, "--scenario", self.study.evaluation)
             metrics = {name: found["value"] for name, found in report["metrics"].items()}
             result["walking"] = {**metrics, "score": report["score"]}

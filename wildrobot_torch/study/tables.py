@@ -61,11 +61,7 @@ def spread(numbers: Sequence[float], form: Callable[[float], str]) -> str:
 
 
 def filled(text: str, tables: Mapping[str, str]) -> str:
-    """A page with tables between their markers; everything else stays as it was.
-
-    Raises:
-        StudyError: markers are missing, given twice, or of a table that is not there.
-    """
+    """A page with tables between their markers, everything else as it was; or a StudyError."""
     for name in re.findall(r"^<!-- begin table: (.*?) -->$", text, re.MULTILINE):
         if name not in tables:
             raise StudyError(
@@ -83,11 +79,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 
 def write_tables(study: Study, results: Sequence[Result], file: str) -> None:
-    """Write all tables of a study into its page; `file` is the study's.
-
-    Raises:
-        StudyError: the page is not there, or lacks a marker.
-    """
+    """Write all tables of a study into its page; StudyError where it or a marker is missing."""
     page = Path(study.page)
     if not page.is_file():
         raise StudyError(f"{page}: no such file; run this in the repository's root")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,15 +144,14 @@ def read_log(path: Path) -> dict[int, dict[str, float]]:
     return dict(sorted(rows.items()))
 
 
-def last_checkpoint(parts: Sequence[Part]) -> tuple[Path, int] | None:
-    """The newest checkpoint that can be read, and its environment steps; None without any."""
+def last_checkpoint(parts: Sequence[Part]) -> Path | None:
+    """The newest checkpoint that can be read; None without any."""
     for part in reversed(parts):
         path = part.run and part.run / "checkpoints" / "last.ckpt"
         if path and path.is_file():
-            try:
-                return path, int(load_checkpoint(path)["wildrobot"]["env_steps"])
-            except UserError:
-                continue  # cut off while it was written; the one before is whole
+            with suppress(UserError):  # cut off while it was written; the one before is whole
+                load_checkpoint(path)
+                return path
     return None
 
 
@@ -170,7 +170,7 @@ def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
     parts = load_history(folder).parts
     checkpoint, part = last_checkpoint(parts), folder / f"part_{len(parts):03d}"
     where = ["--run.folder", str(folder.absolute()), "--run.name", part.name]
-    resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint[0].absolute())]
+    resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint.absolute())]
     words = ["fit", *options, "--run.env_steps", str(env_steps), *where, *resume]
     done = run_part(part, [sys.executable, "-m", "wildrobot_torch", *words])
     if done.code == REFUSED and done.run is None:

@@ -75,10 +75,9 @@ def test_the_newest_whole_checkpoint_is_found(
         about = {"format": CHECKPOINT_FORMAT, "env_steps": steps}
         torch.save({"wildrobot": about, "state_dict": {}}, path)
     parts = load_history(tmp_path / "parts").parts
-    assert last_checkpoint(parts) == (path, 200)
+    assert last_checkpoint(parts) == path and "part_001" in str(path)
     path.write_bytes(path.read_bytes()[:100])
-    found = last_checkpoint(parts)
-    assert found is not None and found[1] == 100
+    assert "part_000" in str(last_checkpoint(parts))
     assert last_checkpoint([]) is None
 
 

@@ -192,17 +192,14 @@ class Assessment:
         the mean of the policy's own prior's reward, NaN if it has none.
         """
         columns, gait = self.scopes[HELD_OUT].columns, self.gait[policy]
-        limits = dict(STYLE_LIMITS)
+        limits = STYLE_LIMITS
         if AGAINST in columns and policy != AGAINST:
             limit = Limit(max=FRECHET_SHARE * columns[AGAINST]["frechet"])
             limits = {"frechet": limit, **limits}
         found = [self._style_verdict(policy, metric, limit) for metric, limit in limits.items()]
         indices = [value for name, value in gait.items() if name.startswith("symmetry_")]
-        values = {
-            **gait,
-            "symmetry_index": math.nan if any(map(math.isnan, indices)) else max(indices),
-            "style_reward": style_reward,
-        }
+        worst = math.nan if any(map(math.isnan, indices)) else max(indices)
+        values = {**gait, "symmetry_index": worst, "style_reward": style_reward}
         reward = {} if math.isnan(style_reward) else {"style_reward": REWARD_LIMIT}
         return found + [
             StyleVerdict(name, values[name], str(limit), limit.holds(values[name]))
@@ -266,15 +263,11 @@ def _scope(
     floor_families = neighbours or tuple(speeds)[1::2]
     floor_target = target if neighbours else motion.select(tuple(speeds)[0::2])
     noise_floor = compare(motion.select(floor_families), floor_target, space)
-    columns = {
-        name: compare(other.select(families), target, space)
-        for name, other in {**controls, **others}.items()
-    }
-    wrong = [*controls, *([AGAINST] if AGAINST in others else [])]
+    motions = {**controls, **others}
+    columns = {n: compare(other.select(families), target, space) for n, other in motions.items()}
+    wrong = [name for name in motions if name in controls or name == AGAINST]
     detected = {
-        name: {
-            control: metric.detects(columns[control][name], noise_floor[name]) for control in wrong
-        }
+        name: {n: metric.detects(columns[n][name], noise_floor[name]) for n in wrong}
         for name, metric in STYLE_METRICS.items()
     }
     return Scope(speeds, floor_families, noise_floor, columns, detected)

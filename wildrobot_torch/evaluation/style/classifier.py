@@ -54,11 +54,7 @@ def fresh_auc(
     network of one hidden layer, trained by equally many steps on equally many samples of both
     sides, whatever is compared. NaN when fewer than two folds hold both.
 
-    Args:
-        reference: (N, D).
-        policy: (M, D).
-        fold_reference: (N,) long.
-        fold_policy: (M,) long.
+    Reference and policy are (N, D) and (M, D), their folds (N,) and (M,) long.
     """
     scores = []
     for fold in fold_reference.unique().tolist():

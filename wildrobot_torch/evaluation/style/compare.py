@@ -10,9 +10,8 @@ from torch import Tensor
 
 from wildrobot_torch.evaluation.style import classifier, distance
 from wildrobot_torch.evaluation.style.motion import Motion
-from wildrobot_torch.evaluation.style.phase import phase_error
+from wildrobot_torch.evaluation.style.poses import phase_error, pose_errors
 from wildrobot_torch.evaluation.style.space import FRAMES, Space
-from wildrobot_torch.evaluation.style.warping import pose_errors
 
 NEIGHBOUR_SAMPLES = 2000
 """Windows of each side, at most, that coverage is counted on."""

@@ -27,12 +27,7 @@ def write_report(
 ) -> list[Path]:
     """Write style.json and style.md into `folder`; their paths. In JSON undefined values are null.
 
-    Args:
-        assessment: what was measured.
-        verdicts: of each policy.
-        rewards: what the policies' own priors say; empty without any.
-        about: policies, reference and settings, in the caller's words.
-        folder: where the files go.
+    `verdicts` and `rewards` are by policy; `about` names policies, reference and settings.
     """
     scopes = {
         name: {
