@@ -28,17 +28,6 @@ from wildrobot_torch.study.training import require_free
 from wildrobot_torch.study.walking import SeedRun, write_walking_report
 
 ABOUT = "measurement.json"
-OURS = {
-    "--seed": "--seeds",
-    "--run.folder": "--out",
-    "--run.name": "--out",
-    "--run.stop_when_passed": "nothing, for a training ends at WALK",
-    "--trainer.max_time": "--run.env_steps",
-    "--data.evaluation": "nothing, for WALK is measured",
-    "--data.iterations_per_epoch": "--every",
-    "--ckpt_path": "the same command again, which resumes by itself",
-}
-"""Options of `fit` that this tool sets itself, and what to use in their place."""
 
 
 def parser() -> Parser:
@@ -75,7 +64,7 @@ def prepared(options: Namespace, recipe: Sequence[str]) -> list[SeedRun]:
     Raises:
         UserError: it is not.
     """
-    require_free(recipe, OURS)
+    require_free(recipe)
     if len(set(options.seeds)) < len(options.seeds):
         raise StudyError(f"--seeds names one twice: {options.seeds}")
     settings = read_options(recipe)

@@ -108,10 +108,8 @@ class Tracing(Callback):
             activities.append(ProfilerActivity.CUDA)
             config = _ExperimentalConfig(enable_cuda_sync_events=True)
         before = recordings(data.env)
-        with (
-            named_parts(data),
-            profile(activities=activities, experimental_config=config) as traced,
-        ):
+        traced = profile(activities=activities, experimental_config=config)
+        with named_parts(data), traced:
             data.collect()
         self.recorded = recordings(data.env) - before
         require_capacities(data.env.backend)

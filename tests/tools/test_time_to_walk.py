@@ -15,8 +15,8 @@ from wildrobot_torch.cli.main import run
     ("words", "message"),
     [
         (["--model.ppo.gama", "0.9"], "did you mean --model.ppo.gamma?"),
-        (["--seed", "3"], "--seed is set by this tool; use --seeds"),
-        (["--trainer.max_time", "00:00:01:00"], "use --run.env_steps"),
+        (["--seed", "3"], "--seed is set by this tool; use seeds of the study, or --seeds"),
+        (["--trainer.max_time", "00:00:01:00"], "or --run.env_steps"),
         (["--every", "0"], "0; allowed: 1 or more"),
         (["--seeds", "1", "1"], "names one twice"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -26,11 +27,24 @@ class Verdict:
     metric: str
     value: float
     limit: Limit
+    note: str = ""
+    """Why the limit is not applied; empty where it is."""
 
     @property
-    def passed(self) -> bool:
-        """Whether the value is within the limit; an undefined one is not."""
-        return self.limit.holds(self.value)
+    def passed(self) -> bool | None:
+        """Whether the limit holds, of an undefined value never; None where it is not applied."""
+        return None if self.note else self.limit.holds(self.value)
+
+    @property
+    def word(self) -> str:
+        """The verdict in words."""
+        if self.note:
+            return f"not applied: {self.note}"
+        return "pass" if self.passed else "FAIL"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict for a report in JSON."""
+        return {**vars(self), "limit": str(self.limit), "passed": self.passed}
 
 
 @dataclass(frozen=True)

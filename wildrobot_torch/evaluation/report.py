@@ -56,10 +56,7 @@ def as_dict(
         "scenario": asdict(result.scenario),
         "passed": result.passed,
         "score": result.score,
-        "verdicts": [
-            {"metric": v.metric, "value": v.value, "limit": str(v.limit), "passed": v.passed}
-            for v in result.verdicts
-        ],
+        "verdicts": [verdict.as_dict() for verdict in result.verdicts],
         "metrics": {
             name: {"value": value, "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()
@@ -77,10 +74,8 @@ def markdown(
     judged = {verdict.metric: verdict for verdict in result.verdicts}
     metrics = []
     for name in dict.fromkeys((*judged, *EPISODE_METRICS)):
-        metric, verdict = EPISODE_METRICS[name], judged.get(name)
-        limit = str(verdict.limit) if verdict else ""
-        word = ("pass" if verdict.passed else "**FAIL**") if verdict else ""
-        value = number(result.metrics[name])
+        metric, value = EPISODE_METRICS[name], number(result.metrics[name])
+        limit, word = (judged[name].limit, judged[name].word) if name in judged else ("", "")
         metrics.append((name, value, metric.unit, limit, word, metric.meaning))
     commands = [
         (f"{row['command']:g}", f"{row['episodes']:.0f}", *(number(row[n]) for n in PER_COMMAND))

@@ -16,19 +16,6 @@ from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.training import require_free
 
-OURS = {
-    "--seed": "the study's seeds",
-    "--run.folder": "the study's folder",
-    "--run.name": "the study's folder",
-    "--run.env_steps": "the study's env_steps",
-    "--run.stop_when_passed": "nothing, for arms have equal budgets",
-    "--trainer.max_time": "the study's env_steps",
-    "--data.evaluation": "the study's evaluation",
-    "--data.iterations_per_epoch": "every, of the study or of the arm",
-    "--ckpt_path": "nothing, for the study resumes by itself",
-}
-"""Options of `fit` that an arm may not set, and what to use in their place."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -115,7 +102,7 @@ class Study:
     def fit_options(self, arm: Arm, seed: int) -> list[str]:
         """All options of `fit` of one training, without its steps, folders and checkpoint."""
         own = [*shlex.split(self.options), *shlex.split(arm.options)]
-        require_free(own, OURS)
+        require_free(own, "--run.env_steps")
         every = str(arm.every or self.every)
         ours = ["--data.evaluation", self.evaluation, "--data.iterations_per_epoch", every]
         return [*own, "--seed", str(seed), *ours]

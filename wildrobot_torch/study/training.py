@@ -30,6 +30,17 @@ TIME = ("Perf/collection_time", "Perf/learning_time")
 EVALUATION = "Evaluation/"
 FAILED, REFUSED = 1, 2
 """Exit codes of `fit`: with an error in one line, the training diverged; the settings are bad."""
+OURS = {
+    "--seed": "seeds of the study, or --seeds",
+    "--run.folder": "--out",
+    "--run.name": "--out",
+    "--run.stop_when_passed": "nothing, for the tool decides",
+    "--trainer.max_time": "env_steps of the study, or --run.env_steps",
+    "--data.evaluation": "the evaluation of the study; the time to WALK is measured in WALK",
+    "--data.iterations_per_epoch": "every of the study or arm, or --every",
+    "--ckpt_path": "the same command again, which resumes by itself",
+}
+"""Options of `fit` that a study sets itself, and what to use in their place."""
 PATIENCE_S = 120.0
 """Time that an interrupted training has to save its checkpoint [s]."""
 
@@ -212,12 +223,13 @@ def run_part(folder: Path, command: Sequence[str]) -> Part:
     return done
 
 
-def require_free(options: Sequence[str], replacements: Mapping[str, str]) -> None:
-    """Refuse options of `fit` that a study sets itself, with a StudyError."""
+def require_free(options: Sequence[str], *others: str) -> None:
+    """Refuse options of `fit` that a study sets itself, and `others`, with a StudyError."""
     for word in options:
         name = word.split("=")[0]
-        if name in replacements:
-            raise StudyError(f"{name} is set by this tool; use {replacements[name]}")
+        if name in OURS or name in others:
+            instead = OURS.get(name, "that of the study")
+            raise StudyError(f"{name} is set by this tool; use {instead}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

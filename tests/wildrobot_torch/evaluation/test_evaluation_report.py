@@ -77,7 +77,7 @@ def test_an_undefined_metric_is_null_and_fails(
     json.dumps(report, allow_nan=False)
     page = markdown(standing, robot, ABOUT, "native")
     assert "**Failed**" in page
-    assert "| alternation | - | 1 | >= 0.9 | **FAIL** |" in page
+    assert "| alternation | - | 1 | >= 0.9 | FAIL |" in page
 
 
 def test_every_table_row_of_the_page_has_its_tables_columns(

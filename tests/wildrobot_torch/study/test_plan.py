@@ -91,5 +91,7 @@ def test_a_bad_study_is_refused_in_one_line(
 
 def test_an_arm_may_not_set_what_the_study_sets(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, options="--run.env_steps 9"))
-    with pytest.raises(StudyError, match=r"--run.env_steps is set by this tool; use the study's"):
+    with pytest.raises(
+        StudyError, match=r"--run.env_steps is set by this tool; use that of the study"
+    ):
         study.fit_options(study.arms[0], 4)

@@ -12,6 +12,7 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
+from wildrobot_torch.evaluation.evaluate import Verdict
 from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, compare
 from wildrobot_torch.evaluation.style.controls import CONTROLS
 from wildrobot_torch.evaluation.style.motion import Motion, reference_recording
@@ -157,26 +158,6 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class StyleVerdict:
-    """A value held against its limit."""
-
-    metric: str
-    value: float
-    limit: str
-    passed: bool | None
-    """None where the limit is not applied."""
-    note: str = ""
-    """Why it is not applied."""
-
-    @property
-    def word(self) -> str:
-        """The verdict in words."""
-        if self.passed is None:
-            return f"not applied: {self.note}"
-        return "pass" if self.passed else "FAIL"
-
-
-@dataclass(frozen=True)
 class Assessment:
     """The style of several policies."""
 
@@ -184,7 +165,7 @@ class Assessment:
     gait: dict[str, dict[str, float]]
     """Column (reference, standing, policies) -> metric -> value."""
 
-    def verdicts(self, policy: str, style_reward: float = math.nan) -> list[StyleVerdict]:
+    def verdicts(self, policy: str, style_reward: float = math.nan) -> list[Verdict]:
         """The limits of walking in style, for a policy on the held-out reference.
 
         The limit of a style metric is not applied where the metric misses a control that it must
@@ -202,11 +183,10 @@ class Assessment:
         values = {**gait, "symmetry_index": worst, "style_reward": style_reward}
         reward = {} if math.isnan(style_reward) else {"style_reward": REWARD_LIMIT}
         return found + [
-            StyleVerdict(name, values[name], str(limit), limit.holds(values[name]))
-            for name, limit in (GAIT_LIMITS | reward).items()
+            Verdict(name, values[name], limit) for name, limit in (GAIT_LIMITS | reward).items()
         ]
 
-    def _style_verdict(self, policy: str, metric: str, limit: Limit) -> StyleVerdict:
+    def _style_verdict(self, policy: str, metric: str, limit: Limit) -> Verdict:
         scope = self.scopes[HELD_OUT]
         value, note = scope.columns[policy][metric], ""
         if not scope.evidence(metric):
@@ -214,7 +194,7 @@ class Assessment:
         elif REPLICATE in scope.columns:
             reached = scope.columns[REPLICATE][metric]
             note = "" if limit.holds(reached) else f"the replicate has {reached:.4g}"
-        return StyleVerdict(metric, value, str(limit), None if note else limit.holds(value), note)
+        return Verdict(metric, value, limit, note)
 
 
 def assess(

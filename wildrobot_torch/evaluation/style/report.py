@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from wildrobot_torch.evaluation.evaluate import Verdict
 from wildrobot_torch.evaluation.report import number, plain, table
-from wildrobot_torch.evaluation.style.assess import SCOPES, SETTLE_S, Assessment, StyleVerdict
+from wildrobot_torch.evaluation.style.assess import SCOPES, SETTLE_S, Assessment
 from wildrobot_torch.evaluation.style.compare import STYLE_METRICS
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
@@ -20,7 +21,7 @@ Rewards = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 def write_report(
     assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
+    verdicts: Mapping[str, list[Verdict]],
     rewards: Rewards,
     about: Mapping[str, Any],
     folder: Path,
@@ -39,7 +40,7 @@ def write_report(
     }
     content = {
         "about": about,
-        "verdicts": {name: [asdict(v) for v in found] for name, found in verdicts.items()},
+        "verdicts": {name: [v.as_dict() for v in found] for name, found in verdicts.items()},
         "style_reward": rewards,
         "scopes": scopes,
         "gait": assessment.gait,
@@ -57,7 +58,7 @@ def write_report(
 
 def markdown(
     assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
+    verdicts: Mapping[str, list[Verdict]],
     rewards: Rewards,
     about: Mapping[str, Any],
 ) -> str:
