@@ -140,10 +140,7 @@ def train_briefly(data: RolloutData, callback: Callback, amp: AMPConfig | None =
 def results(
     seconds: dict[str, list[float]], num_envs: int, num_steps: int
 ) -> dict[str, dict[str, float]]:
-    """Medians over the rounds of each measured thing, from the times [s] of its rounds.
-
-    `ratio` compares a thing with physics in the same round.
-    """
+    """Medians over the rounds, from their times [s]; `ratio` is to physics in the same round."""
     return {
         name: {
             "env_steps_per_s": num_envs * num_steps / statistics.median(times),

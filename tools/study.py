@@ -54,8 +54,8 @@ def main(words: list[str]) -> int:
         chosen = [seed for seed in study.seeds if options.seeds is None or seed in options.seeds]
         mine = [ArmRun(study, arm, seed, folder, settings) for seed in chosen]
         reference = settings["data"]["reference"]
-        there = reference is None or Path(reference).is_file()
-        if not options.list and not there and any(run.state != "finished" for run in mine):
+        left = not options.list and any(run.state != "finished" for run in mine)
+        if left and reference is not None and not Path(reference).is_file():
             remedy = study.needs.get(reference, "give another --data.reference")
             raise StudyError(f"arm {arm.name!r} needs {reference}, which is not there: {remedy}")
         runs += mine

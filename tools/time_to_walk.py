@@ -59,11 +59,7 @@ def main(words: list[str]) -> int:
 
 
 def prepared(options: Namespace, recipe: Sequence[str]) -> list[SeedRun]:
-    """The seeds' trainings, when the request is valid.
-
-    Raises:
-        UserError: it is not.
-    """
+    """The seeds' trainings, when the request is valid, or else a UserError."""
     require_free(recipe)
     if len(set(options.seeds)) < len(options.seeds):
         raise StudyError(f"--seeds names one twice: {options.seeds}")
@@ -79,11 +75,7 @@ def prepared(options: Namespace, recipe: Sequence[str]) -> list[SeedRun]:
 
 
 def require_same(out: Path, settings: dict[str, Any]) -> None:
-    """Note the settings that are measured in a folder; refuse one that holds something else.
-
-    Raises:
-        StudyError: with the first difference.
-    """
+    """Note the settings that are measured in a folder; StudyError where it holds others."""
     path, text = out / ABOUT, json.dumps(settings, default=str, indent=2, sort_keys=True)
     if path.is_file():
         before, now = (x.replace(",\n", "\n").splitlines() for x in (path.read_text(), text))

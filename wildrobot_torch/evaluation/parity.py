@@ -22,14 +22,9 @@ KINDS = ("standing", "walking", "pushed", "fallen")
 def draw_states(
     kind: str, policy: PolicyFunction, loaded: RobotModel, config: LocomotionConfig, num: int
 ) -> Snapshot:
-    """States of `num` robots from native physics.
+    """States of `num` robots from native physics, of one of `KINDS`.
 
-    Args:
-        kind: one of `KINDS`.
-        policy: a policy that walks; moves the walking and pushed robots.
-        loaded: the robot.
-        config: the policy's task.
-        num: number of states.
+    `config` is the task of the policy, which walks: it moves the walking and the pushed robots.
     """
     if kind == "standing":
         return _uncontrolled(loaded, config, num, seconds=0.5, spread=0.1)
@@ -69,12 +64,8 @@ def environments(
 ) -> list[Difference]:
     """Differences when both environments make each of `steps` steps from the first one's state.
 
-    Args:
-        first: the environment to compare with; its episodes run on, resets included.
-        second: the other, of the same task and number of robots; neither draws pushes.
-        policy: acts in both, with noise added.
-        steps: control steps.
-        kind: what the robots do, for the report.
+    The first one's episodes run on, resets included. Both have the same task and number of robots,
+    and neither draws pushes. The policy acts in both, with noise added.
     """
     generator = torch.Generator().manual_seed(0)
     errors: dict[str, list[Tensor]] = {}

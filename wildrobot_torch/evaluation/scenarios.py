@@ -19,11 +19,7 @@ DIRECTORY = CONFIGS / "evaluation"
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One evaluation.
-
-    Raises:
-        UserError: a value no evaluation can have.
-    """
+    """One evaluation; a UserError for values that none can have."""
 
     name: str
     commands: tuple[float, ...]

@@ -54,11 +54,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Which trainings to run, and which numbers of them to show.
-
-    Raises:
-        StudyError: names that are used twice, or that are unknown.
-    """
+    """Which trainings to run, and which numbers of them to show."""
 
     options: str
     """Options of `fit` that all arms share."""
@@ -110,10 +106,7 @@ class Study:
     def recipe(self, settings: Mapping[str, Any]) -> str:
         """Digest of all that an arm's results depend on: settings, limits, steps, style options.
 
-        The seed, the folder and the number of threads are not part of it.
-
-        Raises:
-            StudyError: an overlay ends trainings early.
+        Seed, folder and number of threads do not count. StudyError where trainings end early.
         """
         if settings["trainer"]["max_time"] or settings["run"]["stop_when_passed"]:
             raise StudyError(

@@ -76,13 +76,7 @@ class SeedRun:
 
 
 def write_walking_report(runs: Sequence[SeedRun], folder: Path, command: str) -> str:
-    """Write report.md and report.json; returns the verdict.
-
-    Args:
-        runs: the seeds' trainings.
-        folder: where to.
-        command: that made it all.
-    """
+    """Write report.md and report.json of the seeds' trainings into a folder; the verdict."""
     results, walk = [run.result() for run in runs], runs[0].walk
     write_json(folder / "report.json", {"command": command, "seeds": plain(results)})
     found = verdict(results)
@@ -110,8 +104,8 @@ def write_walking_report(runs: Sequence[SeedRun], folder: Path, command: str) ->
 def verdict(results: Sequence[dict[str, Any]]) -> str:
     """How many seeds walk, and after how long; a seed that never passes took the longest."""
     done = [result for result in results if result["finished"]]
-    missing = f"; {len(results) - len(done)} of {len(results)} seeds are missing"
-    missing = missing if len(done) < len(results) else ""
+    left = len(results) - len(done)
+    missing = f"; {left} of {len(results)} seeds are missing" if left else ""
     if not done:
         return f"no seed is finished{missing}"
     walked = sum(math.isfinite(result["walk_s"]) for result in done)

@@ -63,11 +63,7 @@ class References:
 
     @classmethod
     def of(cls, dataset: ReferenceDataset, robot: RobotSpec, share: float) -> References:
-        """Prepare a dataset, of which `share` is held out as in training.
-
-        Raises:
-            DatasetError: too few clips, or none that walks.
-        """
+        """Prepare a dataset, of which `share` is held out as in training; or a DatasetError."""
         layout = dataset.amp_layout
         recording, names = reference_recording(dataset, robot)
         motion = Motion.of(recording, robot, layout, names)
@@ -98,8 +94,7 @@ class References:
     def replicate(self, other: ReferenceDataset) -> Motion:
         """The walking of another dataset of the same clips, by another tracking policy.
 
-        Raises:
-            DatasetError: it is this reference, has other time steps, or lacks a family.
+        A DatasetError where it is this reference, has other time steps, or lacks a family.
         """
         recording, names = reference_recording(other, self.robot)
         mine, fault = self.dataset.ctrl_dt, ""

@@ -139,10 +139,8 @@ def reference_recording(
     """The steady walking of a reference's segments as a recording, and the family of each.
 
     Starts and stops of a walk are left out, as they are of a policy's episodes; so are segments
-    that stand. The command of a segment is the mean speed of its family.
-
-    Raises:
-        DatasetError: no segment walks.
+    that stand. The command of a segment is the mean speed of its family. A DatasetError where no
+    segment walks.
     """
     fps = round(1.0 / dataset.ctrl_dt)
     velocity = world_to_heading(dataset.qvel[:, :3], dataset.qpos[:, 3:7])[:, 0]

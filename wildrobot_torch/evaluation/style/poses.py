@@ -100,9 +100,9 @@ def stride_curves(motion: Motion) -> Tensor:
 def phase_error(policy: Motion, reference: Motion) -> Tensor:
     """RMS difference of the mean strides of two motions (J,) [rad].
 
-    Strides run from a left touchdown to the next and are resampled to `POINTS` points, as usual in
-    biomechanics (Winter 2009, Biomechanics and Motor Control of Human Movement, chapter 1); the
-    mean over strides is compared. NaN where one of the motions has no stride.
+    Strides run from a left touchdown to the next and are resampled to `POINTS` points, as in Winter
+    2009 (Biomechanics and Motor Control of Human Movement, chapter 1); their means are compared.
+    NaN where one of the motions has no stride.
     """
     mine, theirs = (stride_curves(motion).double().mean(0) for motion in (policy, reference))
     return (mine - theirs).square().mean(0).sqrt()
