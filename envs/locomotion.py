@@ -305,7 +305,7 @@ class LocomotionEnv(EnvBase):
         xfrc = None
         if config.push.force_max > 0.0:
             xfrc = self._no_wrench()
-            xfrc[:, root, :2] = self._episode.push
+            xfrc[:, root, :2] = self._episode.push * self.reality.difficulty
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:

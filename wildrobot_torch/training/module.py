@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
@@ -55,6 +56,10 @@ class TrainingData(Protocol):
     env: Any
     evaluation_env: Any
     collection_time: float
+
+    def adapt(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Let the difficulty follow an iteration's metrics; what to log of it."""
+        ...
 
 
 class WalkingModule(pl.LightningModule):
@@ -222,6 +227,7 @@ class WalkingModule(pl.LightningModule):
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
+        self.metrics |= self.data.adapt(self.metrics)
         if self.prior is not None:
             reward = reward + self._style_reward(self.prior, batch)
         rollout = Transitions(
