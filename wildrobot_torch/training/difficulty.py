@@ -1,4 +1,4 @@
-"""A curriculum of faults: ranges and pushes grow while the robots cope, and shrink when they fall."""
+"""A curriculum of faults: ranges and pushes grow while robots cope, and shrink when they fall."""
 
 from __future__ import annotations
 
