@@ -272,7 +272,14 @@ class LocomotionEnv(EnvBase):
 
     def _reset_masked(self, mask: Tensor) -> TensorDict:
         """Start new episodes in the masked simulations; the root of the next step."""
-        draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
+        reset = self.config.reset
+        draws = StartDraws.from_generator(
+            self.num_envs,
+            self.robot,
+            self._starts,
+            self._generator,
+            lean=reset.lean > 0.0 or reset.lean_rate > 0.0,
+        )
         start = self._sample_start(draws, self._fixed_command)
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
