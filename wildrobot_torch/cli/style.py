@@ -169,7 +169,7 @@ def _environment(
 ) -> LocomotionEnv:
     """The policy's task without pushes, in episodes of `seconds`."""
     task = policy.task
-    push = replace(task.push, force_min=0.0, force_max=0.0)
+    push = replace(task.push, impulse_min=0.0, impulse_max=0.0)
     task = replace(task, episode_length_s=seconds, support=None, auto_reset=True, push=push)
     env = LocomotionEnv(task, num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
