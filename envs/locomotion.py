@@ -328,11 +328,8 @@ class LocomotionEnv(EnvBase):
         xfrc = None
         if config.push.impulse_max > 0.0:
             xfrc = self._no_wrench()
-<<<<<<< HEAD
-            xfrc[:, root, :2] = self._episode.push * self.reality.difficulty
-=======
-            xfrc[:, self._pushed_body, :2] = self._episode.push
->>>>>>> main
+            push = self._episode.push * self.reality.difficulty
+            xfrc[:, self._pushed_body, :2] = push
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:
