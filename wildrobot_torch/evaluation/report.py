@@ -61,6 +61,7 @@ def as_dict(
             name: {"value": value, "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()
         },
+        "ends": result.ends,
         "per_command": result.per_command,
         "environment": environment(robot, physics),
     })  # fmt: skip
@@ -81,6 +82,7 @@ def markdown(
         (f"{row['command']:g}", f"{row['episodes']:.0f}", *(number(row[n]) for n in PER_COMMAND))
         for row in result.per_command
     ]
+    ends = ", ".join(f"{cause} {count}" for cause, count in result.ends.items() if count)
     dependencies = {**about, **environment(robot, physics)}
     lines = [
         f"# Evaluation: {scenario.name}",
@@ -91,7 +93,7 @@ def markdown(
         f"gait measured after {scenario.settle_s:g} s.",
         "",
         *table(("metric", "value", "unit", "limit", "verdict", "meaning"), metrics),
-        *("", "## Per command", ""),
+        *("", f"Episodes by the cause of their end: {ends}.", "", "## Per command", ""),
         *table(("command m/s", "episodes", *PER_COMMAND), commands),
         *("", "## Policy and environment", ""),
         *table(("what", "value"), list(dependencies.items())),
