@@ -30,12 +30,14 @@ from wildrobot_torch.reference.report.analysis_report import (
     verdict,
     write_analysis,
 )
-from wildrobot_torch.reference.report.report import (
+from wildrobot_torch.reference.report.comparison import (
     clip_table,
+    compare,
+    rejected_table,
     rejection_table,
     summary,
-    write_generation_report,
 )
+from wildrobot_torch.reference.report.report import write_generation_report
 from wildrobot_torch.reference.verify.dynamics import STRETCHES
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
 from wildrobot_torch.reference.verify.suite import verify
@@ -145,13 +147,14 @@ def make(words: list[str]) -> int:
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
     )
-    print(clip_table(generation))
+    print(clip_table(compare(generation, loaded.robot)))
     print(rejection_table(generation))
-    dataset = generation.dataset
-    if dataset is None or generation.seconds_good < options.min_seconds:
+    dataset, good_s = generation.dataset, generation.seconds(*GOOD_TIERS)
+    if dataset is None or good_s < options.min_seconds:
+        print(rejected_table(generation.rejected))
         worst = next(iter(generation.rejections), "falling at once")
         raise RunError(
-            f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
+            f"{good_s:.1f} s of {seconds:.1f} s of motion are in the tiers "
             f"{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; most often "
             f"refused by {worst!r}; no dataset was written (rejections by gate above)"
         )
@@ -160,13 +163,7 @@ def make(words: list[str]) -> int:
         for clip in (rollout.task.clip for rollout in rollouts):
             save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
     report = write_generation_report(
-        folder,
-        generation,
-        generation.rollouts,
-        loaded,
-        gates,
-        originals=originals,
-        pictured=options.pictures,
+        folder, generation, loaded, originals=originals, pictured=options.pictures
     )
     dataset.save(out)
     print(summary(generation))
@@ -220,11 +217,10 @@ def verify_dataset(words: list[str]) -> int:
     if out.suffix != ".md":
         raise UserError(f"--out is {out}; the table is written as .md")
     torch.set_num_threads(1)
-    loaded = load_robot()
-    dataset = ReferenceDataset.load(options.verify, amp_layout(loaded.robot), loaded.robot.digest)
+    robot = load_robot().robot
+    dataset = ReferenceDataset.load(options.verify, amp_layout(robot), robot.digest)
     findings = verify(
         dataset,
-        loaded,
         options.verify,
         micro_train,
         options.seed,
@@ -253,7 +249,7 @@ def analyze(words: list[str]) -> int:
     parser.add_argument(
         "--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)"
     )
-    parser.add_argument("--out", type=Path, help="folder for analysis.md, .json and pictures")
+    parser.add_argument("--out", type=Path, help="folder for analysis.md and .json")
     parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")
     options = parser.parse_args(words)
     robot = load_robot().robot

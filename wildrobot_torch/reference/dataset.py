@@ -42,6 +42,8 @@ _TENSORS = {
     "feature_std": torch.float32,
 }
 _PER_FRAME = ("amp", "qpos", "qvel", "foot_force", "support_wrench")
+_PER_SEGMENT = ("segment_length", "segment_weight", "segment_velocity")
+_LABELS = ("segment_clip", "segment_tier", "segment_support")
 _HEADER = "header"
 _DIGEST = "sha256"
 
@@ -115,11 +117,10 @@ class ReferenceDataset:
         """The same dataset with its tensors on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
-    def seconds(self, tier: str, support: str | None = None) -> float:
-        """Motion in the segments of a tier, of one kind of support where it is given [s]."""
-        labels = zip(self.segment_tier, self.segment_support, self._host_lengths, strict=True)
-        frames = sum(n for t, by, n in labels if t == tier and support in (None, by))
-        return frames * self.ctrl_dt
+    def seconds(self, tier: str) -> float:
+        """Motion in the segments of a tier [s]."""
+        chosen = [t == tier for t in self.segment_tier]
+        return int(self.segment_length.cpu()[chosen].sum()) * self.ctrl_dt
 
     def select(self, tiers: Collection[str]) -> ReferenceDataset:
         """The segments of some tiers; statistics and manifest stay those of the whole.
@@ -129,12 +130,8 @@ class ReferenceDataset:
         """
         chosen = [i for i, tier in enumerate(self.segment_tier) if tier in tiers]
         if not chosen:
-            there = ", ".join(
-                f"{self.seconds(tier):.1f} s of {tier}"
-                for tier in TIERS
-                if tier in self.segment_tier
-            )
-            raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {there}")
+            there = [f"{self.seconds(t):.1f} s of {t}" for t in TIERS if t in self.segment_tier]
+            raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {', '.join(there)}")
         return self.take(chosen)
 
     def take(self, chosen: Sequence[int], *, own_statistics: bool = False) -> ReferenceDataset:
@@ -145,21 +142,14 @@ class ReferenceDataset:
         keep = torch.tensor(chosen, device=self.amp.device)
         kept = torch.zeros(self.num_segments, dtype=torch.bool, device=self.amp.device)
         frame = torch.repeat_interleave(kept.index_fill(0, keep, True), self.segment_length)
-        length = self.segment_length[keep]
-        anew = torch.empty(0, device=self.amp.device)
-        statistics = {"feature_mean": anew, "feature_std": anew} if own_statistics else {}
-        return replace(
-            self,
-            **{name: getattr(self, name)[frame] for name in _PER_FRAME},
-            **statistics,
-            segment_start=length.cumsum(0) - length,
-            segment_length=length,
-            segment_weight=self.segment_weight[keep],
-            segment_velocity=self.segment_velocity[keep],
-            segment_clip=tuple(self.segment_clip[i] for i in chosen),
-            segment_tier=tuple(self.segment_tier[i] for i in chosen),
-            segment_support=tuple(self.segment_support[i] for i in chosen),
-        )
+        changed: dict[str, Any] = {name: getattr(self, name)[frame] for name in _PER_FRAME}
+        changed |= {name: getattr(self, name)[keep] for name in _PER_SEGMENT}
+        for name in _LABELS:
+            changed[name] = tuple(getattr(self, name)[i] for i in chosen)
+        if own_statistics:
+            changed |= dict.fromkeys(("feature_mean", "feature_std"), self.amp.new_empty(0))
+        length = changed["segment_length"]
+        return replace(self, **changed, segment_start=length.cumsum(0) - length)
 
     def draw_windows(
         self,
@@ -213,10 +203,6 @@ class ReferenceDataset:
     def _clip(self) -> Tensor:
         number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
         return torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
-
-    @cached_property
-    def _host_lengths(self) -> list[int]:
-        return self.segment_length.tolist()
 
     def start_indices(self) -> Tensor:
         """(M,) long: frames with at least 0.5 s of motion after them in their segment."""
@@ -281,9 +267,7 @@ class ReferenceDataset:
             layout = Layout.from_dict(about["amp_layout"])
             dataset = ReferenceDataset(
                 **{name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
-                segment_clip=tuple(about["segment_clip"]),
-                segment_tier=tuple(about["segment_tier"]),
-                segment_support=tuple(about["segment_support"]),
+                **{name: tuple(about[name]) for name in _LABELS},
                 ctrl_dt=float(about["ctrl_dt"]),
                 amp_layout=layout,
                 robot_digest=about["robot_digest"],
@@ -321,9 +305,7 @@ class ReferenceDataset:
             "amp_layout": self.amp_layout.to_dict(),
             "robot_digest": self.robot_digest,
             "ctrl_dt": self.ctrl_dt,
-            "segment_clip": list(self.segment_clip),
-            "segment_tier": list(self.segment_tier),
-            "segment_support": list(self.segment_support),
+            **{name: list(getattr(self, name)) for name in _LABELS},
             "manifest": self.manifest,
         }
         return json.dumps(content, sort_keys=True, allow_nan=False)
@@ -337,11 +319,8 @@ class ReferenceDataset:
             raise DatasetError(
                 f"amp has {self.amp.shape[1]} features, its layout {self.amp_layout.size}"
             )
-        for name, size in (("qpos", frames), ("qvel", frames), ("foot_force", frames),
-                           ("support_wrench", frames), ("segment_length", segments),
-                           ("segment_weight", segments), ("segment_velocity", segments),
-                           ("segment_clip", segments), ("segment_tier", segments),
-                           ("segment_support", segments)):  # fmt: skip
+        for name in (*_PER_FRAME, *_PER_SEGMENT, *_LABELS):
+            size = frames if name in _PER_FRAME else segments
             if len(getattr(self, name)) != size:
                 raise DatasetError(f"{name} has {len(getattr(self, name))} rows, expected {size}")
         for name, allowed in (("segment_tier", TIERS), ("segment_support", SUPPORTS)):

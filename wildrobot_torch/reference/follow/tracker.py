@@ -27,12 +27,12 @@ from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.checkpoint import load_training, save_training, training_key
-from wildrobot_torch.reference.follow.rollout import Goal, Rollout, Task, perform
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, perform
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
     FALL,
+    MAX_DISTANCE,
     MAX_JOINT_ERROR,
-    MAX_WAY_ERROR,
     ClipStates,
     TrackingConfig,
     tracking_layout,
@@ -135,9 +135,9 @@ class TrackingTask:
             m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot
         )
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
-        way = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
+        distance = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        lost = (error > MAX_JOINT_ERROR) | (way > MAX_WAY_ERROR)
+        lost = (error > MAX_JOINT_ERROR) | (distance > MAX_DISTANCE)
         terminated = has_fallen(m, env.robot, FALL) | lost | failed
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
@@ -328,22 +328,14 @@ def track(
     variants = {id(task.clip): task.clip for task in tasks}
     clips = ClipStates.of(list(variants.values()), robot_model).to(device)
     each = torch.tensor([list(variants).index(id(task.clip)) for task in tasks], device=device)
-    joints = env.robot.joint_qpos_adr
-    start = torch.tensor([task.start for task in tasks], device=device)
+    first = torch.tensor([task.first_frame for task in tasks], device=device)
     env.set_commands(clips.speed[each])
 
-    def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
-        seen = tracking_observation(
-            env.observe(m)["observation"],
-            m,
-            env.backend.state().qpos[:, :3],
-            clips,
-            each,
-            start + goal.step,
-            env.robot,
-        )
-        servo = clips.servo[clips.index(each, start + goal.step + 1)]
-        with torch.no_grad():
-            return servo - goal.qpos[:, joints] + scale * tracker.act(seen)
+    @torch.no_grad()
+    def correct(m: Measurements, step: int, qpos: Tensor, qvel: Tensor) -> Tensor:
+        seen, root = env.observe(m)["observation"], env.backend.state().qpos[:, :3]
+        seen = tracking_observation(seen, m, root, clips, each, first + step, env.robot)
+        servo = clips.servo[clips.index(each, first + step + 1)]
+        return servo - qpos[:, env.robot.joint_qpos_adr] + scale * tracker.act(seen)
 
     return perform(env, tasks, correct, "tracker")

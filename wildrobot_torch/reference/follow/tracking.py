@@ -66,7 +66,7 @@ FALL = TerminationConfig(min_height=0.36, max_tilt=0.6)
 """Limits of a fall."""
 MAX_JOINT_ERROR = 3.0
 """Summed squared joint error beyond which an episode ends [rad^2]."""
-MAX_WAY_ERROR = 0.3
+MAX_DISTANCE = 0.3
 """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it, robots
 that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
 
@@ -176,7 +176,7 @@ def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
             Field("clip_gravity", 3, "1", "body", "clip's next gravity direction"),
             Field("clip_height", 1, "m", "world", "10 times clip's next height minus present one"),
             Field("clip_yaw", 1, "rad", "world", "clip's heading minus present one"),
-            Field("clip_way", 2, "m", "heading", "way to the clip's root, within 0.3 m"),
+            Field("clip_way", 2, "m", "heading", "clip's root from the robot's, within 0.3 m"),
         ),
     )
 
@@ -205,7 +205,7 @@ def tracking_observation(
     following = clips.index(clip, frame + 1)
     qpos, qvel = clips.qpos[following], clips.qvel[following]
     preview = [clips.qpos[clips.index(clip, frame + ahead)][:, joints] for ahead in PREVIEW]
-    way = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
+    ahead = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
     clip_yaw = yaw(qpos[:, 3:7])
     return torch.cat(
         [
@@ -217,7 +217,7 @@ def tracking_observation(
             projected_gravity(qpos[:, 3:7]),
             10.0 * (qpos[:, 2:3] - m.height[:, None]),
             wrap_angle(clip_yaw - m.yaw)[:, None],
-            way,
+            ahead,
         ],
         dim=-1,
     )
@@ -245,42 +245,32 @@ def tracking_reward(
         prev_action: (E, J) residual of the step before.
         robot: the robot.
     """
-    joint_error = (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
-    vel_error = (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1)
     clip_yaw = yaw(qpos[:, 3:7])
-    linvel_error = (turn(qvel[:, :3], -clip_yaw) - m.linvel_h)[:, :2].square().sum(-1)
-    height_error = (qpos[:, 2] - m.height).square()
-    tilt_error = (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1)
-    yaw_error = wrap_angle(clip_yaw - m.yaw).square()
-    way_error = (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1)
+    linvel = turn(qvel[:, :3], -clip_yaw)
+    errors = {
+        "joint_pos": (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1),
+        "joint_vel": (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1),
+        "linvel": (linvel - m.linvel_h)[:, :2].square().sum(-1).sqrt(),
+        "height": (qpos[:, 2] - m.height).square(),
+        "gravity": (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1),
+        "yaw": wrap_angle(clip_yaw - m.yaw).square(),
+        "root_pos": (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1).sqrt(),
+    }
+    reward = torch.zeros_like(m.height)
+    for name, (weight, decay) in IMITATION.items():
+        reward = reward + weight * torch.exp(-decay * errors[name])
     loaded = m.foot_force > 0.1 * robot.weight
     speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
-    slip = (speed.clamp(max=0.3) * loaded).sum(-1)
-    mismatch = (loaded != stands).sum(-1)
-    turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
-    load = m.foot_force.sum(-1) / robot.weight
     low, high = robot.joint_range.unbind(-1)
     room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
-    stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
-    errors = {
-        "joint_pos": joint_error,
-        "joint_vel": vel_error,
-        "linvel": linvel_error.sqrt(),
-        "height": height_error,
-        "gravity": tilt_error,
-        "yaw": yaw_error,
-        "root_pos": way_error.sqrt(),
+    costs = {
+        "slip": (speed.clamp(max=0.3) * loaded).sum(-1),
+        "contact": (loaded != stands).sum(-1),
+        "turning": (qvel[:, 5] - m.angvel_b[:, 2]).square().clamp(max=4.0),
+        "load": (m.foot_force.sum(-1) / robot.weight - 1.0).square().clamp(max=1.0),
+        "stop": (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1),
+        "smoothness": (action - prev_action).square().sum(-1),
     }
-    imitation = torch.zeros_like(joint_error)
-    for name, (weight, decay) in IMITATION.items():
-        imitation = imitation + weight * torch.exp(-decay * errors[name])
-    reward = (
-        imitation
-        - COSTS["slip"] * slip
-        - COSTS["contact"] * mismatch
-        - COSTS["turning"] * turning.clamp(max=4.0)
-        - COSTS["load"] * (load - 1.0).square().clamp(max=1.0)
-        - COSTS["stop"] * stopped
-        - COSTS["smoothness"] * (action - prev_action).square().sum(-1)
-    )
+    for name, weight in COSTS.items():
+        reward = reward - weight * costs[name]
     return 0.1 * reward

@@ -13,7 +13,7 @@ always found by 1A.
 | body-frame linear velocity taken as world | 1B distance covered, frame of the linear velocity |
 | body-frame angular velocity taken as world | 1B frame of the angular velocity |
 | height shifted by 5 mm or more | 1B sole heights, steps redone; 5 loaded soles on the floor |
-| hanging robot | 1B sole on the floor, support that the steps need; 7 load |
+| hanging robot | 1B sole on the floor, steps redone; 7 load, recorded support |
 | robot dragged backwards | 1B distance walked ahead, slipping soles, steps redone |
 | xyzw read as wxyz | 1B distance walked ahead, slipping soles, steps redone |
 | support of `none` that was a harness | 1B steps redone by the servos alone |

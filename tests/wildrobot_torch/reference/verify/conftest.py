@@ -29,9 +29,7 @@ Spoil = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 @pytest.fixture(scope="session")
 def timed() -> RobotModel:
     """The packaged robot with the task's physics step."""
-    loaded = load_robot()
-    loaded.model.opt.timestep = 0.002
-    return loaded
+    return load_robot(sim_dt=0.002)
 
 
 @pytest.fixture(scope="session")
