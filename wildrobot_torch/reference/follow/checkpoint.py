@@ -36,11 +36,7 @@ def training_key(
 ) -> str:
     """64 hex digits over all that a training's result depends on, the code apart.
 
-    Args:
-        clips: what is followed.
-        config: task and training.
-        env: the simulations, with their settings, engine and robot.
-        seen: layout of what the tracker observes.
+    `seen` is the layout of what the tracker observes.
     """
     about = {
         "tracking": asdict(config),

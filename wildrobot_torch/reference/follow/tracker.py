@@ -35,8 +35,8 @@ from wildrobot_torch.reference.follow.tracking import (
     MAX_JOINT_ERROR,
     ClipStates,
     TrackingConfig,
+    clip_observation,
     tracking_layout,
-    tracking_observation,
     tracking_reward,
 )
 
@@ -100,16 +100,12 @@ class TrackingTask:
 
     def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
         """Observations of tracker (E, O) and critic (E, C) in the present state."""
-        env = self.env
-        seen = env.observe(m)
-        root = env.backend.state().qpos[:, :3]
-
-        def with_clip(key: str) -> Tensor:
-            return tracking_observation(
-                seen[key], m, root, self.clips, self.clip, self.frame, env.robot
-            )
-
-        return with_clip("observation"), with_clip("critic_observation")
+        seen, root = self.env.observe(m), self.env.backend.state().qpos[:, :3]
+        of_clip = clip_observation(m, root, self.clips, self.clip, self.frame, self.env.robot)
+        actor, critic = (
+            torch.cat([seen[key], of_clip], -1) for key in ("observation", "critic_observation")
+        )
+        return actor, critic
 
     def step(self, residual: Tensor) -> dict[str, Tensor]:
         """Advance all robots by one control step, then restart those whose episode has ended.
@@ -154,19 +150,9 @@ class TrackingTask:
 def tracking_env(
     num_envs: int, push: PushConfig, *, physics: str = "native", seed: int = 0
 ) -> LocomotionEnv:
-    """The environment trackers live in: no support, any joint target, random pushes.
-
-    Args:
-        num_envs: number of robots.
-        push: random pushes.
-        physics: name of the engine.
-        seed: of the pushes.
-    """
-    config = LocomotionConfig(
-        action=ActionConfig(mapping="full_range", filter=0.0),
-        auto_reset=False,
-        push=push,
-    )
+    """The environment trackers live in: no support, any joint target, random pushes by `seed`."""
+    action = ActionConfig(mapping="full_range", filter=0.0)
+    config = LocomotionConfig(action=action, auto_reset=False, push=push)
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
 
@@ -200,11 +186,11 @@ def train_tracker(
         training = _Training(TrackingTask(env, clips, config))
         key = training_key(clips, config, env, _layout(env, "observation"))
         saved = None if checkpoint is None else load_training(checkpoint, key)
-        if saved is None and checkpoint is not None and checkpoint.is_file():
-            progress(f"{checkpoint} is of other clips or settings: the tracker is trained anew")
         if saved is not None:
             training.load_state_dict(saved)
             progress(f"tracker goes on at {training.iteration}/{training.iterations}")
+        elif checkpoint is not None and checkpoint.is_file():
+            progress(f"{checkpoint} is of other clips or settings: the tracker is trained anew")
         training.run(
             None if checkpoint is None else partial(save_training, checkpoint, key), progress
         )
@@ -230,6 +216,13 @@ class _Training:
         parameters = [*self.policy.parameters(), *self.critic.parameters()]
         self.optimizer = torch.optim.Adam(parameters, lr=config.ppo.learning_rate)
         self.learner = PPOLearner(self.policy, self.critic, config.ppo, self.optimizer)
+        self.parts: dict[str, Any] = {
+            "policy": self.policy,
+            "critic": self.critic,
+            "optimizer": self.optimizer,
+            "task": task,
+        }
+        """What is saved beside the random state."""
         self.iterations = -(-config.env_steps // (config.num_envs * config.num_steps))
         self.iteration = 0
         """Iterations done."""
@@ -245,8 +238,8 @@ class _Training:
             self.learner.update(rollout, self.iteration)
             last = self.iteration == self.iterations
             if save is not None and (last or time.perf_counter() - saved > SAVE_EVERY_S):
-                require_finite_weights(self.policy, self.iteration)
-                require_finite_weights(self.critic, self.iteration)
+                for module in (self.policy, self.critic):
+                    require_finite_weights(module, self.iteration)
                 save(self.state_dict())
                 saved = time.perf_counter()
             if self.iteration % 10 == 0 or last:
@@ -263,10 +256,7 @@ class _Training:
         device = self.task.env.backend.device
         return {
             "iteration": self.iteration,
-            "policy": self.policy.state_dict(),
-            "critic": self.critic.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "task": self.task.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
@@ -274,10 +264,8 @@ class _Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.iteration = state["iteration"]
-        self.policy.load_state_dict(state["policy"])
-        self.critic.load_state_dict(state["critic"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.task.load_state_dict(state["task"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.task.env.backend.device)
@@ -334,8 +322,9 @@ def track(
     @torch.no_grad()
     def correct(m: Measurements, step: int, qpos: Tensor, qvel: Tensor) -> Tensor:
         seen, root = env.observe(m)["observation"], env.backend.state().qpos[:, :3]
-        seen = tracking_observation(seen, m, root, clips, each, first + step, env.robot)
+        of_clip = clip_observation(m, root, clips, each, first + step, env.robot)
         servo = clips.servo[clips.index(each, first + step + 1)]
-        return servo - qpos[:, env.robot.joint_qpos_adr] + scale * tracker.act(seen)
+        action = tracker.act(torch.cat([seen, of_clip], -1))
+        return servo - qpos[:, env.robot.joint_qpos_adr] + scale * action
 
     return perform(env, tasks, correct, "tracker")

@@ -130,20 +130,17 @@ class ClipStates:
     @classmethod
     def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
         """The frames of clips at the control rate."""
-        robot = robot_model.robot
-        legs = Legs(robot)
-        states = [clip_states(clip, robot) for clip in clips]
+        legs = Legs(robot_model.robot)
+        states = [clip_states(clip, robot_model.robot) for clip in clips]
         length = torch.tensor([clip.num_frames for clip in clips])
-        servo = [servo_targets(clip, robot_model) for clip in clips]
-        stands = [torch.from_numpy(carried(legs, clip, STANDS) > 0.0) for clip in clips]
         return cls(
-            torch.cat([qpos for qpos, _ in states]),
-            torch.cat([qvel for _, qvel in states]),
-            torch.cumsum(length, 0) - length,
-            length,
-            torch.cat(servo),
-            torch.cat(stands),
-            torch.tensor([clip.mean_speed for clip in clips]),
+            qpos=torch.cat([qpos for qpos, _ in states]),
+            qvel=torch.cat([qvel for _, qvel in states]),
+            first=torch.cumsum(length, 0) - length,
+            length=length,
+            servo=torch.cat([servo_targets(clip, robot_model) for clip in clips]),
+            stands=torch.cat([torch.from_numpy(carried(legs, c, STANDS) > 0.0) for c in clips]),
+            speed=torch.tensor([clip.mean_speed for clip in clips]),
         )
 
     def to(self, device: torch.device | str) -> ClipStates:
@@ -181,8 +178,7 @@ def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
     )
 
 
-def tracking_observation(
-    observation: Tensor,
+def clip_observation(
     m: Measurements,
     root_pos_w: Tensor,
     clips: ClipStates,
@@ -190,10 +186,9 @@ def tracking_observation(
     frame: Tensor,
     robot: RobotSpec,
 ) -> Tensor:
-    """Observation in `tracking_layout` order.
+    """The clip seen from the robot (E, .), in `tracking_layout` order after the environment's part.
 
     Args:
-        observation: (E, O) of the environment.
         m: measurements of E robots.
         root_pos_w: (E, 3) [m].
         clips: the clips.
@@ -209,7 +204,6 @@ def tracking_observation(
     clip_yaw = yaw(qpos[:, 3:7])
     return torch.cat(
         [
-            observation,
             qpos[:, joints] - m.joint_pos,
             *preview,
             0.1 * qvel[:, robot.joint_qvel_adr],

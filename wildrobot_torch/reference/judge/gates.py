@@ -104,32 +104,13 @@ def judge(metrics: Mapping[str, float], gates: Sequence[Gate], tier: str) -> Gat
     """Result of `gates` for the metrics of one stretch of motion, by the limits of a tier.
 
     Raises:
-        UserError: there is no such tier, or no gate judges it; nothing may be accepted unjudged.
+        UserError: no gate judges the tier; nothing may be accepted unjudged.
     """
-    if tier not in TIERS:
-        raise UserError(f"tier {tier!r} is unknown; allowed: {', '.join(TIERS)}")
-    if not judging(gates, tier):
+    if all(gate.limit(tier) is None for gate in gates):
         raise UserError(f"no gates judge tier {tier!r}: motion is never accepted unjudged")
     found = [(gate.name, gate.reason(metrics, tier)) for gate in gates]
     failed = [(name, reason) for name, reason in found if reason is not None]
     return GateResult(dict(metrics), tuple(n for n, _ in failed), tuple(r for _, r in failed), tier)
-
-
-def judging(gates: Sequence[Gate], tier: str) -> bool:
-    """Whether any gate judges a tier."""
-    return any(gate.limit(tier) is not None for gate in gates)
-
-
-def best_tier(metrics: Mapping[str, float], gates: Sequence[Gate]) -> str | None:
-    """The best tier all of whose gates pass; None without one.
-
-    Raises:
-        UserError: no gate judges any tier.
-    """
-    tiers = [tier for tier in TIERS if judging(gates, tier)]
-    if not tiers:
-        raise UserError("no gates: motion is never accepted unjudged")
-    return next((tier for tier in tiers if judge(metrics, gates, tier).accepted), None)
 
 
 def quality(metrics: Mapping[str, float], gates: Sequence[Gate]) -> float:

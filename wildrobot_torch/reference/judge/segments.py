@@ -89,16 +89,9 @@ class Search:
     """What is in no accepted segment, in order."""
 
     @property
-    def accepted(self) -> tuple[Stretch, ...]:
+    def accepted(self) -> list[Stretch]:
         """The segments that passed every gate of their tier, in order."""
-        return tuple(sorted((s for s in self.segments if s.verdict.accepted), key=_place))
-
-    def first_failure(self) -> str | None:
-        """Reason of the earliest rejection, windows before segments; None without one."""
-        for stretch in (*self.windows, *self.segments):
-            if not stretch.verdict.accepted:
-                return stretch.verdict.reasons[0]
-        return None
+        return sorted((s for s in self.segments if s.verdict.accepted), key=lambda s: s.start)
 
 
 def window_spans(num_frames: int, config: SegmentConfig) -> list[Span]:
@@ -135,7 +128,7 @@ def find_segments(
     for tier in config.tiers:
         searched: set[Span] = set()
         # What is left between new segments is searched in turn.
-        while spans := [s for s in free_spans(frames.num_steps, taken) if s not in searched]:
+        while spans := [s for s in free_spans(0, frames.num_steps, taken) if s not in searched]:
             searched.update(spans)
             for run in (run for span in spans for run in miner.runs(span, tier)):
                 for found in miner.halved(run, tier):
@@ -143,7 +136,7 @@ def find_segments(
                     if found.verdict.accepted:
                         taken.append((found.start, found.stop))
     segments = tuple(candidates.values())
-    gaps = [miner.gap(span, segments) for span in free_spans(frames.num_steps, taken)]
+    gaps = [miner.gap(span, segments) for span in free_spans(0, frames.num_steps, taken)]
     return Search(tuple(windows), segments, tuple(gaps))
 
 
@@ -205,33 +198,25 @@ class _Miner:
         return Gap(*span, covering.verdict.failed, covering.verdict.reasons[0])
 
 
-def _place(stretch: Stretch) -> int:
-    return stretch.start
-
-
 def _overlap(stretch: Stretch, span: Span) -> int:
     return min(stretch.stop, span[1]) - max(stretch.start, span[0])
 
 
-def free_spans(num_frames: int, taken: Sequence[Span]) -> list[Span]:
-    """What of the frames 0..num_frames-1 no taken span holds, in order."""
-    spans, cursor = [], 0
-    for start, stop in [*sorted(taken), (num_frames, num_frames)]:
-        if start > cursor:
-            spans.append((cursor, start))
-        cursor = max(cursor, stop)
+def free_spans(start: int, stop: int, taken: Sequence[Span]) -> list[Span]:
+    """What of the frames start..stop-1 no taken span holds, in order."""
+    spans, cursor = [], start
+    for low, high in [*sorted(taken), (stop, stop)]:
+        end = min(low, stop)
+        if end > cursor:
+            spans.append((cursor, end))
+        cursor = max(cursor, high)
     return spans
 
 
 def free_span(start: int, stop: int, taken: Sequence[Span]) -> Span:
     """Longest part (start, stop) of a span that no taken span overlaps; (start, start) if none."""
-    best, cursor = (start, start), start
-    for low, high in [*sorted(taken), (stop, stop)]:
-        end = min(max(low, cursor), stop)
-        if end - cursor > best[1] - best[0]:
-            best = (cursor, end)
-        cursor = max(cursor, high)
-    return best
+    spans = free_spans(start, stop, taken)
+    return max(spans, key=lambda span: span[1] - span[0], default=(start, start))
 
 
 def sampling_weights(qualities: Sequence[float], config: SegmentConfig) -> list[float]:

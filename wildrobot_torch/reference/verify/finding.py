@@ -67,23 +67,18 @@ def markdown(findings: Sequence[Finding], title: str) -> str:
     """The findings as a table below the verdict."""
     statuses = [finding.status for finding in findings]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in (PASS, WARN, FAIL))
-    lines = [
-        f"# {title}",
-        "",
-        f"{PASS if passed(findings) else FAIL}: {counts}",
-        "",
-        "| test | what | status | measured | limit | detail |",
-        "|---|---|---|---|---|---|",
-    ]
+    verdict = PASS if passed(findings) else FAIL
+    rows = [("test", "what", "status", "measured", "limit", "detail"), ("---",) * 6]
     for f in findings:
         value = "" if f.value is None else f"{f.value:.3g}"
-        lines.append(f"| {f.test} | {f.name} | {f.status} | {value} | {f.limit} | {f.detail} |")
-    return "\n".join(lines) + "\n"
+        rows.append((f.test, f.name, f.status, value, f.limit, f.detail))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"# {title}\n\n{verdict}: {counts}\n\n{table}\n"
 
 
 def as_json(findings: Sequence[Finding], content_hash: str) -> str:
     """The findings as JSON, with the dataset's hash; undefined and infinite numbers are null."""
-    rows = [asdict(finding) for finding in findings]
+    rows = [asdict(f) for f in findings]
     for row in rows:
         if row["value"] is not None and not math.isfinite(row["value"]):
             row["value"] = None

@@ -21,8 +21,8 @@ from wildrobot_torch.reference.follow.tracking import (
     STOP_ROOM,
     ClipStates,
     TrackingConfig,
+    clip_observation,
     tracking_layout,
-    tracking_observation,
     tracking_reward,
 )
 
@@ -91,9 +91,8 @@ def test_observation_says_where_the_clip_is(
     )
     layout = tracking_layout(env.layouts["observation"], env.robot)
     zero = torch.zeros(1, dtype=torch.long)
-    vector = tracking_observation(
-        env.observe(m)["observation"], m, root, clips, zero, zero, env.robot
-    )
+    of_clip = clip_observation(m, root, clips, zero, zero, env.robot)
+    vector = torch.cat([env.observe(m)["observation"], of_clip], -1)
     assert vector.shape == (1, layout.size)
     seen = layout.unpack(vector)
     assert seen["clip_error"][0].tolist() == pytest.approx([0.25] + [0.0] * 7, abs=1e-5)
