@@ -147,7 +147,8 @@ def make(words: list[str]) -> int:
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
     )
-    print(clip_table(compare(generation, loaded.robot)))
+    rows = compare(generation, loaded, originals)
+    print(clip_table(rows))
     print(rejection_table(generation))
     dataset, good_s = generation.dataset, generation.seconds(*GOOD_TIERS)
     if dataset is None or good_s < options.min_seconds:
@@ -162,9 +163,7 @@ def make(words: list[str]) -> int:
     for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`
         for clip in (rollout.task.clip for rollout in rollouts):
             save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
-    report = write_generation_report(
-        folder, generation, loaded, originals=originals, pictured=options.pictures
-    )
+    report = write_generation_report(folder, generation, rows, loaded, pictured=options.pictures)
     dataset.save(out)
     print(summary(generation))
     print(f"wrote {out} and {report}")

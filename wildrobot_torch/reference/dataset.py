@@ -159,7 +159,7 @@ class ReferenceDataset:
         *,
         batches: int = 1,
     ) -> Tensor:
-        """First frames (num,) of windows of consecutive frames, each inside one segment.
+        """First frames (num,) of windows of `frames` consecutive frames, each inside one segment.
 
         A window is drawn with probability proportional to its segment's weight, so a long segment
         counts for more than a short one of the same weight.
@@ -167,7 +167,7 @@ class ReferenceDataset:
         Args:
             num: number of windows.
             frames: length of each.
-            generator: on the dataset's device; the same state gives the same windows.
+            generator: on the dataset's device.
             batches: equal parts of the windows, one after the other; the first windows of each come
                 from different clips (`WindowTable.draw`).
 
@@ -177,8 +177,10 @@ class ReferenceDataset:
         if num % batches:
             raise ValueError(f"{num} windows cannot be drawn in {batches} equal batches")
         if frames not in self._tables:
+            number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
+            clip = torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
             self._tables[frames] = WindowTable.of(
-                self.segment_start, self.segment_length, self.segment_weight, self._clip, frames
+                self.segment_start, self.segment_length, self.segment_weight, clip, frames
             )
         return self._tables[frames].draw(batches, num // batches, generator).flatten()
 
@@ -199,11 +201,6 @@ class ReferenceDataset:
         # Made once per window length: making one waits for the device, drawing from it does not.
         return {}
 
-    @cached_property
-    def _clip(self) -> Tensor:
-        number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
-        return torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
-
     def start_indices(self) -> Tensor:
         """(M,) long: frames with at least 0.5 s of motion after them in their segment."""
         tail = round(START_TAIL_S / self.ctrl_dt)
@@ -214,8 +211,8 @@ class ReferenceDataset:
     def start_states(self) -> tuple[Tensor, Tensor, Tensor]:
         """Start states of episodes: qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s].
 
-        The frames are those of `start_indices`, moved to the origin in x and y; the command is
-        the mean forward speed of the frame's segment.
+        The frames are those of `start_indices`, at the origin in x and y; the command is the mean
+        forward speed of the frame's segment.
         """
         index = self.start_indices()
         qpos = self.qpos[index].clone()
@@ -275,8 +272,7 @@ class ReferenceDataset:
             )
         except DatasetError:
             raise
-        except Exception as error:
-            # A damaged zip raises almost anything; whatever it was, the file is unusable.
+        except Exception as error:  # A damaged zip raises almost anything.
             reason = " ".join(str(error).split())
             raise DatasetError(
                 f"reference {path}: not a readable reference file, truncated or damaged "

@@ -16,15 +16,11 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.engines import resolve_engine
-from envs.reality.disturbances import PushConfig
 from envs.recording import Recording
 from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
-from envs.task.actions import ActionConfig
 from envs.task.features import amp_layout
-from envs.task.support import SupportConfig
 from envs.thresholds import MOVING
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
@@ -33,8 +29,8 @@ from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import PolicySource, mine
-from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow, force
-from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, tracking_env, train_tracker
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, follow, force
+from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, train_tracker
 from wildrobot_torch.reference.follow.tracking import ClipStates
 from wildrobot_torch.reference.judge.gates import Gate, quality
 from wildrobot_torch.reference.judge.segments import Stretch, find_segments, sampling_weights
@@ -73,12 +69,6 @@ def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
         else standing_clip(robot, config.duration_s)
         for speed in config.speeds
     ]
-
-
-def reference_env_config(harness: SupportConfig) -> LocomotionConfig:
-    """The environment that references are made in: every joint angle within an action's reach."""
-    action = ActionConfig(mapping="full_range", filter=0.0)
-    return LocomotionConfig(action=action, support=harness, auto_reset=False)
 
 
 def generate(
@@ -121,8 +111,7 @@ def generate(
     methods: dict[str, tuple[Rollout, ...]] = {}
     pushed: tuple[Rollout, ...] = ()
     if assisted:
-        task = reference_env_config(config.harness)
-        env = LocomotionEnv(task, len(assisted), physics=config.physics)
+        env = clip_env(len(assisted), support=config.harness, physics=config.physics)
         methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
     if unassisted:
         followed = list({id(task.clip): task.clip for task in unassisted}.values())
@@ -137,11 +126,11 @@ def generate(
         scale = config.tracking.residual_scale
         methods["tracker"], pushed = (
             tuple(track(env, unassisted, tracker, scale, robot_model))
-            for push in (PushConfig(), TEST_PUSH)
-            for env in [tracking_env(len(unassisted), push, physics=config.physics)]
+            for push in (None, TEST_PUSH)
+            for env in [clip_env(len(unassisted), push=push, physics=config.physics)]
         )
     if config.forced and (tasks := [*assisted, *unassisted]):
-        env = tracking_env(len(tasks), PushConfig(), physics=config.physics)
+        env = clip_env(len(tasks), physics=config.physics)
         methods["forced"] = tuple(force(env, tasks))
     if mined:
         methods["policy"] = tuple(mined)
@@ -196,17 +185,16 @@ def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> 
     resampled = [clip.resample(1.0 / CTRL_DT) for clip in clips]
     made = [v for clip in resampled for v in variants(clip, robot, config.variants)]
     interval = round(config.start_interval_s / CTRL_DT)
-    return [task for clip in made for task in _starts(clip, interval, config)]
-
-
-def _starts(clip: Clip, interval: int, config: ReferenceConfig) -> list[Task]:
-    last = clip.num_frames - 1 - config.segments.min_frames
-    if last < 0:
-        raise UserError(
-            f"clip {clip.name} has {clip.num_frames} frames at the control rate; at least "
-            f"{config.segments.min_frames + 1} are needed"
-        )
-    return [Task(clip, start) for start in (range(0, last + 1, interval) if interval else [0])]
+    tasks = []
+    for clip in made:
+        last = clip.num_frames - 1 - config.segments.min_frames
+        if last < 0:
+            raise UserError(
+                f"clip {clip.name} has {clip.num_frames} frames at the control rate; at least "
+                f"{config.segments.min_frames + 1} are needed"
+            )
+        tasks += [Task(clip, frame) for frame in range(0, last + 1, interval or last + 1)]
+    return tasks
 
 
 def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:

@@ -15,7 +15,7 @@ from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.follow.rollout import Rollout, Task, follow
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, follow
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 from wildrobot_torch.reference.generate import ReferenceConfig, generate, resolve
 from wildrobot_torch.reference.judge.gates import GateResult, load_gates
@@ -63,14 +63,14 @@ def test_the_built_in_walk_is_accepted_within_the_gates(generation):
     assert 0.85 <= metrics["load_mean"] <= 1.15
 
 
-def test_another_engine_makes_the_same_reference(robot, walk):
+def test_another_engine_makes_the_same_reference(robot, robot_model, walk):
     short = walk.frames(0, 61)
     configs = (
         ReferenceConfig(variants=UNVARIED, physics=physics) for physics in ("native", "warp-cpu")
     )
     made = [generate([short], robot, GATES, config) for config in configs]
     assert made[1].seconds() == pytest.approx(made[0].seconds(), abs=0.05)
-    (native,), (other,) = (compare(each, robot) for each in made)
+    (_, native), (_, other) = (compare(each, robot_model, {}) for each in made)
     assert other.survival == native.survival == 1.0
     for name, close in {"velocity": 0.01, "load_mean": 0.02, "support_torque_p95": 0.03}.items():
         assert other.metrics[name] == pytest.approx(native.metrics[name], abs=close)
@@ -93,11 +93,11 @@ def test_forced_motion_is_a_diagnosis_and_becomes_reference_in_its_own_tier_alon
 
 
 @pytest.mark.gpu
-def test_a_gpu_makes_and_tracks_reference(robot, walk):
+def test_a_gpu_makes_and_tracks_reference(robot, robot_model, walk):
     tracking = TrackingConfig(num_envs=8, env_steps=400)
     config = ReferenceConfig(variants=UNVARIED, physics="warp", tracking=tracking)
     made = generate([walk], robot, GATES, config, tracked=[standing_clip(robot, 1.5)])
-    assert [row.survival for row in compare(made, robot)] == [1.0, 1.0]
+    assert [row.survival for row in compare(made, robot_model, {})[1::2]] == [1.0, 1.0]
     assert made.dataset is not None
     assert not made.dataset.amp.is_cuda
 
@@ -156,7 +156,7 @@ def test_the_manifest_accounts_for_every_second(generation, robot):
     assert 1.0 <= float(ratio) <= 3.0 + 1e-5
 
 
-def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
+def test_a_robot_hung_in_its_harness_is_not_reference(robot, robot_model, walk):
     # The clip floats 10 cm up, and a harness strong enough to hold it there.
     floating = replace(walk, root_pos=walk.root_pos + np.array([0.0, 0.0, 0.1]))
     strong = SupportConfig(height_kp=2000.0, height_kd=100.0, force_cap=100.0, torque_cap=10.0)
@@ -166,11 +166,11 @@ def test_a_robot_hung_in_its_harness_is_not_reference(robot, walk):
     assert {"load", "load_low", "unloaded", "harness_force"} <= hung.rejections.keys()
     assert sum(r.frames for r in hung.rejected) == 150
     assert hung.rejected[0].reason.startswith("load: load_mean 0")
-    (row,) = compare(hung, robot)
+    _, row = compare(hung, robot_model, {})
     assert row.metrics["load_mean"] < 0.2 and row.metrics["support_force_p95"] > 0.8
 
 
-def test_a_robot_led_backwards_is_not_reference(robot, walk):
+def test_a_robot_led_backwards_is_not_reference(robot, robot_model, walk):
     backwards = replace(
         walk,
         root_pos=walk.root_pos[::-1] * [-1, 1, 1],
@@ -180,7 +180,7 @@ def test_a_robot_led_backwards_is_not_reference(robot, walk):
     backwards = replace(backwards, root_pos=backwards.root_pos * [-1, 1, 1])
     held = SupportConfig(torque_cap=10.0)
     led = generate([backwards], robot, GATES, ReferenceConfig(variants=UNVARIED, harness=held))
-    assert compare(led, robot)[0].metrics["velocity"] < 0.0
+    assert compare(led, robot_model, {})[1].metrics["velocity"] < 0.0
     assert led.seconds() == 0.0
     assert "forward" in led.rejections
 
@@ -198,11 +198,8 @@ def test_recording_ends_before_a_fall(robot):
 
 
 def test_what_the_robot_reports_of_the_harness_is_within_its_caps(robot_model, robot, walk):
-    from envs.locomotion import LocomotionEnv
-    from wildrobot_torch.reference.generate import reference_env_config
-
     config = ReferenceConfig()
-    env = LocomotionEnv(reference_env_config(config.harness), 1)
+    env = clip_env(1, support=config.harness)
     frames = follow(env, [Task(walk, 0)], robot_model, config.balance)[0].recording
     force = frames.support_force(robot) * robot.weight
     torque = frames.support_torque(robot) * robot.weight * frames.com_height
@@ -217,11 +214,11 @@ def test_starting_late_follows_the_clip_from_there(robot, walk):
     assert late.windows > once.windows
 
 
-def test_a_captured_walk_passes_the_gates(robot, cmu_folder):
+def test_a_captured_walk_passes_the_gates(robot, robot_model, cmu_folder):
     clip = load_clip(cmu_folder / "69_walk_forward_02.amc", robot)
     walked = generate([clip], robot, GATES, ReferenceConfig(variants=UNVARIED))
     assert walked.seconds() > 1.0
-    (row,) = compare(walked, robot)
+    _, row = compare(walked, robot_model, {})
     assert row.survival == 1.0
     assert row.metrics["support_torque_p95"] <= 0.25
 
@@ -244,8 +241,8 @@ def test_no_frame_of_a_clip_is_kept_twice(walking, toy_robot, robot, walk):
     assert all(segment.verdict.accepted for _, segment in kept)
 
 
-def test_the_report_names_every_clip(generation, robot):
-    rows = compare(generation, robot)
+def test_the_report_names_every_clip(generation, robot_model):
+    rows = compare(generation, robot_model, {})[1::2]
     table = clip_table(rows)
     for row, entry in zip(rows, generation.dataset.manifest["clips"], strict=True):
         assert f"| {row.clip} | harness | {row.seconds('0+'):.2f} |" in table

@@ -13,12 +13,16 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
+from envs.reality.disturbances import PushConfig
 from envs.recorder import record_step, stacked
 from envs.recording import Recording
 from envs.robot.model import RobotModel
+from envs.task.actions import ActionConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets
@@ -83,6 +87,27 @@ class Rollout:
         wrench = self.recording.support
         held = wrench is not None and bool(wrench[start:stop].any())
         return "harness" if held or self.method == "forced" else "none"
+
+
+def clip_env(
+    num_envs: int,
+    *,
+    support: SupportConfig | None = None,
+    push: PushConfig | None = None,
+    physics: str = "native",
+    seed: int = 0,
+) -> LocomotionEnv:
+    """The environment that clips are followed in: every joint angle within an action's reach.
+
+    `seed` is that of the random pushes; without `push` there are none.
+    """
+    config = LocomotionConfig(
+        action=ActionConfig(mapping="full_range", filter=0.0),
+        support=support,
+        push=push or PushConfig(),
+        auto_reset=False,
+    )
+    return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
 
 def of_tasks(tasks: Sequence[Task], values: Callable[[Clip], Tensor]) -> Tensor:

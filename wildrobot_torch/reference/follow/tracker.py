@@ -12,14 +12,12 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from envs.config import LocomotionConfig
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
-from envs.task.actions import ActionConfig
 from envs.task.terminations import has_fallen
 from wildrobot_torch.ppo.finite import require_finite_weights
 from wildrobot_torch.ppo.learner import PPOLearner, Transitions
@@ -27,7 +25,7 @@ from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.checkpoint import load_training, save_training, training_key
-from wildrobot_torch.reference.follow.rollout import Rollout, Task, perform
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, perform
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
     FALL,
@@ -147,15 +145,6 @@ class TrackingTask:
         return result
 
 
-def tracking_env(
-    num_envs: int, push: PushConfig, *, physics: str = "native", seed: int = 0
-) -> LocomotionEnv:
-    """The environment trackers live in: no support, any joint target, random pushes by `seed`."""
-    action = ActionConfig(mapping="full_range", filter=0.0)
-    config = LocomotionConfig(action=action, auto_reset=False, push=push)
-    return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
-
-
 def train_tracker(
     clips: ClipStates,
     config: TrackingConfig,
@@ -179,7 +168,7 @@ def train_tracker(
         PhysicsError: the engine dropped contacts for want of room.
     """
     push = PushConfig(force_max=config.push_force)
-    env = tracking_env(config.num_envs, push, physics=physics, seed=config.seed)
+    env = clip_env(config.num_envs, push=push, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
@@ -303,7 +292,7 @@ def track(
     scale: float,
     robot_model: RobotModel,
 ) -> list[Rollout]:
-    """Rollouts of all tasks by a tracking policy, deterministic, in a `tracking_env`.
+    """Rollouts of all tasks by a tracking policy, deterministic, in a `clip_env`.
 
     Args:
         env: with as many simulations as tasks.

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from envs.recording import Recording
 from envs.robot.model import RobotModel
-from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.metrics import METRICS, measure
 from wildrobot_torch.reference.config import CTRL_DT
@@ -68,32 +67,45 @@ class Row:
         return sum(span.stop - span.start for span in self.spans if span.tier in tiers) * CTRL_DT
 
 
-def compare(generation: Generation, robot: RobotSpec) -> list[Row]:
-    """A row for each clip and method, clip by clip."""
-    rows = []
+def compare(
+    generation: Generation, robot_model: RobotModel, originals: Mapping[str, Clip]
+) -> list[Row]:
+    """A row for each clip and method, clip by clip, those of the clip itself first.
+
+    A policy's motion is its own clip. `originals` has the clips, by name, as they were before their
+    repair.
+    """
     made = [r for rollouts in generation.rollouts.values() for r in rollouts]
+    rows = []
     for clip in {id(r.task.clip): r.task.clip for r in made}.values():
+        mine = [r for r in made if r.task.clip is clip]
+        if mine[0].task.command is None:
+            clips = {ORIGINAL: originals.get(clip.name), CLIP: clip}
+            rows += [
+                Row(clip.name, method, clip_metrics(given, robot_model))
+                for method, given in clips.items()
+                if given is not None
+            ]
         pushed = [r.survival for r in generation.pushed if r.task.clip is clip]
-        for method in generation.rollouts:
-            mine = [r for r in made if r.task.clip is clip and r.method == method]
-            if not mine:
-                continue
+        for method in dict.fromkeys(r.method for r in mine):
+            own = [r for r in mine if r.method == method]
             spans = (
                 Span(r.task.first_frame + s.start, r.task.first_frame + s.stop, label(r, s))
                 for r, s in generation.kept
                 if r.task.clip is clip and r.method == method
             )
-            row = Row(
-                clip=clip.name,
-                method=method,
-                metrics=measure(_strung(mine), robot, names=REPORTED),
-                spans=tuple(sorted(spans)),
-                survival=sum(r.survival for r in mine) / len(mine),
-                clip_speed=clip.mean_speed if mine[0].task.command is None else math.nan,
+            tested = method == "tracker" and pushed
+            rows.append(
+                Row(
+                    clip=clip.name,
+                    method=method,
+                    metrics=measure(_strung(own), robot_model.robot, names=REPORTED),
+                    spans=tuple(sorted(spans)),
+                    survival=sum(r.survival for r in own) / len(own),
+                    survival_pushed=sum(pushed) / len(pushed) if tested else math.nan,
+                    clip_speed=clip.mean_speed if own[0].task.command is None else math.nan,
+                )
             )
-            if method == "tracker" and pushed:
-                row = replace(row, survival_pushed=sum(pushed) / len(pushed))
-            rows.append(row)
     return rows
 
 
@@ -106,31 +118,6 @@ def _strung(rollouts: Sequence[Rollout]) -> Recording:
         if isinstance(value := getattr(first, f.name), Tensor) and value.dim() > 1
     }
     return replace(first, **series)
-
-
-def with_clips(
-    rows: Sequence[Row],
-    generation: Generation,
-    robot_model: RobotModel,
-    originals: Mapping[str, Clip],
-) -> list[Row]:
-    """The rows with those of the clips themselves before them; a policy's motion is its own clip.
-
-    Args:
-        rows: of `compare`.
-        generation: which made them.
-        robot_model: the robot.
-        originals: clips by name as they were before their repair, for those that were repaired.
-    """
-    tasks = (r.task for made in generation.rollouts.values() for r in made)
-    followed = {task.clip.name: task.clip for task in tasks if task.command is None}
-    result = []
-    for name in dict.fromkeys(row.clip for row in rows):
-        for method, clips in ((ORIGINAL, originals), (CLIP, followed)):
-            if name in clips:
-                result.append(Row(name, method, clip_metrics(clips[name], robot_model)))
-        result += [row for row in rows if row.clip == name]
-    return result
 
 
 def clip_metrics(clip: Clip, robot_model: RobotModel) -> dict[str, float]:

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from envs.robot.model import RobotModel
-from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.reference.config import CTRL_DT
 from wildrobot_torch.reference.follow.rollout import Rollout
 from wildrobot_torch.reference.generate import Generation
@@ -29,11 +29,9 @@ from wildrobot_torch.reference.report.comparison import (
     Span,
     before_after_table,
     clip_table,
-    compare,
     rejected_table,
     rejection_table,
     summary,
-    with_clips,
     worst_clips,
 )
 from wildrobot_torch.reference.report.plots import plot_rollouts
@@ -47,9 +45,9 @@ STRIP = RenderConfig(width=288, height=224)
 def write_generation_report(
     folder: Path,
     generation: Generation,
+    rows: Sequence[Row],
     robot_model: RobotModel,
     *,
-    originals: Mapping[str, Clip],
     pictured: int,
     film: RenderConfig = STRIP,
 ) -> Path:
@@ -58,8 +56,8 @@ def write_generation_report(
     Args:
         folder: made if it is not there; files of an earlier report are overwritten.
         generation: what was made; it has a dataset.
+        rows: of `compare`.
         robot_model: the robot that was simulated.
-        originals: clips by name as they were before their repair, for those that were repaired.
         pictured: most clips to draw; those of which least was accepted go first.
         film: size and renderer of the film strips' pictures.
     """
@@ -68,7 +66,6 @@ def write_generation_report(
     folder.mkdir(parents=True, exist_ok=True)
     if film.renderer == "auto" and available_platform() is None:
         film = replace(film, renderer="software")
-    rows = with_clips(compare(generation, robot_model.robot), generation, robot_model, originals)
     found = analyse(dataset)
     shown = worst_clips(rows, pictured)
     gallery = []

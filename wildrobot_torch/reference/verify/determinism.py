@@ -13,17 +13,15 @@ from pathlib import Path
 import torch
 from jsonargparse import ArgumentParser
 
-from envs.locomotion import LocomotionEnv
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.augment import mirror
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.follow.rollout import Task, follow
+from wildrobot_torch.reference.follow.rollout import Task, clip_env, follow
 from wildrobot_torch.reference.generate import (
     CTRL_DT,
     ReferenceConfig,
     builtin_clips,
     clip_hash,
-    reference_env_config,
 )
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
 from wildrobot_torch.reference.verify.subject import Subject
@@ -47,7 +45,7 @@ def reading(path: Path, subject: Subject) -> list[Finding]:
 def regeneration(subject: Subject) -> list[Finding]:
     """The shortest walk in the harness followed again: the same states, bit by bit."""
     name = "made again from its settings, the same states"
-    dataset, directory = subject.dataset, subject.loaded.directory
+    dataset = subject.dataset
     try:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(ReferenceConfig, "reference")
@@ -80,8 +78,8 @@ def regeneration(subject: Subject) -> list[Finding]:
     first = dataset.manifest["segments"][number]["clip_frame"]
     # Only as far as the segment goes: what follows cannot change what came before.
     clip = here[hashes[dataset.segment_clip[number]]].frames(0, first + length)
-    env = LocomotionEnv(reference_env_config(config.harness), 1, robot_dir=directory)
-    (rollout,) = follow(env, [Task(clip, 0)], load_robot(directory), config.balance)
+    env = clip_env(1, support=config.harness)
+    (rollout,) = follow(env, [Task(clip, 0)], load_robot(), config.balance)
     again = torch.cat([rollout.recording.qpos, rollout.recording.qvel], -1)[first - 1 :, 0]
     stored = torch.cat([dataset.qpos, dataset.qvel], -1)[start : start + length]
     same_length = again.shape == stored.shape

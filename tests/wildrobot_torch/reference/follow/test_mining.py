@@ -28,7 +28,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import MiningConfig, PolicySource, load_sources, mine
 from wildrobot_torch.reference.generate import Generation, ReferenceConfig, generate
 from wildrobot_torch.reference.judge.gates import load_gates
-from wildrobot_torch.reference.report.comparison import compare, with_clips
+from wildrobot_torch.reference.report.comparison import compare
 from wildrobot_torch.reference.verify.determinism import regeneration
 from wildrobot_torch.reference.verify.subject import Subject
 
@@ -133,7 +133,7 @@ def test_the_account_names_the_policy(walked: Generation, robot_model: RobotMode
     assert policy["file"] == "walking_policy.onnx" and len(policy["sha256"]) == 64
     assert policy["env_steps"] == load_policy(WALKING).env_steps > 0
     assert policy["clips"][1] == {"name": "policy_0.40", "command": 0.4}
-    rows = with_clips(compare(walked, robot_model.robot), walked, robot_model, {})
+    rows = compare(walked, robot_model, {})
     assert [(row.clip, row.method) for row in rows] == [
         ("policy_0.20", "policy"),
         ("policy_0.40", "policy"),
@@ -178,10 +178,12 @@ def test_settling_is_left_out_and_stops_are_asked_for(robot) -> None:
         assert rollout.task.num_steps == 70 and rollout.survival == 1.0
 
 
-def test_a_standing_policy_stands_and_does_not_pass_for_walking(acting: MakePolicy, robot) -> None:
+def test_a_standing_policy_stands_and_does_not_pass_for_walking(
+    acting: MakePolicy, robot, robot_model
+) -> None:
     config = mining(speeds=(0.0, 0.3), seconds=2.0)
     made = generate([], robot, GATES, config, policies=[acting()])
-    asked_to_stand, asked_to_walk = compare(made, robot)
+    asked_to_stand, asked_to_walk = compare(made, robot_model, {})
     assert asked_to_stand.seconds("0+") == pytest.approx(2.0)
     assert asked_to_walk.spans == ()
     refused = {gate for r in made.rejected if r.clip == "policy_0.30" for gate in r.gates}

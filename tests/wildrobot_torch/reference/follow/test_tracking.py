@@ -9,11 +9,10 @@ import torch
 
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
-from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
-from wildrobot_torch.reference.follow.tracker import tracking_env
+from wildrobot_torch.reference.follow.rollout import clip_env
 from wildrobot_torch.reference.follow.tracking import (
     COSTS,
     MAX_LEAD,
@@ -30,7 +29,7 @@ from wildrobot_torch.reference.follow.tracking import (
 @pytest.fixture(scope="module")
 def env() -> LocomotionEnv:
     """One robot standing at home."""
-    env = tracking_env(1, PushConfig())
+    env = clip_env(1)
     env.reset()
     return env
 

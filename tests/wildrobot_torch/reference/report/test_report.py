@@ -25,7 +25,7 @@ from wildrobot_torch.reference.generate import Generation
 from wildrobot_torch.reference.judge.gates import GateResult
 from wildrobot_torch.reference.judge.segments import Stretch
 from wildrobot_torch.reference.judge.selection import Rejection
-from wildrobot_torch.reference.report.comparison import Span
+from wildrobot_torch.reference.report.comparison import Span, compare
 from wildrobot_torch.reference.report.report import ghost_strip, write_generation_report
 from wildrobot_torch.render.film import RenderConfig
 
@@ -101,8 +101,9 @@ def generation(robot: RobotSpec, rollout: Callable[..., Rollout]) -> Generation:
 def test_the_report_is_a_folder_of_text_numbers_and_pictures(
     tmp_path: Path, robot_model: RobotModel, generation: Generation
 ) -> None:
+    rows = compare(generation, robot_model, {})
     path = write_generation_report(
-        tmp_path / "report", generation, robot_model, originals={}, pictured=8, film=SMALL
+        tmp_path / "report", generation, rows, robot_model, pictured=8, film=SMALL
     )
     text = path.read_text()
     assert path.name == "report.md"
@@ -136,9 +137,8 @@ def test_the_report_is_a_folder_of_text_numbers_and_pictures(
 def test_it_shows_the_worst_clips(
     tmp_path: Path, robot_model: RobotModel, generation: Generation
 ) -> None:
-    path = write_generation_report(
-        tmp_path, generation, robot_model, originals={}, pictured=1, film=SMALL
-    )
+    rows = compare(generation, robot_model, {})
+    path = write_generation_report(tmp_path, generation, rows, robot_model, pictured=1, film=SMALL)
     text = path.read_text()
     assert "clips/c_tracker.png" in text and "clips/a_b_tracker.png" not in text
 
