@@ -24,8 +24,8 @@ from wildrobot_torch.reference.follow.mining import load_sources
 from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
 from wildrobot_torch.reference.generate import CTRL_DT, ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
-from wildrobot_torch.reference.report.analysis import analyse
-from wildrobot_torch.reference.report.analysis_report import (
+from wildrobot_torch.reference.report.analysis import (
+    analyse,
     analysis_markdown,
     verdict,
     write_analysis,

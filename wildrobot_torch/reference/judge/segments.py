@@ -66,18 +66,6 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Frames start..stop-1 of a rollout that no tier took, and why."""
-
-    start: int
-    stop: int
-    gates: tuple[str, ...]
-    """Gates that rejected them from the last tier tried; empty where they are too few to judge."""
-    reason: str
-    """One line of the first of these gates."""
-
-
-@dataclass(frozen=True)
 class Search:
     """Everything judged in one rollout."""
 
@@ -85,8 +73,9 @@ class Search:
     """Every window of the whole rollout, judged by the window gates of the best tier."""
     segments: tuple[Stretch, ...]
     """Every candidate, accepted or not, tier by tier; the accepted ones do not overlap."""
-    gaps: tuple[Gap, ...] = ()
-    """What is in no accepted segment, in order."""
+    gaps: tuple[Stretch, ...] = ()
+    """What is in no accepted segment, in order, with the last tier's verdict; no gate has failed
+    where there are too few frames to judge."""
 
     @property
     def accepted(self) -> list[Stretch]:
@@ -187,15 +176,15 @@ class _Miner:
         kept = [s for part in parts for s in part if s.verdict.accepted]
         return [whole, *kept]
 
-    def gap(self, span: Span, candidates: Sequence[Stretch]) -> Gap:
+    def gap(self, span: Span, candidates: Sequence[Stretch]) -> Stretch:
         """Why the last tier did not take a span: the refusal that covers most of it."""
-        tier = self.config.tiers[-1]
+        tier, length = self.config.tiers[-1], span[1] - span[0]
         tried = [s for s in candidates if s.verdict.tier == tier and not s.verdict.accepted]
         tried += [w for w in self.windows(span, tier) if not w.verdict.accepted]
-        covering = max(tried, key=lambda s: _overlap(s, span), default=None)
-        if covering is None or span[1] - span[0] < self.config.min_frames:
-            return Gap(*span, (), f"{span[1] - span[0]} frames are too few to judge")
-        return Gap(*span, covering.verdict.failed, covering.verdict.reasons[0])
+        if not tried or length < self.config.min_frames:
+            few = GateResult({}, (), (f"{length} frames are too few to judge",), tier)
+            return Stretch(*span, few)
+        return Stretch(*span, max(tried, key=lambda s: _overlap(s, span)).verdict)
 
 
 def _overlap(stretch: Stretch, span: Span) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.reference.follow.rollout import DIAGNOSTIC_TIER, Rollout
-from wildrobot_torch.reference.judge.gates import Gate, judge, measure_gated
-from wildrobot_torch.reference.judge.segments import Gap, Search, SegmentConfig, Stretch, free_span
+from wildrobot_torch.reference.judge.gates import Gate, GateResult, judge, measure_gated
+from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch, free_span
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,12 @@ def rejections(
     for rollout, search in searched:
         shift = rollout.task.first_frame
         fell = f"fell after {rollout.num_frames} of {rollout.task.num_steps} frames"
-        end = Gap(rollout.num_frames, rollout.task.num_steps, (), fell)
+        fall = GateResult({}, (), (fell,), DIAGNOSTIC_TIER)
+        end = Stretch(rollout.num_frames, rollout.task.num_steps, fall)
         for gap in (*search.gaps, end):
             start, stop = free_span(gap.start + shift, gap.stop + shift, spans)
             if stop > start:
                 spans.append((start, stop))
-                found[start] = Rejection(clip.name, start + 1, stop - start, gap.gates, gap.reason)
+                gates, reason = gap.verdict.failed, gap.verdict.reasons[0]
+                found[start] = Rejection(clip.name, start + 1, stop - start, gates, reason)
     return [found[start] for start in sorted(found)]

@@ -19,7 +19,7 @@ from wildrobot_torch.reference.follow.rollout import Rollout
 from wildrobot_torch.reference.generate import Generation
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
 from wildrobot_torch.reference.judge.selection import Rejection, label
-from wildrobot_torch.reference.verify.states import forward
+from wildrobot_torch.reference.verify.subject import forward
 
 CLIP, ORIGINAL = "clip", "as given"
 """Rows without physics: the clip that was followed, and the same before its repair."""

@@ -120,8 +120,8 @@ def test_every_frame_gets_the_best_tier_it_can(walking, toy_robot):
     search = find_segments(frames, toy_robot, [TILTED], CONFIG)
     assert labelled(search) == [(0, 100, "0+"), (100, 200, "1"), (300, 400, "0"), (400, 500, "0+")]
     (gap,) = search.gaps
-    assert (gap.start, gap.stop, gap.gates) == (200, 300, ("pitch",))
-    assert gap.reason == "pitch: pitch_p95 50 > 30 deg"
+    assert (gap.start, gap.stop, gap.verdict.failed) == (200, 300, ("pitch",))
+    assert gap.verdict.reasons[0] == "pitch: pitch_p95 50 > 30 deg"
     standing = find_segments(frames, toy_robot, [TILTED], replace(CONFIG, tiers=TIERS))
     assert (200, 300, "2") in labelled(standing)
     assert not standing.gaps
@@ -145,8 +145,8 @@ def test_a_leftover_too_short_to_judge_is_called_so(walking, toy_robot):
     pitch = torch.zeros(115)
     pitch[100:] = 1.0
     (gap,) = find_segments(walking(115, pitch=pitch), toy_robot, [UPRIGHT], CONFIG).gaps
-    assert (gap.stop, gap.gates) == (115, ())
-    assert gap.reason == f"{115 - gap.start} frames are too few to judge"
+    assert (gap.stop, gap.verdict.failed) == (115, ())
+    assert gap.verdict.reasons[0] == f"{115 - gap.start} frames are too few to judge"
 
 
 def test_one_bad_part_does_not_cost_the_whole_segment(walking, toy_robot):
@@ -160,7 +160,7 @@ def test_one_bad_part_does_not_cost_the_whole_segment(walking, toy_robot):
     spans = [(s.start, s.stop) for s in search.accepted]
     assert (200, 400) in spans and (100, 200) in spans
     assert spans[0][0] >= 38
-    assert search.gaps[0].gates == ("joint_stop",)
+    assert search.gaps[0].verdict.failed == ("joint_stop",)
 
 
 def test_better_segments_weigh_more_within_the_ratio():
