@@ -18,9 +18,7 @@ from wildrobot_torch.reference.splits import split
 def tiers_at(begin: Mapping[str, int], env_steps: int) -> tuple[str, ...]:
     """Tiers in use after `env_steps` environment steps, best first.
 
-    Args:
-        begin: tier -> environment steps from which it is used.
-        env_steps: environment steps done.
+    `begin` gives the environment steps from which each tier is used.
     """
     return tuple(tier for tier in TIERS if tier in begin and begin[tier] <= env_steps)
 

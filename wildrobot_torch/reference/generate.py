@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
 from envs.thresholds import MOVING
+from wildrobot_torch.files import finite
 from wildrobot_torch.motion.augment import variants
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.metrics import measure
@@ -30,7 +30,7 @@ from wildrobot_torch.reference.config import CTRL_DT, ReferenceConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import PolicySource, mine
 from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, follow, force
-from wildrobot_torch.reference.follow.tracker import TEST_PUSH, track, train_tracker
+from wildrobot_torch.reference.follow.tracker import track, train_tracker
 from wildrobot_torch.reference.follow.tracking import ClipStates
 from wildrobot_torch.reference.judge.gates import Gate, quality
 from wildrobot_torch.reference.judge.segments import Stretch, find_segments, sampling_weights
@@ -44,8 +44,6 @@ class Generation:
     dataset: ReferenceDataset | None
     rollouts: dict[str, tuple[Rollout, ...]]
     """Method -> its rollouts."""
-    pushed: tuple[Rollout, ...]
-    """The tracker's rollouts under pushes of 3 N, which test it and are not judged."""
     kept: tuple[tuple[Rollout, Stretch], ...]
     """Accepted segments, clip by clip."""
     rejected: tuple[Rejection, ...]
@@ -88,7 +86,7 @@ def generate(
         clips: clips to follow in the harness.
         robot: the robot.
         gates: limits on its motion.
-        config: settings.
+        config: how to make it.
         tracked: clips that a tracking policy, trained on all of them, follows without support.
         policies: policies whose motion at commanded speeds is recorded, without support.
         checkpoint: file of the tracking policy's training, see `train_tracker`.
@@ -109,7 +107,6 @@ def generate(
     if twice := sorted(taken_names & {r.task.clip.name for r in mined}):
         raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     methods: dict[str, tuple[Rollout, ...]] = {}
-    pushed: tuple[Rollout, ...] = ()
     if assisted:
         env = clip_env(len(assisted), support=config.harness, physics=config.physics)
         methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
@@ -123,12 +120,9 @@ def generate(
             checkpoint=checkpoint,
             progress=progress,
         )
+        env = clip_env(len(unassisted), physics=config.physics)
         scale = config.tracking.residual_scale
-        methods["tracker"], pushed = (
-            tuple(track(env, unassisted, tracker, scale, robot_model))
-            for push in (None, TEST_PUSH)
-            for env in [clip_env(len(unassisted), push=push, physics=config.physics)]
-        )
+        methods["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
     if config.forced and (tasks := [*assisted, *unassisted]):
         env = clip_env(len(tasks), physics=config.physics)
         methods["forced"] = tuple(force(env, tasks))
@@ -172,7 +166,6 @@ def generate(
     return Generation(
         dataset=_assemble(kept, about, robot, gates, config) if kept else None,
         rollouts=methods,
-        pushed=pushed,
         kept=tuple(kept),
         rejected=tuple(rejected),
         windows=windows,
@@ -200,12 +193,8 @@ def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> 
 def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:
     """The gates that judge a clip: those on walking where it moves, otherwise those on standing.
 
-    For a policy's motion its command decides: a policy that stands at a walking command fails.
-
-    Args:
-        clip: the motion.
-        gates: all of them.
-        command: commanded velocity of a policy that made the clip [m/s]; None for other clips.
+    For a policy's motion its commanded velocity [m/s] decides: a policy that stands at a walking
+    command fails.
     """
     moving = (clip.mean_speed if command is None else command) >= MOVING
     return [gate for gate in gates if gate.motion in ("any", "moving" if moving else "standing")]
@@ -236,7 +225,7 @@ def _assemble(
             {"clip": r.task.clip.name, "clip_sha256": clip_hash(r.task.clip),
              "clip_frame": r.task.first_frame + 1 + s.start,
              "frames": s.num_frames, "method": r.method, "tier": tier, "support": support,
-             "quality": score, "metrics": _finite(metrics)}
+             "quality": score, "metrics": finite(metrics)}
             for (r, s), metrics, tier, support, score in zip(
                 kept, measured, tiers, supports, qualities, strict=True
             )
@@ -266,10 +255,6 @@ def _assemble(
         robot_digest=robot.digest,
         manifest=json.loads(json.dumps(manifest)),
     )
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def clip_hash(clip: Clip) -> str:

@@ -133,14 +133,8 @@ def follow(
 ) -> list[Rollout]:
     """Rollouts of all tasks, open loop but for the feedback that keeps the robot upright.
 
-    Joints are commanded what their servos need to make the clip, by `position_targets`. Otherwise
-    as `perform`.
-
-    Args:
-        env: without `auto_reset`, with as many simulations as tasks.
-        tasks: clips sampled at the environment's control rate.
-        robot_model: with the masses that the servos' needs are computed from.
-        balance: gains of the correction to stay upright.
+    Joints are commanded what their servos need to make the clip, by `position_targets`, plus the
+    correction to stay upright. Otherwise as `perform`.
     """
     joints = env.robot.joint_qpos_adr
     servo = of_tasks(
@@ -172,7 +166,7 @@ def perform(
     Every joint is commanded to its next clip position plus a correction.
 
     Args:
-        env: without `auto_reset`, with as many simulations as tasks.
+        env: a `clip_env` with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         correct: called once per step.
         method: label of the rollouts; with "forced" the state is set before every step.

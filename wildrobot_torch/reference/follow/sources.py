@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from envs.errors import UserError
 from envs.robot.model import RobotModel
@@ -19,9 +20,8 @@ LOOP_SPEED = 0.65
 """Faster loops are slowed down to this [m/s]."""
 
 
-def _tracked_walk() -> WalkConfig:
-    """The walk in balance without support: its zero-moment point stays on the soles."""
-    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
+_tracked_walk = partial(WalkConfig, double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
+"""The walk in balance without support: its zero-moment point stays on the soles."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,6 @@ from wildrobot_torch.reference.follow.tracking import (
     tracking_reward,
 )
 
-TEST_PUSH = PushConfig(force_min=3.0, force_max=3.0, interval_s=1.5)
-"""Pushes that a tracker is tested with after its training."""
 SAVE_EVERY_S = 30.0
 """Time between two checkpoints of a training [s]."""
 FORMAT = 2
@@ -118,11 +116,8 @@ class TrackingTask:
     def step(self, residual: Tensor) -> dict[str, Tensor]:
         """Advance all robots by one control step, then restart those whose episode has ended.
 
-        Args:
-            residual: (E, J) action in [-1, 1].
-
-        Returns:
-            reward, terminated, done (E,) and next_critic_observation (E, C), before any restart.
+        `residual` (E, J) is the action, in [-1, 1]. Returns reward, terminated, done (E,) and
+        next_critic_observation (E, C), before any restart.
         """
         env, clips, config = self.env, self.clips, self.config
         residual = residual.clamp(-1.0, 1.0)
@@ -163,18 +158,18 @@ def train_tracker(
     checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
-    """A policy that follows all clips at once, trained by ppo.
+    """A policy that follows all clips at once, trained by PPO on the engine's device.
 
     Args:
         clips: what to follow, at the control rate.
         config: task and length of training.
-        physics: name of the engine; the policy is trained, and left, on its device.
-        checkpoint: file the training is kept in; the same training goes on from there, one of
-            other clips or settings begins anew and replaces it; None keeps none.
+        physics: name of the engine.
+        checkpoint: file the training is kept in: the same training goes on from there, one of
+            other clips or settings replaces it.
         progress: called with a line now and then.
 
     Raises:
-        ValueError: the checkpoint cannot be read.
+        UserError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
     push = PushConfig(force_max=config.push_force)
@@ -355,14 +350,9 @@ def track(
     scale: float,
     robot_model: RobotModel,
 ) -> list[Rollout]:
-    """Rollouts of all tasks by a tracking policy, deterministic, in a `clip_env`.
+    """Rollouts of all tasks by a tracking policy, deterministic, in a `clip_env` for as many.
 
-    Args:
-        env: with as many simulations as tasks.
-        tasks: clips sampled at the environment's control rate.
-        tracker: trained on such clips, on the environment's device.
-        scale: joint angle one unit of its action adds to the clip's servo targets [rad].
-        robot_model: with the masses that the servos' needs are computed from.
+    One unit of the tracker's action adds the angle `scale` [rad] to the clips' servo targets.
     """
     device = env.backend.device
     variants = {id(task.clip): task.clip for task in tasks}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -71,14 +72,10 @@ MAX_DISTANCE = 0.3
 that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
 
 
-def _ppo() -> PPOConfig:
-    return PPOConfig(
-        gamma=0.98,
-        learning_rate=5e-4,
-        learning_rate_max=1e-3,
-        entropy_coef=0.001,
-        quiet_share=0.0,
-    )
+_ppo = partial(
+    PPOConfig, gamma=0.98, learning_rate=5e-4, learning_rate_max=1e-3, entropy_coef=0.001,
+    quiet_share=0.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
-from envs.recording import Recording
-from envs.robot.spec import RobotSpec
 from envs.yaml_files import read_yaml
-from wildrobot_torch.motion.metrics import METRICS, Limit, measure, require_number
+from wildrobot_torch.motion.metrics import METRICS, Limit, require_number
 
 TIERS = ("0+", "0", "1", "2")
 """Qualities of reference motion, best first: strict gates, the same with more support, relaxed
@@ -91,13 +89,6 @@ class GateResult:
     def accepted(self) -> bool:
         """Whether every gate passed."""
         return not self.failed
-
-
-def measure_gated(
-    recording: Recording, robot: RobotSpec, gates: Sequence[Gate]
-) -> dict[str, float]:
-    """The metrics that `gates` limit, of a recorded stretch of motion."""
-    return measure(recording, robot, names={gate.metric: None for gate in gates})
 
 
 def judge(metrics: Mapping[str, float], gates: Sequence[Gate], tier: str) -> GateResult:

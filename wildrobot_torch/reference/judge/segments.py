@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from envs.errors import UserError
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, GateResult, judge, measure_gated
+from envs.settings import PositiveFloat, check
+from wildrobot_torch.motion.metrics import measure
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, GateResult, judge
 
 Span = tuple[int, int]
 """Frames (start, stop): start..stop-1."""
@@ -26,29 +29,28 @@ class SegmentConfig:
     """Shortest stretch that is judged at all, and shortest segment [frames]."""
     tiers: tuple[str, ...] = ("0+", "0", "1")
     """Tiers to keep, best first; "2" is what merely stands, for ablations."""
-    temperature: float = 0.25
+    temperature: PositiveFloat = 0.25
     """Difference in quality (0 to 1) that makes a segment's sampling weight e times larger."""
     weight_ratio: float = 3.0
     """Largest sampling weight of a segment over the smallest, >= 1."""
 
     def __post_init__(self) -> None:
+        check(self)
         if not 2 <= self.min_frames <= self.window:
-            raise ValueError(
+            raise UserError(
                 f"segments.min_frames is {self.min_frames}; allowed: 2 to window ({self.window})"
             )
         if not 1 <= self.stride <= self.window:
-            raise ValueError(
+            raise UserError(
                 f"segments.stride is {self.stride}; allowed: 1 to window ({self.window}), "
                 "so that no frame is left unjudged"
             )
         if not self.tiers or tuple(t for t in TIERS if t in self.tiers) != tuple(self.tiers):
-            raise ValueError(
+            raise UserError(
                 f"segments.tiers is {self.tiers}; allowed: one or more of {TIERS}, in this order"
             )
-        if self.temperature <= 0.0:
-            raise ValueError(f"segments.temperature is {self.temperature}; it must be positive")
         if self.weight_ratio < 1.0:
-            raise ValueError(f"segments.weight_ratio is {self.weight_ratio}; allowed: 1 or more")
+            raise UserError(f"segments.weight_ratio is {self.weight_ratio}; allowed: 1 or more")
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,12 @@ class _Miner:
     ) -> None:
         self.frames, self.robot, self.config = frames, robot, config
         self.gates = {True: [g for g in gates if g.scope == "window"], False: list(gates)}
+        self.names = {gate.metric for gate in gates}
         self.metrics: dict[Span, dict[str, float]] = {}
 
     def stretch(self, span: Span, tier: str, *, window_gates: bool = False) -> Stretch:
         if span not in self.metrics:
-            self.metrics[span] = measure_gated(
-                self.frames.cut(*span), self.robot, self.gates[False]
-            )
+            self.metrics[span] = measure(self.frames.cut(*span), self.robot, names=self.names)
         return Stretch(*span, judge(self.metrics[span], self.gates[window_gates], tier))
 
     def windows(self, free: Span, tier: str) -> list[Stretch]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
+from wildrobot_torch.motion.metrics import measure
 from wildrobot_torch.reference.follow.rollout import DIAGNOSTIC_TIER, Rollout
-from wildrobot_torch.reference.judge.gates import Gate, GateResult, judge, measure_gated
+from wildrobot_torch.reference.judge.gates import Gate, GateResult, judge
 from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch, free_span
 
 
@@ -57,6 +58,7 @@ def resolve(
             pair[1].start,
         )
     )
+    names = {gate.metric for gate in gates}
     taken: list[tuple[int, int]] = []
     kept = []
     for rollout, segment in found:
@@ -66,7 +68,7 @@ def resolve(
         if stop - start < config.min_frames:
             continue
         if (start, stop) != (segment.start, segment.stop):
-            metrics = measure_gated(rollout.recording.cut(start, stop), robot, gates)
+            metrics = measure(rollout.recording.cut(start, stop), robot, names=names)
             verdicts = (judge(metrics, gates, tier) for tier in config.tiers)
             verdict = next((v for v in verdicts if v.accepted), None)
             if verdict is None:

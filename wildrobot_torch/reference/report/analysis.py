@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wildrobot_torch.files import to_json
 from wildrobot_torch.motion.metrics import METRICS
 from wildrobot_torch.motion.tracking import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
@@ -336,8 +336,7 @@ def analysis_markdown(found: Analysis) -> str:
 def write_analysis(found: Analysis, folder: Path, title: str) -> Path:
     """Write analysis.md and analysis.json into a folder; returns the first."""
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(found.as_dict(), indent=1, allow_nan=False) + "\n"
-    (folder / "analysis.json").write_text(numbers, encoding="utf-8")
+    (folder / "analysis.json").write_text(to_json(found.as_dict()), encoding="utf-8")
     path = folder / "analysis.md"
     path.write_text(f"# {title}\n\n{analysis_markdown(found)}", encoding="utf-8")
     return path

@@ -57,8 +57,6 @@ class Row:
     """What was accepted, in order."""
     survival: float = math.nan
     """Mean share of its rollouts' steps before a fall."""
-    survival_pushed: float = math.nan
-    """The same under pushes of 3 N, by the tracker."""
     clip_speed: float = math.nan
     """Mean speed of the clip [m/s], which no gate compares; a policy follows none."""
 
@@ -86,7 +84,6 @@ def compare(
                 for method, given in clips.items()
                 if given is not None
             ]
-        pushed = [r.survival for r in generation.pushed if r.task.clip is clip]
         for method in dict.fromkeys(r.method for r in mine):
             own = [r for r in mine if r.method == method]
             spans = (
@@ -94,7 +91,6 @@ def compare(
                 for r, s in generation.kept
                 if r.task.clip is clip and r.method == method
             )
-            tested = method == "tracker" and pushed
             rows.append(
                 Row(
                     clip=clip.name,
@@ -102,7 +98,6 @@ def compare(
                     metrics=measure(_strung(own), robot_model.robot, names=REPORTED),
                     spans=tuple(sorted(spans)),
                     survival=sum(r.survival for r in own) / len(own),
-                    survival_pushed=sum(pushed) / len(pushed) if tested else math.nan,
                     clip_speed=clip.mean_speed if own[0].task.command is None else math.nan,
                 )
             )
@@ -147,7 +142,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def clip_table(rows: Sequence[Row]) -> str:
     """Markdown table: accepted seconds by tier, survival and metrics of each clip and method."""
     units = [f"{name}, {METRICS[name].unit}" for name in REPORTED]
-    head = ("clip", "method", *(f"{tier}, s" for tier in TIERS), "survival", "pushed by 3 N",
+    head = ("clip", "method", *(f"{tier}, s" for tier in TIERS), "survival",
             "clip m/s", *units)  # fmt: skip
     body = []
     for row in rows:
@@ -159,7 +154,6 @@ def clip_table(rows: Sequence[Row]) -> str:
                 row.method,
                 *(f"{row.seconds(tier):.2f}" if simulated else "-" for tier in TIERS),
                 _cell(row.survival, ".0%"),
-                _cell(row.survival_pushed, ".0%"),
                 *(_cell(value, ".3g") for value in (row.clip_speed, *values)),
             )
         )

@@ -41,14 +41,8 @@ def recover(
 ) -> tuple[Tensor, Tensor]:
     """Joint targets of P control steps, by Levenberg-Marquardt.
 
-    Args:
-        qpos: (P, nq) before.
-        qvel: (P, nv) before.
-        next_qpos: (P, nq) one control step later.
-        next_qvel: (P, nv) one control step later.
-        wrench: (P, 6) support on the root in the step, force [N] and torque [N m], world frame.
-        loaded: the robot.
-        ctrl_dt: control step [s].
+    The steps lead from states (P, nq), (P, nv) to the next ones, under a support (P, 6) of the
+    root, force [N] and torque [N m] in the world frame.
 
     Returns:
         Targets (P, J) [rad], and what they leave unexplained (P, 2 nv) as velocities: position

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from wildrobot_torch.files import to_json
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 """PASS: as it must be. WARN: worth a look, or not tested. FAIL: do not train on this."""
@@ -78,9 +79,5 @@ def markdown(findings: Sequence[Finding], title: str) -> str:
 
 def as_json(findings: Sequence[Finding], content_hash: str) -> str:
     """The findings as JSON, with the dataset's hash; undefined and infinite numbers are null."""
-    rows = [asdict(f) for f in findings]
-    for row in rows:
-        if row["value"] is not None and not math.isfinite(row["value"]):
-            row["value"] = None
-    content = {"passed": passed(findings), "content_hash": content_hash, "findings": rows}
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    rows = [asdict(finding) for finding in findings]
+    return to_json({"passed": passed(findings), "content_hash": content_hash, "findings": rows})
