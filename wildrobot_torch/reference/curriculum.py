@@ -27,7 +27,7 @@ def require_schedule(begin: Mapping[str, int], name: str) -> None:
     """Refuse a schedule that names other tiers, or leaves the start of the training without any.
 
     Raises:
-        ValueError: with the setting's `name`.
+        UserError: with the setting's `name`.
     """
     if unknown := [tier for tier in begin if tier not in TIERS]:
         raise UserError(f"{name} names the tiers {unknown}; allowed are {list(TIERS)}")

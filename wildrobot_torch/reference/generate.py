@@ -48,8 +48,6 @@ class Generation:
     """Accepted segments, clip by clip."""
     rejected: tuple[Rejection, ...]
     """Parts of the clips in no tier, clip by clip, in order."""
-    windows: int
-    """Windows judged."""
     rejections: dict[str, int]
     """Gate -> stretches it rejected (windows, then whole segments), most first."""
 
@@ -135,13 +133,11 @@ def generate(
     rejected: list[Rejection] = []
     entries = []
     refused: Counter[str] = Counter()
-    windows = 0
     for clip in followed:
         made = [r for r in rollouts if r.task.clip is clip]
         judged = gates_for(clip, gates, made[0].task.command)
         searches = [find_segments(r.recording, robot, judged, config.segments) for r in made]
         for search in searches:
-            windows += len(search.windows)
             for stretch in (*search.windows, *search.segments):
                 refused.update(stretch.verdict.failed)
         taken = resolve(made, searches, robot, judged, config.segments)
@@ -168,7 +164,6 @@ def generate(
         rollouts=methods,
         kept=tuple(kept),
         rejected=tuple(rejected),
-        windows=windows,
         rejections=dict(refused.most_common()),
     )
 

@@ -156,9 +156,11 @@ def mine(
 def _executed(qpos: Tensor, standing: int, robot: RobotSpec) -> dict[str, Any]:
     """Arrays of a clip of states (T + 1, nq), the last one before a fall held to the end."""
     held = qpos[torch.arange(len(qpos)).clamp(max=standing)].double()
-    root_pos, root_quat, joint_pos = held[:, :3], held[:, 3:7], held[:, robot.joint_qpos_adr]
-    arrays = {"root_pos": root_pos, "root_quat": root_quat, "joint_pos": joint_pos}
-    return {name: array.numpy() for name, array in arrays.items()}
+    return {
+        "root_pos": held[:, :3].numpy(),
+        "root_quat": held[:, 3:7].numpy(),
+        "joint_pos": held[:, robot.joint_qpos_adr].numpy(),
+    }
 
 
 def _named(speed: float) -> str:

@@ -185,13 +185,8 @@ def clip_observation(
 ) -> Tensor:
     """The clip seen from the robot (E, .), in `tracking_layout` order after the environment's part.
 
-    Args:
-        m: measurements of E robots.
-        root_pos_w: (E, 3) [m].
-        clips: the clips.
-        clip: (E,) clip each robot follows.
-        frame: (E,) frame it is at.
-        robot: the robot.
+    Robots with the measurements `m` and the root positions `root_pos_w` (E, 3) [m] are at `frame`
+    (E,) of `clip` (E,).
     """
     joints = robot.joint_qpos_adr
     following = clips.index(clip, frame + 1)
@@ -226,15 +221,9 @@ def tracking_reward(
 ) -> Tensor:
     """Reward (E,) for matching the clip's state, at most 0.1.
 
-    Args:
-        m: measurements after the step.
-        root_pos_w: (E, 3) [m].
-        qpos: (E, nq) of the clip at this frame.
-        qvel: (E, nv) of the clip.
-        stands: (E, 2) bool, feet that carry weight in the clip.
-        action: (E, J) residual of this step.
-        prev_action: (E, J) residual of the step before.
-        robot: the robot.
+    `m` and `root_pos_w` (E, 3) [m] are the robot's after the step; `qpos` (E, nq), `qvel` (E, nv)
+    and `stands` (E, 2) bool, the feet that carry weight, the clip's at that frame; `action` and
+    `prev_action` (E, J) the residuals of this step and the one before.
     """
     clip_yaw = yaw(qpos[:, 3:7])
     linvel = turn(qvel[:, :3], -clip_yaw)

@@ -185,11 +185,8 @@ class _Miner:
         if not tried or length < self.config.min_frames:
             few = GateResult({}, (), (f"{length} frames are too few to judge",), tier)
             return Stretch(*span, few)
-        return Stretch(*span, max(tried, key=lambda s: _overlap(s, span)).verdict)
-
-
-def _overlap(stretch: Stretch, span: Span) -> int:
-    return min(stretch.stop, span[1]) - max(stretch.start, span[0])
+        most = max(tried, key=lambda s: min(s.stop, span[1]) - max(s.start, span[0]))
+        return Stretch(*span, most.verdict)
 
 
 def free_spans(start: int, stop: int, taken: Sequence[Span]) -> list[Span]:

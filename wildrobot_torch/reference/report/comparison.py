@@ -205,7 +205,7 @@ def summary(generation: Generation) -> str:
     return (
         f"accepted {generation.seconds():.1f} s of "
         f"{sum(clip.duration_s for clip in clips.values()):.1f} s in {len(generation.kept)} "
-        f"segments from {used} of {len(clips)} clips; {generation.windows} windows judged"
+        f"segments from {used} of {len(clips)} clips"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_row_holds_what_the_robot_did(
         sole_height=torch.tensor([-0.004, 0.01]).expand(120, 2),
     )
     kept = ((made, accepted(0, 50, "0+")), (made, accepted(50, 75, "1")))
-    generation = Generation(None, {"harness": (made,)}, kept, (), 0, {})
+    generation = Generation(None, {"harness": (made,)}, kept, (), {})
     low = replace(clip, root_pos=clip.root_pos - [0.0, 0.0, 0.02])
     rows = compare(generation, robot_model, {clip.name: low})
     assert [row.method for row in rows] == ["as given", "clip", "harness"]
@@ -103,12 +103,12 @@ def test_rollouts_from_several_frames_of_a_clip_are_one_row(
     early = rollout(100)
     late = rollout(50, 100, sole_height=torch.full((50, 2), -0.006))
     kept = ((late, accepted(10, 40, "0")), (early, accepted(0, 100, "0+")))
-    made = Generation(None, {"harness": (early, late)}, kept, (), 0, {})
+    made = Generation(None, {"harness": (early, late)}, kept, (), {})
     _, row = compare(made, robot_model, {})
     assert row.spans == (Span(0, 100, "0+"), Span(110, 140, "0"))
     assert row.survival == pytest.approx((100 / 150 + 1.0) / 2)
     assert row.metrics["penetration"] == pytest.approx(0.006)
-    empty = Generation(None, {"harness": (rollout(0),)}, (), (), 0, {})
+    empty = Generation(None, {"harness": (rollout(0),)}, (), (), {})
     _, row = compare(empty, robot_model, {})
     assert row.survival == 0.0 and all(math.isnan(x) for x in row.metrics.values())
 

@@ -94,7 +94,7 @@ def generation(robot: RobotSpec, rollout: Callable[..., Rollout]) -> Generation:
     )
     kept = ((whole, Stretch(0, 40, GateResult({}, (), (), "0+"))),)
     made = {"tracker": (whole, fell), "harness": (fallen,)}
-    return Generation(dataset, made, kept, rejected, 3, {"slip": 2})
+    return Generation(dataset, made, kept, rejected, {"slip": 2})
 
 
 def test_the_report_is_a_folder_of_text_numbers_and_pictures(
