@@ -8,13 +8,16 @@ from typing import Any
 
 from envs.errors import UserError
 from envs.reality.disturbances import PushConfig
+from envs.reality.faults import FaultConfig
+from envs.reality.randomization import RandomizationConfig
+from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
 from envs.settings import NonNegativeFloat, PositiveFloat, check
 from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from envs.task.rewards import TERMS
 from envs.task.starts import ResetConfig
-from envs.task.support import UPDATES_PER_STEP, SupportConfig
+from envs.task.support import SupportConfig
 from envs.task.terminations import TERMINATIONS
 
 
@@ -91,6 +94,12 @@ class LocomotionConfig:
     """Noise on start states."""
     push: PushConfig = field(default_factory=PushConfig)
     """Random pushes."""
+    servo: ServoConfig = field(default_factory=ServoConfig)
+    """Which servo is simulated."""
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
+    """What differs from robot to robot; `wildrobot terms` lists it."""
+    faults: FaultConfig = field(default_factory=FaultConfig)
+    """Faults that come and go within an episode."""
     support: SupportConfig | None = None
     """Wrench on the root that helps the robot through a clip; null for none."""
     auto_reset: bool = True

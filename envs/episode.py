@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.frames import wrap_angle
 from envs.measurements import Measurements
+from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.thresholds import LOADED, MOVING
 
@@ -44,10 +45,16 @@ class Episode:
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
     """(E,) long: control steps for which the push still acts."""
+    frames: Tensor
+    """(E, N, F): what the policy remembers of the last N control steps, the newest first."""
+    frame: Tensor
+    """(E, F): what it will remember of the present one."""
 
     @classmethod
-    def blank(cls, num: int, num_joints: int, device: torch.device) -> Episode:
-        """Zeros for `num` simulations."""
+    def blank(
+        cls, num: int, num_joints: int, device: torch.device, history: tuple[int, int] = (0, 0)
+    ) -> Episode:
+        """Zeros for `num` simulations; `history` is (N, F)."""
 
         def zeros(*columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(num, *columns, dtype=dtype, device=device)
@@ -64,6 +71,8 @@ class Episode:
             mean_velocity=zeros(),
             push=zeros(2),
             push_steps=zeros(dtype=torch.long),
+            frames=zeros(*history),
+            frame=zeros(history[1]),
         )
 
 
@@ -80,6 +89,14 @@ class StepContext:
     """(E,) bool: the robot fell, or its simulation failed, and its episode ends by that."""
     robot: RobotSpec
     config: LocomotionConfig
+    sensors: SensorState | None = None
+    """None where nothing reads them."""
+
+    @property
+    def sensed(self) -> SensorState:
+        """What the sensors say."""
+        assert self.sensors is not None
+        return self.sensors
 
     @cached_property
     def heading_error(self) -> Tensor:

@@ -22,22 +22,24 @@ from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
+from envs.reality.reality import Reality
+from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from envs.step import (
     METRICS,
     StepResult,
     act,
     observations,
-    reset,
+    observing,
     reset_and_observe,
     step,
 )
 from envs.task.actions import ctrl_to_action
 from envs.task.features import amp_layout
-from envs.task.observations import critic_layout, observation_layout
+from envs.task.observations import critic_layout, frame_size, observation_layout
 from envs.task.rewards import term_factors
 from envs.task.starts import Start, StartDraws, StartStates, sample_start, start_from
-from envs.task.support import UPDATES_PER_STEP, SupportState, supporting_wrench
+from envs.task.support import SupportState, supporting_wrench
 
 
 class LocomotionEnv(EnvBase):
@@ -111,7 +113,12 @@ class LocomotionEnv(EnvBase):
         self._restored_root: dict[str, Tensor] | None = None  # for the next `reset`
         self.support = SupportState.none(num_envs, device)
         self._set_seed(seed)
-        self._episode = Episode.blank(num_envs, self.robot.num_joints, device)
+        observed = config.observation
+        history = (observed.history, frame_size(self.robot, observed))
+        self._episode = Episode.blank(num_envs, self.robot.num_joints, device, history)
+        self.reality = Reality(
+            config, self.robot, self.backend, observed.readers, uniform=self._uniform
+        )
         self._record()
 
     def _make_specs(self) -> None:
@@ -216,7 +223,10 @@ class LocomotionEnv(EnvBase):
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
         start = start_from(qpos, qvel, self._episode.command, self.robot, self.config)
         self._root = self._restored_root = None
-        self._episode = reset(self._episode, mask, start, self._set_physics(mask, start))
+        state = self._set_physics(mask, start)
+        self._episode, _ = self._reset_and_observe(
+            self._episode, mask, start, state, self.reality.state.sensors
+        )
 
     def set_support_targets(self, height: Tensor, quat: Tensor) -> None:
         """Root height (E,) [m] and orientation (E, 4) that the support holds from now on.
@@ -243,7 +253,9 @@ class LocomotionEnv(EnvBase):
 
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
-        return observations(m, self._episode, self.robot, self.config, self._observed)
+        sensors = self.reality.state.sensors
+        step = observing(m, self._episode, sensors, self.robot, self.config)
+        return observations(step, self._observed)
 
     # Episodes
 
@@ -255,6 +267,7 @@ class LocomotionEnv(EnvBase):
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
         if self.config.support is not None:
             self.support = self.support.let_go(mask)
+        self.reality.begin(mask, self.backend.state(), start.ctrl)
         return self.backend.state()
 
     def _reset_masked(self, mask: Tensor) -> TensorDict:
@@ -262,7 +275,9 @@ class LocomotionEnv(EnvBase):
         draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
         start = self._sample_start(draws, self._fixed_command)
         state = self._set_physics(mask, start)
-        self._episode, observed = self._reset_and_observe(self._episode, mask, start, state)
+        self._episode, observed = self._reset_and_observe(
+            self._episode, mask, start, state, self.reality.state.sensors
+        )
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
         flags = {"done": off, "terminated": off.clone(), "truncated": off.clone()}
         if not self.config.auto_reset:
@@ -291,21 +306,27 @@ class LocomotionEnv(EnvBase):
         if config.push.force_max > 0.0:
             xfrc = self._no_wrench()
             xfrc[:, root, :2] = self._episode.push
-        if config.support is None or self._support_target is None:
+        targets = self.reality.send(ctrl)
+        supported = config.support is not None and self._support_target is not None
+        if targets is None and not supported:
             self.backend.step(ctrl, xfrc, config.decimation)
             return
         updates, wrench = UPDATES_PER_STEP, self.support.wrench
         total, saturated = torch.zeros_like(wrench), torch.zeros_like(self.support.saturated)
-        for _ in range(updates):
-            wrench, capped = self._supporting_wrench(
-                wrench, self.backend.state(), *self._support_target
-            )
-            applied = self._no_wrench() if xfrc is None else xfrc.clone()
-            applied[:, root] += wrench
-            self.backend.step(ctrl, applied, config.decimation // updates)
-            total += wrench / updates
-            saturated |= capped
-        self.support = SupportState(wrench, total, saturated)
+        for update in range(updates):
+            state, applied = self.backend.state(), xfrc
+            if supported and self._support_target is not None:
+                wrench, capped = self._supporting_wrench(wrench, state, *self._support_target)
+                applied = self._no_wrench() if xfrc is None else xfrc.clone()
+                applied[:, root] += wrench
+                total += wrench / updates
+                saturated |= capped
+            if targets is not None:
+                ctrl = self.reality.drive(targets[update], state)
+            last = update == updates - 1
+            self.backend.step(ctrl, applied, config.decimation // updates, refresh=last)
+        if supported:
+            self.support = SupportState(wrench, total, saturated)
 
     def _no_wrench(self) -> Tensor:
         bodies = self.backend.model.nbody
@@ -317,9 +338,15 @@ class LocomotionEnv(EnvBase):
         push_draws = self._uniform(3, self.num_envs) if self.config.push.force_max > 0.0 else None
         self._episode, ctrl = self._act(self._episode, action, push_draws)
         self._simulate(ctrl)
+        state = self.backend.state()
+        self.reality.sense(state)
         velocity_draws = self._uniform(2, self.num_envs) if self._fixed_command is None else None
         self._episode, result = self._step_result(
-            self._episode, self.backend.state(), self.backend.health(), velocity_draws
+            self._episode,
+            state,
+            self.backend.health(),
+            velocity_draws,
+            self.reality.state.sensors,
         )
         return self._pack(result)
 
@@ -377,6 +404,7 @@ class LocomotionEnv(EnvBase):
             **({} if self.config.support is None else {"support": self.support.wrench}),
             **{f"root/{key}": value for key, value in (self._root or {}).items()},
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
+            **{f"reality/{key}": value for key, value in self.reality.saved().items()},
         }
 
     def set_sim_state(self, state: dict[str, Tensor]) -> None:
@@ -393,8 +421,9 @@ class LocomotionEnv(EnvBase):
             RuntimeError: the generator's state is of another kind of device; nothing has changed.
         """
         require_sim_state(state)
-        self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
         self.backend.restore(_under("physics/", state))
+        self.reality.restore(_under("reality/", state))
+        self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
         root = {
             key: value.to(self.backend.device, copy=True)
             for key, value in _under("root/", state).items()

@@ -22,11 +22,12 @@ from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.reality.disturbances import push_force
+from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, filter_action
 from envs.task.commands import sample_velocity
 from envs.task.features import style_features
-from envs.task.observations import observe
+from envs.task.observations import frame, observe
 from envs.task.rewards import weighted_terms
 from envs.task.starts import UNDER_WAY, Start
 from envs.task.terminations import has_fallen
@@ -81,6 +82,7 @@ def reset_and_observe(
     mask: Tensor,
     start: Start,
     state: PhysicsState,
+    sensors: SensorState | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -88,22 +90,36 @@ def reset_and_observe(
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state)
-    observed = observations(measure(state, robot), episode, robot, config, layouts)
+    context = observing(measure(state, robot), episode, sensors, robot, config)
+    if config.observation.history:
+        # Before an episode the robot has always been where it starts.
+        now = frame(context)
+        episode = replace(
+            episode,
+            frames=torch.where(mask[:, None, None], now[:, None], episode.frames),
+            frame=torch.where(mask[:, None], now, episode.frame),
+        )
+        context = replace(context, episode=episode)
+    observed = observations(context, layouts)
     rsi_index = start.rsi_index.masked_fill(~mask, UNDER_WAY)
     return episode, observed | {"rsi_index": rsi_index[:, None]}
 
 
-def observations(
+def observing(
     m: Measurements,
     episode: Episode,
+    sensors: SensorState | None,
     robot: RobotSpec,
     config: LocomotionConfig,
-    layouts: tuple[Layout, ...],
-) -> dict[str, Tensor]:
-    """The style features `amp` (E, F), and what the layouts say, by their names (E, ...)."""
+) -> StepContext:
+    """What observation fields read."""
     nobody = torch.zeros_like(m.height, dtype=torch.bool)
-    step = StepContext(m, episode, terminated=nobody, robot=robot, config=config)
-    return {**observe(step, layouts), "amp": style_features(m, robot)}
+    return StepContext(m, episode, nobody, robot, config, sensors)
+
+
+def observations(step: StepContext, layouts: tuple[Layout, ...]) -> dict[str, Tensor]:
+    """The style features `amp` (E, F), and what the layouts say, by their names (E, ...)."""
+    return {**observe(step, layouts), "amp": style_features(step.m, step.robot)}
 
 
 def act(
@@ -141,6 +157,7 @@ def step(
     state: PhysicsState,
     health: Tensor,
     velocity_draws: Tensor | None,
+    sensors: SensorState | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -157,6 +174,7 @@ def step(
         health: (E,) as the engine reports it; anything but 0 is a failure.
         velocity_draws: (2, E) for commands that are resampled now, see `sample_velocity`; None
             where commands are held. New commands are observed from the next root on.
+        sensors: after the step; None where nothing reads them.
         robot: the robot.
         config: the task.
         layouts: of what policy and critic observe.
@@ -188,9 +206,15 @@ def step(
         stance_time=(episode.stance_time + config.ctrl_dt)
         * (context.loaded.all(-1) & context.walking),
     )
+    seen = observing(m, following, sensors, robot, config)
+    if config.observation.history:
+        frames = torch.cat([episode.frame[:, None], episode.frames[:, :-1]], dim=1)
+        following = replace(following, frames=frames)
+        seen = replace(seen, episode=following)
+        following = replace(following, frame=frame(seen))
     observed = {
         key: value.masked_fill(failed[:, None], 0.0)
-        for key, value in observations(m, following, robot, config, layouts).items()
+        for key, value in observations(seen, layouts).items()
     }
     dtype = reward.dtype
     result = StepResult(

@@ -51,7 +51,9 @@ class PhysicsBackend(Protocol):
     num_envs: int
     device: torch.device
 
-    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+    def step(
+        self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
+    ) -> None:
         """Advance every simulation by `decimation` substeps.
 
         Args:
@@ -59,6 +61,8 @@ class PhysicsBackend(Protocol):
             xfrc_applied: (num_envs, nbody, 6) force [N] and torque [N m] on each body's centre of
                 mass, world frame, held over the substeps; None for none.
             decimation: number of substeps, >= 1.
+            refresh: whether sensors are computed at the new state; if not, only qpos and qvel of
+                `state` are new.
         """
         ...
 
@@ -85,8 +89,11 @@ class PhysicsBackend(Protocol):
         """
         ...
 
-    def set_const(self) -> None:
-        """Recompute the constants that depend on expanded fields, for example after new masses."""
+    def set_const(self, mask: Tensor | None = None) -> None:
+        """Recompute the constants that depend on expanded fields, for example after new masses.
+
+        `mask` (num_envs,) bool are the simulations whose fields changed; None for all.
+        """
         ...
 
     def health(self) -> Tensor:

@@ -87,17 +87,23 @@ class NativePhysics:
         self._fields = {name: self._batch.bind(name) for name in SNAPSHOT_FIELDS}
         self._sensordata = self._batch.bind("sensordata")
         self._failed = np.zeros(num_envs, dtype=bool)
+        self._continues = False  # whether the last call ended within a control step
         self._batch.forward()
 
-    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+    def step(
+        self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
+    ) -> None:
         """See `PhysicsBackend.step`."""
         self._fields["ctrl"][:] = ctrl.numpy()
         self._fields["xfrc_applied"][:] = 0.0 if xfrc_applied is None else xfrc_applied.numpy()
-        self._failed[:] = False
+        if not self._continues:
+            self._failed[:] = False
+        self._continues = not refresh
         try:
             # mjSTAGE_VEL refreshes what depends on position and velocity at the new state; forces
             # stay those of the last substep.
-            self._batch.step(nstep=decimation, stage=mujoco.mjtStage.mjSTAGE_VEL)
+            stage = mujoco.mjtStage.mjSTAGE_VEL if refresh else mujoco.mjtStage.mjSTAGE_NONE
+            self._batch.step(nstep=decimation, stage=stage)
         except SimulationError as error:
             self._failed[error.ids] = True
 
@@ -130,9 +136,9 @@ class NativePhysics:
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"no per-environment model field {field!r}: {error}") from error
 
-    def set_const(self) -> None:
+    def set_const(self, mask: Tensor | None = None) -> None:
         """See `PhysicsBackend.set_const`."""
-        self._batch.set_const()
+        self._batch.set_const(None if mask is None else mask.numpy())
 
     def health(self) -> Tensor:
         """See `PhysicsBackend.health`."""

@@ -150,16 +150,18 @@ class WarpPhysics:
     def _warm_up(self) -> None:
         """Run everything once, so that all kernels are compiled before graphs are recorded."""
         initial = self.snapshot()
-        self._substeps(1)
+        self._substeps(1, refresh=True)
         self._clear_masked()
         self.restore(initial)
         mjw.forward(self._m, self._d)
 
     # What is recorded
 
-    def _substeps(self, decimation: int) -> None:
+    def _substeps(self, decimation: int, refresh: bool) -> None:
         for _ in range(decimation):
             mjw.step(self._m, self._d)
+        if not refresh:
+            return
         # Position and velocity sensors at the new state; forces stay those of the last substep.
         mjw.fwd_kinematics(self._m, self._d)
         mjw.com_vel(self._m, self._d)
@@ -189,7 +191,9 @@ class WarpPhysics:
 
     # The protocol
 
-    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+    def step(
+        self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
+    ) -> None:
         """See `PhysicsBackend.step`."""
         self._fields["ctrl"].copy_(ctrl)
         if xfrc_applied is None:
@@ -199,7 +203,7 @@ class WarpPhysics:
         recorded = min(decimation, _LONGEST_RECORDING)
         for _ in range(decimation - recorded):
             self._run("substep", lambda: mjw.step(self._m, self._d))
-        self._run(f"step {recorded}", lambda: self._substeps(recorded))
+        self._run(f"step {recorded} {refresh}", lambda: self._substeps(recorded, refresh))
         self._seen_overflow |= self._overflow
 
     def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor, ctrl: Tensor) -> None:
@@ -246,8 +250,8 @@ class WarpPhysics:
         setattr(owner, attribute, array)
         self._expanded[name] = tiled
 
-    def set_const(self) -> None:
-        """See `PhysicsBackend.set_const`."""
+    def set_const(self, mask: Tensor | None = None) -> None:
+        """See `PhysicsBackend.set_const`; of all simulations, which costs less than a choice."""
         with self._on_stream():
             mjw.set_const(self._m, self._d)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from envs.errors import UserError
-from envs.robot.spec import FEET
+from envs.robot.spec import FEET, ServoSpec
 from envs.settings import PositiveFloat
 from envs.yaml_files import from_mapping, read_yaml
 
@@ -72,6 +72,8 @@ class RobotDescription:
     """`left_foot` and `right_foot`."""
     plates: dict[str, str]
     """Contact plate (geom) -> foot, in the order of the foot switches."""
+    servo: ServoSpec
+    """The servo of every joint."""
 
 
 def read_description(path: Path) -> RobotDescription:

@@ -46,6 +46,7 @@ def robot_digests(description: RobotDescription, model: mujoco.MjModel) -> tuple
     texts = {
         "description": [(name, asdict(joint)) for name, joint in description.joints.items()],
         "plates": list(description.plates.items()),
+        "servo": asdict(description.servo),
         "bodies": [names("body", bodies), names("body", model.body_parentid[bodies])],
         "joints": [names("joint", np.arange(model.njnt)), names("body", model.jnt_bodyid)],
         "geoms": names("body", model.geom_bodyid[geoms]),

@@ -122,6 +122,7 @@ def _robot_spec(description: RobotDescription, model: mujoco.MjModel, digest: st
             for name in sensor_readings(description)
             for adr, size in [(model.sensor(name).adr[0], model.sensor(name).dim[0])]
         },
+        servo=description.servo,
         digest=digest,
     )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from envs.settings import NonNegativeFloat, PositiveFloat
 
 FEET = ("left_foot", "right_foot")
 """Feet in the order of every (..., 2) quantity."""
@@ -38,6 +41,28 @@ class LegGeometry:
     def leg_length(self) -> float:
         """Hip-pitch axis to sole, leg straight."""
         return self.thigh + self.shank + self.ankle_height
+
+
+@dataclass(frozen=True)
+class ServoSpec:
+    """What a joint's servo does besides a position controller with a torque limit."""
+
+    model: Literal["ideal", "envelope", "bam"]
+    """The law that limits its torque, see `envs.reality.servo`."""
+    stall_torque: PositiveFloat
+    """Torque at rest, at `voltage` and 25 degrees C [N m]; `max_torque` of a joint caps it."""
+    no_load_speed: PositiveFloat
+    """Speed without load, at `voltage` [rad/s]."""
+    voltage: PositiveFloat
+    """Voltage of the two numbers above [V]."""
+    count: NonNegativeFloat = 0.0
+    """Smallest step of readings and targets [rad]; 0 for none."""
+    deadband: NonNegativeFloat = 0.0
+    """A target nearer than this to the last one is not sent [rad]."""
+    travel_time: NonNegativeFloat = 0.0
+    """Time in which the servo's own target travels to a new one [s]."""
+    bam: str | None = None
+    """File of BAM parameters beside robot.yaml; for `model: bam`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,8 @@ class RobotSpec:
     leg: LegGeometry
     sensors: dict[str, slice]
     """Sensor name -> slice of sensordata."""
+    servo: ServoSpec
+    """The servo of every joint."""
     digest: str
     """16 hex digits over all that changes the robot's motion or its sensors' readings."""
 

@@ -8,16 +8,19 @@ Layout and digest follow from these lists. docs/adding.md shows an example.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from envs.episode import StepContext
 from envs.errors import UserError, closest
+from envs.frames import wrap_angle
 from envs.layout import Field, Layout
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import MIRRORS
-from envs.settings import NonNegativeFloat, check
+from envs.settings import NonNegativeFloat, NonNegativeInt, check
 
 FieldFunction = Callable[[StepContext], Tensor]
 
@@ -34,6 +37,10 @@ class ObservationField:
     """Name of the rule that mirrors it, in `MIRRORS`."""
     blocks: int
     """How often the rule's values follow each other."""
+    reader: str | None
+    """The sensor that it reads, imu, encoder or switch; None for the true state."""
+    remembered: bool
+    """Whether a history of observations has it."""
 
     def declared(self, robot: RobotSpec) -> Field:
         """Its entry in a layout."""
@@ -47,7 +54,12 @@ FIELDS: dict[str, ObservationField] = {}
 
 
 def observation_field(
-    unit: str, frame: str, mirror: str, blocks: int = 1
+    unit: str,
+    frame: str,
+    mirror: str,
+    blocks: int = 1,
+    reader: str | None = None,
+    remembered: bool = False,
 ) -> Callable[[FieldFunction], FieldFunction]:
     """Register a function as the observation field of its name.
 
@@ -60,59 +72,136 @@ def observation_field(
         mirror: name of the rule in `MIRRORS` for what the mirrored robot observes; it says how many
             values there are.
         blocks: how often these values follow each other.
+        reader: the sensor that the function reads: imu, encoder or switch; None for none.
+        remembered: whether a history of observations has it.
     """
 
     def register(function: FieldFunction) -> FieldFunction:
         if function.__name__ in FIELDS:
             raise ValueError(f"there is an observation field {function.__name__!r} already")
-        FIELDS[function.__name__] = ObservationField(function, unit, frame, mirror, blocks)
+        FIELDS[function.__name__] = ObservationField(
+            function, unit, frame, mirror, blocks, reader, remembered
+        )
         return function
 
     return register
+
+
+_SENSED = (
+    "imu_gravity", "imu_angvel", "encoder_pos", "encoder_vel", "prev_action", "velocity_command",
+    "imu_heading_error",
+)  # fmt: skip
+_TRUE = (
+    "gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "heading_error",
+)  # fmt: skip
+_HIDDEN = (
+    "height", "plate_load", "torque", "sole_height", "sole_linvel", "sole_pos", "air_time",
+    "stance_time", "mean_velocity",
+)  # fmt: skip
+
+PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "robot": (_SENSED, (*_TRUE, *_HIDDEN)),
+    "switches": ((*_SENSED, "switch_reading"), (*_TRUE, *_HIDDEN)),
+    "simulator": (
+        ("gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "prev_action",
+         "velocity_command", "heading_error"),
+        _HIDDEN,
+    ),
+}  # fmt: skip
+"""Profile -> fields of the policy, and those that the critic observes after them. robot is what the
+robot's sensors measure. switches adds foot switches, which open under load on the real robot.
+simulator has the root's true velocity, which no robot measures: its policies are not deployable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationConfig:
     """What policy and critic observe."""
 
-    fields: tuple[str, ...] = (
-        "gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "prev_action",
-        "velocity_command", "heading_error",
-    )  # fmt: skip
-    """Fields of the policy's observation, in order."""
-    critic_fields: tuple[str, ...] = (
-        "height", "plate_load", "torque", "sole_height", "sole_linvel", "sole_pos", "air_time",
-        "stance_time", "mean_velocity",
-    )  # fmt: skip
-    """Fields that the critic observes after the policy's: only a simulator knows them."""
+    profile: Literal["robot", "switches", "simulator"] = "simulator"
+    """Names the fields below. robot: what the robot's sensors measure; switches: the same with foot
+    switches; simulator: the true state, which no robot measures."""
+    fields: tuple[str, ...] | None = None
+    """Fields of the policy's observation, in order; null for those of the profile."""
+    critic_fields: tuple[str, ...] | None = None
+    """Fields that the critic observes after the policy's; null for those of the profile."""
+    history: NonNegativeInt = 0
+    """Number of earlier control steps whose sensor readings and actions the policy observes."""
     foot_switch_threshold: NonNegativeFloat = 2.0
     """Support above which a plate's foot switch reads 1 [N]."""
 
     def __post_init__(self) -> None:
         check(self)
-        names = (*self.fields, *self.critic_fields)
+        names = (*self.policy, *self.critic)
         for name in names:
             if name not in FIELDS:
                 raise UserError(
                     f"observation field {name!r} is unknown{closest(name, FIELDS)}; allowed: "
                     f"{', '.join(FIELDS)}"
                 )
-        if not self.fields or len(set(names)) != len(names):
+        if not self.policy or len(set(names)) != len(names):
             raise UserError(
-                f"observation.fields are {', '.join(self.fields) or 'none'}, critic_fields "
-                f"{', '.join(self.critic_fields) or 'none'}; at least one field must be in the "
+                f"observation.fields are {', '.join(self.policy) or 'none'}, critic_fields "
+                f"{', '.join(self.critic) or 'none'}; at least one field must be in the "
                 "first list, and none twice"
             )
 
+    @property
+    def policy(self) -> tuple[str, ...]:
+        """Fields of the policy's observation, without its history."""
+        return PROFILES[self.profile][0] if self.fields is None else self.fields
+
+    @property
+    def critic(self) -> tuple[str, ...]:
+        """Fields that the critic observes after the policy's."""
+        return PROFILES[self.profile][1] if self.critic_fields is None else self.critic_fields
+
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """Fields of the policy's that a history has; none without a history."""
+        return tuple(n for n in self.policy if FIELDS[n].remembered) if self.history else ()
+
+    @property
+    def readers(self) -> set[str]:
+        """Sensors that are observed."""
+        fields = (FIELDS[name] for name in (*self.policy, *self.critic))
+        return {field.reader for field in fields if field.reader is not None}
+
+
+HISTORY = "_history"
+"""What the name of a field's history ends in."""
+
 
 def observation_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
-    """Layout of the policy's observation."""
-    return Layout("observation", _declared(robot, config.fields))
+    """Layout of the policy's observation: its fields, then the history of each, newest first."""
+    present = _declared(robot, config.policy)
+    past = tuple(
+        replace(
+            field,
+            name=field.name + HISTORY,
+            size=config.history * field.size,
+            meaning=f"The last {config.history} of {field.name}, newest first",
+        )
+        for field in _declared(robot, config.remembered)
+    )
+    return Layout("observation", (*present, *past))
 
 
 def critic_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
-    """Layout of the critic's observation."""
-    return Layout("critic_observation", _declared(robot, (*config.fields, *config.critic_fields)))
+    """Layout of the critic's observation: the policy's fields without history, then its own."""
+    return Layout("critic_observation", _declared(robot, (*config.policy, *config.critic)))
+
+
+def frame_size(robot: RobotSpec, config: ObservationConfig) -> int:
+    """Number of values that a history keeps of each control step."""
+    return sum(field.size for field in _declared(robot, config.remembered))
+
+
+def frame(step: StepContext) -> Tensor:
+    """What a history keeps of this control step (E, frame_size)."""
+    names = step.config.observation.remembered
+    if not names:
+        return step.episode.frames[:, :0, 0]
+    return torch.cat([FIELDS[name].function(step) for name in names], dim=-1)
 
 
 def _declared(robot: RobotSpec, names: Iterable[str]) -> tuple[Field, ...]:
@@ -123,7 +212,12 @@ def observe(step: StepContext, layouts: Iterable[Layout]) -> dict[str, Tensor]:
     """Vector (E, layout.size) of each layout by its name, in fresh memory."""
     layouts = tuple(layouts)
     names = dict.fromkeys(field.name for layout in layouts for field in layout.fields)
-    values = {name: FIELDS[name].function(step) for name in names}
+    values = {name: FIELDS[name].function(step) for name in names if not name.endswith(HISTORY)}
+    first = 0
+    for name in step.config.observation.remembered:
+        size = FIELDS[name].declared(step.robot).size
+        values[name + HISTORY] = step.episode.frames[:, :, first : first + size].flatten(1)
+        first += size
     return {
         layout.name: layout.pack(**{field.name: values[field.name] for field in layout.fields})
         for layout in layouts
@@ -167,7 +261,7 @@ def foot_switch(step: StepContext) -> Tensor:
     return (step.m.plate_force > threshold).to(step.m.plate_force.dtype)
 
 
-@observation_field("1", "policy", "actions")
+@observation_field("1", "policy", "actions", remembered=True)
 def prev_action(step: StepContext) -> Tensor:
     """Filtered action of the last step."""
     return step.episode.action
@@ -183,6 +277,45 @@ def velocity_command(step: StepContext) -> Tensor:
 def heading_error(step: StepContext) -> Tensor:
     """Heading minus the heading to hold, in [-pi, pi]."""
     return step.heading_error[:, None]
+
+
+# What sensors say.
+
+
+@observation_field("1", "imu", "polar", reader="imu", remembered=True)
+def imu_gravity(step: StepContext) -> Tensor:
+    """Unit gravity direction as the IMU reports it."""
+    return step.sensed.gravity
+
+
+@observation_field("rad/s", "imu", "axial", reader="imu", remembered=True)
+def imu_angvel(step: StepContext) -> Tensor:
+    """Angular velocity as the IMU reports it."""
+    return step.sensed.angvel
+
+
+@observation_field("rad", "world", "odd", reader="imu")
+def imu_heading_error(step: StepContext) -> Tensor:
+    """Heading as the IMU reports it minus the heading to hold, in [-pi, pi]."""
+    return wrap_angle(step.sensed.heading - step.episode.heading)[:, None]
+
+
+@observation_field("1", "joint", "joints", reader="encoder", remembered=True)
+def encoder_pos(step: StepContext) -> Tensor:
+    """Position in its range as the encoder reads it, -1 to 1."""
+    return (step.sensed.joint_pos - step.robot.joint_center) / step.robot.joint_half_span
+
+
+@observation_field("1", "joint", "joints", reader="encoder", remembered=True)
+def encoder_vel(step: StepContext) -> Tensor:
+    """Difference of two readings over their time / nominal limit, clipped to +-1."""
+    return (step.sensed.joint_vel / step.robot.joint_max_velocity).clamp(-1.0, 1.0)
+
+
+@observation_field("1", "plate", "plates", reader="switch", remembered=True)
+def switch_reading(step: StepContext) -> Tensor:
+    """1 where the foot switch is closed."""
+    return step.sensed.switches
 
 
 # What only a simulator knows.

@@ -17,9 +17,6 @@ from envs.frames import quat_conjugate, quat_multiply, quat_rotate, roll_pitch
 from envs.physics.base import PhysicsState
 from envs.settings import NonNegativeFloat, check
 
-UPDATES_PER_STEP = 5
-"""Number of times the wrench is computed in a control step; divides the decimation."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SupportConfig:

@@ -97,7 +97,9 @@ class ShapesOnly:
         sizes = (self.model.nq, self.model.nv, self.model.nsensordata)
         self._state = PhysicsState(*(torch.empty(NUM, size, device=META) for size in sizes))
 
-    def step(self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int) -> None:
+    def step(
+        self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
+    ) -> None:
         assert ctrl.shape == (NUM, self.model.nu) and ctrl.device == META
         assert xfrc_applied is None or xfrc_applied.shape == (NUM, self.model.nbody, 6)
         assert xfrc_applied is None or xfrc_applied.device == META

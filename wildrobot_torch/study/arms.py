@@ -196,7 +196,7 @@ def style_values(report: Mapping[str, Any], policy: str) -> dict[str, Any]:
         for name, scope in report["scopes"].items():
             part = name.replace(" ", "_")
             values[part] = scope["columns"][policy]["values"]
-            values[f"{part}_floor"] = scope["floor"]["values"]
+            values[f"{part}_floor"] = scope["noise_floor"]["values"]
         rewards = report["style_reward"].get(policy, {})
         values["reward"] = rewards.get("policy", {})
         values["reference_reward"] = rewards.get("held-out reference", {})

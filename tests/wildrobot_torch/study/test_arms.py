@@ -102,7 +102,7 @@ def test_style_is_taken_from_its_report() -> None:
     report = {
         "scopes": {
             "held out": {
-                "floor": {"values": {"frechet": 0.5}},
+                "noise_floor": {"values": {"frechet": 0.5}},
                 "columns": {"a.ckpt": {"values": {"frechet": 2.0}}},
             }
         },

@@ -1,0 +1,430 @@
+"""The wiring of this package: between the task's targets and the engine, and back to its readings.
+
+`Reality` belongs to an environment. When episodes begin, the environment calls `begin`. In a
+control step it calls `send` with the policy's targets, `drive` at each update of the servos, and
+`sense` after the physics. What the settings do not need is not computed: an ideal robot is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from envs.errors import UserError
+from envs.frames import projected_gravity, quat_rotate_inverse, yaw
+from envs.physics.base import PhysicsBackend, PhysicsState
+from envs.physics.graph import recorded
+from envs.reality.faults import FaultState, next_faults
+from envs.reality.randomization import (
+    TERMS,
+    columns,
+    downhill,
+    model_values,
+    required_fields,
+    sample,
+)
+from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive
+from envs.reality.timing import CommandState, history_depth, send
+from envs.robot.spec import RobotSpec
+
+if TYPE_CHECKING:
+    from envs.config import LocomotionConfig
+
+
+@dataclass(frozen=True)
+class RealityState:
+    """What E real robots have and remember besides the physics."""
+
+    drawn: dict[str, Tensor]
+    """Terms of this episode (E, columns), by name."""
+    commands: CommandState | None
+    """Targets on their way; None where they arrive at once."""
+    motor: Tensor
+    """(E, J) [rad]: see `Drive.motor`."""
+    encoder_offset: Tensor
+    """(E, J) [rad]: see `Drive.encoder_offset`."""
+    sensors: SensorState | None
+    """None where nothing reads sensors."""
+    faults: FaultState | None
+    """None without passing faults."""
+
+
+def needed_readers(config: LocomotionConfig, reads_sensors: bool) -> set[str]:
+    """Who reads randomisation terms in this task; see `Term.reader`."""
+    readers = {"model", "servo", "command"}
+    if config.servo.model != "ideal":
+        readers.add("voltage")
+    if reads_sensors:
+        readers |= {"imu", "encoder"}
+    return readers
+
+
+class Reality:
+    """Servos, delays, sensors and faults of the robots of one environment."""
+
+    def __init__(
+        self,
+        config: LocomotionConfig,
+        robot: RobotSpec,
+        backend: PhysicsBackend,
+        observed: set[str],
+        uniform: Callable[..., Tensor],
+    ) -> None:
+        """Expands the model's fields that terms change.
+
+        Args:
+            config: the task.
+            robot: the robot, on the engine's device.
+            backend: its simulations.
+            observed: readers of what policy and critic observe: imu, encoder, switch.
+            uniform: gives random numbers in [0, 1) of a shape.
+
+        Raises:
+            UserError: a term that nothing reads or that the engine cannot change.
+        """
+        self.robot, self._backend, self._uniform = robot, backend, uniform
+        self._config = replace(config, servo=config.servo.of(robot.servo))
+        servo, dt = self._config.servo, config.ctrl_dt
+        self._ranges = config.randomization.active()
+        self._readers = needed_readers(self._config, bool(observed)) | observed
+        self._check_terms()
+        names = set(self._ranges)
+        readers = {TERMS[name].reader for name in names}
+        self.faults = config.faults
+        self._drives = (
+            servo.model != "ideal"
+            or bool(readers & {"servo", "voltage"})
+            or bool(config.faults.dropout_interval_s)
+        )
+        self._schedules = (
+            bool(servo.count or servo.deadband or servo.travel_time) or "command" in readers
+        )
+        self._senses = bool(observed)
+        if (self._drives or self._schedules) and config.decimation % UPDATES_PER_STEP:
+            raise UserError(
+                f"ctrl_dt is {config.decimation} times sim_dt; with this servo it must be a "
+                f"multiple of {UPDATES_PER_STEP}"
+            )
+        bodies = int(backend.model.nbody)
+        self._sizes = {name: columns(TERMS[name], robot, bodies) for name in self._ranges}
+        self._depth = history_depth(200.0, dt) if self._schedules or self._senses else 1
+        device = backend.device
+        self.difficulty = torch.ones((), device=device)
+        """In [0, 1]: share of each term's range that is drawn."""
+        self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
+        defaults = {
+            name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
+        }
+        self._constants = any(TERMS[name].constants for name in names)
+        self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
+        model = backend.model
+        touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+        sliding = torch.as_tensor(touching.nonzero()[0], device=device)
+        common: dict[str, Any] = {"robot": robot, "config": self._config}
+        self._begin = recorded(
+            partial(begin, sizes=self._sizes, ranges=self._ranges, schedules=self._schedules,
+                    senses=self._senses, depth=self._depth, **common), device)  # fmt: skip
+        self._model_values = recorded(
+            partial(model_values, defaults, robot=robot, sliding_geoms=sliding), device
+        )
+        self._send = recorded(partial(send, servo=servo, ctrl_dt=dt), device)
+        self._drive = recorded(
+            partial(drive, robot=robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
+        )
+        self._sense = recorded(partial(sense, **common), device)
+        self._next_faults = recorded(
+            partial(next_faults, num_joints=robot.num_joints, config=config.faults, ctrl_dt=dt),
+            device,
+        )
+        joints = torch.zeros(backend.num_envs, robot.num_joints, device=device)
+        self.state = RealityState({}, None, joints, joints.clone(), None, None)
+        self._limp: Tensor | None = None
+        self._noise: Tensor | None = None
+
+    def _check_terms(self) -> None:
+        """Refuse a term that would change nothing."""
+        for name in self._ranges:
+            if (reader := TERMS[name].reader) not in self._readers:
+                why = {
+                    "voltage": "the servo model is ideal; set servo.model to envelope",
+                    "switch": "no foot switch is observed; observe the profile switches",
+                }.get(reader, "no sensor is observed; observe the profile robot or switches")
+                raise UserError(f"randomization.{name} changes nothing: {why}, or leave it out")
+
+    # Episodes
+
+    def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
+        """New robots for the episodes that begin where `mask` (E,) is set.
+
+        Call it after the physics has been reset; `ctrl` (E, J) [rad] are the targets at the start.
+        """
+        if self.is_ideal:
+            return
+        if mask.device.type == "cpu" and not bool(mask.any()):
+            return  # free here: the mask is in host memory
+        num, robot = self._backend.num_envs, self.robot
+        uniform = self._uniform(num, sum(self._sizes.values()))
+        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
+        self.state = self._begin(self.state, mask, state, ctrl, uniform, starts, self.difficulty)
+        if self.faults.active and self.state.faults is None:
+            none = FaultState.none(num, self._backend.device)
+            self.state = replace(self.state, faults=none)
+        if self._fields:
+            values = self._model_values(self.state.drawn)
+            for name, live in self._fields.items():
+                _write(live, mask, values[name])
+        if self._constants:
+            self._backend.set_const(mask)
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether nothing is between task and engine."""
+        return not (self._drives or self._schedules or self._senses or self._fields)
+
+    # Steps
+
+    def send(self, ctrl: Tensor) -> Tensor | None:
+        """The servos' own targets at each update (U, E, J) [rad] for the policy's `ctrl` (E, J).
+
+        None where the engine's ideal servo gets `ctrl` itself.
+        """
+        if self.faults.active:
+            self._pass_faults()
+        if self._schedules:
+            missed = None
+            if "missed_tick" in self._ranges:
+                missed = self._uniform(len(ctrl)) < self.state.drawn["missed_tick"][:, 0]
+            commands, targets = self._send(self.state.commands, ctrl, missed, self.state.drawn)
+            self.state = replace(self.state, commands=commands)
+            return targets
+        return ctrl.expand(UPDATES_PER_STEP, *ctrl.shape) if self._drives else None
+
+    def _pass_faults(self) -> None:
+        num = self._backend.num_envs
+        faults, limp, noise, displaced = self._next_faults(self.state.faults, self._uniform(num, 4))
+        self.state = replace(self.state, faults=faults)
+        self._limp = limp if self.faults.dropout_interval_s else None
+        self._noise = noise if self.faults.burst_interval_s else None
+        if self.faults.displacement_interval_s:
+            robot, state = self.robot, self._backend.state().clone()
+            shift = self.faults.displacement * (2.0 * self._uniform(num, robot.num_joints) - 1.0)
+            low, high = robot.joint_range.unbind(-1)
+            moved = state.qpos[:, robot.joint_qpos_adr] + shift
+            state.qpos[:, robot.joint_qpos_adr] = moved.clamp(low, high)
+            joints = state.qpos[:, robot.joint_qpos_adr]
+            self._backend.reset(displaced, state.qpos, state.qvel, joints)
+
+    def drive(self, target: Tensor, state: PhysicsState) -> Tensor:
+        """Targets (E, J) [rad] for the engine until the next update, whose limits are set.
+
+        `target` (E, J) [rad] are the servos' own targets.
+        """
+        if self._limits is None:
+            return target
+        joints = state.qpos[:, self.robot.joint_qpos_adr]
+        speeds = state.qvel[:, self.robot.joint_qvel_adr]
+        driven: Drive = self._drive(
+            target, joints, speeds, self.state.motor, self._limp, self.state.drawn
+        )
+        self.state = replace(self.state, motor=driven.motor, encoder_offset=driven.encoder_offset)
+        self._limits.copy_(driven.limits)
+        return driven.ctrl
+
+    def sense(self, state: PhysicsState) -> None:
+        """Let the sensors read the state after a step."""
+        if not self._senses:
+            return
+        num, joints = self._backend.num_envs, self.robot.num_joints
+        uniform = self._uniform(num, 9 + 2 * joints)
+        sensors = self._sense(self.state, state, uniform, self._noise)
+        self.state = replace(self.state, sensors=sensors)
+
+    # Resume
+
+    def saved(self) -> dict[str, Tensor]:
+        """Copies of everything that later steps depend on, by name."""
+        model = {f"model/{name}": live.clone() for name, live in self._fields.items()}
+        limits = {} if self._limits is None else {"limits": self._limits.clone()}
+        state = {name: value.clone() for name, value in _flat("state", self.state)}
+        return {**state, **model, **limits, "difficulty": self.difficulty.clone()}
+
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """Put back what `saved` returned."""
+        device = self._backend.device
+        everyone = torch.ones(self._backend.num_envs, dtype=torch.bool, device=device)
+        # An episode of any kind has the right shape; its values are then replaced.
+        robot = self.robot
+        if self.state.commands is None and self.state.sensors is None:
+            home = robot.joint_home.expand(self._backend.num_envs, -1)
+            self.begin(everyone, self._backend.state(), home)
+        found = {name for name, _ in _flat("state", self.state)}
+        if lacking := found - set(saved):
+            raise UserError(
+                f"the saved simulations lack {', '.join(sorted(lacking))}: they were saved with "
+                "another randomisation; begin a new training with model.warm_start"
+            )
+        self.state = _unflat("state", self.state, saved, device)
+        for name, live in self._fields.items():
+            live.copy_(saved[f"model/{name}"])
+        if self._limits is not None:
+            self._limits.copy_(saved["limits"])
+        if self._constants:
+            self._backend.set_const(everyone)
+        self.difficulty.copy_(saved["difficulty"])
+
+
+def begin(
+    state: RealityState,
+    mask: Tensor,
+    physics: PhysicsState,
+    ctrl: Tensor,
+    uniform: Tensor,
+    starts: Tensor,
+    difficulty: Tensor,
+    *,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    sizes: dict[str, int],
+    ranges: dict[str, Any],
+    schedules: bool,
+    senses: bool,
+    depth: int,
+) -> RealityState:
+    """The state in which robots are new where `mask` (E,) is set.
+
+    Args:
+        state: of all robots.
+        mask: (E,) bool.
+        physics: at the start of the new episodes.
+        ctrl: (E, J) [rad], the targets at the start.
+        uniform: (E, sum of `sizes`) random numbers for the terms.
+        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        difficulty: see `sample`.
+        robot: the robot.
+        config: the task, with a servo that leaves nothing to robot.yaml.
+        sizes: columns of each term.
+        ranges: distribution of each term.
+        schedules: whether targets take time.
+        senses: whether sensors are read.
+        depth: control steps that are remembered.
+    """
+    drawn = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    joints = physics.qpos[:, robot.joint_qpos_adr]
+    commands = CommandState.at(ctrl, depth) if schedules else None
+    new = RealityState(drawn, commands, joints, torch.zeros_like(joints), None, state.faults)
+    if state.faults is not None:
+        new = replace(new, faults=FaultState.none(len(mask), mask.device))
+    if senses:
+        phase = torch.zeros_like(joints)
+        if "joint_period" in drawn:
+            phase = starts[:, : robot.num_joints] * drawn["joint_period"] / 1000.0
+        stuck = torch.zeros_like(starts[:, robot.num_joints :], dtype=torch.bool)
+        if "switch_open" in drawn:
+            stuck = starts[:, robot.num_joints :] < drawn["switch_open"]
+        imu = true_imu(physics, drawn)
+        sensors = SensorState.at(imu, joints, depth, phase, stuck)
+        # The first readings: everything was at rest before.
+        calm = torch.full_like(starts[:, :1], 0.5).expand(-1, 9 + 2 * robot.num_joints)
+        new = replace(new, sensors=sensors)
+        new = replace(new, sensors=sense(new, physics, calm, None, robot=robot, config=config))
+        first = new.sensors
+        assert first is not None
+        value = joints - drawn["zero_error"] if "zero_error" in drawn else joints
+        if config.servo.count:
+            value = torch.round(value / config.servo.count) * config.servo.count
+        first = replace(first, joint_pos=value, joint_vel=torch.zeros_like(value))
+        new = replace(new, sensors=replace(first, since_poll=phase, since_sample=phase.clone()))
+    return _select(mask, new, state)
+
+
+def sense(
+    state: RealityState,
+    physics: PhysicsState,
+    uniform: Tensor,
+    noise_factor: Tensor | None,
+    *,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+) -> SensorState:
+    """The sensors after a control step; `uniform` is (E, 9 + 2 J) random numbers in [0, 1)."""
+    assert state.sensors is not None
+    joints = robot.num_joints
+    stale, noise, loss, joint_noise = uniform.split([1, 8, joints, joints], dim=-1)
+    return read_sensors(
+        state.sensors,
+        true_imu(physics, state.drawn),
+        physics.qpos[:, robot.joint_qpos_adr] + state.encoder_offset,
+        physics.sensordata[:, robot.sensor_columns["plate_support"]].abs(),
+        state.drawn,
+        SensorDraws(stale[:, 0], noise, loss, joint_noise),
+        noise_factor,
+        count=config.servo.count or 0.0,
+        switch_threshold=config.observation.foot_switch_threshold,
+        ctrl_dt=config.ctrl_dt,
+    )
+
+
+def true_imu(physics: PhysicsState, drawn: dict[str, Tensor]) -> Tensor:
+    """What a perfect IMU measures (E, 7); see `imu_values`."""
+    quat = physics.qpos[:, 3:7]
+    gravity = projected_gravity(quat)
+    if "slope" in drawn:
+        gravity = quat_rotate_inverse(quat, downhill(drawn["slope"]))
+    return imu_values(gravity, physics.qvel[:, 3:6], yaw(quat))
+
+
+def _live(values: Any) -> Tensor:
+    """A tensor on the engine's memory of a per-simulation field."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(values)
+
+
+def _write(live: Tensor, mask: Tensor, values: Tensor) -> None:
+    if mask.device.type == "cpu":
+        live[mask] = values[mask].to(live.dtype)
+        return
+    rows = mask.reshape(-1, *[1] * (live.dim() - 1))
+    live.copy_(torch.where(rows, values.to(live.dtype), live))
+
+
+def _select(mask: Tensor, new: Any, old: Any) -> Any:
+    """Values of `new` where `mask` (E,) is set and of `old` elsewhere, in the same containers."""
+    if new is None:
+        return None
+    if isinstance(new, Tensor):
+        if old is None:
+            return new
+        return torch.where(mask.reshape(-1, *[1] * (new.dim() - 1)), new, old)
+    if isinstance(new, dict):
+        return {name: _select(mask, value, (old or {}).get(name)) for name, value in new.items()}
+    parts = {
+        f.name: _select(mask, getattr(new, f.name), None if old is None else getattr(old, f.name))
+        for f in fields(new)
+    }
+    return type(new)(**parts)
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Tensors in nested dataclasses and dicts, by their path."""
+    if isinstance(value, Tensor):
+        yield prefix, value
+    elif value is not None:
+        named = vars(value) if is_dataclass(value) else value
+        for name, part in named.items():
+            yield from _flat(f"{prefix}.{name}", part)
+
+
+def _unflat(prefix: str, like: Any, saved: dict[str, Tensor], device: torch.device) -> Any:
+    """Inverse of `_flat`, with the containers of `like`."""
+    if like is None:
+        return None
+    if isinstance(like, Tensor):
+        return saved[prefix].to(device, copy=True)
+    named = vars(like) if is_dataclass(like) else like
+    parts = {n: _unflat(f"{prefix}.{n}", part, saved, device) for n, part in named.items()}
+    return type(like)(**parts) if is_dataclass(like) else parts
