@@ -101,18 +101,17 @@ def generate(
     # Mining comes first: it refuses an unusable policy at once, and the tracker's training is long.
     mined = [r for p in policies for r in mine(p, config.mining, physics=config.physics)]
     assisted, unassisted = _tasks(clips, robot, config), _tasks(tracked, robot, config)
-    taken_names = {task.clip.name for task in (*assisted, *unassisted)}
-    if twice := sorted(taken_names & {r.task.clip.name for r in mined}):
+    names = {task.clip.name for task in (*assisted, *unassisted)}
+    if twice := sorted(names & {r.task.clip.name for r in mined}):
         raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     methods: dict[str, tuple[Rollout, ...]] = {}
     if assisted:
         env = clip_env(len(assisted), support=config.harness, physics=config.physics)
         methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
     if unassisted:
-        followed = list({id(task.clip): task.clip for task in unassisted}.values())
-        robot_model = load_robot()
+        robot_model, followed = load_robot(), {id(task.clip): task.clip for task in unassisted}
         tracker = train_tracker(
-            ClipStates.of(followed, robot_model),
+            ClipStates.of(list(followed.values()), robot_model),
             config.tracking,
             physics=config.physics,
             checkpoint=checkpoint,
@@ -127,13 +126,12 @@ def generate(
     if mined:
         methods["policy"] = tuple(mined)
     rollouts = [rollout for made in methods.values() for rollout in made]
-    followed = list({id(r.task.clip): r.task.clip for r in rollouts}.values())
 
     kept: list[tuple[Rollout, Stretch]] = []
     rejected: list[Rejection] = []
     entries = []
     refused: Counter[str] = Counter()
-    for clip in followed:
+    for clip in {id(r.task.clip): r.task.clip for r in rollouts}.values():
         made = [r for r in rollouts if r.task.clip is clip]
         judged = gates_for(clip, gates, made[0].task.command)
         searches = [find_segments(r.recording, robot, judged, config.segments) for r in made]

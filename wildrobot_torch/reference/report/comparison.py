@@ -171,9 +171,8 @@ def before_after_table(rows: Sequence[Row]) -> str:
         cells = [method, str(len(mine))]
         for name in BEFORE_AFTER:
             values = torch.tensor([row.metrics[name] for row in mine])
-            known = values[values.isfinite()]
-            worst = float(known.max()) if len(known) else math.nan
-            cells += [_cell(float(known.mean()), ".3g"), _cell(worst, ".3g")]
+            both = values.nanmean(), values.nanquantile(1.0)
+            cells += [_cell(float(value), ".3g") for value in both]
         body.append(cells)
     return table(head, body)
 
