@@ -124,7 +124,6 @@ def load_gates(path: Path | str) -> tuple[Gate, ...]:
             exist or has another unit, a limit missing, not finite or crossed, a tier that does not
             exist, a `good` that does not pass, or a name repeated.
     """
-    path = Path(path)
     content = read_yaml(path)
     if not isinstance(content, list) or not content:
         raise UserError(f"gates {path}: expected a list of gates, got {type(content).__name__}")
