@@ -12,9 +12,10 @@ from torch import Tensor
 
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.physics.native import NativePhysics
+from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import load_robot
 from envs.task.actions import ActionConfig
-from envs.task.support import UPDATES_PER_STEP, SupportConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
