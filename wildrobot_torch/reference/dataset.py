@@ -264,7 +264,9 @@ class ReferenceDataset:
             layout = Layout.from_dict(about["amp_layout"])
             dataset = ReferenceDataset(
                 **{name: torch.from_numpy(array.copy()) for name, array in arrays.items()},
-                **{name: tuple(about[name]) for name in _LABELS},
+                segment_clip=tuple(about["segment_clip"]),
+                segment_tier=tuple(about["segment_tier"]),
+                segment_support=tuple(about["segment_support"]),
                 ctrl_dt=float(about["ctrl_dt"]),
                 amp_layout=layout,
                 robot_digest=about["robot_digest"],
