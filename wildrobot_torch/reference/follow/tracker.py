@@ -172,7 +172,7 @@ def train_tracker(
         UserError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    push = PushConfig(force_max=config.push_force)
+    push = PushConfig(impulse_max=config.push_impulse)
     env = clip_env(config.num_envs, push=push, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

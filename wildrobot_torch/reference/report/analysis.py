@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wildrobot_torch.files import to_json
 from wildrobot_torch.motion.metrics import METRICS
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
 from wildrobot_torch.reference.report.comparison import table
