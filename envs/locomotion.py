@@ -58,8 +58,8 @@ class LocomotionEnv(EnvBase):
     | action | (E, J) | policy output in [-1, 1] |
     | next reward | (E, 1) | sum of the terms |
     | next terms/<name> | (E, 1) | weighted reward terms |
-    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s],
-    physics_failure |
+    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s];
+    end_<cause>: 1 where an episode ends by it, see `envs.task.terminations.ENDS` |
     | terminated, truncated, done | (E, 1) bool | fallen; time is up; either |
     | next fallen | (E, 1) bool | only without `auto_reset`: the robot has fallen |
     """

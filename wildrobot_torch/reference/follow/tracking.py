@@ -63,7 +63,7 @@ COSTS = {
 that carries weight against the clip; squared yaw rate beyond the clip's [s^2/rad^2]; squared
 difference of the feet's load from the weight, in weights, at most 1; each joint on its stop; summed
 squared change of the action."""
-FALL = TerminationConfig(min_height=0.36, max_tilt=0.6)
+FALL = TerminationConfig(min_height=0.36, max_roll=0.6, max_pitch=0.6)
 """Limits of a fall."""
 MAX_JOINT_ERROR = 3.0
 """Summed squared joint error beyond which an episode ends [rad^2]."""
@@ -74,7 +74,7 @@ that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
 
 _ppo = partial(
     PPOConfig, gamma=0.98, learning_rate=5e-4, learning_rate_max=1e-3, entropy_coef=0.001,
-    quiet_share=0.0,
+    low_noise_env_fraction=0.0,
 )  # fmt: skip
 
 

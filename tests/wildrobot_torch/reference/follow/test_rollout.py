@@ -42,10 +42,10 @@ class TakenDown:
         if name not in ("reset", "step", "restore"):
             return method
 
-        def kept(*args: Any) -> None:
+        def kept(*args: Any, **options: Any) -> None:
             values = [a.clone() if isinstance(a, Tensor) else a for a in args]
             self.events.append((name, values))
-            method(*args)
+            method(*args, **options)
 
         return kept
 
