@@ -209,6 +209,28 @@ TERMS: dict[str, Term] = {
 """Name -> term."""
 
 
+def _check_ranges(config: RandomizationConfig) -> None:
+    """Refuse ranges that are empty, impossible or without effect."""
+    for name, draw in config.active().items():
+        term = TERMS[name]
+        low, high = draw.bounds(term.neutral)
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise UserError(
+                f"randomization.{name} is {low} to {high} {term.unit}; allowed: two numbers, the "
+                "smaller first"
+            )
+        if low < term.least or high > term.most:
+            raise UserError(
+                f"randomization.{name} reaches from {low:g} to {high:g} {term.unit}; allowed: "
+                f"{term.least:g} to {term.most:g}"
+            )
+        if low == high == term.neutral:
+            raise UserError(
+                f"randomization.{name} is {low:g} to {high:g} {term.unit}, which changes nothing; "
+                "leave it out"
+            )
+
+
 class RandomizationConfig(
     make_dataclass(
         "Ranges",
@@ -219,28 +241,13 @@ class RandomizationConfig(
             "__doc__": "One range for each term.\n\nArgs:\n"
             + "\n".join(
                 f"    {n}: {t.meaning} [{t.unit}], {t.operation}." for n, t in TERMS.items()
-            )
+            ),
+            # Here, not below: a dataclass calls only what it has when it is made.
+            "__post_init__": _check_ranges,
         },
     )
 ):
     """Range of each term; null leaves it as it is."""
-
-    def __post_init__(self) -> None:
-        for name, draw in self.active().items():
-            term = TERMS[name]
-            low, high = draw.bounds(term.neutral)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                raise UserError(f"randomization.{name} is {low} to {high} {term.unit}")
-            if low < term.least or high > term.most:
-                raise UserError(
-                    f"randomization.{name} reaches from {low:g} to {high:g} {term.unit}; allowed: "
-                    f"{term.least:g} to {term.most:g}"
-                )
-            if low == high == term.neutral:
-                raise UserError(
-                    f"randomization.{name} is {low:g} to {high:g} {term.unit}, which changes "
-                    "nothing; leave it out"
-                )
 
     def active(self) -> dict[str, Draw]:
         """Terms that have a range, in the order of `TERMS`."""
@@ -304,7 +311,8 @@ def model_values(
     for name, value in drawn.items():
         match name:
             case "sole_friction":
-                start("geom_friction")[:, sliding_geoms, 0] = value
+                friction = start("geom_friction")
+                friction[:, sliding_geoms, 0] = value.to(friction.dtype)
             case "mass":
                 start("body_mass").mul_(value)
                 start("body_inertia").mul_(value[..., None])

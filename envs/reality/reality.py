@@ -2,7 +2,8 @@
 
 `Reality` belongs to an environment. When episodes begin, the environment calls `draw`, resets the
 physics, and calls `begin`. In a control step it calls `send` with the policy's targets, `drive` at
-each update of the servos, and `sense` after the physics. What the settings do not need is not computed: an ideal robot is free.
+each update of the servos, and `sense` after the physics. What the settings do not need is
+not computed: an ideal robot is free.
 """
 
 from __future__ import annotations
