@@ -216,7 +216,7 @@ def observe(step: StepContext, layouts: Iterable[Layout]) -> dict[str, Tensor]:
     values = {name: FIELDS[name].function(step) for name in names if not name.endswith(HISTORY)}
     first = 0
     for name in step.config.observation.remembered:
-        size = FIELDS[name].declared(step.robot).size
+        size = values[name].shape[-1]
         values[name + HISTORY] = step.episode.frames[:, :, first : first + size].flatten(1)
         first += size
     return {

@@ -133,10 +133,10 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     """The environment with everything a step reads on the `meta` device."""
     env = LocomotionEnv(config, NUM)
     env.backend = ShapesOnly(loaded)
-    env.robot = env.robot.to(META)
-    env.support = SupportState.none(NUM, META)
     observed = config.observation
     history = (observed.history, frame_size(env.robot, observed))
+    env.robot = env.robot.to(META)
+    env.support = SupportState.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META, history)
     env.reality = Reality(config, env.robot, env.backend, observed.readers, env._uniform)
     env._record()
