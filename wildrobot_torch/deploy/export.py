@@ -111,6 +111,7 @@ def policy_metadata(
     written as rsl_rl-based exporters do, lists separated by commas, for tools that read those.
     """
     offset, gain = action_map(robot, task.action)
+    names = [field.name for field in found.policy.layout.fields]
     spec = {
         "robot": robot.name,
         "robot_digest": robot.digest,
@@ -146,8 +147,10 @@ def policy_metadata(
         "default_joint_pos": _csv(robot.joint_home.tolist()),
         "action_offset": _csv(offset.tolist()),
         "action_scale": _csv(gain.tolist()),
-        "command_names": "velocity_command",
-        "observation_names": ",".join(field.name for field in found.policy.layout.fields),
+        "command_names": ",".join(
+            name for name in names if name in ("command", "velocity_command")
+        ),
+        "observation_names": ",".join(names),
     }
 
 
