@@ -16,7 +16,7 @@ from torchrl.envs import EnvBase
 
 from envs.config import LocomotionConfig
 from envs.episode import Episode
-from envs.errors import UserError
+from envs.errors import UserError, closest
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
@@ -97,6 +97,7 @@ class LocomotionEnv(EnvBase):
         self.config = config
         self.robot = loaded.robot.to(device)
         self.num_envs = num_envs
+        self._pushed_body = self._body(config.push.body)
         self._observed = (
             observation_layout(self.robot, config.observation),
             critic_layout(self.robot, config.observation),
@@ -121,6 +122,21 @@ class LocomotionEnv(EnvBase):
             config, self.robot, self.backend, observed.readers, uniform=self._uniform
         )
         self._record()
+
+    def _body(self, name: str | None) -> int:
+        """Number of a body of the model; the root's for None.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        model = self.backend.model
+        names = [model.body(number).name for number in range(1, model.nbody)]
+        if name is not None and name not in names:
+            raise UserError(
+                f"push.body is {name!r}{closest(name, names)}; allowed: {', '.join(names)}, or "
+                "null for the root"
+            )
+        return self.robot.root_body if name is None else 1 + names.index(name)
 
     def _make_specs(self) -> None:
         """TorchRL specs: which keys there are, their shapes and types."""
@@ -314,9 +330,9 @@ class LocomotionEnv(EnvBase):
         """One control step of physics under pushes and support."""
         config, root = self.config, self.robot.root_body
         xfrc = None
-        if config.push.force_max > 0.0:
+        if config.push.impulse_max > 0.0:
             xfrc = self._no_wrench()
-            xfrc[:, root, :2] = self._episode.push
+            xfrc[:, self._pushed_body, :2] = self._episode.push
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:
@@ -346,8 +362,10 @@ class LocomotionEnv(EnvBase):
     def _control_step(self, action: Tensor) -> TensorDict:
         """One control step; the entries of "next", before any reset."""
         self._root = self._restored_root = None
-        push_draws = self._uniform(3, self.num_envs) if self.config.push.force_max > 0.0 else None
-        self._episode, ctrl = self._act(self._episode, action, push_draws)
+        draws = quat = None
+        if self.config.push.impulse_max > 0.0:
+            draws, quat = self._uniform(3, self.num_envs), self.backend.state().qpos[:, 3:7]
+        self._episode, ctrl = self._act(self._episode, action, draws, quat)
         self._simulate(ctrl)
         state = self.backend.state()
         self.reality.sense(state)

@@ -126,6 +126,7 @@ def act(
     episode: Episode,
     action: Tensor,
     push_draws: Tensor | None,
+    root_quat: Tensor | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -136,6 +137,7 @@ def act(
         episode: after the last step.
         action: (E, J) policy output; clipped to [-1, 1].
         push_draws: (3, E), see `push_force`; None in a task without pushes.
+        root_quat: (E, 4) orientation before the step; None likewise.
         robot: the robot.
         config: the task.
 
@@ -144,8 +146,11 @@ def act(
     """
     filtered = filter_action(action, episode.action, config.action)
     push, push_steps = episode.push, episode.push_steps
-    if push_draws is not None:
-        push, push_steps = push_force(push, push_steps, push_draws, config.push, config.ctrl_dt)
+    if push_draws is not None and root_quat is not None:
+        heading = yaw(root_quat)
+        push, push_steps = push_force(
+            push, push_steps, push_draws, heading, config.push, config.ctrl_dt
+        )
     episode = replace(
         episode, action=filtered, prev_action=episode.action, push=push, push_steps=push_steps
     )

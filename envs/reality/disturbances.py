@@ -1,7 +1,8 @@
-"""Pushes: short horizontal forces on the root at random times."""
+"""Pushes: short horizontal forces on a body at random times."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,31 +16,47 @@ from envs.settings import NonNegativeFloat, PositiveFloat, check
 class PushConfig:
     """Random pushes."""
 
-    force_max: NonNegativeFloat = 0.0
-    """Largest force [N]; 0 for no pushes. The size of a push is uniform between force_min and
-    force_max, its direction uniform."""
-    force_min: NonNegativeFloat = 0.0
-    """Smallest force [N]."""
+    impulse_max: NonNegativeFloat = 0.0
+    """Largest impulse [N s]; 0 for no pushes. That of a push is uniform between impulse_min and
+    impulse_max; its force is impulse / duration."""
+    impulse_min: NonNegativeFloat = 0.0
+    """Smallest impulse [N s]."""
     duration_s: PositiveFloat = 0.12
-    """How long a push lasts [s]."""
+    """How long a push lasts [s], in whole control steps."""
     interval_s: PositiveFloat = 4.0
     """Mean time between the starts of two pushes [s]."""
+    direction: float | None = None
+    """Where a push goes [rad], from the robot's heading at its start: 0 forwards, pi / 2 to its
+    left; null for any direction."""
+    body: str | None = None
+    """Body at whose centre of mass it acts; null for the root."""
 
     def __post_init__(self) -> None:
         check(self)
-        if self.force_min > self.force_max:
+        if self.impulse_min > self.impulse_max:
             raise UserError(
-                f"push.force_min {self.force_min} N is above push.force_max {self.force_max} N"
+                f"push.impulse_min {self.impulse_min} N s is above push.impulse_max "
+                f"{self.impulse_max} N s"
             )
         if self.duration_s >= self.interval_s:
             raise UserError(
                 f"push.duration_s is {self.duration_s} s; allowed: less than push.interval_s, "
                 f"{self.interval_s} s"
             )
+        if self.direction is not None and not abs(self.direction) <= math.tau:
+            raise UserError(
+                f"push.direction is {self.direction} rad; allowed: -{math.tau:.4f} to "
+                f"{math.tau:.4f}, or null for any"
+            )
 
 
 def push_force(
-    force: Tensor, remaining: Tensor, draws: Tensor, config: PushConfig, ctrl_dt: float
+    force: Tensor,
+    remaining: Tensor,
+    draws: Tensor,
+    heading: Tensor,
+    config: PushConfig,
+    ctrl_dt: float,
 ) -> tuple[Tensor, Tensor]:
     """Horizontal force of this step and the number of steps it still acts.
 
@@ -50,7 +67,8 @@ def push_force(
         force: (E, 2) force of the last step, world [N].
         remaining: (E,) steps the last push still acts, 0 for none.
         draws: (3, E) random numbers in [0, 1): start, direction, size.
-        config: size and timing.
+        heading: (E,) [rad], the robots' present yaw.
+        config: size, direction and timing.
         ctrl_dt: control step [s].
 
     Returns:
@@ -60,8 +78,10 @@ def push_force(
     # A push of n steps, then on average 1 / p - 1 steps without one.
     probability = 1.0 / max(config.interval_s / ctrl_dt - steps + 1.0, 1.0)
     starts = (remaining <= 0) & (draws[0] < probability)
-    angle = 2.0 * torch.pi * draws[1]
-    size = config.force_min + (config.force_max - config.force_min) * draws[2]
+    angle = 2.0 * torch.pi * draws[1] if config.direction is None else heading + config.direction
+    # Over whole control steps, so that the impulse is the one asked for.
+    least, most = (x / (steps * ctrl_dt) for x in (config.impulse_min, config.impulse_max))
+    size = least + (most - least) * draws[2]
     fresh = torch.stack([size * torch.cos(angle), size * torch.sin(angle)], dim=-1)
     remaining = torch.where(starts, torch.full_like(remaining, steps), remaining)
     acting = remaining > 0

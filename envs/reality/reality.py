@@ -7,7 +7,7 @@ control step it calls `send` with the policy's targets, `drive` at each update o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
 from envs.reality.randomization import (
     TERMS,
+    Draw,
     columns,
     downhill,
     model_values,
@@ -113,7 +114,7 @@ class Reality:
             )
         bodies = int(backend.model.nbody)
         self._sizes = {name: columns(TERMS[name], robot, bodies) for name in self._ranges}
-        self._depth = history_depth(200.0, dt) if self._schedules or self._senses else 1
+        self._depth = history_depth(longest_age(self._ranges), dt)
         device = backend.device
         self.difficulty = torch.ones((), device=device)
         """In [0, 1]: share of each term's range that is drawn."""
@@ -277,6 +278,19 @@ class Reality:
         if self._constants:
             self._backend.set_const(everyone)
         self.difficulty.copy_(saved["difficulty"])
+
+
+def longest_age(ranges: Mapping[str, Draw]) -> float:
+    """Age [ms] of the oldest value that terms with these ranges look back to."""
+
+    def together(*names: str) -> float:
+        return sum(ranges[n].bounds(TERMS[n].neutral)[1] for n in names if n in ranges)
+
+    return max(
+        together("action_delay", "bus_delay"),
+        together("imu_age"),
+        together("joint_age", "joint_period"),
+    )
 
 
 def begin(

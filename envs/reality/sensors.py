@@ -122,7 +122,7 @@ def read_sensors(
         plate_force: (E, plates) [N].
         drawn: terms of this episode by name.
         draws: random numbers.
-        noise_factor: (E,) factor on all noise; None for 1.
+        noise_factor: (E,) factor on white noise; None for 1.
         count: smallest step of joint readings [rad]; 0 for none.
         switch_threshold: load at which a switch closes [N].
         ctrl_dt: control step [s].
@@ -162,6 +162,7 @@ def _read_imu(
         turn = drawn["imu_tilt"]
         gravity, angvel = rotate_small(gravity, turn), rotate_small(angvel, turn)
     normal = standard_normal(draws.noise)
+    growth = normal[:, 3:6]
     if noise_factor is not None:
         normal = normal * noise_factor[:, None]
     if "gravity_noise" in drawn:
@@ -171,7 +172,7 @@ def _read_imu(
     if "gyro_noise" in drawn:
         angvel = angvel + drawn["gyro_noise"] * normal[:, :3]
     if "gyro_walk" in drawn:
-        walk = walk + drawn["gyro_walk"] * ctrl_dt**0.5 * normal[:, 3:6]
+        walk = walk + drawn["gyro_walk"] * ctrl_dt**0.5 * growth
         angvel = angvel + walk
     if "gyro_bias" in drawn:
         angvel = angvel + drawn["gyro_bias"]
@@ -199,10 +200,11 @@ def _read_joints(
     age = torch.zeros_like(since_poll)
     if "joint_period" in drawn:
         # Readings are due at the times n * period; the last of them before now is what is known.
-        period = drawn["joint_period"] / 1000.0
-        arrived = since_poll >= period - 1e-6
-        age = torch.where(arrived, torch.remainder(since_poll, period.clamp(min=1e-6)), since_poll)
-        age = torch.where(period > 0.0, age, torch.zeros_like(age))
+        period = (drawn["joint_period"] / 1000.0).clamp(min=1e-6)
+        # A reading that is due just now has arrived, although float32 may say it is just not due.
+        periods = torch.floor((since_poll + 1e-6) / period)
+        arrived = periods >= 1.0
+        age = (since_poll - periods * period).clamp(min=0.0)
     else:
         since_poll = torch.zeros_like(since_poll)
     due = age

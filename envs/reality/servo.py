@@ -110,7 +110,8 @@ def drive(
     """What the engine is given until the next update.
 
     The motor has no inertia of its own within the gap (the joint's armature has it): it moves there
-    at its speed without load until a side of the gap stops it, and pushes that side alone.
+    at its speed without load until a side of the gap stops it, and pushes that side alone. A limp
+    motor stays where it is until the joint carries it along.
 
     Args:
         target: (E, J) [rad], the servo's own target.
@@ -130,8 +131,10 @@ def drive(
     if "backlash" in drawn:
         half = 0.5 * drawn["backlash"]
         reach = robot.servo.no_load_speed * dt
-        wanted = motor + (target - motor).clamp(-reach, reach)
-        motor = torch.minimum(torch.maximum(wanted, joint_pos - half), joint_pos + half)
+        step = (target - motor).clamp(-reach, reach)
+        if limp is not None:
+            step = step * ~limp
+        motor = torch.minimum(torch.maximum(motor + step, joint_pos - half), joint_pos + half)
         # The motor ahead of the joint pushes it forwards, the motor behind it backwards.
         high = high * (motor >= joint_pos + half - 1e-6)
         low = low * (motor <= joint_pos - half + 1e-6)

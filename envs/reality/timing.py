@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.reality.randomization import LONGEST_DELAY_MS
 from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
 
 
@@ -34,8 +33,8 @@ class CommandState:
 
 
 def history_depth(longest_ms: float, ctrl_dt: float) -> int:
-    """Control steps whose values are kept, so that one of that age is among them."""
-    return math.ceil(min(longest_ms, LONGEST_DELAY_MS) / 1000.0 / ctrl_dt - 1e-9) + 2
+    """Control steps whose values are kept, so that one `longest_ms` old is among them."""
+    return math.ceil(longest_ms / 1000.0 / ctrl_dt - 1e-9) + 2
 
 
 def send(

@@ -179,7 +179,8 @@ def test_standing_still_lasts() -> None:
 
 def test_pushes_move_the_robot() -> None:
     still, pushed = (
-        make(reset=QUIET, push=PushConfig(force_max=force, interval_s=0.3)) for force in (0.0, 10.0)
+        make(reset=QUIET, push=PushConfig(impulse_max=impulse, interval_s=0.3))
+        for impulse in (0.0, 1.2)
     )
     ends = []
     for env in (still, pushed):
@@ -241,7 +242,7 @@ def test_another_physics_step_is_another_version_of_the_robot() -> None:
 
 
 def test_resume_is_exact() -> None:
-    config = {"push": PushConfig(force_max=3.0, interval_s=0.5), "episode_length_s": 0.5}
+    config = {"push": PushConfig(impulse_max=0.36, interval_s=0.5), "episode_length_s": 0.5}
     env = make(seed=7, **config)
     rollout(env, 10)
     root = env.reset()

@@ -20,7 +20,7 @@ def make_env(
     num_envs: int = 3, push: float = 0.0, support: SupportConfig | None = None
 ) -> LocomotionEnv:
     config = LocomotionConfig(
-        push=PushConfig(force_max=push, interval_s=0.3),
+        push=PushConfig(impulse_max=push, interval_s=0.3),
         episode_length_s=STEPS * 0.02,
         support=support,
     )
@@ -38,7 +38,7 @@ def topple_first(observation: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def fallen() -> tuple[LocomotionEnv, Recording]:
     """Three robots under pushes, of which the first is thrown over."""
-    env = make_env(push=2.0)
+    env = make_env(push=0.24)
     command = torch.tensor([0.1, 0.2, 0.3])
     return env, record(topple_first, env, command, STEPS)
 
@@ -86,7 +86,7 @@ def test_one_robots_fall_leaves_the_others_as_they_were(
 def test_the_same_seed_gives_the_same_episodes() -> None:
     runs = []
     for _ in range(2):
-        env = make_env(push=2.0)
+        env = make_env(push=0.24)
         runs.append(record(random_policy(8, seed=1), env, torch.full((3,), 0.2), 20))
     assert torch.equal(runs[0].qpos, runs[1].qpos)
     assert not torch.equal(runs[0].qpos[:, 0], runs[0].qpos[:, 1])

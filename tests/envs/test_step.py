@@ -138,7 +138,7 @@ def step_twice(env: LocomotionEnv) -> TensorDict:
 
 SETTINGS = {
     "plain": LocomotionConfig(),
-    "pushed": LocomotionConfig(push=PushConfig(force_max=3.0)),
+    "pushed": LocomotionConfig(push=PushConfig(impulse_max=0.36)),
     "full range": LocomotionConfig(
         action=replace(LocomotionConfig().action, mapping="full_range"),
         observation=ObservationConfig(fields=("gravity", "joint_pos"), critic_fields=()),
@@ -149,7 +149,7 @@ SETTINGS = {
         ),
     ),
     "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
-    "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(force_max=3.0)),
+    "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(impulse_max=0.36)),
 }
 
 
@@ -257,11 +257,12 @@ def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: Physics
 
 
 def test_act_filters_and_pushes(robot: RobotSpec) -> None:
-    config = LocomotionConfig(push=PushConfig(force_max=4.0, duration_s=0.04, interval_s=1.0))
+    config = LocomotionConfig(push=PushConfig(impulse_max=0.16, duration_s=0.04, interval_s=1.0))
     action = torch.full((2, 8), 0.2)
-    # A push starts for draws below 0.02 s / 1 s; size 0.5 of 4 N, a quarter of a turn: +y.
+    # A push starts for draws below 0.02 s / 1 s; half of 0.16 N s in 0.04 s, a quarter turn: +y.
     draws = torch.tensor([[0.01, 0.03], [0.25, 0.25], [0.5, 0.5]])
-    got, ctrl = act(blank(robot), action, draws, robot=robot, config=config)
+    quat = robot.home_qpos[3:7].expand(2, 4)
+    got, ctrl = act(blank(robot), action, draws, quat, robot=robot, config=config)
     assert torch.allclose(got.action, torch.full((2, 8), 0.1))
     assert torch.allclose(ctrl, (robot.joint_home + robot.action_sign * 0.14).expand(2, -1)
                           .clamp(*robot.joint_range.T))  # fmt: skip

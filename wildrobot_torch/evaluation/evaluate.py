@@ -98,11 +98,11 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
             f"scenario {scenario.name!r} has {episodes} episodes, which {num} robots cannot share "
             "evenly; use a number of environments that divides it"
         )
-    force = env.config.push.force_max
-    if scenario.push_force is not None and scenario.push_force != force:
+    impulse = env.config.push.impulse_max
+    if scenario.push_impulse is not None and scenario.push_impulse != impulse:
         raise UserError(
-            f"scenario {scenario.name!r} pushes with {scenario.push_force} N, the environment with "
-            f"{force} N; build it with scenario.task(config)"
+            f"scenario {scenario.name!r} pushes with {scenario.push_impulse} N s, the environment "
+            f"with {impulse} N s; build it with scenario.task(config)"
         )
     grid = torch.tensor(scenario.commands, dtype=torch.float32)
     commands = grid.repeat(episodes // len(grid) + 1)[:episodes]

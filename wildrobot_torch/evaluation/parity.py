@@ -40,8 +40,8 @@ def draw_states(
         return _uncontrolled(loaded, config, num, seconds=2.0, spread=1.0)
     if kind not in KINDS:
         raise ValueError(f"kind of states is {kind!r}; allowed: {', '.join(KINDS)}")
-    force = 15.0 if kind == "pushed" else 0.0
-    push = replace(config.push, force_min=0.0, force_max=force, interval_s=0.5)
+    impulse = 1.8 if kind == "pushed" else 0.0
+    push = replace(config.push, impulse_min=0.0, impulse_max=impulse, interval_s=0.5)
     env = LocomotionEnv(
         replace(config, push=push, support=None, auto_reset=True),
         num,

@@ -66,7 +66,7 @@ def as_dict(
             "episodes": scenario.episodes,
             "seconds": scenario.seconds,
             "settle_s": scenario.settle_s,
-            "push_force": scenario.push_force,
+            "push_impulse": scenario.push_impulse,
             "seed": scenario.seed,
         },
         "passed": result.passed,

@@ -35,8 +35,8 @@ class Scenario:
     """Duration of an episode [s]."""
     settle_s: float = 2.0
     """Time at the start of an episode that tracking and gait are not measured in [s]."""
-    push_force: float | None = None
-    """Largest random push on the root [N], at the task's times; None for the task's own pushes."""
+    push_impulse: float | None = None
+    """Largest impulse of random pushes [N s], at the task's times; None for the task's pushes."""
     seed: int = 0
     """Of start noise and pushes."""
     limits: Mapping[str, Limit] = field(default_factory=dict)
@@ -58,15 +58,15 @@ class Scenario:
                 f"settle_s is {self.settle_s} s of {self.seconds} s",
                 "it must end within an episode",
             )
-        if self.push_force is not None and self.push_force < 0.0:
-            refuse(f"push_force is {self.push_force} N", "it must not be negative")
+        if self.push_impulse is not None and self.push_impulse < 0.0:
+            refuse(f"push_impulse is {self.push_impulse} N s", "it must not be negative")
 
     def task(self, config: LocomotionConfig) -> LocomotionConfig:
         """The task `config` with this scenario's duration and pushes, and without support."""
         push = config.push
-        if self.push_force is not None:
-            least = min(push.force_min, self.push_force)
-            push = replace(push, force_min=least, force_max=self.push_force)
+        if self.push_impulse is not None:
+            least = min(push.impulse_min, self.push_impulse)
+            push = replace(push, impulse_min=least, impulse_max=self.push_impulse)
         return replace(
             config, episode_length_s=self.seconds, push=push, support=None, auto_reset=True
         )

@@ -57,7 +57,7 @@ class ClipReport:
     survival: float
     """Mean share of its rollouts' steps before a fall."""
     survival_pushed: float
-    """The same under pushes of 3 N, by the tracker; NaN where it did not follow the clip."""
+    """The same under pushes of 0.36 N s, by the tracker; NaN where it did not follow the clip."""
     speed: float
     """Mean forward speed before the falls [m/s]; NaN if it fell at once."""
     clip_speed: float

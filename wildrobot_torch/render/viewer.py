@@ -45,13 +45,7 @@ class Controls:
 
 
 def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Iterator[Array]:
-    """Positions (nq,) of one robot under `policy`, step by step, for ever; home after a fall.
-
-    Args:
-        policy: from observations (1, O) to actions (1, J).
-        env: with one robot.
-        controls: read before each step.
-    """
+    """Positions (nq,) of one robot under `policy`, step by step, for ever; home after a fall."""
     everyone = torch.ones(1, dtype=torch.bool, device=env.robot.home_qpos.device)
     home = env.robot.home_qpos[None]
     env.reset()
@@ -77,12 +71,7 @@ def show(
 ) -> None:
     """Show positions (nq,), one every `step_dt` [s], in a window, until they end or it is closed.
 
-    Args:
-        model: the robot in its scene.
-        root_body: the body the camera follows.
-        positions: drawn from as time goes by.
-        step_dt: [s].
-        press: called with the code of each key pressed.
+    The camera follows `root_body`; `press` is called with the code of each key pressed.
     """
     import mujoco.viewer  # needs a display already on import on some systems
 

@@ -29,7 +29,7 @@ NUM = 5
 TASKS = {
     "pushed": LocomotionConfig(
         episode_length_s=0.5,
-        push=PushConfig(force_max=5.0, interval_s=0.3),
+        push=PushConfig(impulse_max=0.6, interval_s=0.3),
         command=CommandConfig(resample_s=0.12),
     ),
     "support": LocomotionConfig(

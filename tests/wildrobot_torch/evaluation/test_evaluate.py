@@ -23,7 +23,7 @@ SCENARIO = Scenario(
     episodes=8,
     seconds=1.0,
     settle_s=0.5,
-    push_force=0.0,
+    push_impulse=0.0,
     limits={"fall_rate": Limit(max=0.03), "alternation": Limit(min=0.9)},
 )
 
@@ -81,11 +81,11 @@ def test_a_number_of_robots_that_does_not_divide_is_refused() -> None:
 
 
 def test_an_environment_with_other_pushes_is_refused() -> None:
-    task = replace(SCENARIO.task(LocomotionConfig()), push=PushConfig(force_max=5.0))
+    task = replace(SCENARIO.task(LocomotionConfig()), push=PushConfig(impulse_max=0.6))
     env = LocomotionEnv(task, 4, num_threads=1)
-    with pytest.raises(UserError, match=r"5\.0 N"):
+    with pytest.raises(UserError, match=r"0\.6 N s"):
         evaluate(zero_policy(8), env, SCENARIO)
-    own = replace(SCENARIO, push_force=None, seconds=0.6)
+    own = replace(SCENARIO, push_impulse=None, seconds=0.6)
     assert evaluate(zero_policy(8), env, own).recording.num_steps == 30
 
 

@@ -45,7 +45,7 @@ def policy() -> LoadedPolicy:
 
 @pytest.fixture(scope="module")
 def task(policy: LoadedPolicy) -> LocomotionConfig:
-    return replace(policy.task, push=replace(policy.task.push, force_max=0.0))
+    return replace(policy.task, push=replace(policy.task.push, impulse_max=0.0))
 
 
 @pytest.fixture(scope="module")

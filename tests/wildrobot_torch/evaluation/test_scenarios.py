@@ -58,7 +58,7 @@ def test_a_file_of_ones_own_loads(tmp_path: Path) -> None:
         (PLAIN + "limits: {fall_rate: 0.1}\n", "limits.fall_rate is 0.1"),
         (PLAIN + "limits: {fall_rate: {most: 0.1}}\n", "limits.fall_rate is {'most': 0.1}"),
         (PLAIN + "settle_s: 5\n", "it must end within an episode"),
-        (PLAIN + "push_force: -1\n", "must not be negative"),
+        (PLAIN + "push_impulse: -1\n", "must not be negative"),
         ("commands: [fast]\nepisodes: 4\nseconds: 5\n", "commands is 'fast'"),
         ("commands: []\nepisodes: 4\nseconds: 5\n", "at least one"),
         ("commands: [0.1, 0.2]\nepisodes: 1\nseconds: 5\n", "each command needs an episode"),
@@ -83,10 +83,10 @@ def test_an_unknown_name_lists_the_known() -> None:
 
 def test_the_task_gets_the_scenarios_time_and_pushes() -> None:
     config = LocomotionConfig(
-        push=PushConfig(force_max=7.0), support=SupportConfig(), auto_reset=False
+        push=PushConfig(impulse_max=0.7), support=SupportConfig(), auto_reset=False
     )
-    scenario = Scenario(name="s", commands=(0.1,), episodes=1, seconds=5.0, push_force=3.0)
+    scenario = Scenario(name="s", commands=(0.1,), episodes=1, seconds=5.0, push_impulse=0.3)
     task = scenario.task(config)
-    assert (task.episode_length_s, task.push.force_max, task.support) == (5.0, 3.0, None)
+    assert (task.episode_length_s, task.push.impulse_max, task.support) == (5.0, 0.3, None)
     assert task.auto_reset
-    assert replace(scenario, push_force=None).task(config).push.force_max == 7.0
+    assert replace(scenario, push_impulse=None).task(config).push.impulse_max == 0.7

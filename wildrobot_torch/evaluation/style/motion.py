@@ -17,7 +17,7 @@ from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.style.space import compared_features, windows
 from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family
 

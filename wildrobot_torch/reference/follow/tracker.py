@@ -40,7 +40,7 @@ from wildrobot_torch.reference.follow.tracking import (
     tracking_reward,
 )
 
-TEST_PUSH = PushConfig(force_min=3.0, force_max=3.0, interval_s=1.5)
+TEST_PUSH = PushConfig(impulse_min=0.36, impulse_max=0.36, interval_s=1.5)
 """Pushes that a tracker is tested with after its training."""
 SAVE_EVERY_S = 30.0
 """Time between two checkpoints of a training [s]."""
@@ -192,7 +192,7 @@ def train_tracker(
         ValueError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    push = PushConfig(force_max=config.push_force)
+    push = PushConfig(impulse_max=config.push_impulse)
     env = tracking_env(config.num_envs, push, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

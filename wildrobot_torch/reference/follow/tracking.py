@@ -99,8 +99,8 @@ class TrackingConfig:
     """Standard deviation of the actions at the start, in units of `residual_scale`."""
     residual_scale: PositiveFloat = 0.3
     """Joint angle one unit of action adds to the clip [rad]."""
-    push_force: NonNegativeFloat = 4.0
-    """Largest random push during training [N], for robustness."""
+    push_impulse: NonNegativeFloat = 0.48
+    """Largest random push during training [N s], for robustness."""
     seed: int = 0
     """Of start frames, pushes and exploration."""
 

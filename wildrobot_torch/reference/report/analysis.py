@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
 

@@ -128,7 +128,7 @@ def write_generation_report(
 def clip_table(generation: Generation) -> str:
     """Markdown table: a row per clip, what went in, what was accepted, how, and why not more."""
     rows = [
-        "| clip | in s | accepted s | segments | survival | pushed by 3 N | v m/s | of clip "
+        "| clip | in s | accepted s | segments | survival | pushed by 0.36 N s | v m/s | of clip "
         "| load mg | harness force p95 mg | torque p95 mgh | joint error rad | slip p95 m/s "
         "| first rejection |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",

@@ -26,7 +26,7 @@ from wildrobot_torch.reference.follow.tracker import (
 )
 from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig, tracking_layout
 
-SMALL = TrackingConfig(num_envs=8, env_steps=400, push_force=0.0)
+SMALL = TrackingConfig(num_envs=8, env_steps=400, push_impulse=0.0)
 
 
 def standing(robot_model: RobotModel, seconds: float = 1.5) -> ClipStates:
@@ -121,7 +121,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     robot_model: RobotModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracker, "SAVE_EVERY_S", 0.0)
-    clips, config = standing(robot_model), replace(SMALL, env_steps=800, push_force=4.0)
+    clips, config = standing(robot_model), replace(SMALL, env_steps=800, push_impulse=0.48)
     whole = train_tracker(clips, config)
     kept = tmp_path / "kept.tracker"
 

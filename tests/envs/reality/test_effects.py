@@ -1,0 +1,214 @@
+"""Servos, delays and faults change the motion of a simulated robot as physics says they must."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from envs.config import LocomotionConfig
+from envs.locomotion import LocomotionEnv
+from envs.reality.faults import FaultConfig
+from envs.reality.randomization import Draw, RandomizationConfig
+from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
+from envs.task.actions import ActionConfig
+from envs.task.observations import ObservationConfig
+from envs.task.starts import ResetConfig
+
+LEFT_KNEE, RIGHT_KNEE = 2, 6
+
+
+def make(num: int = 1, **settings: Any) -> LocomotionEnv:
+    """Robots at home, without noise, filter or ends; terms are given as a single value."""
+    terms = {n: Draw(low=v, high=v) for n, v in settings.pop("terms", {}).items()}
+    config = LocomotionConfig(
+        action=ActionConfig(filter=0.0),
+        reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
+        observation=ObservationConfig(profile="robot"),
+        randomization=RandomizationConfig(**terms),
+        auto_reset=False,
+        **settings,
+    )
+    env = LocomotionEnv(config, num)
+    env.reset()
+    return env
+
+
+def step(env: LocomotionEnv, targets: Tensor, steps: int = 1) -> Tensor:
+    """Joint positions (E, J) [rad] after control steps with targets (J,) or (E, J) [rad]."""
+    action = env.joint_targets_to_action(targets.expand(env.num_envs, -1))
+    for _ in range(steps):
+        env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))
+    return positions(env)
+
+
+def crouch(env: LocomotionEnv) -> Tensor:
+    """Joint targets (J,) [rad] of a crouch in which the knees carry the robot; it stands in it."""
+    bend = torch.tensor([0.35, 0.0, 0.7, -0.35]).repeat(2)
+    target = env.robot.joint_home + bend * env.robot.action_sign
+    qpos = env.robot.home_qpos.clone()
+    qpos[env.robot.joint_qpos_adr] = target
+    qpos[2] -= 0.385 * (1.0 - math.cos(0.35))  # thigh and shank, both tilted
+    everyone = torch.ones(env.num_envs, dtype=torch.bool)
+    rest = torch.zeros(env.num_envs, env.backend.model.nv)
+    env.set_state(everyone, qpos.expand(env.num_envs, -1), rest)
+    return target
+
+
+def fall_freely(env: LocomotionEnv) -> None:
+    """Put the robots 1 m higher: for 0.4 s nothing loads their joints."""
+    qpos = env.robot.home_qpos.clone()
+    qpos[2] += 1.0
+    everyone = torch.ones(env.num_envs, dtype=torch.bool)
+    rest = torch.zeros(env.num_envs, env.backend.model.nv)
+    env.set_state(everyone, qpos.expand(env.num_envs, -1), rest)
+
+
+def positions(env: LocomotionEnv) -> Tensor:
+    """True joint positions (E, J) [rad]."""
+    return env.backend.state().qpos[:, env.robot.joint_qpos_adr].clone()
+
+
+def readings(env: LocomotionEnv) -> Tensor:
+    """Joint positions (E, J) [rad] as read."""
+    sensors = env.reality.state.sensors
+    assert sensors is not None
+    return sensors.joint_pos
+
+
+def speeds(env: LocomotionEnv) -> Tensor:
+    """True joint velocities (E, J) [rad/s]."""
+    return env.backend.state().qvel[:, env.robot.joint_qvel_adr].clone()
+
+
+def test_a_zero_error_shifts_the_joints_and_the_encoder_does_not_show_it() -> None:
+    plain, off = make(), make(terms={"zero_error": 0.05})
+    home = plain.robot.joint_home
+    for env in (plain, off):
+        fall_freely(env)
+    shift = step(off, home, 15) - step(plain, home, 15)
+    assert (shift - 0.05).abs().max() < 0.01
+    assert ((readings(off) - readings(plain)) - (shift - 0.05)).abs().max() < 1e-5
+
+
+def test_a_gap_lets_a_loaded_joint_give_way_unseen() -> None:
+    """The knees rest on one side of the gap, their motors on the other."""
+    plain, loose = make(), make(terms={"backlash": 0.06})
+    sag = step(loose, crouch(loose), 30) - step(plain, crouch(plain), 30)
+    hidden = readings(loose) - positions(loose)
+    assert hidden.abs().max() < 0.03 + 1e-4
+    for knee in (LEFT_KNEE, RIGHT_KNEE):
+        assert hidden[0, knee].item() == pytest.approx(-0.03, abs=1e-4)
+        assert sag[0, knee].item() == pytest.approx(0.03, abs=5e-3)
+
+
+def test_compliance_bends_the_leg_and_the_encoder_sees_the_motor() -> None:
+    """Between encoder and joint lies the torque times the compliance."""
+    plain, soft = make(), make(terms={"compliance": 0.05})
+    sag = step(soft, crouch(soft), 40) - step(plain, crouch(plain), 40)
+    torque = soft.backend.state().sensordata[:, soft.robot.sensor_columns["torque"]]
+    twist = readings(soft) - positions(soft)
+    assert torque[0, LEFT_KNEE].item() < -0.4 and sag[0, LEFT_KNEE].item() > 0.02
+    assert torch.allclose(twist, 0.05 * torque, atol=1e-3)
+
+
+def test_a_limp_knee_lets_the_robot_sink() -> None:
+    """By some mm in 0.3 s, because the other leg still stands; without any other servo it stays."""
+    env = make(24, faults=FaultConfig(dropout_interval_s=0.51, dropout_s=0.5))
+    target = crouch(env)
+    step(env, target, 14)
+    faults = env.reality.state.faults
+    assert faults is not None
+    # Limp for 0.2 s and more.
+    long = (faults.limp_steps > 0) & (faults.limp_steps <= 25 - 10)
+    knee = (faults.limp_joint == LEFT_KNEE) | (faults.limp_joint == RIGHT_KNEE)
+    sunk = 0.444 - env.backend.state().qpos[:, 2]
+    assert (long & knee).any() and (long & ~knee).any()
+    assert sunk[long & knee].min() > 0.003 and sunk[long & ~knee].max() < 0.001
+
+
+def test_displaced_joints_jump() -> None:
+    env = make(8, faults=FaultConfig(displacement_interval_s=0.02, displacement=0.1))
+    before, after = positions(env), step(env, env.robot.joint_home)
+    still = make(1)
+    moved = after - step(still, still.robot.joint_home)
+    assert 0.02 < moved.abs().mean() < 0.1 and (after - before).abs().max() < 0.2
+
+
+def test_torque_never_leaves_the_envelope() -> None:
+    """Swinging as far and as fast as the servos can, with the numbers of the vendor's sheet."""
+    found = {}
+    for model in ("envelope", "ideal"):
+        env = make(4, servo=ServoConfig(model=model, count=0.0, deadband=0.0, travel_time=0.0))
+        robot, generator = env.robot, torch.Generator().manual_seed(1)
+        over = []
+        for _ in range(30):
+            low, high = robot.joint_range.unbind(-1)
+            target = low + (high - low) * torch.rand(4, 8, generator=generator)
+            targets = env.reality.send(target)
+            if targets is None:
+                targets = target.expand(UPDATES_PER_STEP, -1, -1)
+            for update in range(UPDATES_PER_STEP):
+                before = speeds(env)
+                ctrl = env.reality.drive(targets[update], env.backend.state())
+                env.backend.step(ctrl, None, 2)
+                torque = env.backend.state().sensordata[:, robot.sensor_columns["torque"]]
+                changed = (speeds(env) - before).abs() * 4.41 / 5.82
+                along = torque.abs() * torch.sign(torque) * torch.sign(speeds(env))
+                allowed = (4.41 * (1.0 - speeds(env).abs() / 5.82)).clamp(0.0, 4.0)
+                over.append((along - allowed - changed).max())
+        found[model] = max(over).item()
+    assert found["envelope"] < 1e-3
+    assert found["ideal"] > 2.0
+
+
+def test_a_low_battery_makes_the_swing_slower() -> None:
+    """The knees flex by 1 rad, unloaded, because the robot falls beside them."""
+    flexed = []
+    for voltage in (0.7, 1.05):
+        env = make(servo=ServoConfig(model="envelope"), terms={"voltage": voltage})
+        target = env.robot.joint_home.clone()
+        target[[LEFT_KNEE, RIGHT_KNEE]] += 1.0
+        start = positions(env)
+        flexed.append((step(env, target, 8) - start)[0, LEFT_KNEE].item())
+    assert 0.1 < flexed[0] < 0.85 * flexed[1]
+
+
+def test_a_delayed_target_moves_the_joints_later() -> None:
+    """40 ms are two steps: the delayed robot is where the other one was two steps before."""
+    now, late = make(), make(terms={"action_delay": 40.0})
+    home = now.robot.joint_home
+    target = home + 0.2 * now.robot.action_sign
+    for env in (now, late):
+        step(env, home, 25)
+    rest = positions(late)
+    assert (step(late, target, 2) - rest).abs().max() < 0.01
+    delayed = step(late, target, 2)
+    assert (delayed - rest).abs().max() > 0.05
+    assert torch.allclose(delayed, step(now, target, 2), atol=0.01)
+
+
+def test_a_correction_within_the_deadband_never_reaches_the_servo() -> None:
+    """0.01 rad is less than the runtime's 0.0126 rad."""
+    moved = {}
+    for deadband in (0.0, 0.0126):
+        env = make(servo=ServoConfig(model="envelope", count=0.0, deadband=deadband))
+        home = env.robot.joint_home
+        rest = step(env, home, 25)
+        moved[deadband] = (step(env, home + 0.01, 10) - rest)[0, LEFT_KNEE].item()
+    assert moved[0.0] == pytest.approx(0.01, abs=0.004)
+    assert abs(moved[0.0126]) < 0.002
+
+
+def test_a_missed_tick_keeps_the_last_target() -> None:
+    env = make(64, terms={"missed_tick": 0.5})
+    home = env.robot.joint_home
+    step(env, home, 5)
+    rest = positions(env)
+    moved = (step(env, home + 0.2 * env.robot.action_sign) - rest).abs().amax(-1)
+    late = moved < 0.3 * moved.max()
+    assert 0.25 < late.float().mean() < 0.75
