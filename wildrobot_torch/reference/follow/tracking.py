@@ -77,7 +77,7 @@ def _ppo() -> PPOConfig:
         learning_rate=5e-4,
         learning_rate_max=1e-3,
         entropy_coef=0.001,
-        quiet_share=0.0,
+        low_noise_env_fraction=0.0,
     )
 
 
