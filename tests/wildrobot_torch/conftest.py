@@ -14,6 +14,7 @@ from envs.frames import heading_to_world, quat_from_euler, quat_rotate_inverse
 from envs.recording import Recording
 from envs.robot.spec import LegGeometry, RobotSpec
 from envs.task.observations import observation_layout
+from envs.task.terminations import ENDS
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
@@ -102,6 +103,7 @@ def walking(robot: RobotSpec) -> Callable[..., Recording]:
             "amp": torch.zeros(steps, num, 31),
             "valid": torch.ones(steps, num, dtype=torch.bool),
             "terminated": torch.zeros(num, dtype=torch.bool),
+            "end_cause": torch.full((num,), ENDS.index("time")),
         }
         return Recording(ctrl_dt=0.02, **(values | replaced))
 

@@ -20,6 +20,7 @@ from envs.reality.disturbances import PushConfig
 from envs.recorder import PolicyFunction, random_policy, record, zero_policy
 from envs.robot.model import load_robot
 from envs.task.features import amp_layout
+from envs.task.terminations import ENDS
 from wildrobot_torch.files import WALKING_POLICY
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.read.files import load_clip
@@ -102,7 +103,9 @@ def _film(options: argparse.Namespace) -> str:
         for speed in running_mean(velocity, round(1.0 / dt))
     ]
     write_film(path, env.backend.model, qpos, dt, config, captions)
-    end = "fell" if bool(episode.terminated[0]) else "upright"
+    assert episode.end_cause is not None
+    cause = ENDS[int(episode.end_cause[0])]
+    end = f"fell ({cause})" if bool(episode.terminated[0]) else "upright"
     return (
         f"wrote {path}: {length * dt:.1f} s, {end}, mean speed {float(velocity.mean()):.3f} m/s at "
         f"command {options.velocity:g} m/s"

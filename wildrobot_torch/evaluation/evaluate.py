@@ -12,6 +12,7 @@ from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction, record
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
+from envs.task.terminations import ENDS
 from wildrobot_torch.evaluation.scenarios import Scenario
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
 
@@ -56,6 +57,13 @@ class EvaluationResult:
             per_command.append({"command": command, "episodes": float(mine.num_episodes), **values})
         metrics = measure(recording, robot, settle_s, EPISODE_METRICS)
         return cls(scenario, metrics, per_command, recording)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """Cause of an end -> number of episodes that ended by it."""
+        causes = self.recording.end_cause
+        assert causes is not None, "an evaluation records how episodes end"
+        return dict(zip(ENDS, causes.bincount(minlength=len(ENDS)).tolist(), strict=True))
 
     @property
     def score(self) -> float:

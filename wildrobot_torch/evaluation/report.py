@@ -84,6 +84,7 @@ def as_dict(
             name: {"value": _null(value), "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()
         },
+        "ends": result.ends,
         "per_command": [
             {name: _null(value) for name, value in row.items()} for row in result.per_command
         ],
@@ -115,6 +116,8 @@ def markdown(
         word = ("pass" if verdict.passed else "**FAIL**") if verdict else ""
         value, meaning = number(result.metrics[name]), metric.meaning.replace("|", "\\|")
         lines.append(f"| {name} | {value} | {metric.unit} | {limit} | {word} | {meaning} |")
+    ends = ", ".join(f"{cause} {number}" for cause, number in result.ends.items() if number)
+    lines += ["", f"Episodes by the cause of their end: {ends}."]
     lines += ["", "## Per command", ""]
     lines.append("| command m/s | episodes | " + " | ".join(PER_COMMAND) + " |")
     lines.append("|---" * (len(PER_COMMAND) + 2) + "|")

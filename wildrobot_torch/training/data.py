@@ -30,6 +30,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.reach import require_reach
 from wildrobot_torch.reference.splits import family
 from wildrobot_torch.reference.starts import commanded_starts
+from wildrobot_torch.training.difficulty import DifficultyConfig
 
 RANK_STRIDE = 1000
 """Difference of the seeds of two training processes."""
@@ -82,6 +83,7 @@ class RolloutData(pl.LightningDataModule):
         validation_split: ShareBelowOne = 0.15,
         iterations_per_epoch: PositiveInt = 40,
         evaluation: str = "quick",
+        difficulty: DifficultyConfig | None = None,
         seed: int = 0,
     ) -> None:
         """Settings; nothing is allocated before `setup`.
@@ -105,6 +107,8 @@ class RolloutData(pl.LightningDataModule):
             iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
             evaluation: scenario of the evaluations during training: a name in configs/evaluation,
                 or a file.
+            difficulty: how faults and pushes grow during the training; null for their whole range
+                from the start.
             seed: of commands, starts and pushes; the run's seed.
 
         Raises:
@@ -122,6 +126,7 @@ class RolloutData(pl.LightningDataModule):
         self.validation_split = validation_split
         self.iterations_per_epoch = iterations_per_epoch
         self.evaluation = evaluation
+        self.difficulty = difficulty
         self.seed = seed
         self.collection_time = 0.0
         self.reference: ReferenceDataset | None = None
@@ -163,6 +168,18 @@ class RolloutData(pl.LightningDataModule):
             # Later stages first, so that an unusable tier is refused now and not hours later.
             for begin in sorted(set(self.reference_tiers.values()), reverse=True):
                 self._follow(self.curriculum, begin)
+        if self.difficulty is not None:
+            self.env.reality.difficulty.fill_(self.difficulty.start)
+
+    def adapt(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Let the difficulty follow an iteration's metrics; what to log of it."""
+        if self.difficulty is None or self.env is None:
+            return {}
+        present = float(self.env.reality.difficulty)
+        if "Metrics/fall_rate" in metrics:
+            present = self.difficulty.next(present, metrics["Metrics/fall_rate"])
+            self.env.reality.difficulty.fill_(present)
+        return {"Curriculum/difficulty": present}
 
     def _follow(self, curriculum: Curriculum, env_steps: int) -> None:
         """Give discriminator and start states the reference of so many environment steps."""

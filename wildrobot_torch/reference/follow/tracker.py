@@ -20,7 +20,7 @@ from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
-from envs.task.terminations import has_fallen
+from envs.task.terminations import fall_causes
 from wildrobot_torch.ppo.finite import require_finite_weights
 from wildrobot_torch.ppo.learner import PPOLearner, Transitions
 from wildrobot_torch.ppo.losses import gaussian_log_prob
@@ -138,7 +138,7 @@ class TrackingTask:
         way = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
         lost = (error > MAX_JOINT_ERROR) | (way > MAX_WAY_ERROR)
-        terminated = has_fallen(m, env.robot, FALL) | lost | failed
+        terminated = fall_causes(m, failed, env.robot, FALL).any(-1) | lost
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {

@@ -62,7 +62,7 @@ COSTS = {
 that carries weight against the clip; squared yaw rate beyond the clip's [s^2/rad^2]; squared
 difference of the feet's load from the weight, in weights, at most 1; each joint on its stop; summed
 squared change of the action."""
-FALL = TerminationConfig(min_height=0.36, max_tilt=0.6)
+FALL = TerminationConfig(min_height=0.36, max_roll=0.6, max_pitch=0.6)
 """Limits of a fall."""
 MAX_JOINT_ERROR = 3.0
 """Summed squared joint error beyond which an episode ends [rad^2]."""
