@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -64,3 +66,17 @@ def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{what}: {path} holds a {type(content).__name__}; {remedy}")
     return content
+
+
+def finite(value: Any) -> Any:
+    """The same containers with None for every number that is not finite, as JSON needs them."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(content: Any) -> str:
+    """JSON text of plain containers; numbers that are not finite become null."""
+    return json.dumps(finite(content), indent=1, allow_nan=False) + "\n"

@@ -12,7 +12,7 @@ import torch
 from envs.config import LocomotionConfig, policy_settings
 from envs.frames import heading_to_world, quat_from_euler, quat_rotate_inverse
 from envs.recording import Recording
-from envs.robot.spec import LegGeometry, RobotSpec
+from envs.robot.spec import LegGeometry, RobotSpec, ServoSpec
 from envs.task.observations import observation_layout
 from envs.task.terminations import ENDS
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
@@ -145,6 +145,7 @@ def toy_robot() -> RobotSpec:
             sole_width=0.09,
         ),
         sensors={},
+        servo=ServoSpec(model="ideal", stall_torque=1.0, no_load_speed=10.0, voltage=12.0),
         digest="0123456789abcdef",
     )
 

@@ -46,7 +46,7 @@ def summary(result: EvaluationResult) -> list[str]:
     lines = [f"{'metric':<18}{'value':>9} {'unit':<5}{'limit':>10}  verdict"]
     lines += [
         f"{verdict.metric:<18}{number(verdict.value):>9} {METRICS[verdict.metric].unit:<5}"
-        f"{verdict.limit!s:>10}  {'pass' if verdict.passed else 'FAIL'}"
+        f"{verdict.limit!s:>10}  {verdict.word}"
         for verdict in result.verdicts
     ]
     names = ("velocity", "velocity_error_1s", "alternation")

@@ -236,7 +236,7 @@ def verify(add: Add) -> None:
 def analyze(add: Add) -> None:
     """Seconds by tier, coverage, features and diversity of a dataset: go, caution or stop."""
     add("--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
-    add("--out", type=Path, help="folder for analysis.md, .json and pictures")
+    add("--out", type=Path, help="folder for analysis.md and .json")
     add("--gate", action="store_true", help="exit with 1 unless the decision is go")
 
 

@@ -25,8 +25,8 @@ from wildrobot_torch.reference.follow.mining import load_sources
 from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
 from wildrobot_torch.reference.generate import CTRL_DT, ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
-from wildrobot_torch.reference.report import analysis_report, report
-from wildrobot_torch.reference.report.analysis import analyse
+from wildrobot_torch.reference.report import analysis, comparison
+from wildrobot_torch.reference.report.report import write_generation_report
 from wildrobot_torch.reference.verify import suite
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
 
@@ -97,12 +97,14 @@ def main(words: list[str]) -> int:
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
     )
-    print(report.clip_table(generation))
-    print(report.rejection_table(generation))
-    dataset = generation.dataset
-    if dataset is None or generation.seconds_good < options.min_seconds:
+    rows = comparison.compare(generation, loaded, originals)
+    print(comparison.clip_table(rows))
+    print(comparison.rejection_table(generation))
+    dataset, good_s = generation.dataset, generation.seconds(*GOOD_TIERS)
+    if dataset is None or good_s < options.min_seconds:
+        print(comparison.rejected_table(generation.rejected))
         worst = next(iter(generation.rejections), "falling at once")
-        good = f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
+        good = f"{good_s:.1f} s of {seconds:.1f} s of motion are in the tiers "
         raise RunError(
             f"{good}{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; no "
             f"dataset was written; most often refused by {worst!r} (rejections by gate above)"
@@ -111,17 +113,9 @@ def main(words: list[str]) -> int:
     for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`
         for clip in (rollout.task.clip for rollout in rollouts):
             save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
-    written = report.write_generation_report(
-        folder,
-        generation,
-        generation.rollouts,
-        loaded,
-        gates,
-        originals=originals,
-        pictured=options.pictures,
-    )
+    written = write_generation_report(folder, generation, rows, loaded, pictured=options.pictures)
     dataset.save(out)
-    print(report.summary(generation))
+    print(comparison.summary(generation))
     print(f"wrote {out} and {written}")
     return 0
 
@@ -152,11 +146,10 @@ def verify(options: argparse.Namespace) -> int:
     if out.suffix != ".md":
         raise UserError(f"--out is {out}; the table is written as .md")
     torch.set_num_threads(1)
-    loaded = load_robot()
-    dataset = ReferenceDataset.load(options.verify, amp_layout(loaded.robot), loaded.robot.digest)
+    robot = load_robot().robot
+    dataset = ReferenceDataset.load(options.verify, amp_layout(robot), robot.digest)
     findings = suite.verify(
         dataset,
-        loaded,
         options.verify,
         micro_train,
         options.seed,
@@ -178,13 +171,13 @@ def analyze(options: argparse.Namespace) -> int:
     """0; with --gate 1 unless the decision about a dataset is go."""
     robot = load_robot().robot
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
-    found = analyse(dataset)
+    found = analysis.analyse(dataset)
     if options.out is None:
-        print(analysis_report.analysis_markdown(found))
-    print(analysis_report.verdict(found))
+        print(analysis.analysis_markdown(found))
+    print(analysis.verdict(found))
     if options.out is not None:
         title = f"Reference {options.analyze.name}"
-        print(f"wrote {analysis_report.write_analysis(found, options.out, title)}")
+        print(f"wrote {analysis.write_analysis(found, options.out, title)}")
     return 1 if options.gate and found.decision != "go" else 0
 
 

@@ -86,7 +86,7 @@ def main(options: argparse.Namespace) -> int:
     print(f"{'policy':<{width}}{'metric':<16}{'value':>9}  {'limit':<14}verdict")
     for name, found in judged.items():
         for v in found:
-            print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{v.word}")
+            print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit!s:<14}{v.word}")
     for name, prior in priors.items():
         if prior is None or prior.held_out is None:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -27,11 +28,24 @@ class Verdict:
     metric: str
     value: float
     limit: Limit
+    note: str = ""
+    """Why the limit is not applied; empty where it is."""
 
     @property
-    def passed(self) -> bool:
-        """Whether the value is within the limit; an undefined one is not."""
-        return self.limit.holds(self.value)
+    def passed(self) -> bool | None:
+        """Whether the limit holds, of an undefined value never; None where it is not applied."""
+        return None if self.note else self.limit.holds(self.value)
+
+    @property
+    def word(self) -> str:
+        """The verdict in words."""
+        if self.note:
+            return f"not applied: {self.note}"
+        return "pass" if self.passed else "FAIL"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict for a report in JSON."""
+        return {**vars(self), "limit": str(self.limit), "passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -86,18 +100,12 @@ class EvaluationResult:
 def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> EvaluationResult:
     """What `policy` does in `scenario`, deterministic for a given number of robots.
 
-    Episodes run side by side, in as many rounds as they need. The environment is reseeded, and its
-    start states and commands are overwritten: give it one of its own, with the task of
-    `scenario.task(config)`.
-
-    Args:
-        policy: from observations (E, O) to actions (E, J).
-        env: E robots.
-        scenario: commands, episodes, time and limits.
+    Episodes run side by side, in as many rounds as they need. The environment has the task of
+    `scenario.task(config)`; it is reseeded, and its start states and commands are overwritten.
 
     Raises:
-        UserError: E does not divide the number of episodes, the environment's pushes are not the
-            scenario's, or as `record`.
+        UserError: the number of robots does not divide that of the episodes, the environment's
+            pushes are not the scenario's, or as `record`.
         PhysicsError: as `record`.
     """
     num, episodes = env.num_envs, scenario.episodes
@@ -131,10 +139,8 @@ def score(metrics: dict[str, float], commands: tuple[float, ...]) -> float:
     alternation as 0. Falls weigh twice, as such and by the time they cost, so that early in
     training, when all robots fall, policies that fall later rank higher.
     """
-    error = metrics["velocity_error"]
+    error, alternation = metrics["velocity_error"], metrics["alternation"]
     if math.isnan(error):
         error = sum(abs(command) for command in commands) / len(commands)
-    alternation = metrics["alternation"]
-    if math.isnan(alternation):
-        alternation = 0.0
+    alternation = 0.0 if math.isnan(alternation) else alternation
     return (1.0 - metrics["fall_rate"]) + metrics["survival"] - error / 0.2 + alternation / 2.0
