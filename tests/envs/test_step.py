@@ -121,6 +121,7 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env.backend = ShapesOnly(loaded)
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
+    env.reality.difficulty = env.reality.difficulty.to(META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META)
     env._record()
     return env
