@@ -9,12 +9,19 @@ from pathlib import Path
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
+from envs.reality.faults import FaultConfig
+from envs.reality.randomization import RandomizationConfig
+from envs.reality.servo import ServoConfig
+from envs.task.starts import ResetConfig
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
 
 DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
+
+_TASK_SETTINGS = ("servo", "randomization", "faults", "reset")
+"""Settings of the task that a scenario may replace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +39,16 @@ class Scenario:
     """Time at the start of an episode that tracking and gait are not measured in [s]."""
     push_impulse: float | None = None
     """Largest impulse of random pushes [N s], at the task's times; None for the task's pushes."""
+    servo: ServoConfig | None = None
+    """Which servo is simulated; None for the task's."""
+    randomization: RandomizationConfig | None = None
+    """What differs from robot to robot; None for the task's."""
+    faults: FaultConfig | None = None
+    """Faults that come and go within an episode; None for the task's."""
+    reset: ResetConfig | None = None
+    """Noise on start states; None for the task's."""
     seed: int = 0
-    """Of start noise and pushes."""
+    """Of start noise, robots, faults and pushes."""
     limits: Mapping[str, Limit] = field(default_factory=dict)
     """Metric name -> what it may be."""
 
@@ -51,13 +66,19 @@ class Scenario:
         raise UserError(f"scenario {self.name!r}: {fault}")
 
     def task(self, config: LocomotionConfig) -> LocomotionConfig:
-        """The task `config` with this scenario's duration and pushes, and without support."""
+        """The task `config` with what this scenario sets, and without support."""
         push = config.push
         if self.push_impulse is not None:
             least = min(push.impulse_min, self.push_impulse)
             push = replace(push, impulse_min=least, impulse_max=self.push_impulse)
+        own = {name: getattr(self, name) for name in _TASK_SETTINGS}
         return replace(
-            config, episode_length_s=self.seconds, push=push, support=None, auto_reset=True
+            config,
+            **{name: value for name, value in own.items() if value is not None},
+            episode_length_s=self.seconds,
+            push=push,
+            support=None,
+            auto_reset=True,
         )
 
 
