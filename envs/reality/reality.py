@@ -193,6 +193,7 @@ class Reality:
             missed = None
             if "missed_tick" in self._ranges:
                 missed = self._uniform(len(ctrl)) < self.state.drawn["missed_tick"][:, 0]
+            assert self.state.commands is not None
             commands, targets = self._send(self.state.commands, ctrl, missed, self.state.drawn)
             self.state = replace(self.state, commands=commands)
             return targets
@@ -200,6 +201,7 @@ class Reality:
 
     def _pass_faults(self) -> None:
         num = self._backend.num_envs
+        assert self.state.faults is not None
         faults, limp, noise, displaced = self._next_faults(self.state.faults, self._uniform(num, 4))
         self.state = replace(self.state, faults=faults)
         self._limp = limp if self.faults.dropout_interval_s else None
