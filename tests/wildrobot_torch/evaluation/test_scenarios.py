@@ -77,7 +77,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="quick, speeds, standing, still, walking"):
+    with pytest.raises(UserError, match="pushed, quick, robot, speeds, standing"):
         load_scenario("wlaking")
 
 
