@@ -82,9 +82,6 @@ def generate(
 
     Args:
         clips: clips to follow in the harness.
-        robot: the robot.
-        gates: limits on its motion.
-        config: how to make it.
         tracked: clips that a tracking policy, trained on all of them, follows without support.
         policies: policies whose motion at commanded speeds is recorded, without support.
         checkpoint: file of the tracking policy's training, see `train_tracker`.
