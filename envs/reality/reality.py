@@ -20,6 +20,12 @@ from envs.frames import projected_gravity, quat_rotate_inverse, yaw
 from envs.physics.base import PhysicsBackend, PhysicsState
 from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
+from envs.reality.friction import (
+    OUTPUTS,
+    Hold,
+    friction_budget,
+    load_dependent_friction,
+)
 from envs.reality.randomization import (
     TERMS,
     Draw,
@@ -30,7 +36,7 @@ from envs.reality.randomization import (
     sample,
 )
 from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
-from envs.reality.servo import UPDATES_PER_STEP, Drive, drive
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, with_motor
 from envs.reality.timing import CommandState, history_depth, send
 from envs.robot.spec import RobotSpec
 
@@ -66,6 +72,10 @@ def needed_readers(config: LocomotionConfig, reads_sensors: bool) -> set[str]:
     return readers
 
 
+SET_BY_BAM = ("dof_frictionloss", "dof_damping", "actuator_biasprm")
+"""Fields of the model that the servo model bam sets, so that no term may."""
+
+
 class Reality:
     """Servos, delays, sensors and faults of the robots of one environment."""
 
@@ -92,6 +102,8 @@ class Reality:
         self.robot, self._backend, self._uniform = robot, backend, uniform
         self._config = replace(config, servo=config.servo.of(robot.servo))
         servo, dt = self._config.servo, config.ctrl_dt
+        self._bam = servo.model == "bam"
+        self._friction: Tensor | None = None
         self._ranges = config.randomization.active()
         self._readers = needed_readers(self._config, bool(observed)) | observed
         self._check_terms()
@@ -118,11 +130,13 @@ class Reality:
         device = backend.device
         self.difficulty = torch.ones((), device=device)
         """In [0, 1]: share of each term's range that is drawn."""
+        if self._bam:
+            self._set_bam()
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
         defaults = {
             name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
         }
-        self._constants = any(TERMS[name].constants for name in names)
+        self._constants = self._bam or any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
         model = backend.model
         touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
@@ -136,7 +150,7 @@ class Reality:
         )
         self._send = recorded(partial(send, servo=servo, ctrl_dt=dt), device)
         self._drive = recorded(
-            partial(drive, robot=robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
+            partial(drive, robot=self.robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
         )
         self._sense = recorded(partial(sense, **common), device)
         self._next_faults = recorded(
@@ -148,12 +162,49 @@ class Reality:
         self._limp: Tensor | None = None
         self._noise: Tensor | None = None
 
+    def _set_bam(self) -> None:
+        """Give the model the motor and the friction of the robot's BAM file."""
+        bam, dofs, backend = self.robot.bam, self.robot.joint_qvel_adr, self._backend
+        if bam is None:
+            raise UserError(
+                "servo.model is bam, but the robot's robot.yaml names no file of BAM parameters; "
+                "name one in its servo.bam"
+            )
+        self.robot = with_motor(self.robot, bam)
+        _live(backend.expand("actuator_biasprm"))[:, :, 2] = -(bam.torque_constant**2) / (
+            bam.resistance
+        )
+        _live(backend.expand("dof_armature"))[:, dofs] = bam.armature
+        _live(backend.expand("dof_damping"))[:, dofs] = bam.viscous
+        self._friction = _live(backend.expand("dof_frictionloss"))
+        still = torch.zeros(1, self.robot.num_joints, device=backend.device)
+        self._resting = friction_budget(still, still, still, bam)
+        self._friction[:, dofs] = self._resting.to(self._friction.dtype)
+        self._inverse_inertia = _live(backend.expand("dof_invweight0"))
+        backend.set_const()
+        for name in OUTPUTS:
+            backend.output(name)  # from now on the engine keeps it
+        self._load_dependent_friction = recorded(
+            partial(
+                load_dependent_friction,
+                robot=self.robot,
+                hold=Hold.of(backend.model, self.robot),
+                dt=float(backend.model.opt.timestep),
+            ),
+            backend.device,
+        )
+
     def _check_terms(self) -> None:
         """Refuse a term that would change nothing."""
         for name in self._ranges:
+            if self._bam and (taken := set(SET_BY_BAM) & set(TERMS[name].model_fields)):
+                raise UserError(
+                    f"randomization.{name} changes nothing: the servo model bam sets "
+                    f"{', '.join(taken)} itself; leave it out"
+                )
             if (reader := TERMS[name].reader) not in self._readers:
                 why = {
-                    "voltage": "the servo model is ideal; set servo.model to envelope",
+                    "voltage": "the servo model is ideal; set servo.model to envelope or bam",
                     "switch": "no foot switch is observed; observe the profile switches",
                 }.get(reader, "no sensor is observed; observe the profile robot or switches")
                 raise UserError(f"randomization.{name} changes nothing: {why}, or leave it out")
@@ -182,6 +233,9 @@ class Reality:
                 _write(live, mask, values[name])
         if self._constants:
             self._backend.set_const(mask)
+        if self._friction is not None:
+            friction = self._friction[:, self.robot.joint_qvel_adr].float()
+            self._rub(torch.where(mask[:, None], self._resting, friction))
 
     @property
     def is_ideal(self) -> bool:
@@ -201,6 +255,7 @@ class Reality:
             missed = None
             if "missed_tick" in self._ranges:
                 missed = self._uniform(len(ctrl)) < self.state.drawn["missed_tick"][:, 0]
+            assert self.state.commands is not None
             commands, targets = self._send(self.state.commands, ctrl, missed, self.state.drawn)
             self.state = replace(self.state, commands=commands)
             return targets
@@ -208,6 +263,7 @@ class Reality:
 
     def _pass_faults(self) -> None:
         num = self._backend.num_envs
+        assert self.state.faults is not None
         faults, limp, noise, displaced = self._next_faults(self.state.faults, self._uniform(num, 4))
         self.state = replace(self.state, faults=faults)
         self._limp = limp if self.faults.dropout_interval_s else None
@@ -237,6 +293,24 @@ class Reality:
         self._limits.copy_(driven.limits)
         return driven.ctrl
 
+    def feel(self) -> None:
+        """Let the servos' friction follow their loads; call it after each update."""
+        if self._friction is None:
+            return
+        backend = self._backend
+        budget = self._load_dependent_friction(
+            tuple(backend.output(name) for name in OUTPUTS),
+            backend.state().qvel,
+            self._friction.float(),
+            self._inverse_inertia.float(),
+        )
+        self._rub(budget)
+
+    def _rub(self, friction: Tensor) -> None:
+        """Set the joints' dry friction (E, J) [N m]."""
+        assert self._friction is not None
+        self._friction[:, self.robot.joint_qvel_adr] = friction.to(self._friction.dtype)
+
     def sense(self, state: PhysicsState) -> None:
         """Let the sensors read the state after a step."""
         if not self._senses:
@@ -252,6 +326,8 @@ class Reality:
         """Copies of everything that later steps depend on, by name."""
         model = {f"model/{name}": live.clone() for name, live in self._fields.items()}
         limits = {} if self._limits is None else {"limits": self._limits.clone()}
+        if self._friction is not None:
+            limits["friction"] = self._friction.clone()
         state = {name: value.clone() for name, value in _flat("state", self.state)}
         return {**state, **model, **limits, "difficulty": self.difficulty.clone()}
 
@@ -264,17 +340,18 @@ class Reality:
         if self.state.commands is None and self.state.sensors is None:
             home = robot.joint_home.expand(self._backend.num_envs, -1)
             self.begin(everyone, self._backend.state(), home)
-        found = {name for name, _ in _flat("state", self.state)}
-        if lacking := found - set(saved):
+        if lacking := set(self.saved()) - set(saved):
             raise UserError(
                 f"the saved simulations lack {', '.join(sorted(lacking))}: they were saved with "
-                "another randomisation; begin a new training with model.warm_start"
+                "another servo or randomisation; begin a new training with model.warm_start"
             )
         self.state = _unflat("state", self.state, saved, device)
         for name, live in self._fields.items():
             live.copy_(saved[f"model/{name}"])
         if self._limits is not None:
             self._limits.copy_(saved["limits"])
+        if self._friction is not None:
+            self._friction.copy_(saved["friction"])
         if self._constants:
             self._backend.set_const(everyone)
         self.difficulty.copy_(saved["difficulty"])
