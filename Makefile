@@ -9,7 +9,7 @@ PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
 ARGS ?=#            more arguments for the program that a target runs
 RECIPE ?= walking_amp laptop#  overlays in configs/ that `make train` uses, later ones win
-POLICY ?=#          checkpoint or ONNX file for evaluate, play, export, capacities; play has a default
+POLICY ?=#          checkpoint or ONNX file for evaluate, play, export; play has a default
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
@@ -63,7 +63,7 @@ benchmark: $(INSTALLED)  ## how fast physics, environment, collection and traini
 	@$(RUN) tools/benchmark.py $(ARGS)
 
 capacities: $(INSTALLED)  ## measure the room MuJoCo Warp needs; after each change of the robot
-	@$(RUN) tools/measure_capacities.py $(if $(POLICY),--policy $(POLICY)) $(ARGS)
+	@$(RUN) tools/measure_capacities.py $(ARGS)
 
 test: $(INSTALLED)  ## the default tests
 	@$(RUN) -m pytest $(ARGS)

@@ -58,8 +58,8 @@ class LocomotionEnv(EnvBase):
     | action | (E, J) | policy output in [-1, 1] |
     | next reward | (E, 1) | sum of the terms |
     | next terms/<name> | (E, 1) | weighted reward terms |
-    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s],
-    physics_failure |
+    | next metrics/<name> | (E, 1) | episode_return, episode_length [steps], velocity_error [m/s];
+    end_<cause>: 1 where an episode ends by it, see `envs.task.terminations.ENDS` |
     | terminated, truncated, done | (E, 1) bool | fallen; time is up; either |
     | next fallen | (E, 1) bool | only without `auto_reset`: the robot has fallen |
     """
@@ -288,7 +288,14 @@ class LocomotionEnv(EnvBase):
 
     def _reset_masked(self, mask: Tensor) -> TensorDict:
         """Start new episodes in the masked simulations; the root of the next step."""
-        draws = StartDraws.from_generator(self.num_envs, self.robot, self._starts, self._generator)
+        reset = self.config.reset
+        draws = StartDraws.from_generator(
+            self.num_envs,
+            self.robot,
+            self._starts,
+            self._generator,
+            lean=reset.lean > 0.0 or reset.lean_rate > 0.0,
+        )
         start = self._sample_start(draws, self._fixed_command)
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
@@ -321,7 +328,8 @@ class LocomotionEnv(EnvBase):
         xfrc = None
         if config.push.impulse_max > 0.0:
             xfrc = self._no_wrench()
-            xfrc[:, self._pushed_body, :2] = self._episode.push
+            push = self._episode.push * self.reality.difficulty
+            xfrc[:, self._pushed_body, :2] = push
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:

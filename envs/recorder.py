@@ -13,6 +13,7 @@ from envs.locomotion import LocomotionEnv
 from envs.measurements import lowest_sole_points
 from envs.physics.base import require_capacities
 from envs.recording import Recording
+from envs.task.terminations import ENDS
 
 PolicyFunction = Callable[[Tensor], Tensor]
 """From observations (E, O) to actions (E, J) in [-1, 1]."""
@@ -103,6 +104,7 @@ def record(
     env.set_commands(command)
     running = torch.ones(num, dtype=torch.bool, device=home.device)
     terminated = torch.zeros_like(running)
+    end_cause = torch.full_like(running, ENDS.index("time"), dtype=torch.long)
     steps: list[dict[str, Tensor]] = []
     try:
         observation = env.reset()["observation"]
@@ -119,6 +121,8 @@ def record(
             steps.append({**step, "action": action, "valid": running & known})
             done = following["done"][:, 0]
             terminated = terminated | (running & following["terminated"][:, 0])
+            ends = torch.cat([following["metrics", f"end_{cause}"] for cause in ENDS], dim=-1)
+            end_cause = torch.where(running & done, ends.argmax(-1), end_cause)
             running = running & ~done
             observation = following["observation"]
             if bool(done.any()):
@@ -129,7 +133,11 @@ def record(
     after = {**steps[-1], "valid": torch.zeros_like(running)}
     steps += [after] * (num_steps - len(steps))
     return Recording(
-        ctrl_dt=config.ctrl_dt, command=command, terminated=terminated, **stacked(steps)
+        ctrl_dt=config.ctrl_dt,
+        command=command,
+        terminated=terminated,
+        end_cause=end_cause,
+        **stacked(steps),
     )
 
 

@@ -41,6 +41,8 @@ class Recording:
     """(T, E) bool: the step belongs to the episode; so does the step in which the robot falls."""
     terminated: Tensor
     """(E,) bool: the episode ended in a fall."""
+    end_cause: Tensor | None = None
+    """(E,) long: index of the cause of its end in `envs.task.terminations.ENDS`."""
     torque: Tensor | None = None
     """(T, E, J) [N m]: of the servos."""
     action: Tensor | None = None
@@ -158,7 +160,7 @@ class Recording:
     # Parts
 
     def cut(self, start: int, stop: int) -> Recording:
-        """Steps start..stop-1, as views. `terminated` stays that of the whole episodes."""
+        """Steps start..stop-1, as views; how the whole episodes ended stays as it is."""
         return self.map_steps(lambda x: x[start:stop])
 
     def map_steps(self, function: Callable[[Tensor], Tensor]) -> Recording:
@@ -198,4 +200,4 @@ class Recording:
         return {name: value for name, value in named if isinstance(value, Tensor)}
 
 
-_PER_EPISODE = ("command", "terminated")
+_PER_EPISODE = ("command", "terminated", "end_cause")

@@ -30,9 +30,9 @@ from envs.task.features import style_features
 from envs.task.observations import frame, observe
 from envs.task.rewards import weighted_terms
 from envs.task.starts import UNDER_WAY, Start
-from envs.task.terminations import has_fallen
+from envs.task.terminations import ENDS, fall_causes
 
-METRICS = ("episode_return", "episode_length", "velocity_error", "physics_failure")
+METRICS = ("episode_return", "episode_length", "velocity_error", *(f"end_{c}" for c in ENDS))
 """Columns of `StepResult.metrics`."""
 
 
@@ -47,7 +47,8 @@ class StepResult:
     reward: Tensor
     """(E,): their sum."""
     metrics: Tensor
-    """(E, 4): see `METRICS`."""
+    """(E, 9): see `METRICS`; `end_<cause>` is 1 where the episode ends by that cause in this step,
+    or would do so with `auto_reset`."""
     fallen: Tensor
     """(E,) bool: the robot has fallen or its simulation failed."""
     terminated: Tensor
@@ -188,7 +189,8 @@ def step(
     failed = health != 0
     steps = episode.steps + 1
     m = measure(state, robot)
-    fallen = has_fallen(m, robot, config.termination) | failed
+    causes = fall_causes(m, failed, robot, config.termination)
+    fallen = causes.any(-1)
     if config.auto_reset:
         terminated = fallen
         truncated = (steps >= config.episode_steps) & ~terminated
@@ -222,13 +224,12 @@ def step(
         for key, value in observations(seen, layouts).items()
     }
     dtype = reward.dtype
+    numbers = torch.stack([following.episode_return, steps.to(dtype), velocity_error], dim=-1)
     result = StepResult(
         observations=observed | {"rsi_index": torch.full_like(steps, UNDER_WAY)[:, None]},
         terms=terms,
         reward=reward,
-        metrics=torch.stack(
-            [following.episode_return, steps.to(dtype), velocity_error, failed.to(dtype)], dim=-1
-        ),
+        metrics=torch.cat([numbers, causes.to(dtype), truncated[:, None].to(dtype)], dim=-1),
         fallen=fallen,
         terminated=terminated,
         truncated=truncated,

@@ -33,6 +33,8 @@ from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli.doctor import nvidia, processor, version
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import ENGINES, Parser, positive
+from wildrobot_torch.evaluation.report import table
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.networks import NetworkConfig
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.training.data import RolloutData
@@ -59,35 +61,31 @@ class Stepping:
         self.actions = NetworkConfig().init_std * torch.randn(shape, device=self.bare.device)
         self.root = self.env.reset()
         # Not measured: what a first step sets up.
-        self.physics(1)
-        self.environment(1)
+        self.physics()
+        self.environment()
 
-    def physics(self, num_steps: int | None = None) -> float:
+    def physics(self) -> float:
         """Time [s] of bare physics over the next steps of the environment, which stays."""
         task, robot = self.env.config, self.env.robot
         self.bare.restore(self.env.backend.snapshot())
         filtered, targets = torch.zeros_like(self.actions[0]), []
-        for action in self.actions[:num_steps]:
+        for action in self.actions:
             filtered = filter_action(action, filtered, task.action)
             targets.append(action_to_ctrl(filtered, robot, task.action))
-        synchronize(self.bare.device)
-        begin = time.perf_counter()
         with one_torch_thread():
+            begin = now(self.bare.device)
             for target in targets:
                 self.bare.step(target, None, task.decimation)
-        synchronize(self.bare.device)
-        return time.perf_counter() - begin
+            return now(self.bare.device) - begin
 
-    def environment(self, num_steps: int | None = None) -> float:
+    def environment(self) -> float:
         """Time [s] of the environment's next steps."""
-        synchronize(self.bare.device)
-        begin = time.perf_counter()
         with one_torch_thread():
-            for action in self.actions[:num_steps]:
+            begin = now(self.bare.device)
+            for action in self.actions:
                 self.root.set("action", action)
                 _, self.root = self.env.step_and_maybe_reset(self.root)
-        synchronize(self.bare.device)
-        return time.perf_counter() - begin
+            return now(self.bare.device) - begin
 
 
 class Rounds(Callback):
@@ -104,12 +102,11 @@ class Rounds(Callback):
         """One round; the first iteration only warms up."""
         data: RolloutData = trainer.datamodule
         assert data.env is not None
-        synchronize(data.env.backend.device)
-        now = time.perf_counter()
+        end = now(data.env.backend.device)
         if self.stepping is None:
             self.stepping = Stepping(data.engine, data.num_envs, data.num_steps)
         else:
-            self.seconds["training"].append(now - self._begin)
+            self.seconds["training"].append(end - self._begin)
             self.seconds["collection"].append(data.collection_time)
             # Where the training's robots are: upright and fallen ones differ in cost.
             self.stepping.env.set_sim_state(data.env.get_sim_state())
@@ -143,16 +140,12 @@ def train_briefly(data: RolloutData, callback: Callback, amp: AMPConfig | None =
 def results(
     seconds: dict[str, list[float]], num_envs: int, num_steps: int
 ) -> dict[str, dict[str, float]]:
-    """Of each measured thing, from the times [s] of its rounds: medians over the rounds.
-
-    `ratio` compares a thing with physics in the same round.
-    """
+    """Medians over the rounds, from their times [s]; `ratio` is to physics in the same round."""
     return {
         name: {
-            "ms_per_step": 1e3 * statistics.median(times) / num_steps,
             "env_steps_per_s": num_envs * num_steps / statistics.median(times),
             "ratio": statistics.median(
-                physics / time for physics, time in zip(seconds["physics"], times, strict=True)
+                p / t for p, t in zip(seconds["physics"], times, strict=True)
             ),
         }
         for name, times in seconds.items()
@@ -169,33 +162,32 @@ def surroundings(engine: str) -> dict[str, Any]:
         "device": nvidia()[0] if engine == "warp" else processor(),
         "machine": f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
         f"{physical_cores()} physics threads, {torch.get_num_threads()} torch threads",
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "commit": commit.stdout.strip() if commit else None,
     }
 
 
 def markdown(report: dict[str, Any]) -> str:
     """Table of the results, with what they were measured on above it."""
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [
         f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, "
         f"{report['steps']} steps, median of {report['rounds']} interleaved rounds; update "
         f"{'with' if report['motion_prior'] else 'without'} motion prior.",
-        f"{report['date']}, commit {report['commit']}; {report['machine']}; {versions}.",
+        f"{report['date']}, commit {report['commit']}; {report['machine']}; {report['versions']}.",
         "",
-        "| | ms per step of all robots | env steps/s | of physics |",
-        "|---|---|---|---|",
     ]
-    for name, row in report["results"].items():
-        rate = f"{row['ms_per_step']:.1f} | {row['env_steps_per_s']:,.0f} | {row['ratio']:.0%}"
-        lines.append(f"| {name}: {MEASURED[name]} | {rate} |")
-    return "\n".join(lines)
+    rows = [
+        (f"{name}: {MEASURED[name]}", f"{row['env_steps_per_s']:,.0f}", f"{row['ratio']:.0%}")
+        for name, row in report["results"].items()
+    ]
+    return "\n".join([*lines, *table(("", "env steps/s", "of physics"), rows)])
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all its work."""
+def now(device: torch.device) -> float:
+    """A clock's time [s], once the device has done all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def main(words: list[str]) -> int:
@@ -205,17 +197,13 @@ def main(words: list[str]) -> int:
         "Time physics, environment, collection and training in one interleaved run.",
         "python tools/benchmark.py --physics warp --num_envs 4096",
     )
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    parser.add_argument("--num_envs", type=positive, default=1024, help="robots")
-    parser.add_argument("--steps", type=positive, default=24, help="control steps per round")
-    parser.add_argument("--rounds", type=positive, default=5, help="rounds")
-    parser.add_argument("--reference", help="reference file, to train with the motion prior")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/benchmark.json"),
-        help="file to write; a table goes beside it",
-    )
+    add = parser.add_argument
+    add("--physics", default="native", help=ENGINES)
+    add("--num_envs", type=positive, default=1024, help="robots")
+    add("--steps", type=positive, default=24, help="control steps per round")
+    add("--rounds", type=positive, default=5, help="rounds")
+    add("--reference", help="reference file, to train with the motion prior")
+    add("--out", type=Path, default=Path("runs/benchmark.json"), help="file of the results")
     options = parser.parse_args(words)
     if options.out.suffix != ".json":
         raise UserError(f"--out is {options.out}; results are written as .json")
@@ -237,11 +225,9 @@ def main(words: list[str]) -> int:
         "results": results(rounds.seconds, options.num_envs, options.steps),
         "seconds": rounds.seconds,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=2) + "\n")
-    table = options.out.with_suffix(".md")
-    table.write_text(markdown(report) + "\n")
-    print(f"{markdown(report)}\n\nwrote {options.out} and {table}")
+    with atomic_write(options.out) as file:
+        file.write((json.dumps(report, indent=2) + "\n").encode())
+    print(f"{markdown(report)}\n\nwrote {options.out}")
     return 0
 
 

@@ -17,13 +17,14 @@ from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.physics.engines import make_physics, resolve_engine
-from envs.physics.parity import TOLERANCES, Difference, open_loop, single_step
+from envs.physics.parity import Difference, open_loop, single_step
 from envs.reality.disturbances import PushConfig
 from envs.recorder import zero_policy
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.evaluation.parity import KINDS, draw_states, environments
+from wildrobot_torch.evaluation.report import table
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.ppo.policy_file import load_policy
 
@@ -32,12 +33,7 @@ WITHOUT_POLICY = ("standing", "fallen")
 
 
 def measure(options: argparse.Namespace) -> list[Difference]:
-    """All differences between native physics and the other engine.
-
-    Raises:
-        UserError: an option, the robot or the policy cannot be used.
-        PhysicsError: the engine cannot run on this machine.
-    """
+    """All differences between native physics and the other engine."""
     num = options.states
     name = resolve_engine(options.physics)
     if name == "native":
@@ -66,23 +62,16 @@ def measure(options: argparse.Namespace) -> list[Difference]:
 
 
 def markdown(differences: list[Difference], physics: str) -> str:
-    """Table of the differences, with tolerances and reasons."""
-    lines = [
-        f"native against {physics}",
-        "",
-        "| quantity | states | median | largest | within | exceptions | limit | needed | |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for d in differences:
-        limit = d.tolerance
-        lines.append(
-            f"| {d.quantity} | {d.kind} | {d.median:.1e} | {d.largest:.1e} | {d.share:.1%} | "
-            f"{d.exceptions}, {d.unexplained} unexplained | {limit.limit:g} {limit.unit} | "
-            f"{limit.share:.1%} | {'pass' if d.passed else 'FAIL'} |"
-        )
-    lines += ["", "| quantity | limit | reason |", "|---|---|---|"]
-    lines += [f"| {name} | {t.limit:g} {t.unit} | {t.reason} |" for name, t in TOLERANCES.items()]
-    return "\n".join(lines)
+    """Table of the differences with their tolerances, whose reasons are beside `TOLERANCES`."""
+    head = ("quantity", "states", "median", "largest", "within", "exceptions", "limit", "needed")
+    rows = [
+        (d.quantity, d.kind, f"{d.median:.1e}", f"{d.largest:.1e}", f"{d.share:.1%}",
+         f"{d.exceptions}, {d.unexplained} unexplained",
+         f"{d.tolerance.limit:g} {d.tolerance.unit}", f"{d.tolerance.share:.1%}",
+         "pass" if d.passed else "FAIL")
+        for d in differences
+    ]  # fmt: skip
+    return "\n".join([f"native against {physics}", "", *table((*head, ""), rows)])
 
 
 def main(words: list[str]) -> int:
@@ -100,8 +89,7 @@ def main(words: list[str]) -> int:
     report = markdown(differences, options.physics)
     with atomic_write(options.out) as file:
         file.write(f"{report}\n".encode())
-    print(report)
-    print(f"\nwrote {options.out}")
+    print(f"{report}\n\nwrote {options.out}")
     return 0 if all(difference.passed for difference in differences) else 1
 
 

@@ -1,4 +1,4 @@
-"""Measure the room that contacts need: `python tools/measure_capacities.py --policy walking.onnx`.
+"""Measure the room that contacts need: `python tools/measure_capacities.py`.
 
 MuJoCo Warp sets room for constraints and contacts aside once and drops what does not fit. This tool
 moves the robot in each of its scenes with room to spare, counts after every physics step, and
@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,33 +23,30 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
-from envs.locomotion import LocomotionEnv
 from envs.physics.base import MEASURE_CAPACITIES, PhysicsError
 from envs.physics.capacities import FILE_NAME, Capacities, capacities_text
+from envs.physics.engines import resolve_engine
 from envs.robot.model import ROBOT_DIRECTORY, RobotModel, load_robot, scene_names
-from envs.task.observations import observation_layout
 from wildrobot_torch.cli.main import run
-from wildrobot_torch.cli.options import Parser, positive
+from wildrobot_torch.cli.options import Parser, positive, within
 from wildrobot_torch.files import atomic_write
-from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.process import one_torch_thread
 
 if TYPE_CHECKING:
     from envs.physics.warp import WarpPhysics
 
-ROOM = Capacities(njmax=256, nconmax=64, contact_sensor_maxmatch=64)
-"""Room at first; if something does not fit, it is doubled and all is counted again."""
-MOST_ROOM = 8192
-"""Largest njmax that is tried."""
+ROOM = Capacities(njmax=512, nconmax=256, contact_sensor_maxmatch=64)
+"""Room while counting: five times what the WildRobot needs."""
 STEP_OF_ROOM = 8
 """Capacities are multiples of it."""
-CURED_BY_ROOM = {"NEFC", "NJMAX_NNZ", "BROADPHASE", "NARROWPHASE", "CCD", "CONTACT_MATCH"}
-"""Overflows of MuJoCo Warp that more room prevents."""
 SPREAD = 3.0
 """Robots start up to this far [m] from the origin along x and y: the ground differs there."""
 DROP = 0.05
 """Height [m] above home at which robots start, so that none starts in the ground."""
 
+TASK = LocomotionConfig()
+Counts = tuple[int, ...]
+"""States counted, and the largest rows, contacts, pairs and matches; see `ContactCounts`."""
 Motion = Iterator[tuple[Tensor, Tensor | None]]
 """Position targets (E, J) and wrenches (E, nbody, 6) of one control step after another."""
 
@@ -63,124 +60,66 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="folder of a robot description")
-    add("--policy", type=Path, help="a policy that walks as well: .ckpt or .onnx")
-    add("--margin", type=float, default=2.0, help="room written, in multiples of the largest count")
+    add("--margin", type=within(1, 100), default=2.0, help="room, in multiples of what is needed")
     add("--num_envs", type=positive, default=100, help="robots at once; more of them see more")
-    add("--physics", default="warp-cpu", help="engine: warp-cpu or warp")
-    print(f"wrote {write(parser.parse_args(words))}")
-    return 0
-
-
-def write(options: argparse.Namespace) -> Path:
-    """Measure in all scenes and write the file; returns its path."""
-    if not 1.0 <= options.margin <= 100.0:
-        raise UserError(f"--margin is {options.margin:g}; allowed: 1 to 100")
-    if options.physics not in ("warp-cpu", "warp"):
-        raise UserError(f"--physics is {options.physics!r}; allowed: warp-cpu, warp")
-    if options.physics == "warp" and not torch.cuda.is_available():
-        raise UserError("--physics is 'warp', but torch finds no CUDA device; use warp-cpu")
-    policy = None if options.policy is None else load_policy(options.policy)
-    task = LocomotionConfig() if policy is None else policy.task
-    task = replace(task, support=None, auto_reset=True)
-    robots = load_scenes(options.robot, task.sim_dt)
-    robot = robots[0].robot
-    if policy is not None:
-        policy.require(observation_layout(robot, task.observation), robot.digest)
+    add("--physics", choices=("warp-cpu", "warp"), default="warp-cpu", help="engine")
+    options = parser.parse_args(words)
+    resolve_engine(options.physics)
+    scenes = scene_names(options.robot)
+    robots = [load_robot(options.robot, scene, TASK.sim_dt) for scene in scenes]
+    if not robots:
+        raise UserError(f"--robot is {options.robot}, which has no scene_<name>.xml")
+    if len({loaded.robot.digest for loaded in robots}) > 1:
+        raise UserError(
+            f"the scenes {' and '.join(scenes)} of {options.robot} hold different robots or "
+            "simulation options; let them include the same files"
+        )
     counts: dict[str, dict[str, Counts]] = {}
     with one_torch_thread():
         for loaded in robots:
             print(f"{loaded.scene}: {options.num_envs} robots", flush=True)
-            counts[loaded.scene] = measure(loaded, task, policy, options.num_envs, options.physics)
-    comment = describe(counts, options, policy)
+            counts[loaded.scene] = measure(loaded, options.num_envs, options.physics)
+    comment = describe(counts, options)
     print(comment)
     capacities = {scene: room(kinds, options.margin) for scene, kinds in counts.items()}
     path = options.robot / FILE_NAME
     with atomic_write(path) as file:
         file.write(capacities_text(robots[0].untimed_digest, capacities, comment).encode())
-    return path
+    print(f"wrote {path}")
+    return 0
 
 
-def load_scenes(directory: Path, sim_dt: float) -> list[RobotModel]:
-    """The robot of `directory` in each of its scenes.
-
-    Raises:
-        UserError: it has no scene, or its scenes hold different robots.
-    """
-    robots = [load_robot(directory, scene, sim_dt) for scene in scene_names(directory)]
-    if not robots:
-        raise UserError(f"--robot is {directory}, which has no scene_<name>.xml")
-    for other in robots[1:]:
-        if other.robot.digest != robots[0].robot.digest:
-            raise UserError(
-                f"the scenes {robots[0].scene} and {other.scene} of {directory} hold different "
-                "robots or simulation options; let them include the same files"
-            )
-    return robots
-
-
-# Counting
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Largest counts of one simulation over `states`; see `ContactCounts`."""
-
-    states: int
-    rows: int
-    contacts: int
-    pairs: int
-    matches: int
-
-
-def measure(
-    loaded: RobotModel,
-    task: LocomotionConfig,
-    policy: LoadedPolicy | None,
-    num_envs: int,
-    physics: str,
-) -> dict[str, Counts]:
-    """Largest counts in one scene, by kind of motion.
-
-    Raises:
-        UserError: MuJoCo Warp is not installed, or cannot simulate the robot.
-        PhysicsError: something does not fit into any room.
-    """
+def measure(loaded: RobotModel, num_envs: int, physics: str) -> dict[str, Counts]:
+    """Largest counts in one scene, by kind of motion; a PhysicsError where `ROOM` is too small."""
     try:
         from envs.physics.warp import WarpPhysics
     except ImportError as error:
         raise UserError(str(error)) from error
     device = f"cuda:{torch.cuda.current_device()}" if physics == "warp" else "cpu"
-    given = ROOM
-    while True:
-        backend = WarpPhysics(loaded.model, num_envs, given, device)
-        motions = Motions(loaded, backend, task, torch.Generator().manual_seed(0))
-        counts: dict[str, Counts] = {}
-        for kind, motion in motions.kinds(policy).items():
-            counts[kind] = largest(backend, motion(), task.decimation)
-            names = backend.capacity_overflow()
-            if names:
-                break
-        else:
-            return counts
-        if not CURED_BY_ROOM.issuperset(names) or given.njmax >= MOST_ROOM:
+    backend = WarpPhysics(loaded.model, num_envs, ROOM, device)
+    motions = Motions(loaded, backend, torch.Generator().manual_seed(0))
+    counts: dict[str, Counts] = {}
+    # The order counts: the fallen robots are those that moved at random before.
+    for motion in (motions.random, motions.fallen, motions.pushed):
+        counts[motion.__name__] = largest(backend, motion())
+        if names := backend.capacity_overflow():
             raise PhysicsError(
-                f"scene {loaded.scene} does not fit into MuJoCo Warp ({', '.join(names)}), and "
-                "more room does not change that; use simpler or fewer colliding geoms"
+                f"scene {loaded.scene} does not fit into the {ROOM} that this tool sets aside "
+                f"({', '.join(names)}); use simpler or fewer colliding geoms"
             )
-        given = Capacities(*(2 * value for value in astuple(given)))
+    return counts
 
 
-def largest(backend: WarpPhysics, motion: Motion, decimation: int) -> Counts:
+def largest(backend: WarpPhysics, motion: Motion) -> Counts:
     """Largest counts of a motion, over every physics step: an impact ends within a control step."""
-    most, steps = torch.zeros(4, dtype=torch.long), 0
+    most: list[Tensor] = []
     for ctrl, xfrc in motion:
-        for _ in range(decimation):
+        for _ in range(TASK.decimation):
             backend.step(ctrl, xfrc, 1)
             counts = backend.contact_counts()
             each = torch.stack([counts.rows, counts.contacts, counts.pairs, counts.matches])
-            most = torch.maximum(most, each.amax(1).cpu())
-            steps += 1
-    return Counts(steps * backend.num_envs, *most.tolist())
+            most.append(each.amax(1).cpu())
+    return (len(most) * backend.num_envs, *torch.stack(most).amax(0).tolist())
 
 
 @dataclass(frozen=True)
@@ -189,13 +128,7 @@ class Motions:
 
     loaded: RobotModel
     backend: WarpPhysics
-    task: LocomotionConfig
     generator: torch.Generator
-
-    def kinds(self, policy: LoadedPolicy | None) -> dict[str, Callable[[], Motion]]:
-        """Motion by name, in the order in which they must run."""
-        kinds = {"random": self.random, "fallen": self.fallen, "pushed": self.pushed}
-        return kinds if policy is None else {**kinds, "walking": lambda: self.walking(policy)}
 
     def random(self) -> Motion:
         """2 s from any posture and orientation just above the ground, with targets that jump."""
@@ -227,34 +160,8 @@ class Motions:
             wrench[:, robot.root_body, 3:] = self._uniform(-0.1, 0.1, num, 3) * robot.weight
             yield from self._hold(stand, 0.2, wrench)
 
-    def walking(self, policy: LoadedPolicy) -> Motion:
-        """1 s of a policy's walk, after 1 s that is not counted.
-
-        The policy walks in the environment on native physics, which needs no capacities; each
-        control step is then repeated here from the same state.
-        """
-        command, num = self.task.command, self.backend.num_envs
-        env = LocomotionEnv(
-            self.task, num, robot_dir=self.loaded.directory, scene=self.loaded.scene
-        )
-        velocity = self._uniform(command.velocity_min, command.velocity_max, num)
-        env.set_start_states(
-            self._home(), torch.zeros(num, self.loaded.model.nv), velocity, probability=1.0
-        )
-        root, steps = env.reset(), round(1.0 / self.task.ctrl_dt)
-        for step in range(2 * steps):
-            before = env.backend.snapshot()
-            root.set("action", policy(root.get("observation")))
-            root = env.step(root)
-            if step >= steps:
-                after = env.backend.snapshot()
-                self.backend.restore(before)
-                wrench = after["xfrc_applied"].float().view(num, self.loaded.model.nbody, 6)
-                yield after["ctrl"].float(), wrench
-            root = env.maybe_reset(env.step_mdp(root))
-
     def _hold(self, ctrl: Tensor, seconds: float, wrench: Tensor | None = None) -> Motion:
-        for _ in range(max(1, round(seconds / self.task.ctrl_dt))):
+        for _ in range(max(1, round(seconds / TASK.ctrl_dt))):
             yield ctrl, wrench
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
@@ -278,31 +185,19 @@ class Motions:
         self.backend.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, ctrl)
 
 
-# Writing
-
-
 def room(kinds: dict[str, Counts], margin: float) -> Capacities:
     """Capacities for the largest counts of all kinds, times `margin`."""
 
     def enough(largest: int) -> int:
         return STEP_OF_ROOM * max(1, math.ceil(margin * largest / STEP_OF_ROOM))
 
-    counts = list(kinds.values())
-    return Capacities(
-        njmax=enough(max(count.rows for count in counts)),
-        # Pairs of geoms are listed in as much room as the contacts found between them.
-        nconmax=enough(max(max(count.contacts, count.pairs) for count in counts)),
-        contact_sensor_maxmatch=enough(max(count.matches for count in counts)),
-    )
+    _, rows, contacts, pairs, matches = map(max, zip(*kinds.values(), strict=True))
+    # Pairs of geoms are listed in as much room as the contacts found between them.
+    return Capacities(enough(rows), enough(max(contacts, pairs)), enough(matches))
 
 
-def describe(
-    counts: dict[str, dict[str, Counts]], options: argparse.Namespace, policy: LoadedPolicy | None
-) -> str:
+def describe(counts: dict[str, dict[str, Counts]], options: argparse.Namespace) -> str:
     """What was measured, for the head of the file."""
-    walking = "none, no policy was given"
-    if policy is not None:
-        walking = f"a policy trained for {policy.env_steps} steps"
     names = ("states", "rows", "contacts", "pairs", "matches")
     lines = [
         f"Room in MuJoCo Warp: {options.margin:g} x the largest count below, rounded up to a",
@@ -311,12 +206,12 @@ def describe(
         "for each simulation constraint rows (njmax), contacts and pairs of near geoms (nconmax),",
         "and for each contact sensor the contacts it found (matches: contact_sensor_maxmatch).",
         "random: any posture and orientation, targets that jump; fallen: the same robots, lying;",
-        f"pushed: standing, under wrenches of about the weight; walking: {walking}.",
+        "pushed: standing, under wrenches of about the weight. A walk needs less than these.",
         f"{'scene':<10} {'kind':<8}" + "".join(f"{name:>10}" for name in names),
     ]
     for scene, kinds in counts.items():
         for kind, count in kinds.items():
-            values = "".join(f"{value:>10}" for value in astuple(count))
+            values = "".join(f"{value:>10}" for value in count)
             lines.append(f"{scene:<10} {kind:<8}{values}")
     return "\n".join(lines)
 

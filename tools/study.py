@@ -13,12 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from envs.errors import RunError
 from wildrobot_torch.cli.fit import read_options
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.arms import ArmRun, load_results, run_missing
-from wildrobot_torch.study.plan import Study, load_study
+from wildrobot_torch.study.arms import ArmRun, load_results
+from wildrobot_torch.study.plan import load_study
 from wildrobot_torch.study.tables import write_tables
 
 
@@ -29,21 +30,13 @@ def parser() -> Parser:
         "Run what is missing of a study, and write its tables.",
         "python tools/study.py configs/study/amp.yaml --only amp --seeds 0",
     )
-    parser.add_argument("study", type=Path, help="file of the study, in configs/study")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="ARM", help="this arm; may be given again"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", help="these of the study's seeds")
-    parser.add_argument(
-        "--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)"
-    )
-    parser.add_argument("--list", action="store_true", help="print the state of each, run nothing")
-    parser.add_argument(
-        "--accept",
-        action="store_true",
-        help="keep results of other settings as results of the present ones: for settings of which "
-        "only names changed, or results of another checkout",
-    )
+    add = parser.add_argument
+    add("study", type=Path, help="file of the study, in configs/study")
+    add("--only", action="append", default=[], metavar="ARM", help="this arm; may be given again")
+    add("--seeds", type=int, nargs="+", help="these of the study's seeds")
+    add("--out", type=Path, help="folder of the trainings (default: runs/study/STUDY)")
+    add("--list", action="store_true", help="print the state of each training, run nothing")
+    add("--accept", action="store_true", help="keep results: only names of settings changed")
     return parser
 
 
@@ -60,8 +53,11 @@ def main(words: list[str]) -> int:
         settings = read_options(study.fit_options(arm, study.seeds[0]))
         chosen = [seed for seed in study.seeds if options.seeds is None or seed in options.seeds]
         mine = [ArmRun(study, arm, seed, folder, settings) for seed in chosen]
-        if not options.list and any(run.state != "finished" for run in mine):
-            require_files(study, arm.name, settings["data"]["reference"])
+        reference = settings["data"]["reference"]
+        left = not options.list and any(run.state != "finished" for run in mine)
+        if left and reference is not None and not Path(reference).is_file():
+            remedy = study.needs.get(reference, "give another --data.reference")
+            raise StudyError(f"arm {arm.name!r} needs {reference}, which is not there: {remedy}")
         runs += mine
     if options.list:
         print("\n".join(f"{run.name:<24}{run.state}" for run in runs))
@@ -77,21 +73,19 @@ def main(words: list[str]) -> int:
         write_tables(study, load_results(Path(study.results)), str(options.study))
 
     tables()
-    complete = run_missing(runs, lambda line: print(line, flush=True), tables)
+    complete = True
+    for run in runs:
+        if run.state == "finished":
+            continue
+        print(f"{run.name}: training", flush=True)
+        try:
+            print(run.run(), flush=True)
+            tables()
+        except RunError as error:
+            complete = False
+            print(f"error: {error}", flush=True)
     print(f"wrote {study.page}")
     return 0 if complete else 1
-
-
-def require_files(study: Study, arm: str, reference: str | None) -> None:
-    """Refuse an arm whose reference motion is not there.
-
-    Raises:
-        StudyError: with the command that makes it, where the study knows it.
-    """
-    if reference is not None and not Path(reference).is_file():
-        remedy = study.needs.get(reference)
-        how = f"; make it: {remedy}" if remedy else ""
-        raise StudyError(f"arm {arm!r} needs {reference}, which is not there{how}")
 
 
 if __name__ == "__main__":

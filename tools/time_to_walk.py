@@ -1,10 +1,5 @@
 """Measure how long trainings take to walk: `python tools/time_to_walk.py --help`.
 
-For example, three trainings of a recipe, each to three times its steps to WALK:
-
-    python tools/time_to_walk.py --config walking --config laptop --out runs/time_to_walk/ppo \
-        --beyond 3
-
 Exit code 0 when every seed reached WALK, 1 when one did not or a training was cut short, 2 for bad
 input. The same command keeps what is finished, and resumes the rest.
 """
@@ -27,23 +22,12 @@ from wildrobot_torch.cli.fit import read_options
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser, positive
 from wildrobot_torch.evaluation import load_scenario
+from wildrobot_torch.files import atomic_write
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.training import read_json, require_free, write_json
-from wildrobot_torch.study.walking import SeedRun, WalkPlan
-from wildrobot_torch.study.walking_report import write_walking_report
+from wildrobot_torch.study.training import require_free
+from wildrobot_torch.study.walking import SeedRun, write_walking_report
 
 ABOUT = "measurement.json"
-OURS = {
-    "--seed": "--seeds",
-    "--run.folder": "--out",
-    "--run.name": "--out",
-    "--run.stop_when_passed": "--beyond",
-    "--trainer.max_time": "--run.env_steps",
-    "--data.evaluation": "nothing, for WALK is measured",
-    "--data.iterations_per_epoch": "--every",
-    "--ckpt_path": "the same command again, which resumes by itself",
-}
-"""Options of `fit` that this tool sets itself, and what to use in their place."""
 
 
 def parser() -> Parser:
@@ -54,17 +38,10 @@ def parser() -> Parser:
         "are the recipe and go to `wildrobot fit`.",
         "python tools/time_to_walk.py --config walking --config laptop --out runs/time_to_walk/ppo",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, required=True, help="folder of this measurement")
-    parser.add_argument(
-        "--beyond",
-        type=float,
-        default=1.0,
-        help="end each training at so many times its steps to WALK",
-    )
-    parser.add_argument(
-        "--every", type=positive, default=10, help="iterations between evaluations until WALK"
-    )
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--out", type=Path, required=True, help="folder of this measurement")
+    add("--every", type=positive, default=10, help="iterations between evaluations")
     return parser
 
 
@@ -73,66 +50,44 @@ def main(words: list[str]) -> int:
     options, recipe = parser().parse_known_args(words)
     runs = prepared(options, recipe)
     command = shlex.join(["python", "tools/time_to_walk.py", *words])
-    path = options.out / "report.md"
     for seed_run in runs:
-        seed_run.run(lambda line: print(line, flush=True))
-        write_walking_report(runs, options.out, command)
-    print(f"wrote {path}")
-    return 0 if all(math.isfinite(seed_run.result().walk_s) for seed_run in runs) else 1
+        print(f"seed {seed_run.seed}: training in {seed_run.folder}", flush=True)
+        seed_run.run()
+        print(write_walking_report(runs, options.out, command), flush=True)
+    print(f"wrote {options.out / 'report.md'}")
+    return 0 if all(math.isfinite(seed_run.result()["walk_s"]) for seed_run in runs) else 1
 
 
 def prepared(options: Namespace, recipe: Sequence[str]) -> list[SeedRun]:
-    """The seeds' trainings, when the request is valid.
-
-    Raises:
-        UserError: it is not.
-    """
-    require_free(recipe, OURS)
-    if not options.beyond >= 1.0:
-        raise StudyError(f"--beyond is {options.beyond}; allowed: 1 or more")
+    """The seeds' trainings, when the request is valid, or else a UserError."""
+    require_free(recipe)
     if len(set(options.seeds)) < len(options.seeds):
         raise StudyError(f"--seeds names one twice: {options.seeds}")
     settings = read_options(recipe)
-    plan = WalkPlan(
-        walk=load_scenario("walking"),
-        every=options.every,
-        iteration_steps=settings["data"]["num_envs"] * settings["data"]["num_steps"],
-        env_steps=settings["run"]["env_steps"],
-        beyond=options.beyond,
-    )
     # How long a training goes on may change: that resumes it.
-    settings["run"].pop("env_steps")
+    env_steps = settings["run"].pop("env_steps")
     require_same(options.out, {"every": options.every, **settings})
-    return [SeedRun(options.out / f"seed_{seed}", seed, recipe, plan) for seed in options.seeds]
+    walk = load_scenario("walking")
+    return [
+        SeedRun(options.out / f"seed_{seed}", seed, recipe, walk, options.every, env_steps)
+        for seed in options.seeds
+    ]
 
 
 def require_same(out: Path, settings: dict[str, Any]) -> None:
-    """Note the settings that are measured in a folder; refuse one that holds something else.
-
-    Raises:
-        StudyError: with the first difference.
-    """
-    path = out / ABOUT
-    settings = json.loads(json.dumps(settings, default=str))
+    """Note the settings that are measured in a folder; StudyError where it holds others."""
+    path, text = out / ABOUT, json.dumps(settings, default=str, indent=2, sort_keys=True)
     if path.is_file():
-        before, now = _leaves(read_json(path)), _leaves(settings)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise StudyError(
-                    f"{out} holds a measurement with {name} {before.get(name)!r}, not "
-                    f"{now.get(name)!r}; give another --out"
-                )
+        before, now = (x.replace(",\n", "\n").splitlines() for x in (path.read_text(), text))
+        if changed := [(a.strip(), b.strip()) for a, b in zip(before, now, strict=False) if a != b]:
+            raise StudyError(
+                f"{out} holds a measurement with {changed[0][0]}, not {changed[0][1]}; give "
+                "another --out"
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError(f"{out} is there already, and no measurement; give another --out")
-    write_json(path, settings)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _leaves(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 if __name__ == "__main__":

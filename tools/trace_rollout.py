@@ -8,14 +8,13 @@ no graph of a GPU at all.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.callbacks import Callback
 from torch._C._profiler import _ExperimentalConfig
@@ -37,26 +36,19 @@ POLICY, STEP = "[policy]", "[environment step]"
 SPANS = (POLICY, STEP, "[physics step]", "[physics reset]")
 """Parts of the rollout as they are named in the trace."""
 
-# Names of calls as CUDA's tracer gives them, the runtime's (cuda...) and the driver's (cu...).
 KINDS = {
-    "graph launches": ("cudaGraphLaunch", "cuGraphLaunch"),
-    "kernel launches outside graphs": (
-        *("cudaLaunchKernel", "cudaLaunchCooperativeKernel"),
-        *("cuLaunchKernel", "cuLaunchCooperativeKernel"),
-    ),
-    "waits for the GPU": (
-        *("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
-        *("cuStreamSynchronize", "cuCtxSynchronize", "cuEventSynchronize"),
-        # The tracer's own records of waits, whoever called.
-        *("Stream Sync", "Context Sync", "Event Sync"),
-    ),
-    "copies from the GPU": ("Memcpy DtoH",),
+    "graph launches": r"cu(da)?GraphLaunch",
+    "kernel launches outside graphs": r"cu(da)?Launch(Cooperative)?Kernel",
+    # The second half: the tracer's own records of waits, whoever called.
+    "waits for the GPU": r"cu(da)?(Stream|Device|Ctx|Event)Synchronize|(Stream|Context|Event) Sync",
+    "copies from the GPU": "Memcpy DtoH",
 }
-_CALLS = (*(prefix for kind in KINDS.values() for prefix in kind), "cudaMemcpy", "cuMemcpy")
+"""Beginnings of names that CUDA's tracer gives to calls, the runtime's (cuda...) and the driver's
+(cu...)."""
+CALLS = "|".join([*KINDS.values(), r"cu(da)?Memcpy"])
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One event of a trace."""
 
     name: str
@@ -67,26 +59,22 @@ class Event:
     """Number of the CUDA call it belongs to, shared by what that starts on the device; 0: none."""
 
 
-def count_calls(events: Iterable[Event]) -> dict[str, int]:
+def count_calls(events: Sequence[Event]) -> dict[str, int]:
     """CUDA calls by `KINDS` from the first policy step to the end of the last environment step.
 
     A call counts once however many events tell of it. The device is late: what happened there
     counts at the time it was called for.
     """
-    events = list(events)
     begin = min(e.begin_us for e in events if e.name == POLICY and not e.on_device)
     end = max(e.end_us for e in events if e.name == STEP and not e.on_device)
-    called: dict[int, float] = {}
-    names: defaultdict[int, set[str]] = defaultdict(set)
+    calls: defaultdict[int, list[Event]] = defaultdict(list)
     for index, event in enumerate(events):
-        if event.on_device or event.name.startswith(_CALLS):
-            call = event.call or -index  # without a number it stands for itself
-            called[call] = min(event.begin_us, called.get(call, event.begin_us))
-            names[call].add(event.name)
-    within = [names[call] for call, at in called.items() if begin <= at <= end]
+        if event.on_device or re.match(CALLS, event.name):
+            calls[event.call or -index].append(event)  # without a number it stands for itself
+    within = [call for call in calls.values() if begin <= min(e.begin_us for e in call) <= end]
     return {
-        kind: sum(any(name.startswith(prefixes) for name in call) for call in within)
-        for kind, prefixes in KINDS.items()
+        kind: sum(any(re.match(names, event.name) for event in call) for call in within)
+        for kind, names in KINDS.items()
     }
 
 
@@ -120,10 +108,8 @@ class Tracing(Callback):
             activities.append(ProfilerActivity.CUDA)
             config = _ExperimentalConfig(enable_cuda_sync_events=True)
         before = recordings(data.env)
-        with (
-            named_parts(data),
-            profile(activities=activities, experimental_config=config) as traced,
-        ):
+        traced = profile(activities=activities, experimental_config=config)
+        with named_parts(data), traced:
             data.collect()
         self.recorded = recordings(data.env) - before
         require_capacities(data.env.backend)
@@ -143,29 +129,20 @@ class Tracing(Callback):
 def named_parts(data: RolloutData) -> Iterator[None]:
     """Within it the parts of a rollout bear their names in a trace."""
     assert data.collector is not None and data.env is not None
-    env = data.env
+    physics = data.env.backend
     parts = (
         (data.collector.policy, "forward"),
-        (env, "step_and_maybe_reset"),
-        (env.backend, "step"),
-        (env.backend, "reset"),
+        (data.env, "step_and_maybe_reset"),
+        (physics, "step"),
+        (physics, "reset"),
     )
     for (owner, method), name in zip(parts, SPANS, strict=True):
-        setattr(owner, method, _named(getattr(owner, method), name))
+        setattr(owner, method, record_function(name)(getattr(owner, method)))
     try:
         yield
     finally:
         for owner, method in parts:
             delattr(owner, method)
-
-
-def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @wraps(function)
-    def named(*arguments: Any, **named_arguments: Any) -> Any:
-        with record_function(name):
-            return function(*arguments, **named_arguments)
-
-    return named
 
 
 def faults(calls: dict[str, int], recorded: int, on_gpu: bool) -> list[str]:
@@ -184,15 +161,11 @@ def main(words: list[str]) -> int:
         "Trace a rollout (for ui.perfetto.dev) and check that nothing holds it up.",
         "python tools/trace_rollout.py --physics warp --num_envs 4096",
     )
-    parser.add_argument("--physics", default="auto", help=ENGINES)
-    parser.add_argument("--num_envs", type=positive, default=1024, help="robots")
-    parser.add_argument("--steps", type=positive, default=24, help="control steps")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/trace.json.gz"),
-        help="trace to write, .json or .json.gz; a summary goes beside it",
-    )
+    add = parser.add_argument
+    add("--physics", default="auto", help=ENGINES)
+    add("--num_envs", type=positive, default=1024, help="robots")
+    add("--steps", type=positive, default=24, help="control steps")
+    add("--out", type=Path, default=Path("runs/trace.json.gz"), help="trace, .json or .json.gz")
     options = parser.parse_args(words)
     if not options.out.name.endswith((".json", ".json.gz")):
         raise UserError(f"--out is {options.out}; the trace is written as .json or .json.gz")
@@ -209,18 +182,15 @@ def main(words: list[str]) -> int:
     tracing = Tracing(options.out)
     train_briefly(data, tracing)
     calls = count_calls(tracing.events)
-    here = surroundings(data.engine)
     rows = {"graphs recorded": tracing.recorded, **(calls if on_gpu else {})}
-    lines = [
+    print(
         f"A rollout of {options.num_envs} robots, {options.steps} steps, on {data.engine} after "
-        f"{WARM_UP} iterations of training: {here['device']}, commit {here['commit']}",
-        "",
+        f"{WARM_UP} iterations of training: {surroundings(data.engine)['device']}\n",
         *(f"{name}: {number}" for name, number in rows.items()),
         *("\n" + table for table in tracing.tables),
-    ]
-    summary = options.out.with_name(options.out.name.split(".json")[0] + ".txt")
-    summary.write_text("\n".join(lines) + "\n")
-    print("\n".join([*lines, "", f"wrote {options.out} and {summary}"]))
+        f"\nwrote {options.out}",
+        sep="\n",
+    )
     if found := faults(calls, tracing.recorded, on_gpu):
         raise RunError(f"in the rollout: {'; '.join(found)}")
     return 0

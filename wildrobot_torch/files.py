@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from envs.errors import UserError
 
-
-def _configs() -> Path:
-    packaged = Path(__file__).parent / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "configs"
-
-
-CONFIGS = _configs()
+_PACKAGED = Path(__file__).parent / "configs"
+CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 """Folder of the settings that ship with the project: in the wheel or in the checkout."""
 WALKING_POLICY = Path(__file__).parent / "assets" / "walking.onnx"
 """Small trained policy that ships with the project; walking.txt beside it says how it was made."""
@@ -48,12 +45,8 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
     """Content of a file that `torch.save` wrote, with its tensors on the CPU.
 
-    Only tensors and plain containers are read; code in the file never runs.
-
-    Args:
-        path: the file.
-        what: name of the file in errors, for example "model.warm_start".
-        remedy: what to do about a bad file, for example "give a .ckpt that `wildrobot fit` wrote".
+    Only tensors and plain containers are read; code in the file never runs. Errors name the file
+    by `what`, as in "model.warm_start", and end with the `remedy`.
 
     Raises:
         UserError: the file is absent, damaged, of another kind, or holds no dictionary.
@@ -73,3 +66,17 @@ def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{what}: {path} holds a {type(content).__name__}; {remedy}")
     return content
+
+
+def finite(value: Any) -> Any:
+    """The same containers with None for every number that is not finite, as JSON needs them."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(content: Any) -> str:
+    """JSON text of plain containers; numbers that are not finite become null."""
+    return json.dumps(finite(content), indent=1, allow_nan=False) + "\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from envs.frames import quat_from_euler, quat_multiply, quat_rotate, quat_rotate_inverse
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
 from envs.task.actions import action_to_ctrl, ctrl_to_action
@@ -29,6 +30,10 @@ class ResetConfig:
     """Joint positions move by U(-joint_noise, joint_noise) [rad], within their ranges."""
     velocity_noise: NonNegativeFloat = 0.05
     """Root and joint velocities move by U(-velocity_noise, velocity_noise) [m/s, rad/s]."""
+    lean: NonNegativeFloat = 0.0
+    """The robot leans by this in a random direction about the middle of its feet [rad]."""
+    lean_rate: NonNegativeFloat = 0.0
+    """It falls on in that direction, or back, at up to this rate [rad/s]."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,10 +112,17 @@ class StartDraws:
     """(E, J)."""
     velocity: Tensor
     """(E, nv)."""
+    lean: Tensor | None = None
+    """(E, 2): direction and rate; None without a lean."""
 
     @classmethod
     def from_generator(
-        cls, num: int, robot: RobotSpec, starts: StartStates | None, generator: torch.Generator
+        cls,
+        num: int,
+        robot: RobotSpec,
+        starts: StartStates | None,
+        generator: torch.Generator,
+        lean: bool = False,
     ) -> StartDraws:
         """Draws for `num` simulations, on the robot's device."""
         device = robot.home_qpos.device
@@ -127,7 +139,7 @@ class StartDraws:
             uniform(num, robot.num_joints),
             uniform(num, robot.home_qpos.shape[0] - 1),
         )
-        return cls(command, pick, choice, joint_pos, velocity)
+        return cls(command, pick, choice, joint_pos, velocity, uniform(num, 2) if lean else None)
 
 
 @dataclass(frozen=True)
@@ -213,5 +225,44 @@ def sample_start(
         joints, robot.joint_range[:, 0], robot.joint_range[:, 1]
     )
     qvel = qvel + noise(draws.velocity, config.reset.velocity_noise)
+    if draws.lean is not None:
+        qpos, qvel = leaning(qpos, qvel, draws.lean, robot, config.reset)
     command = command if held_command is None else held_command
     return start_from(qpos, qvel, command, robot, config, rsi_index, air_time)
+
+
+def leaning(
+    qpos: Tensor, qvel: Tensor, draws: Tensor, robot: RobotSpec, config: ResetConfig
+) -> tuple[Tensor, Tensor]:
+    """States (E, nq), (E, nv) turned about the middle of the feet, so that the robot leans.
+
+    The robot is lifted by what would be under the floor then; heights are those of a level floor.
+
+    Args:
+        qpos: (E, nq).
+        qvel: (E, nv).
+        draws: (E, 2) random numbers in [0, 1): direction of the lean, rate.
+        robot: the robot.
+        config: size of lean and rate.
+    """
+    direction = 2.0 * torch.pi * draws[:, 0]
+    pitch, roll = config.lean * torch.cos(direction), config.lean * torch.sin(direction)
+    turned = quat_from_euler(roll, pitch, torch.zeros_like(roll))
+    over_feet = torch.cat([torch.zeros_like(qpos[:, :2]), qpos[:, 2:3]], dim=-1)
+    moved = quat_rotate(turned, over_feet)
+    leg = robot.leg
+    reach = torch.where(pitch > 0.0, leg.toe, -leg.heel)
+    lift = reach * torch.sin(pitch.abs()) + (leg.leg_y + leg.sole_width / 2) * torch.sin(roll.abs())
+    position = torch.cat([qpos[:, :2] + moved[:, :2], (moved[:, 2] + lift)[:, None]], dim=-1)
+    quat = quat_multiply(turned, qpos[:, 3:7])
+    rate = config.lean_rate * (2.0 * draws[:, 1] - 1.0)
+    axis = torch.stack([torch.sin(direction), torch.cos(direction), torch.zeros_like(rate)], -1)
+    spin_w = rate[:, None] * axis
+    linear = torch.linalg.cross(spin_w, moved)
+    return (
+        torch.cat([position, quat, qpos[:, 7:]], dim=-1),
+        torch.cat(
+            [qvel[:, :3] + linear, qvel[:, 3:6] + quat_rotate_inverse(quat, spin_w), qvel[:, 6:]],
+            dim=-1,
+        ),
+    )

@@ -54,7 +54,7 @@ def merged(configs: list[dict]) -> dict:
 
 
 def added(tmp_path: Path, limit: float) -> dict:
-    """What the page's functions compute for standing robots, with that `max_foot_load`."""
+    """What the page's functions compute for standing robots, with that `max_plate_force`."""
     shutil.copytree(ROOT / "envs", tmp_path / "envs")
     page = (ROOT / "docs/adding.md").read_text()
     blocks = re.findall(r"In `([\w/.]+)`:\n\n```python\n(.*?)```", page, re.DOTALL)
@@ -63,7 +63,7 @@ def added(tmp_path: Path, limit: float) -> dict:
         with (tmp_path / path).open("a") as file:
             file.write(f"\n\n{code}")
     configs = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
-    settings = merged([*configs, {"data": {"env": {"termination": {"max_foot_load": limit}}}}])
+    settings = merged([*configs, {"data": {"env": {"termination": {"max_plate_force": limit}}}}])
     done = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(settings["data"]["env"])],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -80,4 +80,4 @@ def test_the_page_adds_a_term_a_field_and_a_termination(tmp_path: Path) -> None:
     assert got["ended"] == [False, False]
     assert got["default_weight"] == 0.0 and not got["same_digest"]
     shutil.rmtree(tmp_path / "envs")
-    assert added(tmp_path, limit=0.2)["ended"] == [True, True]  # each foot carries a half
+    assert added(tmp_path, limit=0.2)["ended"] == [True, True]  # four plates carry all

@@ -109,6 +109,7 @@ def test_a_fall_terminates_and_is_no_time_out() -> None:
     assert after["terminated"][:, 0].tolist() == mask.tolist()
     assert not after["truncated"].any()
     assert after["terms", "termination"][2] < 0
+    assert after["metrics", "end_pitch"][:, 0].tolist() == mask.float().tolist()
     # The features before the reset are those of the fall, after it those of a fresh start.
     gravity_x = env.layouts["amp"].slices["gravity"].start
     assert after["amp"][2, gravity_x] > 0.7 > 0.1 > following["amp"][2, gravity_x].abs()
@@ -225,13 +226,13 @@ def test_a_simulation_that_fails_is_ended_counted_and_kept_out() -> None:
     env.set_state(mask, env.robot.home_qpos.repeat(NUM, 1), broken)
     taken, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
     after = taken["next"]
-    assert after["metrics", "physics_failure"][:, 0].tolist() == mask.float().tolist()
+    assert after["metrics", "end_physics"][:, 0].tolist() == mask.float().tolist()
     assert after["terminated"][:, 0].tolist() == mask.tolist()
     for key in (*env.layouts, "reward"):
         assert torch.isfinite(after[key]).all(), key
     assert torch.isfinite(root["observation"]).all()
     taken, _ = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
-    assert not taken["next", "metrics", "physics_failure"].any()
+    assert not taken["next", "metrics", "end_physics"].any()
 
 
 def test_another_physics_step_is_another_version_of_the_robot() -> None:

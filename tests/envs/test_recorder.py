@@ -12,6 +12,7 @@ from envs.reality.disturbances import PushConfig
 from envs.recorder import random_policy, record, zero_policy
 from envs.recording import Recording
 from envs.task.support import SupportConfig
+from envs.task.terminations import ENDS
 
 STEPS = 60
 
@@ -62,6 +63,8 @@ def test_an_episode_ends_with_the_fall_and_shows_it(
 ) -> None:
     env, recording = fallen
     assert recording.terminated.tolist() == [True, False, False]
+    first, *others = [ENDS[cause] for cause in recording.end_cause.tolist()]
+    assert first in ("pitch", "roll", "height") and others == ["time", "time"]
     length = int(recording.valid[:, 0].sum())
     assert 0 < length < STEPS
     assert recording.valid[:length, 0].all()

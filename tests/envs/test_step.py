@@ -188,14 +188,14 @@ FAULTS: dict[str, Callable[[Tensor], Any]] = {
 def test_planted_faults_are_found(
     robot_model: RobotModel, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Tensor], Any]
 ) -> None:
-    honest = envs.step.has_fallen
+    honest = envs.step.fall_causes
 
     def planted(*args: Any) -> Tensor:
-        fell = honest(*args)
-        fault(fell)
-        return fell
+        causes = honest(*args)
+        fault(causes.any(-1))
+        return causes
 
-    monkeypatch.setattr(envs.step, "has_fallen", planted)
+    monkeypatch.setattr(envs.step, "fall_causes", planted)
     with pytest.raises((HostAccess, RuntimeError)):
         step_twice(on_meta(LocomotionConfig(), robot_model))
 
@@ -348,6 +348,21 @@ def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: Physic
     kept = [after, result, reset(after, mask, start, state)]
     for value in leaves([list(vars(x).values()) for x in kept]):
         assert value.untyped_storage().data_ptr() not in engine
+
+
+def test_ends_are_counted_by_cause(robot: RobotSpec, state: PhysicsState) -> None:
+    """One robot lies on its side when its time is up, the other's time is up."""
+    state.qpos[0, 3:7] = torch.tensor([0.7071, 0.7071, 0.0, 0.0])
+    episode = replace(blank(robot), steps=torch.tensor([3, 3]))
+    config = LocomotionConfig(episode_length_s=0.08)
+    _, result = stepped(episode, state, robot, config)
+    ends = {name: column.tolist() for name, column in zip(METRICS, result.metrics.T, strict=True)}
+    assert {name: who for name, who in ends.items() if name.startswith("end_")} == {
+        "end_physics": [0, 0], "end_pitch": [0, 0], "end_roll": [1, 0], "end_height": [0, 0],
+        "end_contact": [0, 0], "end_time": [0, 1],
+    }  # fmt: skip
+    assert result.terminated.tolist() == [True, False]
+    assert result.truncated.tolist() == [False, True]
 
 
 def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: PhysicsState) -> None:

@@ -29,8 +29,7 @@ def test_it_times_each_round_of_each_thing(
     pairs = zip(seconds["collection"], seconds["training"], strict=True)
     assert all(part < whole for part, whole in pairs)
     assert report["results"]["physics"]["ratio"] == 1.0
-    table = out.with_suffix(".md").read_text()
-    assert table in capsys.readouterr().out and f"`{physics}`" in table
+    assert f"Physics `{physics}` on" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("physics", ["native", "warp-cpu"])
@@ -54,7 +53,6 @@ def test_ratios_are_taken_within_a_round() -> None:
     results = benchmark.results(seconds, num_envs=10, num_steps=4)
     assert results["environment"]["ratio"] == pytest.approx(0.5)
     assert results["environment"]["env_steps_per_s"] == pytest.approx(20.0)  # 10 * 4 / 2 s
-    assert results["environment"]["ms_per_step"] == pytest.approx(500.0)  # 2 s / 4
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_every_study_has_valid_arms_and_a_page_with_its_places(path: Path) -> No
     [
         (["--only", "other"], "no arm 'other'; allowed: plain, guided"),
         (["--seeds", "7"], "--seeds 7 is not in the study; allowed: 0, 1"),
-        (["--only", "guided"], "needs none.npz, which is not there; make it: wildrobot reference"),
+        (["--only", "guided"], "needs none.npz, which is not there: wildrobot reference"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

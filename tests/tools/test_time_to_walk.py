@@ -15,10 +15,9 @@ from wildrobot_torch.cli.main import run
     ("words", "message"),
     [
         (["--model.ppo.gama", "0.9"], "did you mean --model.ppo.gamma?"),
-        (["--seed", "3"], "--seed is set by this tool; use --seeds"),
-        (["--trainer.max_time", "00:00:01:00"], "use --run.env_steps"),
+        (["--seed", "3"], "--seed is set by this tool; use seeds of the study, or --seeds"),
+        (["--trainer.max_time", "00:00:01:00"], "or --run.env_steps"),
         (["--every", "0"], "0; allowed: 1 or more"),
-        (["--beyond", "0.5"], "--beyond is 0.5; allowed: 1 or more"),
         (["--seeds", "1", "1"], "names one twice"),
     ],
 )
@@ -37,14 +36,13 @@ def test_a_folder_holds_one_recipe_whose_length_may_change(
     out = ["--out", str(tmp_path / "out")]
     options, recipe = tool.parser().parse_known_args([*out, "--model.ppo.gamma", "0.9"])
     (first, *_) = tool.prepared(options, recipe)
-    assert (first.seed, first.plan.walk.name, first.plan.beyond) == (0, "walking", 1.0)
-    assert first.plan.iteration_steps == 1024 * 24
+    assert (first.seed, first.walk.name, first.every) == (0, "walking", 10)
     longer, recipe = tool.parser().parse_known_args(
-        [*out, "--beyond", "3", "--model.ppo.gamma", "0.9", "--run.env_steps", "77"]
+        [*out, "--model.ppo.gamma", "0.9", "--run.env_steps", "77"]
     )
-    assert tool.prepared(longer, recipe)[0].plan.env_steps == 77
+    assert tool.prepared(longer, recipe)[0].env_steps == 77
     assert run(tool.main, [*out, "--model.ppo.gamma", "0.8"]) == 2
-    assert "model.ppo.gamma 0.9, not 0.8; give another --out" in capsys.readouterr().err
+    assert '"gamma": 0.9, not "gamma": 0.8; give another --out' in capsys.readouterr().err
 
 
 def test_a_folder_of_something_else_is_left_alone(
@@ -63,10 +61,10 @@ def test_exit_codes_say_whether_all_walked(tmp_path: Path) -> None:
     # A training that used up its steps without walking.
     part = seed_run.folder / "parts/part_000"
     (part / "date").mkdir(parents=True)
-    names = list(seed_run.plan.walk.limits)
+    names = list(seed_run.walk.limits)
     head = ",".join([*(f"Evaluation/{n}" for n in names), "Perf/collection_time", "step"]) + "\n"
     row = ",".join([*("1.0" for _ in names), "1.0", "100"]) + "\n"
     (part / "date/metrics.csv").write_text(head + row)
-    (part / "part.json").write_text(json.dumps({"code": 0}))
+    (part / "part.json").write_text(json.dumps({"code": 0, "wall_s": 2.0, "error": ""}))
     assert run(tool.main, words) == 1
     assert "0 of 1 seeds reach WALK; median never" in (out / "report.md").read_text()

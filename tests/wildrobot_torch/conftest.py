@@ -12,8 +12,9 @@ import torch
 from envs.config import LocomotionConfig, policy_settings
 from envs.frames import heading_to_world, quat_from_euler, quat_rotate_inverse
 from envs.recording import Recording
-from envs.robot.spec import LegGeometry, RobotSpec
+from envs.robot.spec import LegGeometry, RobotSpec, ServoSpec
 from envs.task.observations import observation_layout
+from envs.task.terminations import ENDS
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
@@ -102,6 +103,7 @@ def walking(robot: RobotSpec) -> Callable[..., Recording]:
             "amp": torch.zeros(steps, num, 31),
             "valid": torch.ones(steps, num, dtype=torch.bool),
             "terminated": torch.zeros(num, dtype=torch.bool),
+            "end_cause": torch.full((num,), ENDS.index("time")),
         }
         return Recording(ctrl_dt=0.02, **(values | replaced))
 
@@ -143,6 +145,7 @@ def toy_robot() -> RobotSpec:
             sole_width=0.09,
         ),
         sensors={},
+        servo=ServoSpec(model="ideal", stall_torque=1.0, no_load_speed=10.0, voltage=12.0),
         digest="0123456789abcdef",
     )
 

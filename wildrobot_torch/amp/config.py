@@ -15,6 +15,7 @@ from envs.settings import (
     PositiveInt,
     check,
 )
+from wildrobot_torch.motion.metrics import Limit
 
 FEATURES = (
     *("gravity", "linvel", "angvel", "joint_pos", "joint_vel", "sole_pos"),
@@ -29,15 +30,12 @@ class FeatureStage:
 
     add: tuple[str, ...]
     """Fields of a frame that the discriminator sees from this stage on."""
-    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    limits: Mapping[str, dict[str, float]] = field(default_factory=dict)
     """Limits that an evaluation must keep to: metric -> min, max or both."""
 
     def __post_init__(self) -> None:
         for metric, limit in self.limits.items():
-            if not limit or set(limit) - {"min", "max"}:
-                raise UserError(
-                    f"amp.stages: the limit of {metric} is {dict(limit)}; give min, max or both"
-                )
+            Limit.parse(limit, f"amp.stages: the limit of {metric}")
         if not self.add or not self.limits:
             raise UserError(
                 "amp.stages: a stage needs features to add and limits of the evaluation, as in "
@@ -45,27 +43,15 @@ class FeatureStage:
             )
 
     def require_metrics(self, names: Collection[str]) -> None:
-        """Refuse limits of metrics that are not among these names.
-
-        Raises:
-            UserError: names the unknown metrics.
-        """
+        """Refuse limits of metrics that are not among these names."""
         if unknown := sorted(set(self.limits) - set(names)):
             raise UserError(
                 f"amp.stages: the evaluation has no {', '.join(unknown)}; it has {', '.join(names)}"
             )
 
     def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether an evaluation's metrics keep to all limits; an undefined metric (NaN) never does.
-
-        Raises:
-            UserError: the evaluation has no such metric.
-        """
-        self.require_metrics(metrics)
-        return all(
-            limit.get("min", -float("inf")) <= metrics[name] <= limit.get("max", float("inf"))
-            for name, limit in self.limits.items()
-        )
+        """Whether an evaluation's metrics keep to all limits; an undefined one (NaN) never does."""
+        return all(Limit(**limit).holds(metrics[name]) for name, limit in self.limits.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +124,11 @@ class AMPConfig:
                 f"amp.ramp_end is {self.ramp_end}; allowed: at least amp.ramp_start, "
                 f"{self.ramp_start}"
             )
-        if self.ramp_gate is not None and self.ramp_end == 0:
+        if self.ramp_gate is None:
+            return
+        if self.ramp_end == 0:
             raise UserError("amp.ramp_gate does nothing without a ramp; set amp.ramp_end above 0")
-        if self.ramp_gate is not None and self.ramp_gate[0] >= self.ramp_gate[1]:
+        if self.ramp_gate[0] >= self.ramp_gate[1]:
             raise UserError(
                 f"amp.ramp_gate is {list(self.ramp_gate)}; its first value must be below its second"
             )
@@ -163,16 +151,4 @@ class AMPConfig:
                 f"the style reward never counts: its ramp begins after amp.ramp_start "
                 f"{self.ramp_start} environment steps, the training ends at run.env_steps "
                 f"{env_steps}; lower amp.ramp_start or train for longer"
-            )
-
-    def require_validation(self, has_validation: bool) -> None:
-        """Refuse a gated ramp without the held-out reference motion that opens the gate.
-
-        Raises:
-            UserError: `ramp_gate` is set and there is no such motion.
-        """
-        if self.ramp_gate is not None and not has_validation:
-            raise UserError(
-                "amp.ramp_gate needs reference motion that is held out, and there is none; set "
-                "data.validation_split above 0, or amp.ramp_gate null"
             )

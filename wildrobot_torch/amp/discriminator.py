@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.utils import parametrizations
 from envs.errors import UserError
 from envs.layout import Layout
 from wildrobot_torch.ppo.networks import mlp
-from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
+from wildrobot_torch.ppo.normalizer import RunningNorm
 
 
 def feature_mask(layout: Layout, names: Collection[str]) -> Tensor:
@@ -47,16 +48,11 @@ class Discriminator(nn.Module):
         mask: Tensor | None = None,
         spectral_norm: bool = False,
     ) -> None:
-        """An untrained discriminator.
+        """An untrained discriminator of windows of K = `window` frames of F features.
 
-        Args:
-            num_features: features F of a frame.
-            hidden: widths of the hidden layers.
-            activation: name in `ACTIVATIONS`.
-            window: frames K.
-            mask: (F,) 1 for the features it sees, 0 for the others; None for all.
-            spectral_norm: whether each layer's weights are divided by their largest singular value
-                (Miyato et al. 2018, arXiv:1802.05957).
+        `mask` (F,) is 1 for the features it sees, 0 for the others; None for all. With
+        `spectral_norm` each layer's weights are divided by their largest singular value (Miyato et
+        al. 2018, arXiv:1802.05957).
         """
         super().__init__()
         self.window = window
@@ -65,7 +61,7 @@ class Discriminator(nn.Module):
         self.net = mlp([window * num_features, *hidden, 1], activation)
         with torch.no_grad():
             # Features of later stages begin with weight 0, so adding them changes no logit.
-            self._layer(0).weight.mul_(self.mask.repeat(window))
+            cast(nn.Linear, self.net[0]).weight.mul_(self.mask.repeat(window))
         if spectral_norm:
             for layer in self.net:
                 if isinstance(layer, nn.Linear):
@@ -80,24 +76,6 @@ class Discriminator(nn.Module):
         """Normalised, masked, flat windows (..., K F) of raw ones (..., K, F)."""
         return (self.normalizer(raw) * self.mask).flatten(-2)
 
-    def update_normalizer(self, real: Tensor, fake: Tensor, reduce: Reduce | None = None) -> None:
-        """Merge equal numbers of reference and policy windows (B, K, F) into the normaliser.
-
-        Statistics of the reference alone would put early policies far outside the normal range,
-        where the discriminator saturates.
-        """
-        self.normalizer.update(torch.cat([real, fake]), reduce)
-
-    @property
-    def output_weight(self) -> Tensor:
-        """Weights of the output layer."""
-        return self._layer(-1).weight
-
-    def _layer(self, index: int) -> nn.Linear:
-        layer = self.net[index]
-        assert isinstance(layer, nn.Linear)
-        return layer
-
 
 # Style reward
 
@@ -105,29 +83,20 @@ class Discriminator(nn.Module):
 def score(disc_logit: Tensor, loss: str = "lsgan") -> Tensor:
     """Logits (...) on the scale of the AMP paper: 1 stands for reference, -1 for the policy.
 
-    Args:
-        disc_logit: logits (...).
-        loss: name in `AMPConfig.loss`; for bce the score is 2 P(reference) - 1.
+    Trained by `AMPConfig.loss`; for bce the score is 2 P(reference) - 1.
     """
     if loss == "lsgan01":
         return 2.0 * disc_logit - 1.0
     return torch.tanh(0.5 * disc_logit) if loss == "bce" else disc_logit
 
 
-def canonical_reward(scored: Tensor) -> Tensor:
-    """Reward (...) in [0, 1]: max(0, 1 - (s - 1)^2 / 4) of scores s; 0.75 at s = 0.
-
-    Peng et al. 2021 (AMP, arXiv:2104.02180), eq. 7.
-    """
-    return (1.0 - 0.25 * (scored - 1.0).square()).clamp(min=0.0)
-
-
-def clipped_reward(scored: Tensor) -> Tensor:
-    """Reward (...) in [0, 1]: (s + 1) / 2 of scores s, clipped; 0.5 at s = 0."""
-    return (0.5 * (scored + 1.0)).clamp(0.0, 1.0)
-
-
 def style_reward(disc_logit: Tensor, loss: str = "lsgan", reward: str = "canonical") -> Tensor:
-    """Reward (...) in [0, 1] of logits (...), by the names in `AMPConfig.loss` and `.reward`."""
+    """Reward (...) in [0, 1] of logits (...), by the names in `AMPConfig.loss` and `.reward`.
+
+    Of scores s, canonical is max(0, 1 - (s - 1)^2 / 4) (Peng et al. 2021, AMP, arXiv:2104.02180,
+    eq. 7), 0.75 at s = 0; clipped is (s + 1) / 2 within [0, 1], 0.5 at s = 0.
+    """
     scored = score(disc_logit, loss)
-    return clipped_reward(scored) if reward == "clipped" else canonical_reward(scored)
+    if reward == "clipped":
+        return (0.5 * (scored + 1.0)).clamp(0.0, 1.0)
+    return (1.0 - 0.25 * (scored - 1.0).square()).clamp(min=0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from wildrobot_torch.amp.config import AMPConfig
@@ -16,30 +17,22 @@ MAX_PENALTY_WINDOWS = 1024
 """Reference windows, at most, at which the gradient penalty is taken."""
 
 
-def lsgan_loss(real_logit: Tensor, fake_logit: Tensor, fake_target: float = -1.0) -> Tensor:
-    """1/2 [mean (D_real - 1)^2 + mean (D_fake - fake_target)^2] of logits (B,).
+def adversarial_loss(loss: str, real_logit: Tensor, fake_logit: Tensor) -> Tensor:
+    """The loss () named in `AMPConfig.loss` of logits (B,).
 
-    Mao et al. 2017 (LSGAN, arXiv:1611.04076), eq. 2, with a = `fake_target` and b = 1; Peng et al.
-    2021 (AMP, arXiv:2104.02180), eq. 6, has a = -1.
+    lsgan and lsgan01: 1/2 [mean (D_real - 1)^2 + mean (D_fake - a)^2] with a = -1 and a = 0. Mao et
+    al. 2017 (LSGAN, arXiv:1611.04076), eq. 2; a = -1 is Peng et al. 2021 (AMP, arXiv:2104.02180),
+    eq. 6.
+
+    bce: 1/2 [mean log(1 + exp -D_real) + mean log(1 + exp D_fake)], the cross-entropy of the
+    probability 1 / (1 + exp -D) that a window is reference. Goodfellow et al. 2014
+    (arXiv:1406.2661), eq. 1, as Ho and Ermon 2016 (GAIL, arXiv:1606.03476) use it.
     """
+    if loss == "bce":
+        return 0.5 * (softplus(-real_logit).mean() + softplus(fake_logit).mean())
+    fake_target = 0.0 if loss == "lsgan01" else -1.0
     real, fake = (real_logit - 1.0).square().mean(), (fake_logit - fake_target).square().mean()
     return 0.5 * (real + fake)
-
-
-def bce_loss(real_logit: Tensor, fake_logit: Tensor) -> Tensor:
-    """1/2 [mean log(1 + exp -D_real) + mean log(1 + exp D_fake)] of logits (B,).
-
-    Binary cross-entropy of the probability 1 / (1 + exp -D) that a window is reference: Goodfellow
-    et al. 2014 (arXiv:1406.2661), eq. 1, as Ho and Ermon 2016 (GAIL, arXiv:1606.03476) use it.
-    """
-    return 0.5 * (softplus(-real_logit).mean() + softplus(fake_logit).mean())
-
-
-def adversarial_loss(loss: str, real_logit: Tensor, fake_logit: Tensor) -> Tensor:
-    """The loss () named in `AMPConfig.loss` of logits (B,)."""
-    if loss == "bce":
-        return bce_loss(real_logit, fake_logit)
-    return lsgan_loss(real_logit, fake_logit, 0.0 if loss == "lsgan01" else -1.0)
 
 
 def gradient_penalty(disc: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
@@ -70,7 +63,8 @@ def discriminator_loss(
     adversarial = adversarial_loss(config.loss, *disc(torch.cat(inputs)).split(len(real)))
     penalty = 0.5 * config.grad_penalty * squared
     loss = adversarial + penalty
-    loss = loss + config.logit_penalty * disc.output_weight.square().sum()
+    output = cast(nn.Linear, disc.net[-1]).weight
+    loss = loss + config.logit_penalty * output.square().sum()
     return loss, {
         "disc_loss": loss.detach(),
         "adversarial": adversarial.detach(),

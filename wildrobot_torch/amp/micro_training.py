@@ -21,10 +21,7 @@ HELD_OUT = 0.25
 def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Finding]:
     """Findings after 300 updates of the project's motion prior, reference against a random policy.
 
-    Args:
-        dataset: the reference, on the CPU.
-        random: (E, T, 2, F) windows of the random policy.
-        seed: of weights and draws.
+    `random` (E, T, 2, F) has windows of that policy, on the CPU as the reference.
     """
     config = AMPConfig(batch_size=128, learning_rate=5e-4)
     generator = torch.Generator().manual_seed(seed)
@@ -48,7 +45,7 @@ def micro_train(dataset: ReferenceDataset, random: Tensor, seed: int) -> list[Fi
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                losses.append(parts["adversarial"])
+                losses.append(parts["AMP/adversarial"])
     with torch.no_grad():
         discriminator = prior.discriminator
         logits = [discriminator(discriminator.normalize(x)) for x in (real, unseen)]

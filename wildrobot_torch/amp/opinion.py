@@ -13,10 +13,7 @@ from envs.layout import Layout
 from envs.yaml_files import from_mapping
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.ppo.policy_file import PolicyFileError, load_checkpoint
-
-PREFIX = "prior."
-"""Beginning of the prior's names in a checkpoint's state_dict."""
+from wildrobot_torch.ppo.policy_file import PolicyFileError, load_checkpoint, with_prefix
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,11 @@ class CheckpointPrior:
     """Families of reference motion that its training held out; None where it does not say."""
 
     def style_reward(self, amp: Tensor, valid: Tensor) -> dict[str, float]:
-        """Style reward over all windows of a recording, in figures.
+        """Figures of the style reward over the windows of style features (T, E, F).
 
         mean, std over windows, between_episodes (standard deviation of the episodes' means), p10,
-        p90, and zero (share of windows without reward).
-
-        Args:
-            amp: (T, E, F) style features.
-            valid: (T, E) bool: steps that count; a window counts when all of it does.
+        p90, and zero (share of windows without reward). A window counts when all its steps are
+        `valid` (T, E).
 
         Raises:
             UserError: no window counts.
@@ -62,11 +56,9 @@ class CheckpointPrior:
 
 
 def load_prior(path: Path, layout: Layout) -> CheckpointPrior | None:
-    """The motion prior of a checkpoint; None where it has none.
+    """The motion prior of a checkpoint, for style features of a layout.
 
-    Args:
-        path: a checkpoint (.ckpt), or a policy without a prior (.onnx).
-        layout: of the style features that it is to judge.
+    None where there is none, as in an exported policy (.onnx).
 
     Raises:
         LayoutMismatch: it judges other features; with a field-by-field difference.
@@ -82,13 +74,8 @@ def load_prior(path: Path, layout: Layout) -> CheckpointPrior | None:
     layout.require(found, f"the motion prior of {path} (its exported policy can be measured)")
     where = f"{path}: settings of the motion prior"
     prior = MotionPrior(layout, from_mapping(AMPConfig, settings, where, PolicyFileError))
-    weights = {
-        name.removeprefix(PREFIX): value
-        for name, value in content["state_dict"].items()
-        if name.startswith(PREFIX)
-    }
     try:
-        prior.load_state_dict(weights)
+        prior.load_state_dict(with_prefix("prior.", content["state_dict"]))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise PolicyFileError(f"{path} has a motion prior that cannot be read: {reason}") from error

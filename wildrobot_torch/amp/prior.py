@@ -33,8 +33,9 @@ SampleReference = Callable[[int, int], Tensor]
 class MotionPrior(nn.Module):
     """A discriminator with its history of frames, its replay and the clock of its weight.
 
-    One iteration: `judge` the rollout (by the discriminator as it is), `sample_batches` for the
-    updates, `loss` once per update, `count_steps`. After an evaluation: `advance`.
+    One iteration: `history.windows` of the rollout, `style_reward` by the discriminator as it is,
+    `sample_batches` for the updates, `loss` once per update, `count_steps`. After an evaluation:
+    `advance`.
 
     History, replay and clock are no buffers: they differ between processes, which must not
     broadcast them. `resume_state` holds them.
@@ -73,20 +74,6 @@ class MotionPrior(nn.Module):
 
     # Reward
 
-    def judge(
-        self, amp: Tensor, next_amp: Tensor, start: Tensor, reference: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Windows (E, T, K, F) of a rollout and their style reward (E, T).
-
-        Args:
-            amp: (E, T, F) frames before each step.
-            next_amp: (E, T, F) frames after each step, before any reset.
-            start: (E, T) long, as `windows` reads it.
-            reference: frames (N, F) and first frame (N,) of each frame's segment.
-        """
-        seen = self.history.windows(amp, next_amp, start, reference)
-        return seen, self.style_reward(seen)
-
     @torch.no_grad()
     def style_reward(self, windows: Tensor) -> Tensor:
         """Style reward (E, T) of windows (E, T, K, F); changes nothing."""
@@ -103,23 +90,15 @@ class MotionPrior(nn.Module):
         return self.config.weight * self.config.share(counted)
 
     def count_steps(self, env_steps: int, auc: float) -> None:
-        """Count an iteration's environment steps for the gated ramp.
+        """Count an iteration's environment steps, of all processes, for the gated ramp.
 
-        Args:
-            env_steps: environment steps of the iteration, of all processes.
-            auc: AUC on held-out reference; the gate is shut where it is undefined (NaN).
+        `auc` is that on held-out reference; the gate is shut where it is undefined (NaN).
         """
         if self.config.ramp_gate is not None:
             low, high = self.config.ramp_gate
             self.gated_steps += env_steps if low <= auc <= high else 0
 
     # Learning
-
-    def batch_size(self, samples: int) -> int:
-        """Windows of reference in each update, for a rollout of so many samples."""
-        if self.config.batch_size is not None:
-            return self.config.batch_size
-        return math.ceil(DATA_BUDGET * samples / self.config.num_updates)
 
     @torch.no_grad()
     def sample_batches(
@@ -139,7 +118,7 @@ class MotionPrior(nn.Module):
         """
         updates, window = self.config.num_updates, self.config.window
         fresh = rollout.flatten(0, 1)
-        size = self.batch_size(len(fresh))
+        size = self.config.batch_size or math.ceil(DATA_BUDGET * len(fresh) / updates)
         past = round(self.config.replay_share * size) if len(self.replay) else 0
 
         def drawn(num: int) -> Tensor:
@@ -154,27 +133,21 @@ class MotionPrior(nn.Module):
             old = batches(self.replay.sample(updates * past), past)
             self._fake = torch.cat([self._fake, old], dim=1)
         if iteration < NORMALIZER_ITERATIONS:
-            self.discriminator.update_normalizer(
-                self._real.flatten(0, 1), drawn(updates * size), reduce
-            )
+            # As many policy windows: by the reference alone early policies would be far outside the
+            # normal range, where the discriminator saturates.
+            both = torch.cat([self._real.flatten(0, 1), drawn(updates * size)])
+            self.discriminator.normalizer.update(both, reduce)
         self.replay.insert(drawn(min(REPLAY_INSERT, self.replay.capacity)))
 
     def loss(self, update: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the iteration's update number `update`, and its parts by name (detached)."""
+        """Loss of the iteration's update number `update`, and its parts by metric (detached)."""
         self.discriminator.train()
-        return discriminator_loss(
-            self.discriminator, self._real[update], self._fake[update], self.config
-        )
+        real, fake = self._real[update], self._fake[update]
+        loss, parts = discriminator_loss(self.discriminator, real, fake, self.config)
+        return loss, {f"AMP/{name}": part for name, part in parts.items()}
 
     def advance(self, evaluation: Mapping[str, float]) -> bool:
-        """Show the features of the next stage if an evaluation keeps to its limits.
-
-        Returns:
-            Whether it does.
-
-        Raises:
-            UserError: the limits name what the evaluation does not measure.
-        """
+        """Show the features of the next stage if an evaluation keeps to its limits; whether so."""
         stage = int(self.stage)
         if stage == len(self.config.stages) or not self.config.stages[stage].reached(evaluation):
             return False

@@ -24,14 +24,8 @@ class Replay:
         return self._size
 
     def insert(self, windows: Tensor) -> None:
-        """Insert windows (n, ...), n <= capacity; they overwrite the oldest.
-
-        Raises:
-            ValueError: n exceeds the capacity.
-        """
+        """Insert windows (n, ...), n <= capacity; they overwrite the oldest."""
         num = windows.shape[0]
-        if num > self.capacity:
-            raise ValueError(f"{num} windows do not fit a replay of {self.capacity}")
         if self._size == 0:
             self._windows = windows.new_zeros(self.capacity, *windows.shape[1:])
         where = (self._next + torch.arange(num, device=windows.device)) % self.capacity
@@ -40,13 +34,7 @@ class Replay:
         self._size = min(self._size + num, self.capacity)
 
     def sample(self, num: int) -> Tensor:
-        """Windows (num, ...), drawn uniformly with replacement.
-
-        Raises:
-            ValueError: the replay is empty.
-        """
-        if self._size == 0:
-            raise ValueError("an empty replay cannot be sampled")
+        """Windows (num, ...), drawn uniformly with replacement; there must be some."""
         return self._windows[torch.randint(self._size, (num,), device=self._windows.device)]
 
     def state_dict(self) -> dict[str, Any]:

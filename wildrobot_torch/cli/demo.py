@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +16,6 @@ from envs.errors import RunError, UserError
 from envs.locomotion import LocomotionEnv
 from wildrobot_torch.cli import fit
 from wildrobot_torch.cli import main as wildrobot
-from wildrobot_torch.cli.options import ENGINES, Parser
-from wildrobot_torch.cli.settings import named_configs
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 
@@ -27,25 +26,8 @@ OTHER_S = 90.0
 """Time of what is neither training, on two free cores [s]: clips, evaluations, export and film."""
 
 
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """0 when all stages have run, otherwise the exit code of the one that failed."""
-    parser = Parser(
-        "wildrobot demo",
-        "Reference motion, training, evaluation, export and film, one after another. Options that "
-        "are not listed go to the training: see `wildrobot fit --help`.",
-        "wildrobot demo --run.env_steps 1_000_000",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)"
-    )
-    parser.add_argument(
-        "--clips", nargs="+", default=["builtin"], help="clips of the reference: folders, builtin"
-    )
-    parser.add_argument(
-        "--reference", type=Path, help="reference motion (.npz) to train on, instead of making it"
-    )
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    options, more = parser.parse_known_args(words)
     date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     out: Path = options.out or Path("runs/demo") / date
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -55,9 +37,9 @@ def main(words: list[str]) -> int:
         *(word for name in RECIPE for word in ("--config", name)),
         *("--data.physics", options.physics, "--data.reference", str(reference)),
         *("--run.folder", str(out), "--run.name", "training"),
-        *more,
+        *options.others,
     ]
-    env_steps = fit.parser().parse_args(named_configs(training)).run.env_steps  # or refused here
+    env_steps = fit.parser().read(training).run.env_steps  # or refused here
     tracker_steps = 0 if options.reference else TrackingConfig().env_steps
     print(expectation(speed(options.physics), tracker_steps, env_steps), flush=True)
 
@@ -107,12 +89,9 @@ def speed(physics: str, num_envs: int = 1024, seconds: float = 5.0) -> float:
 
 
 def expectation(rate: float, tracker_steps: int, env_steps: int) -> str:
-    """What the demo will take where the environment makes `rate` steps/s.
+    """What the demo will take where the environment makes `rate` steps [1/s].
 
-    Args:
-        rate: [1/s].
-        tracker_steps: environment steps of the tracking policy that makes the reference.
-        env_steps: environment steps of the training.
+    The tracking policy that makes the reference trains for `tracker_steps`.
     """
     reference, training = (steps / (LEARNING_SHARE * rate) for steps in (tracker_steps, env_steps))
     return (
@@ -138,13 +117,8 @@ def summary(out: Path, seconds: dict[str, float]) -> str:
     """Closing lines: the time each stage took, and where its results lie."""
     lines = [f"{name:<18}{_clock(took):>6}" for name, took in seconds.items()]
     lines += [f"{'all':<18}{_clock(sum(seconds.values())):>6}", ""]
-    results: Sequence[Path] = (
-        out / "evaluation" / "report.md",
-        out / "walking.gif",
-        out / "policy.onnx",
-        best_checkpoint(out),
-    )
-    lines += map(str, results)
+    results = ("evaluation/report.md", "walking.gif", "policy.onnx")
+    lines += [*(str(out / name) for name in results), str(best_checkpoint(out))]
     return "\n".join([*lines, "", f"watch it: wildrobot play {out / 'policy.onnx'} --velocity 0.4"])
 
 

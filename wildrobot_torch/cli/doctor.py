@@ -5,6 +5,7 @@ At the top only the standard library is imported: on a fresh machine the rest is
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -21,8 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from wildrobot_torch.cli.main import one_line
-from wildrobot_torch.cli.options import Parser
+from wildrobot_torch.cli.options import one_line
 
 PROJECT = "wildrobot-torch"
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -49,13 +49,9 @@ class Finding:
     """Command that mends it; None where all is well."""
 
 
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Print the report; 0 when training works here, 1 when something it needs is missing."""
-    parser = Parser(
-        "wildrobot doctor", "What is here, what is missing, and the command that mends it."
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    as_json = parser.parse_args(words).json
+    as_json = options.json
     findings = []
     for finding in examine():
         findings.append(finding)
@@ -64,11 +60,9 @@ def main(words: list[str]) -> int:
             if finding.remedy is not None:
                 print(f"{'':23s} -> {finding.remedy}", flush=True)
     missing = [finding.what for finding in findings if finding.status == "missing"]
-    if as_json:
-        report = {"works": not missing, "findings": [asdict(finding) for finding in findings]}
-        print(json.dumps(report, indent=2))
-    else:
-        print(f"training lacks: {', '.join(missing)}" if missing else "training works here")
+    said = f"training lacks: {', '.join(missing)}" if missing else "training works here"
+    report = {"works": not missing, "findings": [asdict(finding) for finding in findings]}
+    print(json.dumps(report, indent=2) if as_json else said)
     return 1 if missing else 0
 
 
@@ -88,9 +82,6 @@ def examine() -> Iterator[Finding]:
             reason = f"{type(error).__name__}: {one_line(error)}"
             found.append(Finding("missing" if needed else "note", probe.__name__, reason, remedy))
         yield from found
-
-
-# What is looked at
 
 
 def packages() -> Iterator[Finding]:
@@ -114,8 +105,6 @@ def package(name: str, version: str | None, supported: str) -> Finding:
     status = "note" if warp else "missing"
     if version is None:
         return Finding(status, name, "not installed", INSTALL_WARP if warp else INSTALL)
-    if not supported:
-        return Finding("ok", name, version)
     from packaging.specifiers import SpecifierSet
 
     if SpecifierSet(supported).contains(version, prereleases=True):
@@ -128,12 +117,9 @@ def machine() -> Iterator[Finding]:
     """Processor, memory and threads."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield Finding("ok", "machine", f"{processor()}, {memory:.1f} GiB")
-    import torch
-
     from envs.physics.native import physical_cores
 
-    threads = f"{physical_cores()} for the native engine, {torch.get_num_threads()} for torch"
-    yield Finding("ok", "threads", threads)
+    yield Finding("ok", "threads", f"{physical_cores()} for the native engine")
 
 
 def gpu() -> Iterator[Finding]:
@@ -208,9 +194,7 @@ def films() -> Iterator[Finding]:
     else:
         wanted = os.environ.get("MUJOCO_GL")
         remedy = "unset MUJOCO_GL" if wanted else "sudo apt-get install libegl1 libosmesa6"
-        yield Finding(
-            "note", "rendering", "no OpenGL; films use the slow software renderer", remedy
-        )
+        yield Finding("note", "rendering", "no OpenGL; films are drawn in slow software", remedy)
     import imageio_ffmpeg
 
     yield Finding("ok", "ffmpeg", imageio_ffmpeg.get_ffmpeg_version())
@@ -225,8 +209,6 @@ PROBES: tuple[tuple[Callable[[], Iterable[Finding]], bool, str], ...] = (
     (films, False, "pip install --force-reinstall imageio-ffmpeg"),
 )
 """Each with whether training needs it, and what to do where it fails altogether."""
-
-# Facts
 
 
 def version(package: str) -> str | None:

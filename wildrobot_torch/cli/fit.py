@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -27,38 +28,11 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 from envs.errors import UserError
 from envs.settings import PositiveInt
-from wildrobot_torch.cli.settings import (
-    SettingsParser,
-    construct,
-    named_configs,
-    read_settings,
-)
+from wildrobot_torch.cli.settings import SettingsParser
 from wildrobot_torch.files import load_tensors
 from wildrobot_torch.training.callbacks import Alarms, Budget, Progress, RunDirectory
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.module import WalkingModule
-
-HELP = """\
-usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
-
-Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
-
-  wildrobot fit --config walking
-  wildrobot fit --config walking_amp --config laptop --model.ppo.gamma 0.99
-  wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
-
-options:
-  --config FILE      settings; several are merged, later ones win; the name of a shipped file
-                     will do: walking_amp, walking, standing, laptop, gpu, demo
-  --ckpt_path FILE   checkpoint to resume from
-  --seed N           of everything random
-  --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
-  --print_config     print all settings with their values
-  --help_all         list all settings with units and meanings
-
-Settings have dotted names: run, trainer, data, data.env, model.ppo, model.network, model.amp.
-Ctrl-C saves a checkpoint and ends; a second one ends at once.
-"""
 
 ProjectName = restricted_string_type(
     "ProjectName", r"(?!(?i:true|false|yes|no|on|off)$).+", docstring="Name of a W&B project."
@@ -100,8 +74,7 @@ class TrainerConfig:
 def main(words: list[str]) -> int:
     """Exit code of a training."""
     settings_parser = parser(any(w == "--help_all" or w.endswith(".help") for w in words))
-    settings = read_settings(settings_parser, words, HELP)
-    return 0 if settings is None else train(settings_parser, settings)
+    return train(settings_parser, settings_parser.read(words))
 
 
 def parser(documented: bool = False) -> SettingsParser:
@@ -130,7 +103,7 @@ def parser(documented: bool = False) -> SettingsParser:
 def read_options(words: Sequence[str]) -> dict[str, Any]:
     """The settings that options of `fit` give, as plain values; for tools that run `fit`."""
     settings_parser = parser()
-    settings = settings_parser.parse_args(named_configs(words))
+    settings = settings_parser.read(words)
     plain = yaml.safe_load(settings_parser.dump(settings, skip_unset=False))
     return {group: plain[group] for group in ("run", "trainer", "data", "model")}
 
@@ -144,24 +117,20 @@ def train(settings_parser: SettingsParser, settings: jsonargparse.Namespace) -> 
     """
     quiet()
     pl.seed_everything(settings.seed, verbose=False)
-    made = construct(settings_parser, settings)
+    made = settings_parser.construct(settings)
     run: RunConfig = made.run
     data: RolloutData = made.data
-    options: TrainerConfig = made.trainer
     if settings.ckpt_path is not None:
         load_tensors(settings.ckpt_path, "--ckpt_path", "give a .ckpt that `wildrobot fit` wrote")
     name = run.name or (Path(str(settings.config[-1])).stem if settings.config else "default")
+    config = _config_text(settings_parser, settings, name)
     with new_folder(Path(run.folder) / name) as folder, Interruption(folder) as interruption:
         trainer = pl.Trainer(
-            **asdict(options),
+            **asdict(made.trainer),
             accelerator=data.accelerator,
             callbacks=[
                 Progress(run.env_steps),
-                RunDirectory(
-                    folder,
-                    _config_text(settings_parser, settings, name),
-                    _loggers(folder, settings.wandb),
-                ),
+                RunDirectory(folder, config, _loggers(folder, settings.wandb)),
                 Alarms(folder),
                 Budget(run.env_steps, run.stop_when_passed),
                 interruption,
@@ -206,9 +175,8 @@ def new_folder(parent: Path) -> Iterator[Path]:
         except FileExistsError:
             continue
         except OSError as error:
-            raise UserError(
-                f"{folder} cannot be made: {error.strerror}; change --run.folder"
-            ) from error
+            reason = f"{error.strerror}; change --run.folder"
+            raise UserError(f"{folder} cannot be made: {reason}") from error
     try:
         yield folder
     finally:
@@ -227,19 +195,13 @@ class Interruption(Callback):
     def __init__(self, folder: Path) -> None:
         """`folder` is the run's."""
         self.folder = folder
-        self._number: int | None = None
+        self.exit_code = 0
+        """After a signal 128 + its number."""
         self._training = False
         self._before: dict[int, Any] = {}
 
-    @property
-    def exit_code(self) -> int:
-        """0; after a signal 128 + its number."""
-        return 0 if self._number is None else 128 + self._number
-
     def __enter__(self) -> Interruption:
-        self._before = {
-            number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
         self._handle_signals()
         return self
 
@@ -254,13 +216,11 @@ class Interruption(Callback):
     def _handle(self, number: int, _: object) -> None:
         if not self._training:
             raise SystemExit(128 + number)
-        if self._number is not None:
+        if self.exit_code:
             os._exit(128 + number)
-        self._number = number
-        # Not by print, which a signal may have interrupted.
-        os.write(
-            2, b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
-        )
+        self.exit_code = 128 + number
+        said = b"interrupted: the iteration ends with a checkpoint; once more to end at once\n"
+        os.write(2, said)  # not by print, which a signal may have interrupted
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Take the signals over from Lightning, for which SIGINT is exit code 1."""
@@ -271,19 +231,15 @@ class Interruption(Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save a checkpoint and end with 128 + the signal's number, where there was a signal."""
-        number = trainer.strategy.broadcast(self._number)
-        if number is None:
+        code = trainer.strategy.broadcast(self.exit_code)
+        if not code:
             return
         path = self.folder / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
-            print(
-                f"saved {path}; to go on: wildrobot fit --config {self.folder / 'config.yaml'} "
-                f"--ckpt_path {path}",
-                file=sys.stderr,
-                flush=True,
-            )
-        raise SystemExit(128 + number)
+            again = f"--config {self.folder / 'config.yaml'} --ckpt_path {path}"
+            print(f"saved {path}; to go on: wildrobot fit {again}", file=sys.stderr, flush=True)
+        raise SystemExit(code)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Let signals end the process again: the last checkpoint is written."""
@@ -308,10 +264,8 @@ def _loggers(folder: Path, project: str | None) -> list[Logger]:
         try:
             loggers.append(WandbLogger(project=project, save_dir=folder))
         except ModuleNotFoundError as error:
-            raise UserError(
-                f"--wandb {project} needs the package wandb, which is not installed: "
-                "pip install wandb"
-            ) from error
+            remedy = "which is not installed: pip install wandb"
+            raise UserError(f"--wandb {project} needs the package wandb, {remedy}") from error
     return loggers
 
 
@@ -320,18 +274,10 @@ def _checkpoints(folder: Path) -> list[Callback]:
 
     Two callbacks: one that does both writes the last only where it is also the best.
     """
-    best = ModelCheckpoint(
-        folder,
-        filename="best-{env_steps:.0f}",
-        auto_insert_metric_name=False,
-        monitor="rank",
-        mode="max",
-        save_on_train_epoch_end=False,
-    )
-    last = ModelCheckpoint(
-        folder, filename="last", save_on_train_epoch_end=False, enable_version_counter=False
-    )
-    return [best, last]
+    evaluated = partial(ModelCheckpoint, folder, save_on_train_epoch_end=False)
+    name = {"filename": "best-{env_steps:.0f}", "auto_insert_metric_name": False}
+    best = evaluated(**name, monitor="rank", mode="max")
+    return [best, evaluated(filename="last", enable_version_counter=False)]
 
 
 def quiet() -> None:

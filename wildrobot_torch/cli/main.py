@@ -14,10 +14,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from envs.errors import RunError, UserError
+from wildrobot_torch.cli import options
+from wildrobot_torch.cli.options import one_line
 
+USES = ("--verify", "--analyze", "--export_clips")
+"""What `wildrobot reference` does but make reference motion."""
 VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style")
 HELP = """\
 usage: wildrobot VERB [...]
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    """Read the options of a verb, then import it and run it."""
     verb, *rest = words or ["help"]
     if verb in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -58,8 +62,24 @@ def _dispatch(words: list[str]) -> int:
     if verb not in VERBS:
         close = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(VERBS)}"
-        fail(f"there is no verb {verb!r}; {hint}")
-    return importlib.import_module(f"wildrobot_torch.cli.{verb}").main(rest)
+        options.fail(f"there is no verb {verb!r}; {hint}")
+    uses = {word.partition("=")[0] for word in rest} & set(USES) if verb == "reference" else ()
+    use = min(uses, default="--main")[2:]
+
+    def program() -> Callable[..., int]:  # its module is imported once the options are read
+        return getattr(importlib.import_module(f"wildrobot_torch.cli.{verb}"), use)
+
+    if verb in options.PAGES and use == "main":
+        if {"-h", "--help"} & set(rest):
+            print(options.PAGES[verb], end="")
+            return 0
+        return program()(rest)
+    parser = options.parser(verb if use == "main" else use)
+    read, others = parser.parse_known_args(rest)
+    read.others = others
+    if others and verb != "demo":
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return program()(read)
 
 
 def run(program: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
@@ -91,17 +111,6 @@ def run(program: Callable[[list[str]], int], arguments: Sequence[str] | None = N
         return 2
 
 
-def fail(message: object) -> NoReturn:
-    """End the program for bad input: `error: <message>` on stderr, exit code 2."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-def one_line(text: object) -> str:
-    """The text without line breaks."""
-    return " ".join(str(text).split())
-
-
 def _underscored(word: str) -> str:
     """`--held-out=0.2` as `--held_out=0.2`, so that both spellings are read."""
     name, equals, value = word.partition("=")
@@ -113,15 +122,13 @@ def _names_a_refused_file(error: OSError, words: Sequence[str]) -> bool:
     kinds = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
     if not isinstance(error, (*kinds, PermissionError)):
         return False
-    given = [Path(word.partition("=")[2] or word).absolute() for word in words if word]
-    for name in (error.filename, error.filename2):
-        if isinstance(name, str | Path):
-            refused = Path(name).absolute()
-            if any(refused == path or refused in path.parents for path in given):
-                return True
-            # A folder that may not be written to: the refused file lies below it.
-            if isinstance(error, PermissionError) and set(given) & set(refused.parents):
-                return True
+    given = {Path(word.partition("=")[2] or word).absolute() for word in words if word}
+    on_the_way = given.union(*(path.parents for path in given))
+    for refused in (Path(x).absolute() for x in (error.filename, error.filename2) if x):
+        # In a folder that may not be written to, the refused file lies below a given one.
+        below = given & set(refused.parents) if isinstance(error, PermissionError) else set()
+        if refused in on_the_way or below:
+            return True
     return False
 
 

@@ -1,17 +1,86 @@
-"""Options that several verbs share."""
+"""Options of every verb but those that read files of settings, and their help.
+
+Only the standard library is imported: `wildrobot VERB --help` and misspelt options answer at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
-
-from wildrobot_torch.cli.main import fail
+from pathlib import Path
+from typing import Any, NoReturn
 
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
+
+_FIT = """\
+usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
+
+Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
+
+  wildrobot fit --config walking
+  wildrobot fit --config walking_amp --config laptop --model.ppo.gamma 0.99
+  wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
+
+options:
+  --config FILE      settings; several are merged, later ones win; the name of a shipped file
+                     will do: walking_amp, walking, standing, laptop, gpu, demo
+  --ckpt_path FILE   checkpoint to resume from
+  --seed N           of everything random
+  --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
+  --print_config     print all settings with their values
+  --help_all         list all settings with units and meanings
+
+Settings have dotted names: run, trainer, data, data.env, model.ppo, model.network, model.amp.
+Ctrl-C saves a checkpoint and ends; a second one ends at once.
+"""
+
+_REFERENCE = """\
+usage: wildrobot reference [--clips SOURCE ...] [--out FILE] [--NAME VALUE ...]
+       wildrobot reference --verify FILE | --analyze FILE | --export_clips FOLDER [--help]
+
+Follow motion clips in the simulation and keep what passes the gates.
+
+  wildrobot reference --out runs/reference/walking.npz
+  wildrobot reference --clips builtin my_clips/ --out runs/reference/mine.npz
+  wildrobot reference --policy RUN/checkpoints/last.ckpt --clips none
+
+options:
+  --clips SOURCE ...    folders or files of clips, `builtin` walks, or none: followed without
+                        support, by a tracking policy that is trained first
+  --harness SOURCE ...  clips to follow in a support harness: quick, but held up
+  --policy FILE         policy whose own motion becomes reference; may be given again
+  --out FILE            dataset to write, with a report beside it
+  --config FILE         settings; later files win
+  --physics NAME        engine: native, warp, warp-cpu or auto
+  --print_config        print all settings with their values
+  --help_all            list all settings with units and meanings
+
+other uses:
+  --verify FILE         test a dataset: features, physics, determinism, contacts and more
+  --analyze FILE        seconds, coverage and diversity of a dataset: go, caution or stop
+  --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
+"""
+
+Add = Callable[..., Any]
+"""Adds an option to a parser, as `argparse` does."""
+PAGES = {"fit": _FIT, "reference": _REFERENCE}
+"""Help of the verbs that read files of settings."""
+
+
+def fail(message: object) -> NoReturn:
+    """End the program for bad input: `error: <message>` on stderr, exit code 2."""
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def one_line(text: object) -> str:
+    """The text without line breaks."""
+    return " ".join(str(text).split())
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,3 +146,126 @@ def with_hint(message: str, options: Iterable[str]) -> str:
         ends = difflib.get_close_matches(wrong.rpartition(".")[2], last, n=1, cutoff=0.75)
         close = [last[end] for end in ends]
     return f"{message}; did you mean --{close[0]}?" if close else message
+
+
+# The options of each verb, and of the uses of `reference`: declared by a function whose docstring
+# is what the help says.
+
+
+def demo(add: Add) -> None:
+    """Reference motion, training, evaluation, export and film, one after another.
+
+    Options that are not listed go to the training: see `wildrobot fit --help`.
+    """
+    add("--out", type=Path, help="folder to write, new or empty (default: runs/demo/DATE)")
+    add("--clips", nargs="+", default=["builtin"], help="of the reference: folders, builtin")
+    add("--reference", type=Path, help="reference motion (.npz), instead of making it")
+    add("--physics", default="native", help=ENGINES)
+
+
+def doctor(add: Add) -> None:
+    """What is here, what is missing, and the command that mends it."""
+    add("--json", action="store_true", help="print the report as JSON")
+
+
+def evaluate(add: Add) -> None:
+    """Run a policy in a scenario, measure it, write report.md, report.json and plots."""
+    add("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
+    add("--scenario", default="walking", help="name in configs/evaluation, or a .yaml file")
+    add("--out", type=Path, help="of the report (default: evaluation/SCENARIO by the policy)")
+    add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
+    add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
+
+
+def export(add: Add) -> None:
+    """Write a checkpoint's policy as an ONNX file that agrees with torch."""
+    add("checkpoint", type=Path, help="checkpoint of a training (.ckpt)")
+    add("--out", type=Path, help="file to write (default: policy.onnx in the run's folder)")
+
+
+def play(add: Add) -> None:
+    """Watch a policy or a clip: in a window, or without a display as a film."""
+    what = "checkpoint (.ckpt), exported policy (.onnx), zero or random (default: a shipped walk)"
+    add("policy", nargs="?", help=what)
+    add("--clip", type=Path, help="motion clip to show instead, without physics")
+    accepted = "with --clip: dataset (.npz) whose motion of the clip is shown, the clip as a ghost"
+    add("--reference", type=Path, help=accepted)
+    beside = "distance of the ghost to the robot's left [m]; 0 lays it over the robot"
+    add("--ghost_beside", type=within(-10.0, 10.0), help=beside)
+    add("--velocity", type=within(-5.0, 5.0), default=0.3, help="command [m/s]")
+    add("--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, default=0, help="of start noise and random actions")
+    add("--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)")
+    drawn = "of films: OpenGL where there is one (auto), or numpy alone (software)"
+    add("--renderer", choices=("auto", "gl", "software"), default="auto", help=drawn)
+    add("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
+
+
+def style(add: Add) -> None:
+    """Measure how much policies move like the reference; write style.md and style.json."""
+    policies = "checkpoint (.ckpt) or exported policy (.onnx)"
+    add("policies", type=Path, nargs="+", metavar="POLICY", help=policies)
+    add("--reference", type=Path, required=True, help="reference motion (.npz)")
+    add("--against", type=Path, help="policy trained without style, to be beaten by half")
+    copy = (
+        "the same clips followed by a tracking policy of another seed (`wildrobot reference "
+        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies"
+    )
+    add("--replicate", type=Path, help=copy)
+    add("--out", type=Path, help="folder of the report (default: style by the first policy)")
+    add("--held_out", type=float, default=0.15, help="share of the reference not trained on")
+    add("--tiers", nargs="+", default=["0+", "0"], help="tiers used in training")
+    add("--episodes", type=positive, default=64, help="per policy, spread over the speeds")
+    add("--seconds", type=float, default=10.0, help="duration of an episode [s]")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, default=0, help="of start noise")
+
+
+def verify(add: Add) -> None:
+    """Test a dataset: features, physics, determinism, invariances, coverage, contacts and more."""
+    add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
+    add("--out", type=Path, help="table, with a .json beside it (default: FILE.verified.md)")
+    add("--seed", type=int, default=0, help="of all draws")
+    redone = "stretches of 12 control steps redone by inverse dynamics, per kind of support"
+    add("--stretches", type=positive, help=redone)
+
+
+def analyze(add: Add) -> None:
+    """Seconds by tier, coverage, features and diversity of a dataset: go, caution or stop."""
+    add("--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
+    add("--out", type=Path, help="folder for analysis.md and .json")
+    add("--gate", action="store_true", help="exit with 1 unless the decision is go")
+
+
+def export_clips(add: Add) -> None:
+    """Write motion clips (.npz): built-in standing and walking, and human walking retargeted."""
+    add("--export_clips", type=Path, required=True, metavar="FOLDER", help="to write")
+    speeds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    add("--speeds", type=float, nargs="*", default=speeds, help="of the built-in walk [m/s]")
+    add("--duration", type=float, default=10.0, help="of built-in clips [s]")
+    add("--cmu", type=Path, help="folder with CMU .asf and .amc files")
+
+
+EXAMPLES = {
+    demo: "demo --run.env_steps 1_000_000",
+    doctor: "doctor",
+    evaluate: "evaluate RUN/checkpoints/last.ckpt --scenario speeds --gate",
+    export: "export RUN/checkpoints/last.ckpt --out policy.onnx",
+    play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
+    style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
+    verify: "reference --verify runs/reference/walking.npz",
+    analyze: "reference --analyze runs/reference/walking.npz --gate",
+    export_clips: "reference --export_clips runs/clips --speeds 0.1 0.3",
+}
+
+
+def parser(name: str) -> Parser:
+    """The parser of a verb, or of a use of `reference`, that has a function here."""
+    declare, example = next((f, text) for f, text in EXAMPLES.items() if f.__name__ == name)
+    verb = example.split()[0]
+    made = Parser(f"wildrobot {verb}", inspect.getdoc(declare) or "", f"wildrobot {example}")
+    declare(made.add_argument)
+    return made

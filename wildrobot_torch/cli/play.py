@@ -20,72 +20,21 @@ from envs.reality.disturbances import PushConfig
 from envs.recorder import PolicyFunction, random_policy, record, zero_policy
 from envs.robot.model import load_robot
 from envs.task.features import amp_layout
-from wildrobot_torch.cli.options import ENGINES, Parser, within
+from envs.task.terminations import ENDS
 from wildrobot_torch.files import WALKING_POLICY
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.read.files import load_clip
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.ppo.policy_file import load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.report.playback import playback
-from wildrobot_torch.render.film import (
-    GHOST_BESIDE,
-    RenderConfig,
-    beside,
-    check_output,
-    write_film,
-)
+from wildrobot_torch.render import film
+from wildrobot_torch.render.film import RenderConfig, write_film
 from wildrobot_torch.render.viewer import KEYS, Controls, drive, show
 
 
-def parser() -> Parser:
-    """The options of this verb."""
-    parser = Parser(
-        "wildrobot play",
-        "Watch a policy or a clip: in a window, or without a display as a film.",
-        "wildrobot play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
-    )
-    parser.add_argument(
-        "policy",
-        nargs="?",
-        help="checkpoint (.ckpt), exported policy (.onnx), zero or random (default: the walking "
-        "policy that ships with the project)",
-    )
-    parser.add_argument("--clip", type=Path, help="motion clip to show instead, without physics")
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        help="with --clip: dataset (.npz) whose accepted motion of the clip is shown, with the "
-        "clip as a ghost beside it",
-    )
-    parser.add_argument(
-        "--ghost_beside",
-        type=within(-10.0, 10.0),
-        default=GHOST_BESIDE,
-        help="distance of the ghost to the robot's left [m]; 0 lays it over the robot",
-    )
-    parser.add_argument("--velocity", type=within(-5.0, 5.0), default=0.3, help="command [m/s]")
-    parser.add_argument(
-        "--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]"
-    )
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    parser.add_argument("--seed", type=int, default=0, help="of start noise and random actions")
-    parser.add_argument(
-        "--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)"
-    )
-    parser.add_argument(
-        "--renderer",
-        choices=("auto", "gl", "software"),
-        default="auto",
-        help="of films: OpenGL where there is one (auto), or numpy alone (software)",
-    )
-    parser.add_argument("--size", default="320x240", help="of the film, WIDTHxHEIGHT [pixels]")
-    return parser
-
-
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """0 when the window was closed or the film written."""
-    options = parser().parse_args(words)
     if options.policy is not None and options.clip is not None:
         raise UserError(f"both {options.policy} and --clip {options.clip} are given; give one")
     if options.reference is not None and options.clip is None:
@@ -130,7 +79,7 @@ def _view(options: argparse.Namespace) -> None:
 
 def _film(options: argparse.Namespace) -> str:
     """Write the film; returns what to say about it."""
-    path = check_output(options.out or Path("runs/play.gif"))
+    path = film.check_output(options.out or Path("runs/play.gif"))
     width, _, height = options.size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise UserError(f"--size is {options.size!r}; write WIDTHxHEIGHT, as in 640x480")
@@ -154,7 +103,9 @@ def _film(options: argparse.Namespace) -> str:
         for speed in running_mean(velocity, round(1.0 / dt))
     ]
     write_film(path, env.backend.model, qpos, dt, config, captions)
-    end = "fell" if bool(episode.terminated[0]) else "upright"
+    assert episode.end_cause is not None
+    cause = ENDS[int(episode.end_cause[0])]
+    end = f"fell ({cause})" if bool(episode.terminated[0]) else "upright"
     return (
         f"wrote {path}: {length * dt:.1f} s, {end}, mean speed {float(velocity.mean()):.3f} m/s at "
         f"command {options.velocity:g} m/s"
@@ -170,9 +121,8 @@ def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -
     shown = playback(dataset, clip, loaded.robot)
     number = min(len(shown.qpos), round(options.seconds / dataset.ctrl_dt) + 1)
     qpos = shown.qpos[:number].double().numpy()
-    ghost = beside(shown.clip[:number].double().numpy(), options.ghost_beside)
+    apart = film.GHOST_BESIDE if options.ghost_beside is None else options.ghost_beside
+    ghost = film.beside(shown.clip[:number].double().numpy(), apart)
     write_film(path, loaded.model, qpos, dataset.ctrl_dt, config, shown.captions, ghost=ghost)
-    return (
-        f"wrote {path}: {number * dataset.ctrl_dt:.1f} s accepted of {clip.name}, "
-        "the clip itself as a ghost"
-    )
+    accepted = f"{number * dataset.ctrl_dt:.1f} s accepted of {clip.name}"
+    return f"wrote {path}: {accepted}, the clip itself as a ghost"

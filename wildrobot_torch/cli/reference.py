@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from envs.errors import RunError, UserError
 from envs.robot.model import RobotModel, load_robot
 from envs.task.features import amp_layout
 from wildrobot_torch.amp.micro_training import micro_train
-from wildrobot_torch.cli.options import ENGINES, Parser, positive
-from wildrobot_torch.cli.settings import SettingsParser, construct, read_settings
+from wildrobot_torch.cli.options import ENGINES
+from wildrobot_torch.cli.settings import SettingsParser
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.read.files import load_all, load_clips, save_clip
@@ -24,61 +25,14 @@ from wildrobot_torch.reference.follow.mining import load_sources
 from wildrobot_torch.reference.follow.sources import prepared, tracked_walks
 from wildrobot_torch.reference.generate import CTRL_DT, ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, load_gates
-from wildrobot_torch.reference.report.analysis import analyse
-from wildrobot_torch.reference.report.analysis_report import (
-    analysis_markdown,
-    verdict,
-    write_analysis,
-)
-from wildrobot_torch.reference.report.report import (
-    clip_table,
-    rejection_table,
-    summary,
-    write_generation_report,
-)
-from wildrobot_torch.reference.verify.dynamics import STRETCHES
+from wildrobot_torch.reference.report import analysis, comparison
+from wildrobot_torch.reference.report.report import write_generation_report
+from wildrobot_torch.reference.verify import suite
 from wildrobot_torch.reference.verify.finding import as_json, markdown, passed
-from wildrobot_torch.reference.verify.suite import verify
-
-HELP = """\
-usage: wildrobot reference [--clips SOURCE ...] [--out FILE] [--NAME VALUE ...]
-       wildrobot reference --verify FILE | --analyze FILE | --export_clips FOLDER [--help]
-
-Follow motion clips in the simulation and keep what passes the gates.
-
-  wildrobot reference --out runs/reference/walking.npz
-  wildrobot reference --clips builtin my_clips/ --out runs/reference/mine.npz
-  wildrobot reference --policy RUN/checkpoints/last.ckpt --clips none
-
-options:
-  --clips SOURCE ...    folders or files of clips, `builtin` walks, or none: followed without
-                        support, by a tracking policy that is trained first
-  --harness SOURCE ...  clips to follow in a support harness: quick, but held up
-  --policy FILE         policy whose own motion becomes reference; may be given again
-  --out FILE            dataset to write, with a report beside it
-  --config FILE         settings; later files win
-  --physics NAME        engine: native, warp, warp-cpu or auto
-  --print_config        print all settings with their values
-  --help_all            list all settings with units and meanings
-
-other uses:
-  --verify FILE         test a dataset: features, physics, determinism, contacts and more
-  --analyze FILE        seconds, coverage and diversity of a dataset: go, caution or stop
-  --export_clips FOLDER write the built-in clips, and human ones with --cmu, as files
-"""
 
 FPS = 1.0 / CTRL_DT
 """Frame rate of clips [1/s]."""
 say = partial(print, flush=True)
-
-
-def main(words: list[str]) -> int:
-    """Exit code of the use that the words name; without one, reference motion is made."""
-    uses = {"--verify": verify_dataset, "--analyze": analyze, "--export_clips": export_clips}
-    for word in words:
-        if use := uses.get(word.partition("=")[0]):
-            return use(words)
-    return make(words)
 
 
 def parser(documented: bool = False) -> SettingsParser:
@@ -106,17 +60,15 @@ def parser(documented: bool = False) -> SettingsParser:
     return parser
 
 
-def make(words: list[str]) -> int:
+def main(words: list[str]) -> int:
     """0 when a dataset was written, 1 when too little motion was accepted.
 
     The training of the tracking policy is kept beside it: the same command goes on with it, or
     judges its motion anew by other gates.
     """
     settings_parser = parser(documented="--help_all" in words)
-    options = read_settings(settings_parser, words, HELP)
-    if options is None:
-        return 0
-    config: ReferenceConfig = construct(settings_parser, options).reference
+    options = settings_parser.read(words)
+    config: ReferenceConfig = settings_parser.construct(options).reference
     out = Path(options.out)
     if out.suffix != ".npz":
         raise UserError(f"--out is {out}; references are saved as .npz")
@@ -145,32 +97,26 @@ def make(words: list[str]) -> int:
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
     )
-    print(clip_table(generation))
-    print(rejection_table(generation))
-    dataset = generation.dataset
-    if dataset is None or generation.seconds_good < options.min_seconds:
+    rows = comparison.compare(generation, loaded, originals)
+    print(comparison.clip_table(rows))
+    print(comparison.rejection_table(generation))
+    dataset, good_s = generation.dataset, generation.seconds(*GOOD_TIERS)
+    if dataset is None or good_s < options.min_seconds:
+        print(comparison.rejected_table(generation.rejected))
         worst = next(iter(generation.rejections), "falling at once")
+        good = f"{good_s:.1f} s of {seconds:.1f} s of motion are in the tiers "
         raise RunError(
-            f"{generation.seconds_good:.1f} s of {seconds:.1f} s of motion are in the tiers "
-            f"{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; most often "
-            f"refused by {worst!r}; no dataset was written (rejections by gate above)"
+            f"{good}{' and '.join(GOOD_TIERS)}, --min_seconds is {options.min_seconds:g}; no "
+            f"dataset was written; most often refused by {worst!r} (rejections by gate above)"
         )
     folder = out.with_suffix("")
     for method, rollouts in generation.rollouts.items():  # for `wildrobot play --clip`
         for clip in (rollout.task.clip for rollout in rollouts):
             save_clip(clip, folder / "followed" / method / f"{clip.name}.npz", loaded.robot)
-    report = write_generation_report(
-        folder,
-        generation,
-        generation.rollouts,
-        loaded,
-        gates,
-        originals=originals,
-        pictured=options.pictures,
-    )
+    written = write_generation_report(folder, generation, rows, loaded, pictured=options.pictures)
     dataset.save(out)
-    print(summary(generation))
-    print(f"wrote {out} and {report}")
+    print(comparison.summary(generation))
+    print(f"wrote {out} and {written}")
     return 0
 
 
@@ -194,41 +140,20 @@ def _loaded(source: str, loaded: RobotModel) -> list[Clip]:
     return clips
 
 
-def verify_dataset(words: list[str]) -> int:
+def verify(options: argparse.Namespace) -> int:
     """0 when no test of a dataset failed, there may be warnings; 1 when one did."""
-    parser = Parser(
-        "wildrobot reference",
-        "Test a dataset: features, physics, determinism, invariances, coverage, contacts, "
-        "distribution, support, training.",
-        "wildrobot reference --verify runs/reference/walking.npz",
-    )
-    parser.add_argument("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="table to write, with a .json beside it (default: FILE.verified.md)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of all draws")
-    parser.add_argument(
-        "--stretches",
-        type=positive,
-        default=STRETCHES,
-        help="stretches of 12 control steps redone by inverse dynamics, per kind of support",
-    )
-    options = parser.parse_args(words)
     out: Path = options.out or options.verify.with_suffix(".verified.md")
     if out.suffix != ".md":
         raise UserError(f"--out is {out}; the table is written as .md")
     torch.set_num_threads(1)
-    loaded = load_robot()
-    dataset = ReferenceDataset.load(options.verify, amp_layout(loaded.robot), loaded.robot.digest)
-    findings = verify(
+    robot = load_robot().robot
+    dataset = ReferenceDataset.load(options.verify, amp_layout(robot), robot.digest)
+    findings = suite.verify(
         dataset,
-        loaded,
         options.verify,
         micro_train,
         options.seed,
-        options.stretches,
+        options.stretches or suite.STRETCHES,
         progress=lambda name: say(f"testing {name}"),
     )
     title = f"{options.verify.name}: {dataset.duration_s:.1f} s in {dataset.num_segments} segments"
@@ -242,52 +167,22 @@ def verify_dataset(words: list[str]) -> int:
     return 0 if passed(findings) else 1
 
 
-def analyze(words: list[str]) -> int:
+def analyze(options: argparse.Namespace) -> int:
     """0; with --gate 1 unless the decision about a dataset is go."""
-    parser = Parser(
-        "wildrobot reference",
-        "Seconds by tier, coverage, features and diversity of a dataset, and whether to train on "
-        "it: go, caution or stop.",
-        "wildrobot reference --analyze runs/reference/walking.npz --gate",
-    )
-    parser.add_argument(
-        "--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)"
-    )
-    parser.add_argument("--out", type=Path, help="folder for analysis.md, .json and pictures")
-    parser.add_argument("--gate", action="store_true", help="exit with 1 unless the decision is go")
-    options = parser.parse_args(words)
     robot = load_robot().robot
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
-    found = analyse(dataset)
+    found = analysis.analyse(dataset)
     if options.out is None:
-        print(analysis_markdown(found))
-    print(verdict(found))
+        print(analysis.analysis_markdown(found))
+    print(analysis.verdict(found))
     if options.out is not None:
-        print(f"wrote {write_analysis(found, options.out, f'Reference {options.analyze.name}')}")
+        title = f"Reference {options.analyze.name}"
+        print(f"wrote {analysis.write_analysis(found, options.out, title)}")
     return 1 if options.gate and found.decision != "go" else 0
 
 
-def export_clips(words: list[str]) -> int:
+def export_clips(options: argparse.Namespace) -> int:
     """0 when the clips are written."""
-    parser = Parser(
-        "wildrobot reference",
-        "Write motion clips (.npz): built-in standing and walking, and human walking retargeted "
-        "to the robot.",
-        "wildrobot reference --export_clips runs/clips --speeds 0.1 0.3",
-    )
-    parser.add_argument(
-        "--export_clips", type=Path, required=True, metavar="FOLDER", help="to write"
-    )
-    parser.add_argument(
-        "--speeds",
-        type=float,
-        nargs="*",
-        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
-        help="of the built-in walk [m/s]",
-    )
-    parser.add_argument("--duration", type=float, default=10.0, help="of built-in clips [s]")
-    parser.add_argument("--cmu", type=Path, help="folder with CMU .asf and .amc files")
-    options = parser.parse_args(words)
     robot = load_robot().robot
     clips = [standing_clip(robot, options.duration, FPS)]
     clips += [walking_clip(robot, v, options.duration, FPS) for v in options.speeds]

@@ -13,8 +13,7 @@ import jsonargparse
 from envs.errors import UserError
 from envs.yaml_files import make_configs_strict
 from wildrobot_torch.amp.config import AMPConfig
-from wildrobot_torch.cli.main import fail, one_line
-from wildrobot_torch.cli.options import with_hint
+from wildrobot_torch.cli.options import fail, one_line, with_hint
 from wildrobot_torch.files import CONFIGS
 
 KINDS = {
@@ -44,6 +43,18 @@ class SettingsParser(jsonargparse.ArgumentParser):
         )
         return parser
 
+    def read(self, words: Sequence[str]) -> jsonargparse.Namespace:
+        """The settings that the words ask for; `--help_all` prints all there are, and ends."""
+        words = ["--help" if word == "--help_all" else word for word in words]
+        return self.parse_args(named_configs(words))
+
+    def construct(self, settings: jsonargparse.Namespace) -> jsonargparse.Namespace:
+        """The objects that the settings describe; UserError where one refuses its values."""
+        try:
+            return self.instantiate(settings)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with one line and exit code 2."""
         if not self.exit_on_error:  # of a group within another parser, which reports it
@@ -52,29 +63,6 @@ class SettingsParser(jsonargparse.ArgumentParser):
         # A group that may be null is one option to the parser; its fields are named here.
         names += [f"--model.amp.{field.name}" for field in fields(AMPConfig)]
         fail(with_hint(readable(message), names))
-
-
-def read_settings(
-    parser: SettingsParser, words: Sequence[str], short_help: str
-) -> jsonargparse.Namespace | None:
-    """The settings that the words ask for; None where they ask for help, which is printed."""
-    if "--help" in words or "-h" in words:
-        print(short_help, end="")
-        return None
-    words = ["--help" if word == "--help_all" else word for word in words]
-    return parser.parse_args(named_configs(words))
-
-
-def construct(parser: SettingsParser, settings: jsonargparse.Namespace) -> jsonargparse.Namespace:
-    """The objects that the settings describe.
-
-    Raises:
-        UserError: one of them refuses its values.
-    """
-    try:
-        return parser.instantiate(settings)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def named_configs(words: Sequence[str]) -> list[str]:

@@ -19,73 +19,23 @@ from envs.physics.engines import resolve_engine
 from envs.recorder import PolicyFunction, record, zero_policy
 from envs.recording import Recording
 from wildrobot_torch.amp.opinion import load_prior
-from wildrobot_torch.cli.options import ENGINES, Parser, positive
 from wildrobot_torch.evaluation.report import number
-from wildrobot_torch.evaluation.style.assess import (
-    AGAINST,
-    REPLICATE,
-    SETTLE_S,
-    STANDING,
-    References,
-    assess,
-)
+from wildrobot_torch.evaluation.style import assess as judge
+from wildrobot_torch.evaluation.style.assess import SETTLE_S, STANDING
 from wildrobot_torch.evaluation.style.report import write_report
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import TIERS
 
 
-def parser() -> Parser:
-    """The options of this verb."""
-    parser = Parser(
-        "wildrobot style",
-        "Measure how much policies move like the reference; write style.md and style.json.",
-        "wildrobot style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
-    )
-    parser.add_argument(
-        "policies",
-        type=Path,
-        nargs="+",
-        metavar="POLICY",
-        help="checkpoint (.ckpt) or exported policy (.onnx)",
-    )
-    parser.add_argument("--reference", type=Path, required=True, help="reference motion (.npz)")
-    parser.add_argument(
-        "--against", type=Path, help="policy trained without style, to be beaten by half"
-    )
-    parser.add_argument(
-        "--replicate",
-        type=Path,
-        help="the same clips followed by a tracking policy of another seed (`wildrobot reference "
-        "--reference.tracking.seed 1`); a limit that this copy misses is not applied to policies",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder of the report (default: style by the first policy)"
-    )
-    parser.add_argument(
-        "--held_out", type=float, default=0.15, help="share of the reference held out of training"
-    )
-    parser.add_argument(
-        "--tiers", nargs="+", choices=TIERS, default=["0+", "0"], help="tiers used in training"
-    )
-    parser.add_argument(
-        "--episodes", type=positive, default=64, help="per policy, spread over the speeds"
-    )
-    parser.add_argument("--seconds", type=float, default=10.0, help="duration of an episode [s]")
-    parser.add_argument("--physics", default="native", help=ENGINES)
-    parser.add_argument("--seed", type=int, default=0, help="of start noise")
-    return parser
-
-
-def main(words: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """0 when the report was written."""
-    options = parser().parse_args(words)
     physics = resolve_engine(options.physics)
     if not options.seconds >= SETTLE_S + 2.0:
-        raise UserError(
-            f"--seconds is {options.seconds:g}; allowed: {SETTLE_S + 2.0:g} or more, of which the "
-            f"first {SETTLE_S:g} are left out"
-        )
+        least = f"{SETTLE_S + 2.0:g} or more, of which the first {SETTLE_S:g} are left out"
+        raise UserError(f"--seconds is {options.seconds:g}; allowed: {least}")
+    if unknown := set(options.tiers) - set(TIERS):
+        raise UserError(f"--tiers: there is no tier {unknown.pop()!r}; allowed: {', '.join(TIERS)}")
     policies = {name: load_policy(path) for name, path in _named(options).items()}
     env = _environment(next(iter(policies.values())), 1, options.seconds, physics)
     layout, digest, robot = env.layouts["amp"], env.robot.digest, env.robot.to("cpu")
@@ -93,24 +43,22 @@ def main(words: list[str]) -> int:
     copied = options.replicate and ReferenceDataset.load(options.replicate, layout, digest)
     # Held out is what training held out of the tiers it used.
     tiers = tuple(options.tiers)
-    references = References.of(dataset.select(tiers), robot, options.held_out)
+    references = judge.References.of(dataset.select(tiers), robot, options.held_out)
     replicate = copied and references.replicate(copied.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
     recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
-    assessment = assess(references, recordings, families, replicate)
+    assessment = judge.assess(references, recordings, families, replicate)
 
     rewards: dict[str, dict[str, dict[str, float]]] = {}
     mine = [family in references.held for family in references.motion.family]
+    held, theirs = references.motion.select(references.held), references.recording.amp[:, mine]
     for name, prior in priors.items():
         if prior is not None:
             own = recordings[name]
-            held = references.motion.select(references.held)
             rewards[name] = {
                 "policy": prior.style_reward(own.amp, own.settled(SETTLE_S)),
-                "held-out reference": prior.style_reward(
-                    references.recording.amp[:, mine], held.valid
-                ),
+                "held-out reference": prior.style_reward(theirs, held.valid),
             }
     judged = {}
     for name in policies:
@@ -138,14 +86,12 @@ def main(words: list[str]) -> int:
     print(f"{'policy':<{width}}{'metric':<16}{'value':>9}  {'limit':<14}verdict")
     for name, found in judged.items():
         for v in found:
-            print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit:<14}{v.word}")
+            print(f"{name:<{width}}{v.metric:<16}{number(v.value):>9}  {v.limit!s:<14}{v.word}")
     for name, prior in priors.items():
         if prior is None or prior.held_out is None:
             continue
-        if trained := set(references.held) - prior.held_out:
-            print(
-                f"note: {', '.join(sorted(trained))} count as held out, but {name} trained on them"
-            )
+        if trained := ", ".join(sorted(set(references.held) - prior.held_out)):
+            print(f"note: {trained} count as held out, but {name} trained on them")
     print(f"wrote {written[1]}")
     return 0
 
@@ -159,9 +105,9 @@ def _named(options: argparse.Namespace) -> dict[str, Path]:
     while len({path.resolve().parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     names = {"/".join(path.resolve().parts[-depth:]): path for path in paths}
-    if clash := {STANDING, AGAINST, REPLICATE} & set(names):
+    if clash := {STANDING, judge.AGAINST, judge.REPLICATE} & set(names):
         raise UserError(f"a policy's file is called {clash.pop()!r}, which is a column's name")
-    return names | ({AGAINST: options.against} if options.against else {})
+    return names | ({judge.AGAINST: options.against} if options.against else {})
 
 
 def _environment(
@@ -192,17 +138,14 @@ def _recordings(
     for name, policy in {STANDING: next(iter(policies.values())), **policies}.items():
         env = _environment(policy, len(commands), options.seconds, physics)
         if env.config.ctrl_dt != ctrl_dt:
-            raise UserError(
-                f"{policy.path} acts every {env.config.ctrl_dt:g} s, the frames of "
-                f"{options.reference} are {ctrl_dt:g} s apart; make the reference again"
-            )
+            apart = f"the frames of {options.reference} are {ctrl_dt:g} s apart"
+            acts = f"{policy.path} acts every {env.config.ctrl_dt:g} s"
+            raise UserError(f"{acts}, {apart}; make the reference again")
         act: PolicyFunction = zero_policy(env.robot.num_joints) if name == STANDING else policy
         env.set_seed(options.seed)
         recordings[name] = record(act, env, commands, env.config.episode_steps).to("cpu")
     for name, recording in recordings.items():
         if not bool(recording.settled(SETTLE_S).any()):
-            raise UserError(
-                f"every episode of {name} ends in a fall within {SETTLE_S:g} s; there is no style "
-                "to measure"
-            )
+            falls = f"every episode of {name} ends in a fall within {SETTLE_S:g} s"
+            raise UserError(f"{falls}; there is no style to measure")
     return recordings

@@ -6,10 +6,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -22,30 +19,12 @@ from envs.robot.spec import RobotSpec
 from envs.task.actions import action_map
 from envs.task.observations import observation_layout
 from wildrobot_torch.ppo.networks import Policy
-from wildrobot_torch.ppo.policy_file import (
-    SPEC_KEY,
-    ActorCheckpoint,
-    load_policy,
-    read_checkpoint,
-)
+from wildrobot_torch.ppo.policy_file import SPEC_KEY, ActorCheckpoint, load_policy, read_checkpoint
 
 TOLERANCE = 1e-5
 """Largest difference allowed between the actions of ONNX and torch."""
 BATCHES = (1, 2, 7, 512)
 """Batch sizes the two are compared at."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """An exported policy and how well it agrees with its checkpoint."""
-
-    path: Path
-    max_difference: float
-    """Largest difference of any action between ONNX and torch."""
-    num_observations: int
-    """Observations compared."""
-    size: int
-    """Bytes of the file."""
 
 
 class DeployNet(nn.Module):
@@ -60,15 +39,11 @@ class DeployNet(nn.Module):
         return self.policy.act(obs)
 
 
-def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None = None) -> Export:
+def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None = None) -> float:
     """Write a checkpoint's policy as an ONNX file of one input `obs` and one output `actions`.
 
-    The file appears only after onnxruntime and torch agree on it to `TOLERANCE`.
-
-    Args:
-        checkpoint: Lightning checkpoint of this project.
-        out: file to write; replaced if it is there.
-        robot: the robot it is for; None for the packaged one.
+    The file appears only after onnxruntime and torch agree on it to `TOLERANCE`; returned is the
+    largest difference of any action. `robot` is the robot it is for; None for the packaged one.
 
     Raises:
         PolicyFileError: no such checkpoint, or one for another robot.
@@ -88,18 +63,22 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     try:
         _write_graph(found.actor, policy_metadata(found, robot, task), partial)
         onnx.checker.check_model(str(partial), full_check=True)
-        observations = probe_observations(found.actor)
-        difference = parity(found.actor, partial, observations)
+        exported = load_policy(partial)
+        with torch.no_grad():
+            apart = [
+                (exported(x) - found.actor.act(x)).abs().max()
+                for x in probe_observations(found.actor)
+            ]
+        difference = float(torch.stack(apart).max())  # NaN if any is
         if not difference <= TOLERANCE:  # also refuses NaN
             raise RunError(
                 f"onnxruntime and torch differ by {difference:.2e} on the policy of {checkpoint}, "
                 f"allowed is {TOLERANCE:.0e}; nothing was written"
             )
-        size = partial.stat().st_size
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    return Export(out, difference, sum(len(batch) for batch in observations), size)
+    return difference
 
 
 def policy_metadata(
@@ -137,15 +116,18 @@ def policy_metadata(
         "env_config": found.policy.env_config,
         "metrics": found.metrics,
     }
+    lists = {
+        "joint_stiffness": robot.kp,
+        "joint_damping": robot.kv,
+        "default_joint_pos": robot.joint_home,
+        "action_offset": offset,
+        "action_scale": gain,
+    }
     return {
         SPEC_KEY: json.dumps(spec),
         "run_path": found.policy.path.name,
         "joint_names": ",".join(robot.joint_names),
-        "joint_stiffness": _csv(robot.kp.tolist()),
-        "joint_damping": _csv(robot.kv.tolist()),
-        "default_joint_pos": _csv(robot.joint_home.tolist()),
-        "action_offset": _csv(offset.tolist()),
-        "action_scale": _csv(gain.tolist()),
+        **{name: ",".join(f"{x:.3f}" for x in values) for name, values in lists.items()},
         "command_names": "velocity_command",
         "observation_names": ",".join(field.name for field in found.policy.layout.fields),
     }
@@ -158,41 +140,28 @@ def probe_observations(policy: Policy, seed: int = 0) -> list[Tensor]:
     far beyond the normaliser's clip.
     """
     generator = torch.Generator().manual_seed(seed)
-    norm = policy.normalizer
-    mean, std = norm.mean.cpu(), norm.var.cpu().sqrt()
+    mean, std = policy.normalizer.mean.cpu(), policy.normalizer.var.cpu().sqrt()
     batches = []
     for num in BATCHES:
         drawn = torch.randn(num, len(mean), generator=generator)
-        batches += [mean + factor * std * drawn for factor in (1.0, 30.0)]
-        batches += [1e4 * drawn, torch.zeros(num, len(mean))]
+        batches += [mean + std * drawn, mean + 30.0 * std * drawn, 1e4 * drawn, 0.0 * drawn]
     return batches
 
 
-def parity(policy: Policy, path: Path, observations: Sequence[Tensor]) -> float:
-    """Largest difference of any action between the ONNX file and the policy."""
-    exported = load_policy(path)
-    with torch.no_grad():
-        differences = [(exported(obs) - policy.act(obs)).abs().max() for obs in observations]
-    return float(torch.stack(differences).max())  # NaN if any is
-
-
 def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
+    # Two rows: a batch of one would be taken for a constant.
+    example = torch.zeros(2, policy.hparams["obs_size"])
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it notes that torchvision, which nothing here uses, is absent
-    # Two rows: a batch of one would be taken for a constant.
-    example = torch.zeros(2, policy.hparams["obs_size"])
-    arguments: dict[str, Any] = {
-        "dynamo": True,
-        "dynamic_shapes": ({0: torch.export.Dim("batch")},),
-        "input_names": ["obs"],
-        "output_names": ["actions"],
-        "verbose": False,
-    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter about itself
-            program = torch.onnx.export(DeployNet(policy).eval(), (example,), **arguments)
+            program = torch.onnx.export(
+                DeployNet(policy).eval(), (example,), input_names=["obs"],
+                output_names=["actions"], dynamo=True, verbose=False,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )  # fmt: skip
     finally:
         logger.setLevel(level)
     assert program is not None
@@ -203,7 +172,3 @@ def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
         del part.metadata_props[:]
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, str(path))
-
-
-def _csv(values: Sequence[float]) -> str:
-    return ",".join(f"{value:.3f}" for value in values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction, record
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
+from envs.task.terminations import ENDS
 from wildrobot_torch.evaluation.scenarios import Scenario
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
 
@@ -26,11 +28,24 @@ class Verdict:
     metric: str
     value: float
     limit: Limit
+    note: str = ""
+    """Why the limit is not applied; empty where it is."""
 
     @property
-    def passed(self) -> bool:
-        """Whether the value is within the limit; an undefined one is not."""
-        return self.limit.holds(self.value)
+    def passed(self) -> bool | None:
+        """Whether the limit holds, of an undefined value never; None where it is not applied."""
+        return None if self.note else self.limit.holds(self.value)
+
+    @property
+    def word(self) -> str:
+        """The verdict in words."""
+        if self.note:
+            return f"not applied: {self.note}"
+        return "pass" if self.passed else "FAIL"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict for a report in JSON."""
+        return {**vars(self), "limit": str(self.limit), "passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,13 @@ class EvaluationResult:
         return cls(scenario, metrics, per_command, recording)
 
     @property
+    def ends(self) -> dict[str, int]:
+        """Cause of an end -> number of episodes that ended by it."""
+        causes = self.recording.end_cause
+        assert causes is not None, "an evaluation records how episodes end"
+        return dict(zip(ENDS, causes.bincount(minlength=len(ENDS)).tolist(), strict=True))
+
+    @property
     def score(self) -> float:
         """Ranks policies; bigger is better."""
         return score(self.metrics, self.scenario.commands)
@@ -78,18 +100,12 @@ class EvaluationResult:
 def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> EvaluationResult:
     """What `policy` does in `scenario`, deterministic for a given number of robots.
 
-    Episodes run side by side, in as many rounds as they need. The environment is reseeded, and its
-    start states and commands are overwritten: give it one of its own, with the task of
-    `scenario.task(config)`.
-
-    Args:
-        policy: from observations (E, O) to actions (E, J).
-        env: E robots.
-        scenario: commands, episodes, time and limits.
+    Episodes run side by side, in as many rounds as they need. The environment has the task of
+    `scenario.task(config)`; it is reseeded, and its start states and commands are overwritten.
 
     Raises:
-        UserError: E does not divide the number of episodes, the environment's pushes are not the
-            scenario's, or as `record`.
+        UserError: the number of robots does not divide that of the episodes, the environment's
+            pushes are not the scenario's, or as `record`.
         PhysicsError: as `record`.
     """
     num, episodes = env.num_envs, scenario.episodes
@@ -123,10 +139,8 @@ def score(metrics: dict[str, float], commands: tuple[float, ...]) -> float:
     alternation as 0. Falls weigh twice, as such and by the time they cost, so that early in
     training, when all robots fall, policies that fall later rank higher.
     """
-    error = metrics["velocity_error"]
+    error, alternation = metrics["velocity_error"], metrics["alternation"]
     if math.isnan(error):
         error = sum(abs(command) for command in commands) / len(commands)
-    alternation = metrics["alternation"]
-    if math.isnan(alternation):
-        alternation = 0.0
+    alternation = 0.0 if math.isnan(alternation) else alternation
     return (1.0 - metrics["fall_rate"]) + metrics["survival"] - error / 0.2 + alternation / 2.0

@@ -22,33 +22,18 @@ KINDS = ("standing", "walking", "pushed", "fallen")
 def draw_states(
     kind: str, policy: PolicyFunction, loaded: RobotModel, config: LocomotionConfig, num: int
 ) -> Snapshot:
-    """States of `num` robots from native physics.
+    """States of `num` robots from native physics, of one of `KINDS`.
 
-    Args:
-        kind: one of `KINDS`.
-        policy: a policy that walks; moves the walking and pushed robots.
-        loaded: the robot.
-        config: the policy's task.
-        num: number of states N.
-
-    Raises:
-        ValueError: no such kind.
+    `config` is the task of the policy, which walks: it moves the walking and the pushed robots.
     """
     if kind == "standing":
         return _uncontrolled(loaded, config, num, seconds=0.5, spread=0.1)
     if kind == "fallen":
         return _uncontrolled(loaded, config, num, seconds=2.0, spread=1.0)
-    if kind not in KINDS:
-        raise ValueError(f"kind of states is {kind!r}; allowed: {', '.join(KINDS)}")
     impulse = 1.8 if kind == "pushed" else 0.0
     push = replace(config.push, impulse_min=0.0, impulse_max=impulse, interval_s=0.5)
-    env = LocomotionEnv(
-        replace(config, push=push, support=None, auto_reset=True),
-        num,
-        num_threads=1,
-        scene=loaded.scene,
-        robot_dir=loaded.directory,
-    )
+    task = replace(config, push=push, support=None, auto_reset=True)
+    env = LocomotionEnv(task, num, num_threads=1, scene=loaded.scene, robot_dir=loaded.directory)
     root = env.reset()
     # The robots end at different phases of the stride because they started at different phases.
     for _ in range(round(2.0 / config.ctrl_dt)):
@@ -64,30 +49,23 @@ def _uncontrolled(
     robot = loaded.robot
     backend = NativePhysics(loaded.model, num, 1)
     generator = torch.Generator().manual_seed(0)
-    home = robot.joint_home.expand(num, -1)
-    qpos = robot.home_qpos.repeat(num, 1)
-    everywhere = torch.ones(num, dtype=torch.bool)
-    backend.reset(everywhere, qpos, torch.zeros(num, loaded.model.nv), home)
+    home, everywhere = robot.joint_home.expand(num, -1), torch.ones(num, dtype=torch.bool)
+    still = torch.zeros(num, loaded.model.nv)
+    backend.reset(everywhere, robot.home_qpos.repeat(num, 1), still, home)
     low, high = robot.joint_range.unbind(-1)
     for _ in range(round(seconds / 0.1)):
         target = low + (high - low) * torch.rand(num, robot.num_joints, generator=generator)
-        target = home + spread * (target - home)
-        backend.step(target, None, round(0.1 / config.sim_dt))
+        backend.step(home + spread * (target - home), None, round(0.1 / config.sim_dt))
     return backend.snapshot()
 
 
 def environments(
     first: LocomotionEnv, second: LocomotionEnv, policy: PolicyFunction, steps: int, kind: str
 ) -> list[Difference]:
-    """Differences when both environments make each step from the first one's state.
+    """Differences when both environments make each of `steps` steps from the first one's state.
 
-    Args:
-        first: the environment to compare with; its episodes run on, resets included.
-        second: the other, of the same task and number of robots, without pushes: each environment
-            draws its own.
-        policy: acts in both, with noise added.
-        steps: control steps.
-        kind: what the robots do, for the report.
+    The first one's episodes run on, resets included. Both have the same task and number of robots,
+    and neither draws pushes. The policy acts in both, with noise added.
     """
     generator = torch.Generator().manual_seed(0)
     errors: dict[str, list[Tensor]] = {}
@@ -112,8 +90,7 @@ def _step_errors(first: TensorDictBase, second: TensorDictBase) -> dict[str, Ten
     def apart(key: NestedKey) -> Tensor:
         return largest(first.get(key) - second.get(key).cpu())
 
-    keys = ("observation", "critic_observation", "amp", "reward")
-    errors = {key: apart(key) for key in keys}
+    errors = {key: apart(key) for key in ("observation", "critic_observation", "amp", "reward")}
     names = list(first.get("terms").keys())
     errors["terms"] = torch.stack([apart(("terms", name)) for name in names]).amax(0)
     ends = [first.get(key) != second.get(key).cpu() for key in ("terminated", "truncated")]

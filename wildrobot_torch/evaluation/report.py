@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,46 +50,21 @@ def environment(robot: RobotSpec, physics: str) -> dict[str, Any]:
 def as_dict(
     result: EvaluationResult, robot: RobotSpec, about: Mapping[str, Any], physics: str
 ) -> dict[str, Any]:
-    """The evaluation as JSON values; undefined metrics are null.
-
-    Args:
-        result: the evaluation.
-        robot: the robot it ran on.
-        about: what the policy is (file, checksum, training steps), in the caller's words.
-        physics: name of the engine that simulated it.
-    """
-    scenario = result.scenario
-    return {
-        "policy": dict(about),
-        "scenario": {
-            "name": scenario.name,
-            "commands": list(scenario.commands),
-            "episodes": scenario.episodes,
-            "seconds": scenario.seconds,
-            "settle_s": scenario.settle_s,
-            "push_impulse": scenario.push_impulse,
-            "seed": scenario.seed,
-        },
+    """The evaluation as JSON values; undefined metrics are null. `about` describes the policy."""
+    return plain({
+        "policy": about,
+        "scenario": asdict(result.scenario),
         "passed": result.passed,
-        "score": _null(result.score),
-        "verdicts": [
-            {
-                "metric": verdict.metric,
-                "value": _null(verdict.value),
-                "limit": str(verdict.limit),
-                "passed": verdict.passed,
-            }
-            for verdict in result.verdicts
-        ],
+        "score": result.score,
+        "verdicts": [verdict.as_dict() for verdict in result.verdicts],
         "metrics": {
-            name: {"value": _null(value), "unit": EPISODE_METRICS[name].unit}
+            name: {"value": value, "unit": EPISODE_METRICS[name].unit}
             for name, value in result.metrics.items()
         },
-        "per_command": [
-            {name: _null(value) for name, value in row.items()} for row in result.per_command
-        ],
+        "ends": result.ends,
+        "per_command": result.per_command,
         "environment": environment(robot, physics),
-    }
+    })  # fmt: skip
 
 
 def markdown(
@@ -97,6 +73,17 @@ def markdown(
     """The evaluation as a page: verdict, metrics with units and limits, commands, environment."""
     scenario = result.scenario
     judged = {verdict.metric: verdict for verdict in result.verdicts}
+    metrics = []
+    for name in dict.fromkeys((*judged, *EPISODE_METRICS)):
+        metric, value = EPISODE_METRICS[name], number(result.metrics[name])
+        limit, word = (judged[name].limit, judged[name].word) if name in judged else ("", "")
+        metrics.append((name, value, metric.unit, limit, word, metric.meaning))
+    commands = [
+        (f"{row['command']:g}", f"{row['episodes']:.0f}", *(number(row[n]) for n in PER_COMMAND))
+        for row in result.per_command
+    ]
+    ends = ", ".join(f"{cause} {count}" for cause, count in result.ends.items() if count)
+    dependencies = {**about, **environment(robot, physics)}
     lines = [
         f"# Evaluation: {scenario.name}",
         "",
@@ -105,25 +92,12 @@ def markdown(
         f"{', '.join(f'{c:g}' for c in scenario.commands)} m/s, seed {scenario.seed}; tracking and "
         f"gait measured after {scenario.settle_s:g} s.",
         "",
-        "| metric | value | unit | limit | verdict | meaning |",
-        "|---|---|---|---|---|---|",
+        *table(("metric", "value", "unit", "limit", "verdict", "meaning"), metrics),
+        *("", f"Episodes by the cause of their end: {ends}.", "", "## Per command", ""),
+        *table(("command m/s", "episodes", *PER_COMMAND), commands),
+        *("", "## Policy and environment", ""),
+        *table(("what", "value"), list(dependencies.items())),
     ]
-    order = [*judged, *(name for name in EPISODE_METRICS if name not in judged)]
-    for name in order:
-        metric, verdict = EPISODE_METRICS[name], judged.get(name)
-        limit = str(verdict.limit) if verdict else ""
-        word = ("pass" if verdict.passed else "**FAIL**") if verdict else ""
-        value, meaning = number(result.metrics[name]), metric.meaning.replace("|", "\\|")
-        lines.append(f"| {name} | {value} | {metric.unit} | {limit} | {word} | {meaning} |")
-    lines += ["", "## Per command", ""]
-    lines.append("| command m/s | episodes | " + " | ".join(PER_COMMAND) + " |")
-    lines.append("|---" * (len(PER_COMMAND) + 2) + "|")
-    for row in result.per_command:
-        cells = [number(row[name]) for name in PER_COMMAND]
-        lines.append(f"| {row['command']:g} | {row['episodes']:.0f} | " + " | ".join(cells) + " |")
-    lines += ["", "## Policy and environment", "", "| what | value |", "|---|---|"]
-    dependencies = {**about, **environment(robot, physics)}
-    lines += [f"| {key} | {value} |" for key, value in dependencies.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -150,5 +124,18 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4g}"
 
 
-def _null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a table in markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Mappings, sequences and numbers as JSON knows them; a number that is not finite is null."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,4 @@
-"""More motion from a clip: mirrored, faster or slower, turned, and repeated.
-
-`variants` makes all combinations, to be simulated in one batch.
-"""
+"""More motion from a clip: mirrored, faster or slower, turned, and repeated."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.bridge import into_stance, out_of_stance
 
 RETURNS = 0.05
-"""Largest difference between the two ends of a loop, as `loop_clip` measures it, of a motion that
-returns to its start; captured walks have a tenth of it. It is 0.08 rad in each of eight joints."""
+"""Largest difference between the ends of a loop, as `loop_clip` measures it, of a motion that
+returns to its start: 0.08 rad in each of eight joints. Captured walks have a tenth of it."""
 BLEND_S = 0.4
-"""Time from the end of a repetition into neutral stance, and again out of it [s]; where a clip
-returns to its start, the time in which its end fades into that."""
+"""Time from the end of a repetition into neutral stance, and again out of it, or else in which the
+end of a clip fades into its start [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +55,7 @@ class VariantConfig:
 def variants(clip: Clip, robot: RobotSpec, config: VariantConfig) -> list[Clip]:
     """Every combination of speed, mirror image and heading, aligned and looped.
 
-    The first is the clip itself at the first speed and heading. Their names differ and begin with
-    the clip's.
-
-    Raises:
-        ClipError: the clip has another number of joints, or cannot be looped.
+    The first is the clip itself at the first speed and heading. Their names begin with the clip's.
     """
     made: list[Clip] = []
     for factor in config.warps if _moves(clip) else (1.0,):
@@ -88,10 +81,8 @@ def align(clip: Clip, robot: RobotSpec) -> Clip:
     Raises:
         ClipError: the clip has another number of joints than the robot.
     """
-    clip.require(robot)
-    lowest = sole_corners(Legs(robot), clip)[..., 2].min()
-    place = np.array([clip.root_pos[0, 0], clip.root_pos[0, 1], lowest])
-    moved = replace(clip, root_pos=clip.root_pos - place)
+    lowest = sole_corners(Legs(robot), clip.require(robot))[..., 2].min()
+    moved = replace(clip, root_pos=clip.root_pos - [*clip.root_pos[0, :2], lowest])
     moved = _turned(moved, -float(rotations.yaw(clip.root_quat[0])))
     return replace(moved, source=f"{clip.source}; aligned")
 
@@ -104,9 +95,8 @@ def mirror(clip: Clip, robot: RobotSpec) -> Clip:
     Raises:
         ClipError: the clip has another number of joints than the robot.
     """
-    clip.require(robot)
     return replace(
-        clip,
+        clip.require(robot),
         name=f"{clip.name}_mirror",
         root_pos=clip.root_pos * [1.0, -1.0, 1.0],
         root_quat=clip.root_quat * [1.0, -1.0, 1.0, -1.0],
@@ -123,20 +113,16 @@ def time_warp(clip: Clip, factor: float) -> Clip:
     """
     if not 0.5 <= factor <= 2.0:
         raise ClipError(f"time warp factor is {factor}; allowed: 0.5 to 2")
+    name, source = f"{clip.name}_x{factor:g}", f"{clip.source}; played x{factor:g}"
     warped = replace(clip, fps=clip.fps * factor).resample(clip.fps)
-    return replace(
-        warped, name=f"{clip.name}_x{factor:g}", source=f"{clip.source}; played x{factor:g}"
-    )
+    return replace(warped, name=name, source=source)
 
 
 def turn(clip: Clip, angle: float) -> Clip:
     """The clip turned by `angle` [rad] about the vertical through the world's origin."""
     degrees = np.degrees(angle)
-    return replace(
-        _turned(clip, angle),
-        name=f"{clip.name}_turn{degrees:+.4g}",
-        source=f"{clip.source}; turned {degrees:.1f} deg",
-    )
+    name, source = f"{clip.name}_turn{degrees:+.4g}", f"{clip.source}; turned {degrees:.1f} deg"
+    return replace(_turned(clip, angle), name=name, source=source)
 
 
 def _turned(clip: Clip, angle: float) -> Clip:
@@ -153,8 +139,8 @@ def _turned(clip: Clip, angle: float) -> Clip:
 def loop(clip: Clip, robot: RobotSpec, duration_s: float) -> Clip:
     """The clip repeated for `duration_s`, directly where it returns to its start, else by a stance.
 
-    By `loop_clip` if the clip is long enough to hold a stride and two of its frames differ by no
-    more than `RETURNS`; otherwise by `loop_through_stance`, which takes any clip.
+    By `loop_clip` where the clip holds a stride and two of its frames differ by no more than
+    `RETURNS`; otherwise by `loop_through_stance`, which takes any clip.
     """
     try:
         returns = _loop_points(clip, robot, max(round(BLEND_S * clip.fps), 1))[0] <= RETURNS
@@ -166,13 +152,8 @@ def loop(clip: Clip, robot: RobotSpec, duration_s: float) -> Clip:
 def loop_through_stance(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float) -> Clip:
     """The whole clip repeated for `duration_s`, coming to rest in neutral stance in between.
 
-    Every repetition begins at the place and heading at which the last one came to rest.
-
-    Args:
-        clip: the motion; it need not return to its start.
-        robot: whose joints these are.
-        duration_s: of the result [s].
-        blend_s: into stance, and again out of it [s].
+    Every repetition begins at the place and heading at which the last one came to rest; going to
+    rest and rising take `blend_s` [s] each.
 
     Raises:
         ClipError: a value is out of range.
@@ -197,12 +178,6 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     the clip's mean speed (any two frames of standing are alike). During `blend_s` before the seam,
     the end fades into the frames before the start; place and heading continue.
 
-    Args:
-        clip: the motion; walking, or anything else that returns to its start.
-        robot: whose joints these are.
-        duration_s: of the result [s].
-        blend_s: of the cross-fade [s].
-
     Raises:
         ClipError: the clip is too short for a stride and a blend, or a value is out of range.
     """
@@ -217,13 +192,11 @@ def loop_clip(clip: Clip, robot: RobotSpec, duration_s: float, blend_s: float = 
     moved = _moved(clip.frames(start - blend, start + 1), clip, start, clip, stop)
     share = smoothstep(np.arange(blend + 1) / blend)[:, None]
     tail = slice(period - blend, period + 1)
-    root_pos, root_quat = once.root_pos.copy(), once.root_quat.copy()
-    joint_pos = once.joint_pos.copy()
+    root_pos, root_quat, joint_pos = map(np.copy, (once.root_pos, once.root_quat, once.joint_pos))
     root_pos[tail] += share * (moved.root_pos - root_pos[tail])
     root_quat[tail] = rotations.slerp(root_quat[tail], moved.root_quat, share[:, 0])
     joint_pos[tail] += share * (moved.joint_pos - joint_pos[tail])
     once = replace(once, root_pos=root_pos, root_quat=root_quat, joint_pos=joint_pos)
-
     return replace(
         _repeated(once, round(duration_s * clip.fps) + 1),
         name=f"{clip.name}_loop",
@@ -253,12 +226,9 @@ def _joined(first: Clip, second: Clip) -> Clip:
 
 def _chained(parts: Sequence[Clip]) -> Clip:
     """All frames of all parts, with the first one's name, rate and source."""
-    return replace(
-        parts[0],
-        root_pos=np.concatenate([part.root_pos for part in parts]),
-        root_quat=np.concatenate([part.root_quat for part in parts]),
-        joint_pos=np.concatenate([part.joint_pos for part in parts]),
-    )
+    names = ("root_pos", "root_quat", "joint_pos")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **arrays)
 
 
 def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[float, int, int]:
@@ -268,23 +238,13 @@ def _loop_points(clip: Clip, robot: RobotSpec, blend: int) -> tuple[float, int, 
         rotations.yaw_quat(-rotations.yaw(clip.root_quat)), clip.root_quat
     )
     # A radian per second of joint velocity counts like 0.1 rad, a cm of height like 0.1 rad.
-    features = np.concatenate(
-        [
-            clip.joint_pos,
-            0.1 * joint_vel,
-            10.0 * clip.root_pos[:, 2:],
-            linvel[:, 2:],
-            rotations.rotation_vector(tilt),
-        ],
-        axis=1,
-    )
+    parts = (clip.joint_pos, 0.1 * joint_vel, 10.0 * clip.root_pos[:, 2:], linvel[:, 2:])
+    features = np.concatenate([*parts, rotations.rotation_vector(tilt)], axis=1)
     least = max(round(0.5 * clip.fps), blend + 1)
     starts = np.arange(blend, clip.num_frames - least)
     if len(starts) == 0:
-        raise ClipError(
-            f"clip {clip.name!r}: {clip.duration_s:.2f} s is too short to loop; it takes a stride "
-            f"and a blend, {(blend + least) / clip.fps:.2f} s"
-        )
+        needed = f"a stride and a blend, {(blend + least) / clip.fps:.2f} s"
+        raise ClipError(f"clip {clip.name!r} is too short to loop; needed: {needed}")
     best = (np.inf, 0, 0)
     for start in starts:
         distance = np.square(features[start + least :] - features[start]).sum(1)
@@ -313,6 +273,6 @@ def _moves(clip: Clip) -> bool:
 
 def _same(one: Clip, other: Clip) -> bool:
     """Whether two clips hold the same motion."""
-    named = ((getattr(one, n), getattr(other, n)) for n in ("root_pos", "joint_pos"))
+    pairs = ((one.root_pos, other.root_pos), (one.joint_pos, other.joint_pos))
     turned = np.abs(np.sum(one.root_quat * other.root_quat, axis=1)).min()
-    return all(np.allclose(a, b, atol=1e-6) for a, b in named) and bool(turned > 1.0 - 1e-9)
+    return all(np.allclose(a, b, atol=1e-6) for a, b in pairs) and bool(turned > 1.0 - 1e-9)

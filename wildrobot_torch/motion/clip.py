@@ -57,22 +57,18 @@ class Clip:
         count = len(arrays["joint_pos"])
         for name, array in arrays.items():
             if len(array) != count:
-                raise self._error(
-                    f"{name} has {len(array)} frames, joint_pos {count}; they must be equal"
-                )
+                wrong = f"{name} has {len(array)} frames, joint_pos {count}"
+                raise self._error(f"{wrong}; they must be equal")
         if count < 2:
             raise self._error(f"{count} frame(s); allowed: 2 or more")
         norm = np.linalg.norm(arrays["root_quat"], axis=1)
         worst = int(np.argmax(np.abs(norm - 1.0)))
         if abs(norm[worst] - 1.0) > QUAT_TOLERANCE:
-            raise self._error(
-                f"root_quat of frame {worst} has length {norm[worst]:.4g}; "
-                f"allowed: 1 within {QUAT_TOLERANCE:g}"
-            )
+            wrong = f"root_quat of frame {worst} has length {norm[worst]:.4g}"
+            raise self._error(f"{wrong}; allowed: 1 within {QUAT_TOLERANCE:g}")
         arrays["root_quat"] = rotations.continuous(arrays["root_quat"] / norm[:, None])
-        object.__setattr__(self, "fps", float(fps))
-        for name, array in arrays.items():
-            object.__setattr__(self, name, array)
+        for name, value in {"fps": float(fps), **arrays}.items():
+            object.__setattr__(self, name, value)
 
     def _error(self, text: str) -> ClipError:
         return ClipError(f"clip {self.name!r}: {text}")
@@ -91,9 +87,7 @@ class Clip:
             raise self._error(f"{field} has shape {array.shape}; it must be {wanted}")
         if not np.isfinite(array).all():
             frame = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise self._error(
-                f"{field} is not finite in frame {frame}; every value must be a number"
-            )
+            raise self._error(f"{field} is not finite in frame {frame}; allowed: numbers")
         return array
 
     @property
@@ -126,12 +120,15 @@ class Clip:
 
     def frames(self, start: int, stop: int) -> Clip:
         """Frames `start` to `stop` (exclusive) as a clip of their own."""
-        return replace(
-            self,
-            root_pos=self.root_pos[start:stop],
-            root_quat=self.root_quat[start:stop],
-            joint_pos=self.joint_pos[start:stop],
-        )
+        return self._at(slice(start, stop))
+
+    def backwards(self) -> Clip:
+        """The frames from last to first."""
+        return self._at(slice(None, None, -1))
+
+    def _at(self, rows: slice) -> Clip:
+        names = ("root_pos", "root_quat", "joint_pos")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def resample(self, fps: float) -> Clip:
         """The same motion at another rate: positions interpolated linearly, orientations by slerp.
@@ -150,27 +147,22 @@ class Clip:
         def lerp(values: Array) -> Array:
             return values[low] + share[:, None] * (values[low + 1] - values[low])
 
-        return replace(
-            self,
-            fps=fps,
-            root_pos=lerp(self.root_pos),
-            root_quat=rotations.slerp(self.root_quat[low], self.root_quat[low + 1], share),
-            joint_pos=lerp(self.joint_pos),
-        )
+        quat = rotations.slerp(self.root_quat[low], self.root_quat[low + 1], share)
+        pos, joints = lerp(self.root_pos), lerp(self.joint_pos)
+        return replace(self, fps=fps, root_pos=pos, root_quat=quat, joint_pos=joints)
 
     def velocities(self, robot: RobotSpec) -> tuple[Array, Array, Array]:
         """Velocities by central differences; by one-sided differences in the first and last frame.
 
-        Returns:
-            root_linvel_w (N, 3) [m/s] in the world, root_angvel_b (N, 3) [rad/s] in the body, and
-            joint_vel (N, J) [rad/s].
+        root_linvel_w (N, 3) [m/s] in the world, root_angvel_b (N, 3) [rad/s] in the body, and
+        joint_vel (N, J) [rad/s].
 
         Raises:
             ClipError: the clip has another number of joints than the robot.
         """
         self.require(robot)
-        before = np.maximum(np.arange(self.num_frames) - 1, 0)
-        after = np.minimum(np.arange(self.num_frames) + 1, self.num_frames - 1)
+        frames = np.arange(self.num_frames)
+        before, after = np.maximum(frames - 1, 0), np.minimum(frames + 1, self.num_frames - 1)
         span = (after - before)[:, None] / self.fps
         turn = rotations.quat_multiply(
             rotations.quat_conjugate(self.root_quat[before]), self.root_quat[after]

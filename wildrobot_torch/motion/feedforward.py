@@ -21,7 +21,6 @@ from wildrobot_torch.motion.rotations import Array
 STANDS = 5e-4
 """A sole whose lowest corner is below this height carries weight [m]."""
 
-_ROOT = 6
 # The result must contain what the floor, the stops and the servos would do, so these are disabled.
 _OFF = (
     mujoco.mjtDisableBit.mjDSBL_CONTACT
@@ -31,15 +30,12 @@ _OFF = (
 
 
 def position_targets(clip: Clip, robot_model: RobotModel, stands: float = STANDS) -> Array:
-    """Servo targets (N, J) [rad] for a clip; not limited to the joints' ranges.
+    """Servo targets (N, J) [rad] for a clip at the control rate; not limited to joint ranges.
 
     Target i belongs to the control step that ends in frame i. With these targets alone, without
-    support or feedback, the robot walks the slow built-in walks from their first frame.
-
-    Args:
-        clip: at the control rate; its second differences are accelerations, so it must be smooth.
-        robot_model: the robot with its masses.
-        stands: height of a sole's lowest corner below which it carries weight [m].
+    support or feedback, the robot walks the slow built-in walks from their first frame. The clip's
+    second differences are accelerations, so it must be smooth. A sole whose lowest corner is below
+    `stands` [m] carries weight.
 
     Raises:
         ClipError: the clip has another number of joints than the robot.
@@ -63,7 +59,8 @@ def inverse_dynamics(
         ClipError: the clip has another number of joints than the robot.
     """
     robot = robot_model.robot
-    model = _in_thin_air(robot_model.model)
+    model = copy.copy(robot_model.model)
+    model.opt.disableflags |= int(_OFF)
     data = mujoco.MjData(model)
     qpos, qvel = (state.double().numpy() for state in clip_states(clip, robot))
     qacc = np.gradient(qvel, 1.0 / clip.fps, axis=0)
@@ -77,7 +74,7 @@ def inverse_dynamics(
         mujoco.mj_inverse(model, data)
         needed = data.qfrc_inverse
         force = needed[:3].copy()
-        moment = data.body(robot.root_body).xmat.reshape(3, 3) @ needed[3:_ROOT]
+        moment = data.body(robot.root_body).xmat.reshape(3, 3) @ needed[3:6]
         moment = moment + np.cross(qpos[i, :3], force)  # about the world's origin
         zmp[i] = np.array([-moment[1], moment[0]]) / force[2]
         feet = data.site_xpos[sites]
@@ -103,10 +100,3 @@ def carried(legs: Legs, clip: Clip, stands: float = STANDS) -> Array:
     frames = np.arange(clip.num_frames)
     left = np.interp(frames, frames[known], down[known, 0].astype(np.float64))
     return np.stack([left, 1.0 - left], -1)
-
-
-def _in_thin_air(model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy of the model without contacts, joint stops and servos."""
-    copied = copy.copy(model)
-    copied.opt.disableflags |= int(_OFF)
-    return copied

@@ -1,15 +1,16 @@
 """Gait as it is measured from recorded steps: touchdowns, strides, support, timing, symmetry.
 
-Pure functions of tensors. T control steps, E episodes, 2 feet (left, right). `valid` (T, E) is True
-from an episode's first step to its last; what lies beyond belongs to no episode and is never read.
-A quantity that nothing defines (the phase of a robot that stands) is NaN: never 0, never 1.
+Pure functions of tensors: T control steps of `ctrl_dt` [s], E episodes, 2 feet (left, right), S
+strides; `standing` and `touchdown` are (T, E, 2) bool. `valid` (T, E) is True from an episode's
+first step to its last; what lies beyond is never read. A quantity that nothing defines (the phase
+of a robot that stands) is NaN: never 0, never 1.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,14 +42,10 @@ def _run_lengths(signal: Tensor) -> Tensor:
 def stance(contact: Tensor, valid: Tensor, ctrl_dt: float) -> Tensor:
     """Whether each foot stands (T, E, 2) bool, with chatter of the contact removed.
 
-    A run of contact shorter than `MIN_STANCE_S` or of air shorter than `MIN_AIR_S` does not count:
-    the foot stays in the state it was in. Steps before the first run that counts take the state of
-    that run. A change that counts happens at the step the contact changed: nothing lags.
-
-    Args:
-        contact: (T, E, 2) bool: the foot is loaded.
-        valid: (T, E) bool.
-        ctrl_dt: control step [s].
+    `contact` (T, E, 2) bool says that the foot is loaded. In a run of it shorter than
+    `MIN_STANCE_S`, or of air shorter than `MIN_AIR_S`, the foot stays in the state it was in. Steps
+    before the first longer run take the state of that run. Other changes happen at the step the
+    contact changed: nothing lags.
     """
     # Beyond the end a third value closes every run, so that no run reaches over it.
     signal = torch.where(valid[..., None], contact.long(), -1)
@@ -62,12 +59,7 @@ def stance(contact: Tensor, valid: Tensor, ctrl_dt: float) -> Tensor:
 
 
 def touchdowns(standing: Tensor, valid: Tensor) -> Tensor:
-    """Steps at which a foot comes down (T, E, 2) bool; the stance an episode begins in is none.
-
-    Args:
-        standing: (T, E, 2) bool, as `stance` returns it.
-        valid: (T, E) bool.
-    """
+    """Steps at which a foot comes down (T, E, 2) bool; the stance an episode begins in is none."""
     down = torch.zeros_like(standing)
     down[1:] = standing[1:] & ~standing[:-1] & valid[1:, :, None]
     return down
@@ -80,10 +72,6 @@ def alternation_counts(touchdown: Tensor, ctrl_dt: float) -> tuple[Tensor, Tenso
     that land at most `TOGETHER_S` apart land as one, on both: such a landing has no other foot,
     so jumping with both feet scores 0, in whatever order they arrive. An episode with fewer than
     two landings counts (0, 0).
-
-    Args:
-        touchdown: (T, E, 2) bool.
-        ctrl_dt: control step [s].
     """
     together = num_steps(TOGETHER_S, ctrl_dt)
     good = torch.zeros(touchdown.shape[1], dtype=torch.long)
@@ -109,25 +97,21 @@ def _landings(touchdown: Tensor, together: int) -> list[int]:
 
 
 def alternation(touchdown: Tensor, ctrl_dt: float) -> float:
-    """Share of touchdowns followed by one of the other foot [1], pooled over episodes.
-
-    NaN without any pair of touchdowns. See `alternation_counts`.
-    """
+    """Share of touchdowns followed by one of the other foot [1], of `alternation_counts`."""
     good, pairs = alternation_counts(touchdown, ctrl_dt)
-    return _ratio(float(good.sum()), float(pairs.sum()))
+    return float(good.sum().double() / pairs.sum())
 
 
-@dataclass(frozen=True)
-class Strides:
-    """Strides: from a foot's touchdown to the next of the same foot; S of them, each (S,) long."""
+class Strides(NamedTuple):
+    """S strides (S,), each from a touchdown of a foot (0 left, 1 right) to its next.
+
+    A stride consists of the steps start <= t < end.
+    """
 
     episode: Tensor
     foot: Tensor
-    """0 left, 1 right."""
     start: Tensor
-    """Step of the touchdown."""
     end: Tensor
-    """Step of the next one; the stride is start <= t < end."""
 
     @property
     def steps(self) -> Tensor:
@@ -136,8 +120,7 @@ class Strides:
 
     def of_foot(self, foot: int) -> Strides:
         """The strides of one foot."""
-        mine = self.foot == foot
-        return Strides(self.episode[mine], self.foot[mine], self.start[mine], self.end[mine])
+        return Strides(*(values[self.foot == foot] for values in self))
 
 
 def find_strides(touchdown: Tensor) -> Strides:
@@ -148,31 +131,22 @@ def find_strides(touchdown: Tensor) -> Strides:
 
 
 def stride_frequency(strides: Strides, ctrl_dt: float) -> float:
-    """Strides per second [1/s]: one over the mean stride time, f = 1 / T. NaN without strides."""
-    return _ratio(1.0, float(strides.steps.double().mean()) * ctrl_dt)
+    """One over the mean stride time [1/s]."""
+    return 1.0 / (float(strides.steps.double().mean()) * ctrl_dt)
 
 
 def stride_length(strides: Strides, root_pos_w: Tensor) -> float:
-    """Mean horizontal way of the root in a stride [m]. NaN without strides.
-
-    Args:
-        strides: S of them.
-        root_pos_w: (T, E, 3) [m].
-    """
+    """Mean horizontal distance of the root (T, E, 3) [m] in a stride [m]."""
     position = root_pos_w[..., :2].double()
     way = position[strides.end, strides.episode] - position[strides.start, strides.episode]
     return float(way.norm(dim=-1).mean())
 
 
 def duty_factors(strides: Strides, standing: Tensor) -> Tensor:
-    """Share of each stride its foot stands (S,) [1]: stance time / stride time.
+    """Share of each stride its foot stands (S,) [1]; people walk at 0.55 to 0.65.
 
-    Above 0.5 is walking, below is running; people walk at 0.55 to 0.65 (Winter 2009, Biomechanics
-    and Motor Control of Human Movement).
-
-    Args:
-        strides: S of them.
-        standing: (T, E, 2) bool.
+    Above 0.5 is walking, below is running (Winter 2009, Biomechanics and Motor Control of Human
+    Movement).
     """
     before = _count_before(standing)
     at = (strides.episode, strides.foot)
@@ -184,10 +158,6 @@ def phases(strides: Strides, touchdown: Tensor) -> Tensor:
 
     phi = (t_right - t_left) / T_stride: 0.5 when the feet take even turns, 0 when they land
     together. Only strides in which the right foot comes down exactly once have a phase.
-
-    Args:
-        strides: S of them.
-        touchdown: (T, E, 2) bool.
     """
     left = strides.of_foot(0)
     right = touchdown[..., 1]
@@ -200,9 +170,7 @@ def phases(strides: Strides, touchdown: Tensor) -> Tensor:
 
 
 def circular_mean(phase: Tensor) -> float:
-    """Mean of phases in [0, 1) on the circle [1]: 0.99 and 0.01 average to 0. NaN when empty."""
-    if phase.numel() == 0:
-        return math.nan
+    """Mean of phases in [0, 1) on the circle [1]: 0.99 and 0.01 average to 0."""
     angle = 2.0 * torch.pi * phase.double()
     mean = torch.atan2(torch.sin(angle).mean(), torch.cos(angle).mean()) / (2.0 * torch.pi)
     return float(mean % 1.0)
@@ -224,32 +192,20 @@ def step_times(touchdown: Tensor, ctrl_dt: float) -> Tensor:
     return total / count
 
 
-def per_foot_mean(values: Tensor, strides: Strides) -> Tensor:
-    """Mean of a value per stride (S,) over left and right strides (2,). NaN without strides."""
-    return torch.stack([values[strides.foot == foot].double().mean() for foot in (0, 1)])
-
-
 def symmetry_index(pair: Tensor) -> float:
-    """Difference of left and right over their mean [%]; 0 is symmetric.
+    """Difference of left and right (2,), of one sign, over their mean [%]; 0 is symmetric.
 
     SI = 2 |x_L - x_R| / (x_L + x_R) * 100: Robinson, Herzog and Nigg 1987 (J. Manipulative
     Physiol. Ther. 10(4), 172-176).
-
-    Args:
-        pair: (2,) left and right, of one sign.
     """
-    left, right = (float(x) for x in pair)
-    return 200.0 * _ratio(abs(left - right), abs(left + right))
+    left, right = pair.double()
+    return float(200.0 * ((left - right).abs() / (left + right).abs()))
 
 
 def stride_ranges(strides: Strides, value: Tensor) -> Tensor:
-    """Largest minus smallest value of the stride's own foot in each stride (S,).
+    """Largest minus smallest value (T, E, 2) of the stride's own foot in each stride (S,).
 
-    Of a joint angle that is its range of motion [rad], of a sole's height its clearance [m].
-
-    Args:
-        strides: S of them.
-        value: (T, E, 2), left and right.
+    Of a joint angle that is its range of motion, of a sole's height its clearance.
     """
     steps, episodes, feet = value.shape
     number = strides.steps.numel()
@@ -271,7 +227,3 @@ def stride_ranges(strides: Strides, value: Tensor) -> Tensor:
 def _count_before(flag: Tensor) -> Tensor:
     """How often `flag` (T, ...) was True before each step (T + 1, ...) long, the end included."""
     return torch.cat([torch.zeros_like(flag[:1], dtype=torch.long), flag.long().cumsum(0)])
-
-
-def _ratio(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator != 0.0 else math.nan

@@ -7,7 +7,7 @@ a leg that does not lean sideways. Sides are 0 left and 1 right, as everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,18 +19,20 @@ from wildrobot_torch.motion.rotations import Array, Flags
 
 SIDES = ("left", "right")
 JOINTS = ("hip_pitch", "hip_roll", "knee_pitch", "ankle_pitch")
+# Internally both legs are the left one.
+_FLIP = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]])
 # A straight knee is a singularity: targets are pulled in to this share of the leg's square.
 _MAX_REACH = 1.0 - 1e-9
 
 
-@dataclass(frozen=True)
-class FootFrames:
-    """Ankle and orientation of one foot in the root's frame; leading shape (...)."""
+class FootFrames(NamedTuple):
+    """Ankle axis (..., 3) [m] of one foot, and its orientation (..., 3, 3), in the root's frame.
+
+    The orientation is foot to root; x forward along the sole, z away from the ground.
+    """
 
     ankle: Array
-    """(..., 3) [m]: ankle axis, in the plane of the leg."""
     rotation: Array
-    """(..., 3, 3): foot to root; x forward along the sole, z away from the ground."""
 
 
 class Legs:
@@ -39,19 +41,16 @@ class Legs:
     Joint angles (..., J) are the robot's, in its order and with its signs. Internally both legs
     are the left one: hip pitch > 0 swings forward, hip roll > 0 adducts, knee > 0 bends, ankle > 0
     points the toes down; the right leg is its mirror image by `RobotSpec.mirror_joints`.
-
-    Raises:
-        ValueError: the robot has other joints than hip pitch, hip roll, knee pitch, ankle pitch.
     """
 
     def __init__(self, robot: RobotSpec) -> None:
+        """Raises UserError for other joints than hip pitch, hip roll, knee pitch, ankle pitch."""
         names = [[f"{side}_{joint}" for joint in JOINTS] for side in SIDES]
         missing = [n for side in names for n in side if n not in robot.joint_names]
         if missing or robot.num_joints != 8:
-            raise UserError(
-                f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}; leg kinematics "
-                f"need exactly left_ and right_ {', '.join(JOINTS)}"
-            )
+            needed = f"leg kinematics need exactly left_ and right_ {', '.join(JOINTS)}"
+            has = f"robot {robot.name!r} has joints {', '.join(robot.joint_names)}"
+            raise UserError(f"{has}; {needed}")
         self.robot = robot
         self.index = np.array([[robot.joint_names.index(n) for n in side] for side in names])
         mirror_sign = robot.mirror_sign.cpu().double().numpy()
@@ -92,7 +91,7 @@ class Legs:
         axis = np.stack([zero, zero + self._dy, zero + self._dz], -1)
         thigh = np.stack([zero, zero + self._ly, zero - self.thigh], -1)
         knee = self.hip + _apply(_matrix_y(-h), axis + _apply(_matrix_x(-r), thigh))
-        return knee * np.array([1.0, 1.0 if side == 0 else -1.0, 1.0])
+        return knee * _FLIP[side]
 
     def forward(self, joint_pos: Array, side: int) -> FootFrames:
         """Foot of one side in the root's frame, for joint angles (..., J)."""
@@ -105,27 +104,22 @@ class Legs:
         )
         axis = np.stack([zero, zero + self._dy, zero + self._dz], -1)
         ankle = self.hip + _apply(_matrix_y(-h), axis) + _apply(hip, reach)
-        return FootFrames(*self._mirrored(side, ankle, hip @ _matrix_y(k + a)))
+        flip = _FLIP[side]
+        return FootFrames(ankle * flip, hip @ _matrix_y(k + a) * flip[:, None] * flip)
 
     def inverse(
         self, side: int, ankle: Array, foot_pitch: Array, up: Array | None = None
     ) -> tuple[Array, Flags]:
-        """Joint angles for a place of one ankle and a pitch of its foot.
+        """Joint angles (..., 4) [rad] that place one ankle axis (..., 3) [m] in the root's frame.
 
-        Args:
-            side: 0 left, 1 right.
-            ankle: (..., 3) [m], ankle axis in the root's frame.
-            foot_pitch: (...) [rad], slope of the sole; > 0 toes down. It is measured against `up`.
-            up: (..., 3), up in the root's frame; None if the root is upright.
-
-        Returns:
-            (..., 4) [rad], this leg's joint angles with the robot's signs, not clipped to the
-            stops; and (...) bool, true where the ankle was out of reach: there the leg is straight
-            (or folded) towards it.
+        `foot_pitch` (...) [rad] is the slope of the sole against `up` (..., 3) in the root's frame
+        (None: the root is upright), > 0 toes down. The angles have the robot's signs and are not
+        clipped to the stops. The second value (...) says where the ankle was out of reach: there
+        the leg is straight (or folded) towards it.
         """
-        flip = np.array([1.0, 1.0 if side == 0 else -1.0, 1.0])
-        target = ankle * flip - self.hip
-        up = np.broadcast_to([0.0, 0.0, 1.0], target.shape) if up is None else up * flip
+        target = ankle * _FLIP[side] - self.hip
+        rise = np.array([0.0, 0.0, 1.0]) if up is None else up * _FLIP[side]
+        rise = np.broadcast_to(rise, target.shape)
         thigh, shank, ly, dz = self.thigh, self.shank, self._ly, self._dz
         x, y, z = np.moveaxis(target, -1, 0)
         lateral = y - self._dy
@@ -152,18 +146,12 @@ class Legs:
         hip = np.arctan2(dz + depth, back) - np.arctan2(z, x)
         hip = -np.arctan2(np.sin(hip), np.cos(hip))
         frame = _matrix_y(-hip) @ _matrix_x(phi)
-        rise_x = np.einsum("...i,...i->...", up, frame[..., :, 0])
-        rise_z = np.einsum("...i,...i->...", up, frame[..., :, 2])
+        rise_x = np.einsum("...i,...i->...", rise, frame[..., :, 0])
+        rise_z = np.einsum("...i,...i->...", rise, frame[..., :, 2])
         # With b = knee + ankle, the sole rises by rise_x cos b - rise_z sin b = -sin(foot_pitch).
         slope = np.sin(foot_pitch) / np.hypot(rise_x, rise_z)
         bend = np.arctan2(rise_x, rise_z) + np.arcsin(np.clip(slope, -1.0, 1.0))
         return self.joints(side, np.stack([hip, -phi, knee, bend - knee], -1)), unreachable
-
-    def _mirrored(self, side: int, point: Array, rotation: Array) -> tuple[Array, Array]:
-        if side == 0:
-            return point, rotation
-        flip = np.array([1.0, -1.0, 1.0])
-        return point * flip, rotation * flip[:, None] * flip
 
 
 def soles(legs: Legs, clip: Clip) -> Array:
@@ -175,9 +163,8 @@ def sole_corners(legs: Legs, clip: Clip) -> Array:
     """World position (N, 2, 4, 3) [m] of the corners of each sole; toes first, then heels."""
     leg = legs.robot.leg
     half, down = leg.sole_width / 2.0, -leg.ankle_height
-    return _on_feet(
-        legs, clip, np.array([[x, y, down] for x in (leg.toe, leg.heel) for y in (half, -half)])
-    )
+    corners = [[x, y, down] for x in (leg.toe, leg.heel) for y in (half, -half)]
+    return _on_feet(legs, clip, np.array(corners))
 
 
 def sole_axes(legs: Legs, clip: Clip) -> Array:
@@ -210,8 +197,7 @@ def _matrix_x(angle: Array) -> Array:
 
 
 def _matrix_y(angle: Array) -> Array:
-    one, zero, c, s = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(*angle.shape, 3, 3)
+    return np.roll(_matrix_x(angle), (1, 1), (-2, -1))
 
 
 def _apply(matrix: Array, vec: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,25 +14,27 @@ from wildrobot_torch.motion.rotations import Array, Flags
 _ROUNDS = 8
 
 
-@dataclass(frozen=True)
-class FootPath:
-    """Path of one sole."""
+class FootPath(NamedTuple):
+    """Path of one sole, and its slope (N,) [rad], > 0 toes down.
+
+    `sole` (N, 3) [m] is the point under the ankle at mid-width, were the sole level; z is
+    clearance.
+    """
 
     sole: Array
-    """(N, 3) [m]: the point under the ankle at mid-width, were the sole level; z is clearance."""
     pitch: Array
-    """(N,) [rad]: slope of the sole, > 0 toes down."""
 
 
-@dataclass(frozen=True)
-class Posing:
-    """A clip, and where it differs from what was wanted."""
+class Posing(NamedTuple):
+    """A clip, and where it differs from what was wanted.
+
+    In frames `out_of_reach` (N,) an ankle was too far away; `pitch_given_up` (2, N) [rad] is the
+    change of each foot's pitch that its ankle's stops needed.
+    """
 
     clip: Clip
     out_of_reach: Flags
-    """(N,) bool: an ankle was too far away."""
     pitch_given_up: Array
-    """(2, N) [rad]: change of each foot's pitch that its ankle's stops needed."""
 
 
 def pose(
@@ -43,20 +45,12 @@ def pose(
     fps: float,
     ankle_margin: float | None = None,
 ) -> Posing:
-    """The clip whose soles follow given paths under a given trunk.
+    """The clip whose soles follow given paths under a trunk at (N, 3) [m], oriented by (N, 4).
 
     A sloping sole stands on its lowest corner (without ankle roll, no sole is level under a leg
     that leans sideways). That corner is at the path's clearance, and where it would be if the sole
-    were level: a standing foot rolls and does not slip.
-
-    Args:
-        legs: the robot's.
-        root_pos: (N, 3) [m].
-        root_quat: (N, 4).
-        feet: left and right.
-        fps: of the clip [1/s].
-        ankle_margin: distance the ankles keep from their stops [rad], by giving up foot pitch;
-            None leaves them free.
+    were level: a standing foot rolls and does not slip. Ankles keep `ankle_margin` [rad] from their
+    stops by giving up foot pitch; None leaves them free.
     """
     inverse = rotations.quat_conjugate(root_quat)
     up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))

@@ -34,11 +34,8 @@ def quat_conjugate(quat: Array) -> Array:
 def quat_rotate(quat: Array, vec: Array) -> Array:
     """`vec` (..., 3) rotated by `quat` (..., 4): body to world for a body's orientation."""
     lead = np.broadcast_shapes(quat.shape[:-1], vec.shape[:-1])
-    return _numpy(
-        frames.quat_rotate,
-        np.broadcast_to(quat, (*lead, 4)),
-        np.broadcast_to(vec, (*lead, 3)),
-    )
+    quat, vec = np.broadcast_to(quat, (*lead, 4)), np.broadcast_to(vec, (*lead, 3))
+    return _numpy(frames.quat_rotate, quat, vec)
 
 
 def quat_from_euler(roll: Array, pitch: Array, yaw: Array) -> Array:

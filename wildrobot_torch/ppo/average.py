@@ -21,14 +21,11 @@ class AveragedPolicy(AveragedModel):
     """
 
     def __init__(self, policy: Policy, decay: float, asymmetry: float) -> None:
-        """A copy of `policy`; the first update still replaces it.
+        """A copy of `policy`, with an `asymmetry` of its own; the first update still replaces it.
 
-        Args:
-            policy: whose weights are averaged.
-            decay: share of the average that stays in an update, 0 to below 1; at 0 it is the policy
-                itself. Update n + 1 uses (1 + n) / (40 + n) where that is less, so that the first
-                weights are soon forgotten.
-            asymmetry: of the average (`Policy.set_asymmetry`).
+        `decay` is the share of the average that stays in an update, 0 to below 1; at 0 it is the
+        policy itself. Update n + 1 uses (1 + n) / (40 + n) where that is less, so that the first
+        weights are soon forgotten.
         """
 
         def average(before: Tensor, now: Tensor, count: Tensor | int) -> Tensor:

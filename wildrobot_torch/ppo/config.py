@@ -9,13 +9,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.settings import (
-    ClosedUnitInterval,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    check,
-)
+from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +27,10 @@ class PPOConfig:
     """Weight of the mean squared error of the values."""
     entropy_coef: float = 0.003
     """Weight of the policy's entropy."""
-    quiet_share: ClosedUnitInterval = 0.5
+    low_noise_env_fraction: ClosedUnitInterval = 0.5
     """Share of the environments with less exploration noise. A policy trained with full noise alone
     can stall once the noise is removed."""
-    quiet_noise: PositiveFloat = 0.5
+    low_noise_scale: PositiveFloat = 0.5
     """Factor on the actions' standard deviation in these environments."""
     num_epochs: PositiveInt = 4
     """Passes over a rollout."""
@@ -66,25 +60,20 @@ class PPOConfig:
                 f"ppo.learning_rate is {self.learning_rate}; allowed: learning_rate_min "
                 f"{self.learning_rate_min} to learning_rate_max {self.learning_rate_max}"
             )
-        if self.learning_rate_factor < 1.0:
-            raise UserError(
-                f"ppo.learning_rate_factor is {self.learning_rate_factor}; allowed: 1 or more"
-            )
-        if self.kl_low >= self.kl_high:
-            raise UserError(
-                f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {self.kl_high}"
-            )
+        if (factor := self.learning_rate_factor) < 1.0:
+            raise UserError(f"ppo.learning_rate_factor is {factor}; allowed: 1 or more")
+        if self.kl_low >= (high := self.kl_high):
+            raise UserError(f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {high}")
 
     def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
         """(E, 1): logarithm of the factor on the actions' standard deviation, per environment."""
-        quiet = torch.arange(num_envs, device=device)[:, None] < round(self.quiet_share * num_envs)
-        return quiet * math.log(self.quiet_noise)
+        low = torch.arange(num_envs, device=device) < round(self.low_noise_env_fraction * num_envs)
+        return low[:, None] * math.log(self.low_noise_scale)
 
     def minibatches(self, num_samples: int, device: torch.device) -> tuple[Tensor, ...]:
         """Indices of each minibatch of a pass: a partition of the samples, drawn at random.
 
-        Raises:
-            UserError: there are fewer samples than minibatches.
+        A UserError where there are fewer samples than minibatches.
         """
         if num_samples < self.num_minibatches:
             raise UserError(
@@ -94,11 +83,7 @@ class PPOConfig:
         return torch.randperm(num_samples, device=device).tensor_split(self.num_minibatches)
 
     def adapted(self, learning_rate: float, kl: float) -> float:
-        """The learning rate after an update that met a KL divergence of `kl` [nat].
-
-        It falls by `learning_rate_factor` above `kl_high`, rises by it below `kl_low`, and stays
-        within its bounds. `kl` is what the updates of this iteration before it have made.
-        """
+        """The learning rate after an update that found a KL divergence of `kl` [nat]."""
         if kl > self.kl_high:
             return max(learning_rate / self.learning_rate_factor, self.learning_rate_min)
         if kl < self.kl_low:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.finite import REMEDY, TrainingDiverged, require_finite
+from wildrobot_torch.ppo.finite import fail_together, require_finite, require_finite_means
 from wildrobot_torch.ppo.losses import (
     clipped_surrogate,
     gae,
     gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
-    value_loss,
 )
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
@@ -26,16 +25,13 @@ from wildrobot_torch.ppo.normalizer import Reduce
 
 @dataclass(frozen=True)
 class Transitions:
-    """T control steps of E environments, as they were collected."""
+    """T control steps of E environments, as they were collected: O observed values, A actions."""
 
     observation: Tensor
-    """(E, T, O)."""
     critic_observation: Tensor
-    """(E, T, C)."""
     next_critic_observation: Tensor
     """(E, T, C): after the step, before any reset."""
     action: Tensor
-    """(E, T, A)."""
     mean: Tensor
     """(E, T, A): mean action of the policy that acted."""
     log_prob: Tensor
@@ -43,40 +39,10 @@ class Transitions:
     log_noise: Tensor
     """(E, T, 1): logarithm of the factor on the actions' standard deviation."""
     reward: Tensor
-    """(E, T)."""
     terminated: Tensor
     """(E, T) bool: the robot fell."""
     done: Tensor
     """(E, T) bool: the episode ended, by a fall or a time-out."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """B transitions as the loss reads them; observations are normalised."""
-
-    observation: Tensor
-    """(B, O)."""
-    critic_observation: Tensor
-    """(B, C)."""
-    action: Tensor
-    """(B, A)."""
-    old_mean: Tensor
-    """(B, A): mean action of the policy that acted."""
-    old_log_prob: Tensor
-    """(B,)."""
-    log_noise: Tensor
-    """(B, 1): logarithm of the factor on the actions' standard deviation."""
-    advantage: Tensor
-    """(B,): mean 0, variance 1 over the rollouts of all processes."""
-    target: Tensor
-    """(B,): what the critic learns to predict."""
-
-    def __len__(self) -> int:
-        return self.advantage.shape[0]
-
-    def __getitem__(self, index: Tensor) -> Samples:
-        """The samples of an index tensor."""
-        return Samples(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
 
 
 def next_values(
@@ -113,57 +79,50 @@ def make_samples(
     config: PPOConfig,
     rollout: Transitions,
     reduce: Reduce | None = None,
-) -> Samples:
-    """The E x T transitions of a rollout, flat, with advantages and value targets.
+) -> dict[str, Tensor]:
+    """The B = E T transitions of a rollout of `policy` as the loss reads them, by name.
 
-    Args:
-        policy: the policy that acted.
-        critic: the critic.
-        config: discounts.
-        rollout: what the policy did.
-        reduce: sums over processes; None for one process.
+    observation (B, O) and critic_observation (B, C), normalised; action, old_mean (B, A),
+    old_log_prob (B,) and log_noise (B, 1) as they were collected; advantage (B,) with mean 0 and
+    variance 1 over the rollouts of all processes; target (B,), what the critic learns to predict.
+    `reduce` sums over processes; None for one process.
     """
     critic_normalized = critic.normalizer(rollout.critic_observation)
     value = critic.net(critic_normalized).squeeze(-1)
-    terminated, done = rollout.terminated, rollout.done
-    following = next_values(critic, value, rollout.next_critic_observation, terminated, done)
+    ends = rollout.terminated, rollout.done
+    following = next_values(critic, value, rollout.next_critic_observation, *ends)
     advantage, target = gae(
-        rollout.reward, value, following, terminated, done, config.gamma, config.gae_lambda
+        rollout.reward, value, following, *ends, config.gamma, config.gae_lambda
     )
-    return Samples(
-        observation=policy.normalizer(rollout.observation).flatten(0, 1),
-        critic_observation=critic_normalized.flatten(0, 1),
-        action=rollout.action.flatten(0, 1),
-        old_mean=rollout.mean.flatten(0, 1),
-        old_log_prob=rollout.log_prob.flatten(),
-        log_noise=rollout.log_noise.flatten(0, 1),
-        advantage=normalized_advantage(advantage, reduce).flatten(),
-        target=target.flatten(),
-    )
+    return {
+        "observation": policy.normalizer(rollout.observation).flatten(0, 1),
+        "critic_observation": critic_normalized.flatten(0, 1),
+        "action": rollout.action.flatten(0, 1),
+        "old_mean": rollout.mean.flatten(0, 1),
+        "old_log_prob": rollout.log_prob.flatten(),
+        "log_noise": rollout.log_noise.flatten(0, 1),
+        "advantage": normalized_advantage(advantage, reduce).flatten(),
+        "target": target.flatten(),
+    }
 
 
 def ppo_loss(
-    policy: Policy, critic: Critic, batch: Samples, old_log_std: Tensor, config: PPOConfig
+    policy: Policy, critic: Critic, batch: dict[str, Tensor], old_log_std: Tensor, config: PPOConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss to minimise on a minibatch, and its parts by metric name (detached scalars).
 
-    Args:
-        policy: the policy under training.
-        critic: the critic under training.
-        batch: samples.
-        old_log_std: (A,) of the policy that acted.
-        config: clip and weights.
+    `old_log_std` (A,) is that of the policy that acted.
     """
-    mean = policy.net(batch.observation)
-    log_std = policy.log_std + batch.log_noise
-    ratio = torch.exp(gaussian_log_prob(batch.action, mean, log_std) - batch.old_log_prob)
-    surrogate = clipped_surrogate(ratio, batch.advantage, config.clip)
-    value = critic.net(batch.critic_observation).squeeze(-1)
-    error = value_loss(value, batch.target)
+    mean = policy.net(batch["observation"])
+    log_std = policy.log_std + batch["log_noise"]
+    ratio = torch.exp(gaussian_log_prob(batch["action"], mean, log_std) - batch["old_log_prob"])
+    surrogate = clipped_surrogate(ratio, batch["advantage"], config.clip)
+    value = critic.net(batch["critic_observation"]).squeeze(-1)
+    error = (value - batch["target"]).square().mean()
     entropy = gaussian_entropy(policy.log_std)
     loss = surrogate + config.value_coef * error - config.entropy_coef * entropy
     with torch.no_grad():
-        kl = gaussian_kl(batch.old_mean, old_log_std, mean, policy.log_std).mean()
+        kl = gaussian_kl(batch["old_mean"], old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).float().mean()
     return loss, {
         "Loss/surrogate": surrogate.detach(),
@@ -222,31 +181,27 @@ class PPOLearner:
         self._reduce, self._backward = reduce, backward
         self._last_step = optimizer.step if last_step is None else last_step
 
-    @property
-    def learning_rate(self) -> float:
-        """The present learning rate."""
-        return self.optimizer.param_groups[0]["lr"]
-
     def update(self, rollout: Transitions, iteration: int) -> dict[str, float]:
-        """All epochs of an iteration; the mean of each part of the losses over its updates.
+        """All epochs of an iteration on a rollout of the policy as it is.
 
-        Args:
-            rollout: of the policy as it is.
-            iteration: its number, for errors.
+        Returned is the mean of each part of the losses over the updates.
 
         Raises:
-            TrainingDiverged: the rollout or a part of the losses is not finite.
+            TrainingDiverged: the rollout or a part of the losses is not finite, in any process.
             UserError: there are fewer samples than minibatches.
         """
+        device = rollout.reward.device
         numbers = {name: x for name, x in vars(rollout).items() if x.is_floating_point()}
-        require_finite(numbers, iteration)
+        check = partial(require_finite, numbers, iteration)
+        fail_together(check, iteration, self._reduce, device)
         samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce)
         old_log_std = self.policy.log_std.detach().clone()
         parts: dict[str, list[Tensor]] = {}
         number = 0
         for _ in range(self.config.num_epochs):
-            for index in self.config.minibatches(len(samples), samples.advantage.device):
-                for name, value in self._step(number, samples[index], old_log_std).items():
+            for index in self.config.minibatches(rollout.reward.numel(), device):
+                batch = {name: x.index_select(0, index) for name, x in samples.items()}
+                for name, value in self._step(number, batch, old_log_std).items():
                     parts.setdefault(name, []).append(value)
                 # Also at the first minibatch of an iteration, whose KL is 0: one adaption in
                 # num_updates goes up. Without it, a policy with the prior took 4.9 M steps
@@ -255,57 +210,54 @@ class PPOLearner:
                 number += 1
         means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
         metrics = dict(zip(parts, means, strict=True))
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise TrainingDiverged(f"{name} is {value} in iteration {iteration}; {REMEDY}")
+        check = partial(require_finite_means, metrics, iteration)
+        fail_together(check, iteration, self._reduce, device)
         # After the epochs: rollout and update see the same normalisation, so ratios start at 1.
         self.policy.update_normalizer(rollout.observation, self._reduce)
         self.critic.update_normalizer(rollout.critic_observation, self._reduce)
         if self.averaged is not None:
             self.averaged.update_parameters(self.policy)
         return metrics | {
-            "Loss/learning_rate": self.learning_rate,
+            "Loss/learning_rate": self.optimizer.param_groups[0]["lr"],
             "Policy/mean_std": float(old_log_std.exp().mean()),
         }
 
-    def _step(self, number: int, batch: Samples, old_log_std: Tensor) -> dict[str, Tensor]:
+    def _step(
+        self, number: int, batch: dict[str, Tensor], old_log_std: Tensor
+    ) -> dict[str, Tensor]:
         """Update `number` of an iteration; the parts of its loss and the gradients' norms."""
         config, extra = self.config, self.extra
         loss, stats = ppo_loss(self.policy, self.critic, batch, old_log_std, config)
-        stride = config.num_updates // extra.num_updates if extra else 1
-        extra_due = (
-            extra is not None and number % stride == 0 and number // stride < extra.num_updates
-        )
         self.optimizer.zero_grad()
+        due = False
         if extra is not None:
             extra.optimizer.zero_grad()
-            if extra_due:
-                extra_loss, extra_stats = extra.loss(number // stride)
+            turn, rest = divmod(number, config.num_updates // extra.num_updates)
+            due = rest == 0 and turn < extra.num_updates
+            if due:
+                extra_loss, extra_stats = extra.loss(turn)
                 loss = loss + extra_loss
                 stats |= extra_stats
             elif self._reduce is not None:
                 # Data parallelism wants a gradient for every parameter in every backward pass.
                 loss = loss + 0.0 * sum(p.sum() for p in _parameters(extra.optimizer))
         self._backward(loss)
-        stats["Gradient/policy"] = _gradient_norm(list(self.policy.parameters()))
-        stats["Gradient/critic"] = _gradient_norm(list(self.critic.parameters()))
+        stats["Gradient/policy"] = _gradient_norm(self.policy.parameters())
+        stats["Gradient/critic"] = _gradient_norm(self.critic.parameters())
         nn.utils.clip_grad_norm_(_parameters(self.optimizer), config.max_grad_norm)
-        if extra is not None and extra_due:
+        if extra is not None and due:
             stats[f"Gradient/{extra.name}"] = _gradient_norm(_parameters(extra.optimizer))
             extra.optimizer.step()
         (self._last_step if number == config.num_updates - 1 else self.optimizer.step)()
         return stats
 
     def _adapt_learning_rate(self, kl: Tensor, iteration: int) -> None:
+        """Follow the mean KL divergence over all processes."""
         if self._reduce is not None:
             total, processes = self._reduce(torch.stack([kl, torch.ones_like(kl)]))
             kl = total / processes
         divergence = float(kl)
-        if not math.isfinite(divergence):
-            raise TrainingDiverged(
-                f"the KL divergence of the policy is {divergence} in iteration {iteration}; "
-                f"{REMEDY}"
-            )
+        require_finite_means({"Loss/kl": divergence}, iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.adapted(group["lr"], divergence)
 
@@ -314,5 +266,5 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _gradient_norm(parameters: list[Tensor]) -> Tensor:
+def _gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -37,19 +37,11 @@ def gae(
     gamma: float,
     lam: float,
 ) -> tuple[Tensor, Tensor]:
-    """Advantages and value targets, each (E, T).
+    """Advantages and value targets, each (E, T), of steps (E, T).
 
-    Schulman et al. 2016 (arXiv:1506.02438), eq. 16. A fall has no future; a time-out does, and it
-    is worth the value of the state it ended in. Neither lets later advantages through.
-
-    Args:
-        reward: (E, T).
-        value: (E, T) values of the states before each step.
-        next_value: (E, T) values of the states after each step, before any reset.
-        terminated: (E, T) bool, the robot fell.
-        done: (E, T) bool, the episode ended, fallen or not.
-        gamma: discount.
-        lam: decay of the estimate.
+    Schulman et al. 2016 (arXiv:1506.02438), eq. 16. `value` is that of the state before each step,
+    `next_value` after it, before any reset. A fall (`terminated`) has no future; a time-out does,
+    and it is worth the value of the state it ended in. Neither lets later advantages through.
     """
     delta = reward + gamma * next_value.masked_fill(terminated, 0.0) - value
     keep = (gamma * lam) * (~done).to(reward.dtype)
@@ -68,8 +60,3 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """
     clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
     return -torch.minimum(ratio * advantage, clipped * advantage).mean()
-
-
-def value_loss(value: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error () of values (B,) to their targets (B,)."""
-    return (value - target).square().mean()

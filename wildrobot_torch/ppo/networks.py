@@ -17,12 +17,7 @@ from envs.robot.symmetry import Mirror
 from envs.settings import ClosedUnitInterval, PositiveFloat, PositiveInt, check
 from wildrobot_torch.ppo.normalizer import Reduce, RunningNorm
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "elu": nn.ELU,
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,30 +42,20 @@ class NetworkConfig:
         check(self)
         if not self.hidden:
             raise UserError("network.hidden is empty; allowed: one width or more")
-        if self.deployed_asymmetry > self.asymmetry:
-            raise UserError(
-                f"network.deployed_asymmetry is {self.deployed_asymmetry}; allowed: 0 to "
-                f"network.asymmetry, {self.asymmetry}"
-            )
-        if self.asymmetry == 1.0 and self.deployed_asymmetry < 1.0:
+        least = 1.0 if self.asymmetry == 1.0 else 0.0  # a plain network has no mirrors
+        if not least <= self.deployed_asymmetry <= self.asymmetry:
             raise UserError(
                 f"network.deployed_asymmetry is {self.deployed_asymmetry}; allowed with "
-                "network.asymmetry 1, which is a plain network: 1"
+                f"network.asymmetry {self.asymmetry:g}: {least:g} to {self.asymmetry:g}"
             )
 
 
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers of the given widths with an activation between each two.
-
-    Raises:
-        ValueError: no activation has that name.
-    """
+    """Linear layers of the given widths with an activation between each two."""
     return _stacked([nn.Linear(*pair) for pair in pairwise(sizes)], activation)
 
 
 def _stacked(linears: Sequence[nn.Linear], activation: str) -> nn.Sequential:
-    if activation not in ACTIVATIONS:
-        raise UserError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
     layers: list[nn.Module] = [linears[0]]
     for linear in linears[1:]:
         layers += [ACTIVATIONS[activation](), linear]
@@ -139,7 +124,7 @@ def equivariant_mlp(
     """`mlp` of `EquivariantLinear` layers; the halves of a hidden layer are mirror images.
 
     Raises:
-        UserError: a hidden width is odd, or no activation has that name.
+        UserError: a hidden width is odd.
     """
     if any(width % 2 for width in hidden):
         raise UserError(
@@ -155,10 +140,25 @@ def equivariant_mlp(
 
 
 class Normalized(nn.Module):
-    """A network behind the running normaliser of what it reads."""
+    """A network behind the running normaliser of what it reads; plain at `asymmetry` 1."""
 
-    normalizer: RunningNorm
-    mirror: MirrorMap | None
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str,
+        mirrors: tuple[Mirror | None, Mirror | None],
+        asymmetry: float,
+    ) -> None:
+        """Untrained, with these widths of input, hidden layers and output; mirrors of both ends."""
+        super().__init__()
+        size, *hidden, outputs = widths
+        self.normalizer = RunningNorm(size)
+        self.mirror = None
+        if asymmetry == 1.0:
+            self.net = mlp(widths, activation)
+        else:
+            self.mirror, back = MirrorMap(size, mirrors[0]), MirrorMap(outputs, mirrors[1])
+            self.net = equivariant_mlp(self.mirror, hidden, back, activation, asymmetry)
 
     @torch.no_grad()
     def update_normalizer(self, observation: Tensor, reduce: Reduce | None = None) -> None:
@@ -193,7 +193,8 @@ class Policy(Normalized):
                 with the weights.
             asymmetry: as in `NetworkConfig`.
         """
-        super().__init__()
+        widths = [obs_size, *hidden, action_size]
+        super().__init__(widths, activation, mirrors or (None, None), asymmetry)
         self.hparams: dict[str, Any] = {
             "obs_size": obs_size,
             "action_size": action_size,
@@ -201,14 +202,7 @@ class Policy(Normalized):
             "activation": activation,
             "asymmetry": asymmetry,
         }
-        self.normalizer = RunningNorm(obs_size)
-        if asymmetry < 1.0:
-            into, out = mirrors or (None, None)
-            self.mirror, back = MirrorMap(obs_size, into), MirrorMap(action_size, out)
-            self.net = equivariant_mlp(self.mirror, hidden, back, activation, asymmetry)
-        else:
-            self.mirror = None
-            self.net = mlp([obs_size, *hidden, action_size], activation)
+        """Arguments that make a policy of this shape."""
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -220,16 +214,18 @@ class Policy(Normalized):
     def set_asymmetry(self, asymmetry: float) -> None:
         """Change the share of the non-equivariant part; the trained weights stay.
 
-        Raises:
-            ValueError: 1 for an equivariant network, or less for a plain one.
+        A ValueError for 1 with an equivariant network, and for less with a plain one.
         """
         if (self.mirror is None) != (asymmetry == 1.0):
             allowed = "1, it is plain" if self.mirror is None else "less than 1"
             raise ValueError(f"asymmetry is {asymmetry}; allowed for this policy: {allowed}")
-        for layer in self.net:
-            if isinstance(layer, EquivariantLinear):
-                layer.asymmetry = asymmetry
+        for layer in self._equivariant:
+            layer.asymmetry = asymmetry
         self.hparams["asymmetry"] = asymmetry
+
+    @property
+    def _equivariant(self) -> list[EquivariantLinear]:
+        return [layer for layer in self.net if isinstance(layer, EquivariantLinear)]
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:
@@ -238,14 +234,13 @@ class Policy(Normalized):
         Outputs in it have no gradients with respect to the weights. A cache that looks for changes
         by itself would miss them: fused optimisers do not raise a tensor's version.
         """
-        layers = [layer for layer in self.net if isinstance(layer, EquivariantLinear)]
         try:
             with torch.no_grad():
-                for layer in layers:
+                for layer in self._equivariant:
                     layer.kept = layer.effective()
             yield
         finally:
-            for layer in layers:
+            for layer in self._equivariant:
                 layer.kept = None
 
     def forward(self, observation: Tensor) -> Tensor:
@@ -269,27 +264,9 @@ class Critic(Normalized):
         asymmetry: float = 0.0,
     ) -> None:
         """An untrained critic of `obs_size` observed values C, plain without a mirror."""
-        super().__init__()
-        self.normalizer = RunningNorm(obs_size)
-        if mirror is None:
-            self.mirror = None
-            self.net = mlp([obs_size, *hidden, 1], activation)
-        else:
-            self.mirror = MirrorMap(obs_size, mirror)
-            self.net = equivariant_mlp(self.mirror, hidden, MirrorMap(1), activation, asymmetry)
+        asymmetry = 1.0 if mirror is None else asymmetry
+        super().__init__([obs_size, *hidden, 1], activation, (mirror, None), asymmetry)
 
     def forward(self, critic_observation: Tensor) -> Tensor:
         """Values (...) of privileged observations (..., C)."""
         return self.net(self.normalizer(critic_observation)).squeeze(-1)
-
-
-def actor_from_hparams(hparams: dict[str, Any]) -> Policy:
-    """Policy of the shape in a checkpoint's `actor` entry, with untrained weights.
-
-    Raises:
-        ValueError: an entry is missing or unknown.
-    """
-    expected = ("obs_size", "action_size", "hidden", "activation", "asymmetry")
-    if set(hparams) != set(expected):
-        raise ValueError(f"actor has entries {sorted(hparams)}; expected {sorted(expected)}")
-    return Policy(**hparams)

@@ -23,12 +23,10 @@ class RunningNorm(nn.Module):
     count: Tensor
 
     def __init__(self, size: int, clip: float = 10.0, epsilon: float = 1e-6) -> None:
-        """Statistics of no data yet.
+        """Statistics of no data yet, for `size` values F, bounded by `clip` once normalised.
 
-        Args:
-            size: number of values F.
-            clip: bound on the normalised values.
-            epsilon: added to the variance; a constant value is not blown up when it first moves.
+        `epsilon` is added to the variance, so that a constant value is not blown up when it first
+        moves.
         """
         super().__init__()
         self.clip, self.epsilon = clip, epsilon
@@ -43,13 +41,9 @@ class RunningNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, values: Tensor, reduce: Reduce | None = None) -> None:
-        """Merge values (..., F) into mean, population variance and count.
+        """Merge values (..., F), of all processes, into mean, population variance and count.
 
         Chan, Golub, LeVeque 1983, "Algorithms for Computing the Sample Variance", pairwise update.
-
-        Args:
-            values: new data.
-            reduce: sums over processes, so that all of them end with the same statistics.
         """
         flat = values.reshape(-1, values.shape[-1])
         var, mean = torch.var_mean(flat, dim=0, correction=0)

@@ -10,19 +10,18 @@ from typing import Any
 
 import onnxruntime
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
+from envs.yaml_files import from_mapping
 from wildrobot_torch.files import load_tensors
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
-from wildrobot_torch.ppo.networks import Policy, actor_from_hparams
+from wildrobot_torch.ppo.networks import Policy
 
 SPEC_KEY = "policy_spec"
 """Metadata entry of an ONNX file that holds the whole description as JSON, in full precision."""
-
 
 CHECKPOINT_FORMAT = "0.4"
 """First version of the project whose checkpoints are like those of this one."""
@@ -51,8 +50,7 @@ class LoadedPolicy:
     def __call__(self, observation: Tensor) -> Tensor:
         """Action (E, A) in [-1, 1] for observations (E, O), on their device.
 
-        Raises:
-            ValueError: the observation has another size than the policy's layout.
+        A ValueError where their size is not that of the policy's layout.
         """
         if observation.ndim != 2 or observation.shape[1] != self.layout.size:
             raise ValueError(
@@ -69,22 +67,11 @@ class LoadedPolicy:
         Raises:
             PolicyFileError: a setting is unknown to this version, or out of its range.
         """
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(LocomotionConfig, "env")
-        try:
-            return parser.instantiate(parser.parse_object({"env": self.env_config})).env
-        except (ArgumentError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            raise PolicyFileError(
-                f"the task stored in {self.path} cannot be used: {reason}"
-            ) from error
+        where = f"the task stored in {self.path}"
+        return from_mapping(LocomotionConfig, self.env_config, where, PolicyFileError)
 
     def require(self, layout: Layout, robot_digest: str) -> None:
-        """Refuse to be used with another observation layout or robot.
-
-        Args:
-            layout: observation layout of the environment.
-            robot_digest: version of the environment's robot.
+        """Refuse an environment of another observation layout or robot.
 
         Raises:
             LayoutMismatch: with a field-by-field difference.
@@ -123,14 +110,10 @@ def load_policy(path: Path | str) -> LoadedPolicy:
 
 
 def require_format(content: Mapping[str, Any], name: str) -> None:
-    """Refuse a checkpoint that another version of the project wrote, or another program.
-
-    Args:
-        content: as it was loaded.
-        name: of the checkpoint in errors.
+    """Refuse the content of a checkpoint that another version or program wrote.
 
     Raises:
-        PolicyFileError: names the version and what to do.
+        PolicyFileError: says which file by its `name`, the version and what to do.
     """
     about = content.get("wildrobot")
     if not isinstance(about, dict) or "state_dict" not in content:
@@ -143,11 +126,7 @@ def require_format(content: Mapping[str, Any], name: str) -> None:
 
 
 def load_checkpoint(path: Path | str, what: str = "checkpoint") -> dict[str, Any]:
-    """Content of a checkpoint that this version can read, on the CPU.
-
-    Args:
-        path: the file.
-        what: name of the file in errors, such as a setting's.
+    """Content of a checkpoint that this version can read, on the CPU; `what` names it in errors.
 
     Raises:
         UserError: no such file, another kind of file, or one of another version.
@@ -166,36 +145,26 @@ def read_checkpoint(path: Path | str) -> ActorCheckpoint:
     path = Path(path)
     content = load_checkpoint(path)
     try:
-        about = content["wildrobot"]
-        actor = actor_from_hparams(content["actor"])
-        weights = {
-            name.removeprefix(WEIGHTS_PREFIX): value
-            for name, value in content["state_dict"].items()
-            if name.startswith(WEIGHTS_PREFIX)
-        }
-        actor.load_state_dict(weights)
-        layout = Layout.from_dict(about["observation_layout"])
-        policy = LoadedPolicy(
-            path,
-            layout,
-            about["robot_digest"],
-            about["env_config"],
-            about["env_steps"],
-            actor.eval().act,
-        )
-        metrics = about["metrics"]
+        actor, about = Policy(**content["actor"]).eval(), content["wildrobot"]
+        actor.load_state_dict(with_prefix(WEIGHTS_PREFIX, content["state_dict"]))
+        policy = _described(path, about, actor.hparams["obs_size"], actor.act)
+        return ActorCheckpoint(policy, actor, about["metrics"])
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        missing = "entry " if isinstance(error, KeyError) else ""
-        raise PolicyFileError(
-            f"{path} holds no policy of wildrobot_torch: {missing}{reason[0]}"
-        ) from error
-    _require_consistent(path, layout, about["observation_layout"], actor.hparams["obs_size"])
-    return ActorCheckpoint(policy, actor, metrics)
+        raise _unreadable(path, error) from error
+
+
+def with_prefix(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights whose names begin with a prefix, named without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def _load_onnx(path: Path) -> LoadedPolicy:
-    _require_file(path)
+    if not path.is_file():
+        raise PolicyFileError(f"no file {path}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # small nets, many processes
     options.log_severity_level = 4
@@ -204,42 +173,43 @@ def _load_onnx(path: Path) -> LoadedPolicy:
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors share no base class but this
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise PolicyFileError(f"{path} is no readable ONNX file: {reason[0]}") from error
+        raise _unreadable(path, error) from error
+    (source,) = session.get_inputs()
+
+    def act(observation: Tensor) -> Tensor:
+        (action,) = session.run(None, {source.name: observation.numpy()})
+        return torch.from_numpy(action)
+
     metadata = session.get_modelmeta().custom_metadata_map
     if SPEC_KEY not in metadata:
         raise PolicyFileError(
             f"{path} has no {SPEC_KEY!r} in its metadata; export it with `wildrobot export`"
         )
     try:
-        spec = json.loads(metadata[SPEC_KEY])
-        layout = Layout.from_dict(spec["observation_layout"])
-        robot_digest, env_config = spec["robot_digest"], spec["env_config"]
-        env_steps = spec["env_steps"]
+        return _described(path, json.loads(metadata[SPEC_KEY]), source.shape[1], act)
     except (KeyError, TypeError, ValueError) as error:
-        raise PolicyFileError(f"{path} has a {SPEC_KEY!r} that cannot be read: {error}") from error
-    (source,) = session.get_inputs()
-    _require_consistent(path, layout, spec["observation_layout"], source.shape[1])
-
-    def act(observation: Tensor) -> Tensor:
-        (action,) = session.run(None, {source.name: observation.numpy()})
-        return torch.from_numpy(action)
-
-    return LoadedPolicy(path, layout, robot_digest, env_config, env_steps, act)
+        raise _unreadable(path, error) from error
 
 
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise PolicyFileError(f"no file {path}")
-
-
-def _require_consistent(path: Path, layout: Layout, stored: dict[str, Any], size: int) -> None:
+def _described(
+    path: Path, about: dict[str, Any], size: int, act: Callable[[Tensor], Tensor]
+) -> LoadedPolicy:
+    """The policy with its description, which must fit a network of `size` observed values."""
+    stored = about["observation_layout"]
+    layout = Layout.from_dict(stored)
     if layout.digest != stored["digest"]:
-        raise PolicyFileError(
-            f"{path} names layout {stored['digest']} but its fields make {layout.digest}; "
-            "the file was altered"
+        raise ValueError(
+            f"it names layout {stored['digest']} but its fields make {layout.digest}; the file "
+            "was altered"
         )
     if layout.size != size:
-        raise PolicyFileError(
-            f"{path} has a network of {size} observed values and a layout of {layout.size}"
-        )
+        raise ValueError(f"a network of {size} observed values and a layout of {layout.size}")
+    return LoadedPolicy(
+        path, layout, about["robot_digest"], about["env_config"], about["env_steps"], act
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> PolicyFileError:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    missing = "no entry " if isinstance(error, KeyError) else ""
+    return PolicyFileError(f"{path} holds no policy of wildrobot_torch: {missing}{reason[0]}")

@@ -21,23 +21,12 @@ CTRL_DT = LocomotionConfig().ctrl_dt
 """Time between the frames of a reference [s]."""
 
 
-def _walk_in_harness() -> WalkConfig:
-    """The walk whose rollouts the gates accept at most speeds."""
-    return WalkConfig(
-        step_s=0.38,
-        double_share=0.08,
-        clearance=0.045,
-        lean=0.14,
-        crouch=0.022,
-        com_offset=0.014,
-        zmp_back=-0.003,
-        zmp_front=0.017,
-        zmp_half_width=0.06,
-        sway=0.8,
-        swing_share=0.0,
-        heel_lift=0.45,
-        margin=0.04,
-    )
+_walk_in_harness = partial(
+    WalkConfig, step_s=0.38, double_share=0.08, clearance=0.045, lean=0.14, crouch=0.022,
+    com_offset=0.014, zmp_back=-0.003, zmp_front=0.017, zmp_half_width=0.06, sway=0.8,
+    swing_share=0.0, heel_lift=0.45, margin=0.04,
+)  # fmt: skip
+"""The walk whose rollouts the gates accept at most speeds."""
 
 
 @dataclass(frozen=True, kw_only=True)

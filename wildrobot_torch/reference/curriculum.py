@@ -18,9 +18,7 @@ from wildrobot_torch.reference.splits import split
 def tiers_at(begin: Mapping[str, int], env_steps: int) -> tuple[str, ...]:
     """Tiers in use after `env_steps` environment steps, best first.
 
-    Args:
-        begin: tier -> environment steps from which it is used.
-        env_steps: environment steps done.
+    `begin` gives the environment steps from which each tier is used.
     """
     return tuple(tier for tier in TIERS if tier in begin and begin[tier] <= env_steps)
 
@@ -29,7 +27,7 @@ def require_schedule(begin: Mapping[str, int], name: str) -> None:
     """Refuse a schedule that names other tiers, or leaves the start of the training without any.
 
     Raises:
-        ValueError: with the setting's `name`.
+        UserError: with the setting's `name`.
     """
     if unknown := [tier for tier in begin if tier not in TIERS]:
         raise UserError(f"{name} names the tiers {unknown}; allowed are {list(TIERS)}")

@@ -42,6 +42,8 @@ _TENSORS = {
     "feature_std": torch.float32,
 }
 _PER_FRAME = ("amp", "qpos", "qvel", "foot_force", "support_wrench")
+_PER_SEGMENT = ("segment_length", "segment_weight", "segment_velocity")
+_LABELS = ("segment_clip", "segment_tier", "segment_support")
 _HEADER = "header"
 _DIGEST = "sha256"
 
@@ -115,11 +117,10 @@ class ReferenceDataset:
         """The same dataset with its tensors on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
-    def seconds(self, tier: str, support: str | None = None) -> float:
-        """Motion in the segments of a tier, of one kind of support where it is given [s]."""
-        labels = zip(self.segment_tier, self.segment_support, self._host_lengths, strict=True)
-        frames = sum(n for t, by, n in labels if t == tier and support in (None, by))
-        return frames * self.ctrl_dt
+    def seconds(self, tier: str) -> float:
+        """Motion in the segments of a tier [s]."""
+        chosen = [t == tier for t in self.segment_tier]
+        return int(self.segment_length.cpu()[chosen].sum()) * self.ctrl_dt
 
     def select(self, tiers: Collection[str]) -> ReferenceDataset:
         """The segments of some tiers; statistics and manifest stay those of the whole.
@@ -129,12 +130,8 @@ class ReferenceDataset:
         """
         chosen = [i for i, tier in enumerate(self.segment_tier) if tier in tiers]
         if not chosen:
-            there = ", ".join(
-                f"{self.seconds(tier):.1f} s of {tier}"
-                for tier in TIERS
-                if tier in self.segment_tier
-            )
-            raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {there}")
+            there = [f"{self.seconds(t):.1f} s of {t}" for t in TIERS if t in self.segment_tier]
+            raise DatasetError(f"no segment of tier {' or '.join(tiers)}, only {', '.join(there)}")
         return self.take(chosen)
 
     def take(self, chosen: Sequence[int], *, own_statistics: bool = False) -> ReferenceDataset:
@@ -145,21 +142,14 @@ class ReferenceDataset:
         keep = torch.tensor(chosen, device=self.amp.device)
         kept = torch.zeros(self.num_segments, dtype=torch.bool, device=self.amp.device)
         frame = torch.repeat_interleave(kept.index_fill(0, keep, True), self.segment_length)
-        length = self.segment_length[keep]
-        anew = torch.empty(0, device=self.amp.device)
-        statistics = {"feature_mean": anew, "feature_std": anew} if own_statistics else {}
-        return replace(
-            self,
-            **{name: getattr(self, name)[frame] for name in _PER_FRAME},
-            **statistics,
-            segment_start=length.cumsum(0) - length,
-            segment_length=length,
-            segment_weight=self.segment_weight[keep],
-            segment_velocity=self.segment_velocity[keep],
-            segment_clip=tuple(self.segment_clip[i] for i in chosen),
-            segment_tier=tuple(self.segment_tier[i] for i in chosen),
-            segment_support=tuple(self.segment_support[i] for i in chosen),
-        )
+        changed: dict[str, Any] = {name: getattr(self, name)[frame] for name in _PER_FRAME}
+        changed |= {name: getattr(self, name)[keep] for name in _PER_SEGMENT}
+        for name in _LABELS:
+            changed[name] = tuple(getattr(self, name)[i] for i in chosen)
+        if own_statistics:
+            changed |= dict.fromkeys(("feature_mean", "feature_std"), self.amp.new_empty(0))
+        length = changed["segment_length"]
+        return replace(self, **changed, segment_start=length.cumsum(0) - length)
 
     def draw_windows(
         self,
@@ -169,7 +159,7 @@ class ReferenceDataset:
         *,
         batches: int = 1,
     ) -> Tensor:
-        """First frames (num,) of windows of consecutive frames, each inside one segment.
+        """First frames (num,) of windows of `frames` consecutive frames, each inside one segment.
 
         A window is drawn with probability proportional to its segment's weight, so a long segment
         counts for more than a short one of the same weight.
@@ -177,7 +167,7 @@ class ReferenceDataset:
         Args:
             num: number of windows.
             frames: length of each.
-            generator: on the dataset's device; the same state gives the same windows.
+            generator: on the dataset's device.
             batches: equal parts of the windows, one after the other; the first windows of each come
                 from different clips (`WindowTable.draw`).
 
@@ -187,8 +177,10 @@ class ReferenceDataset:
         if num % batches:
             raise ValueError(f"{num} windows cannot be drawn in {batches} equal batches")
         if frames not in self._tables:
+            number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
+            clip = torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
             self._tables[frames] = WindowTable.of(
-                self.segment_start, self.segment_length, self.segment_weight, self._clip, frames
+                self.segment_start, self.segment_length, self.segment_weight, clip, frames
             )
         return self._tables[frames].draw(batches, num // batches, generator).flatten()
 
@@ -209,15 +201,6 @@ class ReferenceDataset:
         # Made once per window length: making one waits for the device, drawing from it does not.
         return {}
 
-    @cached_property
-    def _clip(self) -> Tensor:
-        number = {name: i for i, name in enumerate(dict.fromkeys(self.segment_clip))}
-        return torch.tensor([number[c] for c in self.segment_clip], device=self.amp.device)
-
-    @cached_property
-    def _host_lengths(self) -> list[int]:
-        return self.segment_length.tolist()
-
     def start_indices(self) -> Tensor:
         """(M,) long: frames with at least 0.5 s of motion after them in their segment."""
         tail = round(START_TAIL_S / self.ctrl_dt)
@@ -228,8 +211,8 @@ class ReferenceDataset:
     def start_states(self) -> tuple[Tensor, Tensor, Tensor]:
         """Start states of episodes: qpos (M, nq), qvel (M, nv), velocity command (M,) [m/s].
 
-        The frames are those of `start_indices`, moved to the origin in x and y; the command is
-        the mean forward speed of the frame's segment.
+        The frames are those of `start_indices`, at the origin in x and y; the command is the mean
+        forward speed of the frame's segment.
         """
         index = self.start_indices()
         qpos = self.qpos[index].clone()
@@ -291,8 +274,7 @@ class ReferenceDataset:
             )
         except DatasetError:
             raise
-        except Exception as error:
-            # A damaged zip raises almost anything; whatever it was, the file is unusable.
+        except Exception as error:  # A damaged zip raises almost anything.
             reason = " ".join(str(error).split())
             raise DatasetError(
                 f"reference {path}: not a readable reference file, truncated or damaged "
@@ -321,9 +303,7 @@ class ReferenceDataset:
             "amp_layout": self.amp_layout.to_dict(),
             "robot_digest": self.robot_digest,
             "ctrl_dt": self.ctrl_dt,
-            "segment_clip": list(self.segment_clip),
-            "segment_tier": list(self.segment_tier),
-            "segment_support": list(self.segment_support),
+            **{name: list(getattr(self, name)) for name in _LABELS},
             "manifest": self.manifest,
         }
         return json.dumps(content, sort_keys=True, allow_nan=False)
@@ -337,11 +317,8 @@ class ReferenceDataset:
             raise DatasetError(
                 f"amp has {self.amp.shape[1]} features, its layout {self.amp_layout.size}"
             )
-        for name, size in (("qpos", frames), ("qvel", frames), ("foot_force", frames),
-                           ("support_wrench", frames), ("segment_length", segments),
-                           ("segment_weight", segments), ("segment_velocity", segments),
-                           ("segment_clip", segments), ("segment_tier", segments),
-                           ("segment_support", segments)):  # fmt: skip
+        for name in (*_PER_FRAME, *_PER_SEGMENT, *_LABELS):
+            size = frames if name in _PER_FRAME else segments
             if len(getattr(self, name)) != size:
                 raise DatasetError(f"{name} has {len(getattr(self, name))} rows, expected {size}")
         for name, allowed in (("segment_tier", TIERS), ("segment_support", SUPPORTS)):

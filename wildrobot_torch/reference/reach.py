@@ -17,11 +17,6 @@ TOLERATED = 0.05
 def require_reach(dataset: ReferenceDataset, robot: RobotSpec, config: ActionConfig) -> None:
     """Refuse a reference that no action can do: its style could never be reached.
 
-    Args:
-        dataset: the reference, on the robot's device.
-        robot: whose joints they are.
-        config: how actions become joint targets.
-
     Raises:
         DatasetError: a joint is further than any target in more than a few frames; in one line,
             with the setting that mends it.

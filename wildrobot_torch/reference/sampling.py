@@ -37,7 +37,7 @@ class WindowTable:
     interval of the total mass: a number drawn uniformly from it is one of its windows.
     """
 
-    start: Tensor
+    segment_start: Tensor
     """(S,) long: first frame of each segment."""
     available: Tensor
     """(S,) long: windows in it."""
@@ -52,7 +52,7 @@ class WindowTable:
 
     @classmethod
     def of(
-        cls, start: Tensor, length: Tensor, weight: Tensor, clip: Tensor, frames: int
+        cls, segment_start: Tensor, length: Tensor, weight: Tensor, clip: Tensor, frames: int
     ) -> WindowTable:
         """Windows of `frames` frames in segments (S,) of clips numbered (S,).
 
@@ -71,7 +71,7 @@ class WindowTable:
         count = torch.unique_consecutive(clip[order], return_counts=True)[1]
         last = count.cumsum(0) - 1
         clip_mass = torch.diff(mass_end[last], prepend=mass_end.new_zeros(1))
-        return cls(start[order], available, mass_end, clip_mass, last - count + 1, last)
+        return cls(segment_start[order], available, mass_end, clip_mass, last - count + 1, last)
 
     @property
     def num_clips(self) -> int:
@@ -87,7 +87,7 @@ class WindowTable:
         """
 
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=self.start.device)
+            return torch.rand(shape, generator=generator, device=self.segment_start.device)
 
         apart = min(MIN_CLIPS, self.num_clips, size)
         # Exponential clocks: the first to ring are a draw without replacement by mass.
@@ -101,7 +101,7 @@ class WindowTable:
 
         point = self.mass_end[-1] * uniform(batches, size - apart).double()
         free = torch.searchsorted(self.mass_end, point, right=True)
-        segment = torch.cat([segment, free.clamp(max=self.start.shape[0] - 1)], dim=1)
+        segment = torch.cat([segment, free.clamp(max=self.segment_start.shape[0] - 1)], dim=1)
         available = self.available[segment]
         offset = torch.minimum((uniform(batches, size) * available).long(), available - 1)
-        return self.start[segment] + offset
+        return self.segment_start[segment] + offset

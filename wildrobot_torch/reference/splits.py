@@ -29,12 +29,7 @@ def family(clip: str) -> str:
 def _distances(dataset: ReferenceDataset, members: Sequence[int]) -> Tensor:
     """(N, N): how far N families are from each other, in feature deviations of the dataset.
 
-    Args:
-        dataset: of S segments.
-        members: family of each segment, 0 to N - 1.
-
-    Returns:
-        Infinity from a family to itself.
+    `members` are the families of the segments, 0 to N - 1. Infinity from a family to itself.
     """
     frames: list[list[Tensor]] = [[] for _ in range(max(members) + 1)]
     starts, lengths = dataset.segment_start.tolist(), dataset.segment_length.tolist()

@@ -27,30 +27,18 @@ class View:
 
     def pose(self, target: Array) -> tuple[Array, Array]:
         """Eye (3,) [m] and rotation (3, 3) whose rows are right, up and back, world frame."""
-        azimuth, elevation = np.deg2rad(self.azimuth), np.deg2rad(self.elevation)
-        forward = np.array(
-            [
-                np.cos(elevation) * np.cos(azimuth),
-                np.cos(elevation) * np.sin(azimuth),
-                np.sin(elevation),
-            ]
-        )
-        right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
-        return target - self.distance * forward, np.stack(
-            [right, np.cross(right, forward), -forward]
-        )
+        a, e = np.deg2rad([self.azimuth, self.elevation])
+        forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+        right = np.array([np.sin(a), -np.cos(a), 0.0])
+        axes = np.stack([right, np.cross(right, forward), -forward])
+        return target - self.distance * forward, axes
 
 
 def follow(qpos: Array, view: View, frames_per_second: float, smooth_s: float = 0.6) -> Array:
     """Points (T, 3) [m] to look at: the root's place averaged over time, at the view's height.
 
-    Averaging keeps the swing of the trunk in the picture instead of in the camera.
-
-    Args:
-        qpos: (T, nq), root position first.
-        view: its height.
-        frames_per_second: of `qpos`.
-        smooth_s: time averaged over [s].
+    Averaging over `smooth_s` [s] keeps the swing of the trunk (T, nq) in the picture instead of in
+    the camera.
     """
     half = max(0, round(smooth_s * frames_per_second / 2))
     number = len(qpos)

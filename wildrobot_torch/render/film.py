@@ -24,16 +24,20 @@ from wildrobot_torch.render.software import SoftwareRenderer
 Array = np.ndarray
 
 SUFFIXES = (".mp4", ".gif", ".png")
-STRIP_FRAMES = 8
-"""Pictures on a film strip."""
-STRIP_COLUMNS = 4
-"""Of them in a row."""
+FPS = 25.0
+"""Pictures of a film per second [1/s]; motion recorded faster is thinned out to it."""
+STRIP_FRAMES, STRIP_COLUMNS = 8, 4
+"""Pictures on a film strip, and in one of its rows."""
 GHOST_BESIDE = 0.5
 """Default distance of the ghost to the robot's left [m]."""
 GHOST_VIEW = View(azimuth=130.0, distance=1.5)
-"""Default camera for a robot with a ghost."""
+"""Camera for a robot with a ghost."""
 GHOST_NEAR = 0.8
 """Farther from its ghost than this [m] the robot is seen from farther away, so that both are."""
+GIF_BYTES = 3_000_000
+"""Largest size of a GIF [bytes]; a larger one is written with fewer pictures per second."""
+GIF_COLORS = 64
+_font = functools.cache(ImageFont.load_default)
 RendererName = Literal["auto", "gl", "software"]
 
 
@@ -49,33 +53,17 @@ class RenderConfig:
     """[pixels]"""
     height: int = 240
     """[pixels]"""
-    frames_per_second: float = 25.0
-    """Of the film [1/s]; motion recorded faster is thinned out to it."""
     renderer: RendererName = "auto"
     """gl: MuJoCo's, through EGL or OSMesa. software: numpy's. auto: gl where there is one."""
-    gif_bytes: int = 3_000_000
-    """Largest size of a GIF [bytes]; a larger one is written with fewer frames per second."""
-    gif_colors: int = 64
-    """Colours of a GIF; fewer make it smaller."""
 
     def __post_init__(self) -> None:
         if self.width % 16 or self.height % 16 or min(self.width, self.height) < 64:
-            raise RenderError(
-                f"film size is {self.width} x {self.height} pixels; both must be multiples of 16, "
-                "at least 64"
-            )
-        if not 1.0 <= self.frames_per_second <= 100.0:
-            raise RenderError(f"frames_per_second is {self.frames_per_second}; allowed: 1 to 100")
-        if not 2 <= self.gif_colors <= 256:
-            raise RenderError(f"gif_colors is {self.gif_colors}; allowed: 2 to 256")
+            size = f"{self.width} x {self.height} pixels"
+            raise RenderError(f"film size is {size}; both must be multiples of 16, at least 64")
 
 
 def check_output(path: Path) -> Path:
-    """`path`, if a film can be written to it.
-
-    Raises:
-        RenderError: unknown kind of file.
-    """
+    """`path`, if a film can be written to it; RenderError for an unknown kind of file."""
     if path.suffix.lower() not in SUFFIXES:
         raise RenderError(f"{path}: unknown kind {path.suffix!r}; allowed: {', '.join(SUFFIXES)}")
     return path
@@ -105,45 +93,40 @@ def write_film(
     frame_dt: float,
     config: RenderConfig,
     captions: Sequence[str] | None = None,
-    view: View | None = None,
     ghost: Array | None = None,
 ) -> Path:
-    """Write a motion as .mp4, .gif or .png (a film strip); returns `path`.
+    """Write a motion as .mp4, .gif or .png (a film strip); returns `path`, whose suffix says which.
 
     Args:
-        path: its suffix says which.
+        path: of the file; its folder is made.
         model: the robot in its scene.
         qpos: (T, nq).
         frame_dt: time between the rows of `qpos` [s].
-        config: size, rate and renderer.
+        config: size and renderer.
         captions: a text for each row of `qpos`.
-        view: where the camera is; None for ahead to the robot's right.
         ghost: (T, nq): a second, translucent robot; see `beside`.
 
     Raises:
         RenderError: unknown kind of file, a motion of another robot, or no such renderer here.
     """
     check_output(path)
-    # Tensors are welcome, as recordings are.
-    qpos, ghost = np.asarray(qpos), None if ghost is None else np.asarray(ghost)
     kind = path.suffix.lower()
     if kind == ".png":
-        strip = film_strip(model, qpos, ghost, frame_dt, config, captions, view)
+        strip = film_strip(model, qpos, ghost, frame_dt, config, captions)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(strip).save(path)
         return path
-    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
-    pictures = _pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)
-    with closing(pictures):
+    rows = film_rows(len(qpos), frame_dt)
+    with closing(_pictures(model, qpos, ghost, frame_dt, rows, config, captions)) as pictures:
         first = next(pictures)  # a renderer that fails does so before there is a file
         path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == ".mp4":
-            # One by one: a long film need not fit in memory.
-            with closing(imageio.get_writer(path, fps=config.frames_per_second, quality=7)) as film:
-                for picture in chain([first], pictures):
-                    film.append_data(picture)
-        else:
-            _write_gif([first, *pictures], path, config)
+        if kind == ".gif":
+            _write_gif([first, *pictures], path)
+            return path
+        # One by one: a long film need not fit in memory.
+        with closing(imageio.get_writer(path, fps=FPS, quality=7)) as film:
+            for picture in chain([first], pictures):
+                film.append_data(picture)
     return path
 
 
@@ -154,15 +137,14 @@ def film_strip(
     frame_dt: float,
     config: RenderConfig,
     captions: Sequence[str] | None = None,
-    view: View | None = None,
 ) -> Array:
     """Up to `STRIP_FRAMES` instants of a motion from its start to its end, as one picture.
 
     Arguments and errors are those of `write_film`; `config` has the size of each instant's picture.
     """
-    rows = film_rows(len(qpos), frame_dt, config.frames_per_second)
+    rows = film_rows(len(qpos), frame_dt)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
-    with closing(_pictures(model, qpos, ghost, frame_dt, rows, config, captions, view)) as pictures:
+    with closing(_pictures(model, qpos, ghost, frame_dt, rows, config, captions)) as pictures:
         return tiled(list(pictures))
 
 
@@ -175,11 +157,10 @@ def beside(qpos: Array, distance: float = GHOST_BESIDE) -> Array:
     return qpos
 
 
-def film_rows(number: int, frame_dt: float, frames_per_second: float) -> Array:
+def film_rows(number: int, frame_dt: float) -> Array:
     """Which of `number` rows, `frame_dt` [s] apart, are nearest to the film's instants."""
-    count = int((number - 1) * frame_dt * frames_per_second + 1e-6) + 1
-    instants = np.arange(count) / frames_per_second
-    return np.minimum(np.round(instants / frame_dt).astype(int), number - 1)
+    count = int((number - 1) * frame_dt * FPS + 1e-6) + 1
+    return np.minimum(np.round(np.arange(count) / FPS / frame_dt).astype(int), number - 1)
 
 
 def _pictures(
@@ -190,18 +171,17 @@ def _pictures(
     rows: Array,
     config: RenderConfig,
     captions: Sequence[str] | None,
-    view: View | None,
 ) -> Generator[Array, None, None]:
     """Pictures (H, W, 3) uint8 of some rows of a motion, the camera following the root."""
+    # Tensors are welcome, as recordings are.
+    qpos, ghost = np.asarray(qpos), None if ghost is None else np.asarray(ghost)
     if qpos.ndim != 2 or qpos.shape[1] != model.nq or len(qpos) == 0:
         raise RenderError(f"qpos has shape {qpos.shape}; expected (T, {model.nq}), T > 0")
     if ghost is not None and ghost.shape != qpos.shape:
         raise RenderError(f"ghost has shape {ghost.shape}, qpos {qpos.shape}; they must be equal")
-    view = view or (View() if ghost is None else GHOST_VIEW)
-    center = qpos if ghost is None else (qpos + ghost) / 2.0
+    view, center = (View(), qpos) if ghost is None else (GHOST_VIEW, (qpos + ghost) / 2.0)
     targets = follow(center, view, 1.0 / frame_dt)
-    renderer = make_renderer(model, config)
-    try:
+    with closing(make_renderer(model, config)) as renderer:
         for row in rows:
             if ghost is None:
                 picture = renderer.render(qpos[row], targets[row], view)
@@ -210,8 +190,6 @@ def _pictures(
                 wider = replace(view, distance=view.distance * max(1.0, apart / GHOST_NEAR))
                 picture = renderer.render(qpos[row], targets[row], wider, ghost[row])
             yield picture if captions is None else caption(picture, captions[int(row)])
-    finally:
-        renderer.close()
 
 
 def caption(picture: Array, text: str) -> Array:
@@ -223,11 +201,6 @@ def caption(picture: Array, text: str) -> Array:
     draw.rectangle((box[0] - 4, box[1] - 3, box[2] + 4, box[3] + 3), fill=(255, 255, 255, 190))
     draw.multiline_text((8, 6), text, font=font, fill=(30, 30, 35, 255))
     return np.asarray(image)
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
 
 
 def tiled(pictures: Sequence[Array]) -> Array:
@@ -242,20 +215,20 @@ def tiled(pictures: Sequence[Array]) -> Array:
     return strip
 
 
-def _write_gif(pictures: list[Array], path: Path, config: RenderConfig) -> None:
+def _write_gif(pictures: list[Array], path: Path) -> None:
     """Every picture, or every n-th with n the least at which the file is small enough."""
     # One palette for all, or colours flicker from picture to picture.
     sample = tiled(pictures[:: -(-len(pictures) // STRIP_FRAMES)])
     plain = Image.Dither.NONE
     octree = Image.Quantize.FASTOCTREE  # a median cut spends its colours on sky and floor
-    palette = Image.fromarray(sample).quantize(config.gif_colors, octree, dither=plain)
+    palette = Image.fromarray(sample).quantize(GIF_COLORS, octree, dither=plain)
     indexed = [Image.fromarray(p).quantize(palette=palette, dither=plain) for p in pictures]
     stride, size = 0, 0
-    while stride == 0 or (size > config.gif_bytes and stride < len(pictures)):
+    while stride == 0 or (size > GIF_BYTES and stride < len(pictures)):
         # Half as many pictures make about half the size, so steps that are too small are left out.
-        stride = max(stride + 1, stride * size // config.gif_bytes)
+        stride = max(stride + 1, stride * size // GIF_BYTES)
         # GIF counts time in hundredths of a second, and browsers slow down what is below two.
-        duration_ms = max(20, 10 * round(100.0 * stride / config.frames_per_second))
+        duration_ms = max(20, 10 * round(100.0 * stride / FPS))
         first, *others = indexed[::stride]
         first.save(
             path, save_all=True, append_images=others, duration=duration_ms, loop=0, optimize=True

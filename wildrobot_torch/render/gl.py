@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
-from types import ModuleType
 
 import mujoco
 import numpy as np
+from mujoco.rendering.classic import gl_context
 
 from wildrobot_torch.render.camera import GHOST, View
 
@@ -45,12 +46,8 @@ def available_platform() -> str | None:
         environment = {**os.environ, "MUJOCO_GL": platform}
         environment.pop("PYOPENGL_PLATFORM", None)
         try:
-            done = subprocess.run(
-                [sys.executable, "-c", PROBE],
-                env=environment,
-                capture_output=True,
-                timeout=60,
-            )
+            command = [sys.executable, "-c", PROBE]
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
         except (OSError, subprocess.TimeoutExpired):
             continue
         if done.returncode == 0:
@@ -58,31 +55,17 @@ def available_platform() -> str | None:
     return None
 
 
-def _context_module(platform: str) -> ModuleType:
-    # Imported by name, so that MUJOCO_GL need not have been set before mujoco was first imported.
-    if platform == "egl":
-        from mujoco import egl as module
-    else:
-        from mujoco import osmesa as module
-    return module
-
-
 class GlRenderer:
     """Draws one model off screen; made by the process that uses it, and closed by it."""
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int, platform: str) -> None:
         """Opens a context of `platform` (one of `PLATFORMS`) of `width` times `height` pixels."""
-        self._model, self._data = model, mujoco.MjData(model)
-        self._ghost = mujoco.MjData(model)
+        self._model, self._data, self._ghost = model, mujoco.MjData(model), mujoco.MjData(model)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
-        self._context = _context_module(platform).GLContext(width, height)
-        self._context.make_current()
-        self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._mjr)
-        self._scene = mujoco.MjvScene(model, maxgeom=2000)
-        self._option = mujoco.MjvOption()
-        self._viewport = mujoco.MjrRect(0, 0, width, height)
+        # MuJoCo chooses by MUJOCO_GL when it is first imported, which was before.
+        gl_context.GLContext = importlib.import_module(f"mujoco.{platform}").GLContext
+        self._renderer = mujoco.Renderer(model, height, width, max_geom=2000)
 
     def render(self, qpos: Array, target: Array, view: View, ghost: Array | None = None) -> Array:
         """The robot at `qpos` (nq,), seen from `view` around `target` (3,) [m]: (H, W, 3) uint8.
@@ -91,49 +74,26 @@ class GlRenderer:
         """
         _place(self._model, self._data, qpos)
         camera = mujoco.MjvCamera()
-        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-        camera.lookat[:] = target
+        camera.lookat[:], camera.distance = target, view.distance
         camera.azimuth, camera.elevation = view.azimuth, view.elevation
-        camera.distance = view.distance
-        self._context.make_current()
-        mujoco.mjv_updateScene(
-            self._model,
-            self._data,
-            self._option,
-            None,
-            camera,
-            mujoco.mjtCatBit.mjCAT_ALL.value,
-            self._scene,
-        )
+        self._renderer.update_scene(self._data, camera)
         if ghost is not None:
             self._add(ghost)
-        mujoco.mjr_render(self._viewport, self._scene, self._mjr)
-        image = np.empty((self._viewport.height, self._viewport.width, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(image, None, self._viewport, self._mjr)
-        return image[::-1].copy()
+        return self._renderer.render()
 
     def _add(self, ghost: Array) -> None:
         """Put a ghost at `ghost` (nq,) into the scene."""
         _place(self._model, self._ghost, ghost)
-        robot = self._scene.ngeom
-        mujoco.mjv_addGeoms(
-            self._model,
-            self._ghost,
-            self._option,
-            mujoco.MjvPerturb(),
-            mujoco.mjtCatBit.mjCAT_DYNAMIC.value,
-            self._scene,
-        )
-        for index in range(robot, self._scene.ngeom):
-            geom = self._scene.geoms[index]
+        scene, seen = self._renderer.scene, mujoco.mjtCatBit.mjCAT_DYNAMIC.value
+        robot, option, perturb = scene.ngeom, mujoco.MjvOption(), mujoco.MjvPerturb()
+        mujoco.mjv_addGeoms(self._model, self._ghost, option, perturb, seen, scene)
+        for geom in scene.geoms[robot : scene.ngeom]:
             geom.rgba[:] = GHOST
             geom.matid = -1  # else its material's colour is drawn
 
     def close(self) -> None:
         """Free the context; nothing can be drawn after that."""
-        self._context.make_current()
-        self._mjr.free()
-        self._context.free()
+        self._renderer.close()
 
 
 def _place(model: mujoco.MjModel, data: mujoco.MjData, qpos: Array) -> None:

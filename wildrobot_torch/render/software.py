@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import mujoco
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from wildrobot_torch.render.camera import GHOST, View
 
@@ -27,17 +29,19 @@ NEAR = 0.05
 """Nothing nearer than this is drawn [m]."""
 _ROUND = 20
 """Corners of a circle."""
+_AROUND, _RISE = np.meshgrid(np.arange(_ROUND), np.arange(-_ROUND // 4, _ROUND // 4 + 1))
+_AROUND, _RISE = 2.0 * np.pi / _ROUND * _AROUND.ravel(), 2.0 * np.pi / _ROUND * _RISE.ravel()
+_BALL = np.stack(
+    [np.cos(_AROUND) * np.cos(_RISE), np.sin(_AROUND) * np.cos(_RISE), np.sin(_RISE)], -1
+)
+"""Points (N, 3) of the unit sphere, on circles of equal height."""
 
 
 class SoftwareRenderer:
     """Draws robots of one model on a level floor at height 0. A height field is not drawn."""
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
-        """Cuts the model's visible geoms (groups 0 to 2, as MuJoCo shows) into triangles.
-
-        Raises:
-            ValueError: none is visible.
-        """
+        """Cuts visible geoms (groups 0 to 2, as in MuJoCo) into triangles; there must be some."""
         self._model, self._data = model, mujoco.MjData(model)
         self._width, self._height = width, height
         half = np.deg2rad(model.vis.global_.fovy) / 2.0
@@ -175,14 +179,15 @@ class Floor:
 
 
 class Fragments(NamedTuple):
-    """Pixels that triangles cover, each by the nearest one."""
+    """Pixels that triangles cover, each by the nearest one.
+
+    Each pixel (F,) is row times width plus column; with it go the number of its triangle (F,), and
+    its place there, as shares (F, 3) of the corners.
+    """
 
     pixel: Array
-    """(F,): row times width plus column."""
     triangle: Array
-    """(F,): which triangle."""
     weight: Array
-    """(F, 3): where in it, as shares of its corners."""
 
     def mean(self, values: Array) -> Array:
         """Values (F, K) there, of values (M, 3, K) at corners."""
@@ -190,13 +195,10 @@ class Fragments(NamedTuple):
 
 
 def rasterise(corner: Array, depth: Array, width: int, height: int) -> Fragments:
-    """The nearest triangle in each pixel; pixel centres lie at half-integers.
+    """The nearest triangle in each pixel of a picture; pixel centres lie at half-integers.
 
-    Args:
-        corner: (M, 3, 2): corners in pixels, x to the right, y down.
-        depth: (M, 3): distance of the corners along the view, positive.
-        width: of the picture.
-        height: of the picture.
+    Corners (M, 3, 2) are in pixels, x to the right, y down; depth (M, 3) is positive, their
+    distance along the view.
     """
     triangle, row, column = _covered(corner, width, height)
     # Shares of the second and third corner are linear across the picture, as is 1 / depth.
@@ -252,91 +254,55 @@ def _ranges(first: Array, stop: Array) -> tuple[Array, Array]:
 
 
 class Surface(NamedTuple):
-    """Triangles of one geom, in its own frame."""
+    """Triangles (M, 3, 3) [m] of one geom in its frame, and outward unit normals at each corner."""
 
     corner: Array
-    """(M, 3, 3) [m]."""
     normal: Array
-    """(M, 3, 3): unit normal at each corner, outward."""
 
 
 def geom_surface(model: mujoco.MjModel, geom: int) -> Surface | None:
     """The surface of a geom; None for one that has no triangles here (plane, height field)."""
     kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
-    if kind == mujoco.mjtGeom.mjGEOM_BOX:
-        return _flat(_box(size))
-    if kind in (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_ELLIPSOID):
-        radii = np.full(3, size[0]) if kind == mujoco.mjtGeom.mjGEOM_SPHERE else size
-        return _lathe(*_arc(-np.pi / 2, np.pi / 2, 0.0), radii)
-    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        ratio = size[1] / size[0]
-        lower, upper = _arc(-np.pi / 2, 0.0, -ratio), _arc(0.0, np.pi / 2, ratio)
-        profile = np.concatenate([lower[0], upper[0]])
-        return _lathe(profile, np.concatenate([lower[1], upper[1]]), np.full(3, size[0]))
-    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
-        ratio = size[1] / size[0]
-        # Doubled points keep the edge sharp: the cap's normal ends where the wall's begins.
-        profile = np.array([[0, -1], [1, -1], [1, -1], [1, 1], [1, 1], [0, 1]], float)
-        normal = np.array([[0, -1], [0, -1], [1, 0], [1, 0], [0, 1], [0, 1]], float)
-        return _lathe(profile * [1.0, ratio], normal, np.full(3, size[0]))
+    radius, up = size[0], np.array([0.0, 0.0, size[1]])
     if kind == mujoco.mjtGeom.mjGEOM_MESH:
         mesh = int(model.geom_dataid[geom])
         vertex, face = int(model.mesh_vertadr[mesh]), int(model.mesh_faceadr[mesh])
         vertices = model.mesh_vert[vertex : vertex + int(model.mesh_vertnum[mesh])]
         faces = model.mesh_face[face : face + int(model.mesh_facenum[mesh])]
-        return _flat(vertices[faces].astype(float))
-    return None
-
-
-def _flat(corner: Array) -> Surface:
-    """Triangles each with one normal."""
-    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        corner = vertices[faces].astype(float)
+        normal = _flat(corner)
+    elif kind == mujoco.mjtGeom.mjGEOM_BOX:
+        corner = _hull(np.array(list(itertools.product((-1.0, 1.0), repeat=3))) * size)
+        normal = _flat(corner)
+    elif kind in (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_ELLIPSOID):
+        radii = np.full(3, radius) if kind == mujoco.mjtGeom.mjGEOM_SPHERE else size
+        corner = _hull(_BALL * radii)
+        normal = corner / radii**2
+    elif kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
+        corner = _hull(np.concatenate([_BALL * radius + up, _BALL * radius - up]))
+        normal = corner - up * np.sign(corner[..., 2:])
+    elif kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        ring = radius * _BALL[_BALL[:, 2] == 0.0]
+        corner = _hull(np.concatenate([ring + up, ring - up]))
+        normal = _flat(corner)
+        wall = np.abs(normal[..., 2:]) < 0.5 * np.linalg.norm(normal, axis=-1, keepdims=True)
+        normal = np.where(wall, corner * [1.0, 1.0, 0.0], normal)
+    else:
+        return None
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    normal = normal / np.maximum(length, 1e-12)
-    return Surface(corner, np.repeat(normal[:, None], 3, axis=1))
+    return Surface(corner, normal / np.maximum(length, 1e-12))
 
 
-def _box(size: Array) -> Array:
-    """Twelve triangles, counter-clockwise from outside."""
-    triangles = []
-    for axis in range(3):
-        u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
-        for side in (-1.0, 1.0):
-            center = side * np.eye(3)[axis]
-            ring = [center - u - v, center + u - v, center + u + v, center - u + v]
-            if side < 0:
-                ring.reverse()
-            triangles += [[ring[0], ring[1], ring[2]], [ring[0], ring[2], ring[3]]]
-    return np.array(triangles) * size
+def _flat(corner: Array) -> Array:
+    """Normals (M, 3, 3) of triangles, each with one; not of unit length."""
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    return np.repeat(normal[:, None], 3, axis=1)
 
 
-def _arc(start: float, end: float, lift: float) -> tuple[Array, Array]:
-    """Points and normals (r, z) of a unit circle's arc, its centre lifted along z."""
-    count = max(3, round(_ROUND / 2 * (end - start) / np.pi) + 1)
-    angle = np.linspace(start, end, count)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return circle + np.array([0.0, lift]), circle
-
-
-def _lathe(profile: Array, profile_normal: Array, radii: Array) -> Surface:
-    """A profile (N, 2) of (r, z) turned about z, then scaled by `radii` (3,)."""
-    angle = np.linspace(0.0, 2.0 * np.pi, _ROUND, endpoint=False)
-    spoke = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-
-    def turn(pairs: Array) -> Array:
-        around = pairs[:, None, :1] * spoke[None]
-        return np.concatenate([around, np.repeat(pairs[:, None, 1:], _ROUND, axis=1)], axis=-1)
-
-    point, normal = turn(profile) * radii, turn(profile_normal) / radii
-    normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-    row = np.arange(len(profile) - 1)[:, None]
-    here, there = np.arange(_ROUND)[None], (np.arange(_ROUND)[None] + 1) % _ROUND
-    index = [row * _ROUND + here, row * _ROUND + there, (row + 1) * _ROUND + there]
-    other = [row * _ROUND + here, (row + 1) * _ROUND + there, (row + 1) * _ROUND + here]
-    faces = np.concatenate(
-        [np.stack([k.ravel() for k in corners], axis=-1) for corners in (index, other)]
-    )
-    corner = point.reshape(-1, 3)[faces]
-    span = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    solid = np.linalg.norm(span, axis=-1) > 1e-12  # those at the poles have no area
-    return Surface(corner[solid], normal.reshape(-1, 3)[faces][solid])
+def _hull(points: Array) -> Array:
+    """Triangles (M, 3, 3) around points (N, 3), counter-clockwise from outside."""
+    hull = ConvexHull(points)
+    corner = points[hull.simplices]
+    facing = (_flat(corner)[:, 0] * hull.equations[:, :3]).sum(-1)
+    corner = np.where(facing[:, None, None] < 0.0, corner[:, ::-1], corner)
+    return corner[np.abs(facing) > 1e-12]

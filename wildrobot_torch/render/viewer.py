@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from tensordict import TensorDict
 
 from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction
+from envs.task.terminations import ENDS
 
 Array = np.ndarray
 
@@ -45,15 +47,13 @@ class Controls:
 
 
 def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Iterator[Array]:
-    """Positions (nq,) of one robot under `policy`, step by step, for ever; home after a fall.
+    """Positions (nq,) of one robot under `policy`, step by step, for ever; home after an end.
 
-    Args:
-        policy: from observations (1, O) to actions (1, J).
-        env: with one robot.
-        controls: read before each step.
+    Prints why an episode ends, and how many have ended for each cause.
     """
     everyone = torch.ones(1, dtype=torch.bool, device=env.robot.home_qpos.device)
     home = env.robot.home_qpos[None]
+    ends: Counter[str] = Counter()
     env.reset()
     while True:
         env.set_commands(torch.tensor([controls.velocity]))
@@ -63,7 +63,14 @@ def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Ite
             action = policy(observation)
         following = env.step(TensorDict({"action": action}, batch_size=[1])).get("next")
         yield env.backend.state().qpos[0].cpu().numpy().astype(float)
-        if controls.start_over or bool(following.get("done").any()):
+        done = bool(following.get("done").any())
+        if done:
+            metrics = following.get("metrics")
+            ends.update(cause for cause in ENDS if bool(metrics.get(f"end_{cause}").any()))
+            counts = ", ".join(f"{cause} {number}" for cause, number in ends.items())
+            steps = int(metrics.get("episode_length"))
+            print(f"ended after {steps * env.config.ctrl_dt:.1f} s; so far: {counts}", flush=True)
+        if controls.start_over or done:
             controls.start_over = False
             env.set_state(everyone, home, torch.zeros_like(home[:, 1:]))
 
@@ -77,12 +84,7 @@ def show(
 ) -> None:
     """Show positions (nq,), one every `step_dt` [s], in a window, until they end or it is closed.
 
-    Args:
-        model: the robot in its scene.
-        root_body: the body the camera follows.
-        positions: drawn from as time goes by.
-        step_dt: [s].
-        press: called with the code of each key pressed.
+    The camera follows `root_body`; `press` is called with the code of each key pressed.
     """
     import mujoco.viewer  # needs a display already on import on some systems
 

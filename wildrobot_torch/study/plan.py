@@ -16,19 +16,6 @@ from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.training import require_free
 
-OURS = {
-    "--seed": "the study's seeds",
-    "--run.folder": "the study's folder",
-    "--run.name": "the study's folder",
-    "--run.env_steps": "the study's env_steps",
-    "--run.stop_when_passed": "nothing, for arms have equal budgets",
-    "--trainer.max_time": "the study's env_steps",
-    "--data.evaluation": "the study's evaluation",
-    "--data.iterations_per_epoch": "every, of the study or of the arm",
-    "--ckpt_path": "nothing, for the study resumes by itself",
-}
-"""Options of `fit` that an arm may not set, and what to use in their place."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -67,11 +54,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Which trainings to run, and which numbers of them to show.
-
-    Raises:
-        StudyError: names that are used twice, or that are unknown.
-    """
+    """Which trainings to run, and which numbers of them to show."""
 
     options: str
     """Options of `fit` that all arms share."""
@@ -96,69 +79,51 @@ class Study:
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
-        for what, found in (("arms", names), ("tables", [table.name for table in self.tables])):
-            if twice := sorted({name for name in found if found.count(name) > 1}):
-                raise StudyError(f"{what} with one name: {', '.join(twice)}")
+        tables = [table.name for table in self.tables]
+        for what, found in (("seeds", self.seeds), ("arms", names), ("tables", tables)):
+            if not found or len(set(found)) < len(found):
+                raise StudyError(f"{what} are {', '.join(map(str, found))}; name each once")
         for name in (*names, *(name for table in self.tables for name in table.arms)):
             self.arm(name)
             if not name.replace("_", "").isalnum():
                 raise StudyError(f"arm {name!r} names a folder; use letters, digits and _")
-        if not names or not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise StudyError(f"seeds are {list(self.seeds)}, arms {names}; name each once")
 
     def arm(self, name: str) -> Arm:
-        """The arm of that name.
-
-        Raises:
-            StudyError: there is none.
-        """
+        """The arm of that name; a StudyError where there is none."""
         known = {arm.name: arm for arm in self.arms}
         if name not in known:
             raise StudyError(f"there is no arm {name!r}; allowed: {', '.join(known)}")
         return known[name]
 
     def fit_options(self, arm: Arm, seed: int) -> list[str]:
-        """All options of `fit` of one training, without its steps, folders and checkpoint.
-
-        Raises:
-            StudyError: the arm sets what the study does.
-        """
+        """All options of `fit` of one training, without its steps, folders and checkpoint."""
         own = [*shlex.split(self.options), *shlex.split(arm.options)]
-        require_free(own, OURS)
-        return [
-            *own,
-            *("--seed", str(seed)),
-            *("--data.evaluation", self.evaluation),
-            *("--data.iterations_per_epoch", str(arm.every or self.every)),
-        ]
+        require_free(own, "--run.env_steps")
+        every = str(arm.every or self.every)
+        ours = ["--data.evaluation", self.evaluation, "--data.iterations_per_epoch", every]
+        return [*own, "--seed", str(seed), *ours]
 
     def recipe(self, settings: Mapping[str, Any]) -> str:
-        """Digest of all that an arm's results depend on.
+        """Digest of all that an arm's results depend on: settings, limits, steps, style options.
 
-        These are the settings of `fit`, limits, steps, and how style is measured; not the seed, nor
-        where and on how many threads a training runs. Options alone would not do: they name
-        overlays and leave defaults out, and stay alike where these change.
-
-        Raises:
-            StudyError: an overlay ends trainings early.
+        Seed, folder and number of threads do not count. StudyError where trainings end early.
         """
         if settings["trainer"]["max_time"] or settings["run"]["stop_when_passed"]:
             raise StudyError(
                 "an overlay sets trainer.max_time or run.stop_when_passed, and arms have equal "
                 "budgets; leave it out"
             )
-        data = {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")}
-        scenario = asdict(load_scenario(self.evaluation))
-        parts = {"data": data, "model": settings["model"], "scenario": scenario}
-        parts |= {"style": self.style}
-        text = json.dumps({**parts, "env_steps": self.env_steps}, sort_keys=True, default=str)
+        parts = {
+            "data": {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")},
+            "model": settings["model"],
+            "scenario": asdict(load_scenario(self.evaluation)),
+            "style": self.style,
+            "env_steps": self.env_steps,
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load_study(path: Path) -> Study:
-    """The study in a YAML file. Options of its arms are not looked at.
-
-    Raises:
-        StudyError: there is none, or it is not a study.
-    """
+    """The study in a YAML file, whose arms' options are not looked at; or a StudyError."""
     return from_mapping(Study, read_yaml(path, StudyError), str(path), StudyError)

@@ -6,9 +6,10 @@ import math
 import re
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from wildrobot_torch.evaluation import report
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.arms import Result
 from wildrobot_torch.study.plan import Study, Table
@@ -16,18 +17,13 @@ from wildrobot_torch.study.plan import Study, Table
 NOTHING = "-"
 
 
-def markers(name: str) -> tuple[str, str]:
-    """First and last line of a table's place in a page."""
-    return f"<!-- begin table: {name} -->", f"<!-- end table: {name} -->"
-
-
 def table_text(study: Study, table: Table, results: Sequence[Result], file: str) -> str:
     """A table as markdown, with the command that makes its runs; `file` is the study's.
 
     Numbers are medians over seeds with their range. Arms without a result are named below.
     """
-    head = ["arm", "runs", f"pass `{study.evaluation}`", *(c.heading for c in study.columns)]
-    lines, missing = [_row(head), _row(["---"] * len(head))], []
+    head = ("arm", "runs", f"pass `{study.evaluation}`", *(c.heading for c in study.columns))
+    rows, missing = [], []
     for arm in map(study.arm, table.arms):
         mine = [result for result in results if result.arm == arm.name]
         title = f"{arm.about} (`{arm.options}`)" if arm.options else arm.about
@@ -38,49 +34,41 @@ def table_text(study: Study, table: Table, results: Sequence[Result], file: str)
         runs = f"{len(mine)} of {len(study.seeds)}" + (f", {failed} failed" if failed else "")
         passed = f"{sum(result.passed for result in mine)} of {len(mine)}"
         cells = [_cell(mine, column.value, column.format) for column in study.columns]
-        lines.append(_row([title, runs, passed, *cells]))
+        rows.append((title, runs, passed, *cells))
     floors = [_cell(results, column.floor, column.format) for column in study.columns]
     if set(floors) != {NOTHING}:
-        lines.append(_row(["the reference against itself", NOTHING, NOTHING, *floors]))
+        rows.append(("the reference against itself", NOTHING, NOTHING, *floors))
     only = shlex.join(word for arm in table.arms for word in ("--only", arm))
-    body = [f"    python tools/study.py {file} {only}", "", *lines]
+    body = [f"    python tools/study.py {file} {only}", "", *report.table(head, rows)]
     if missing:
         body += ["", f"Not measured: {'; '.join(missing)}."]
     return "\n".join(body)
 
 
 def _cell(results: Sequence[Result], value: str, form: str) -> str:
-    """Median and range of a number over seeds; only the number where they are alike.
-
-    Undefined numbers are left out; infinite ones, of trainings that never walked, count.
-    """
+    """Median and range of a number over seeds; undefined numbers are left out."""
     known = [r.values[value] for r in results if not math.isnan(r.values.get(value, math.nan))]
-    if not known:
-        return NOTHING
+    return spread(known, lambda number: format(number, form)) if known else NOTHING
+
+
+def spread(numbers: Sequence[float], form: Callable[[float], str]) -> str:
+    """Median and range in words; only the number where all are alike, `never` for infinite ones."""
     median, lowest, highest = (
-        "never" if math.isinf(number) else format(number, form)
-        for number in (statistics.median(known), min(known), max(known))
+        "never" if math.isinf(number) else form(number)
+        for number in (statistics.median(numbers), min(numbers), max(numbers))
     )
     return median if lowest == highest else f"{median} ({lowest} to {highest})"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def filled(text: str, tables: Mapping[str, str]) -> str:
-    """A page with tables between their markers; everything else stays as it was.
-
-    Raises:
-        StudyError: markers are missing, given twice, or of a table that is not there.
-    """
+    """A page with tables between their markers, everything else as it was; or a StudyError."""
     for name in re.findall(r"^<!-- begin table: (.*?) -->$", text, re.MULTILINE):
         if name not in tables:
             raise StudyError(
                 f"there is a place for table {name!r}; the study has {', '.join(tables)}"
             )
     for name, table in tables.items():
-        begin, end = markers(name)
+        begin, end = f"<!-- begin table: {name} -->", f"<!-- end table: {name} -->"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise StudyError(
                 f"table {name!r} needs one place, the lines {begin!r} and {end!r} after it"
@@ -91,11 +79,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 
 def write_tables(study: Study, results: Sequence[Result], file: str) -> None:
-    """Write all tables of a study into its page; `file` is the study's.
-
-    Raises:
-        StudyError: the page is not there, or lacks a marker.
-    """
+    """Write all tables of a study into its page; StudyError where it or a marker is missing."""
     page = Path(study.page)
     if not page.is_file():
         raise StudyError(f"{page}: no such file; run this in the repository's root")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,22 @@ from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.ppo.policy_file import load_checkpoint
 from wildrobot_torch.study import StudyError, TrainingBroken
 
-STYLE = "AMP/style_reward"
 TIME = ("Perf/collection_time", "Perf/learning_time")
 """Metrics whose sum is the time of an iteration; evaluations and checkpoints are not part of it."""
 EVALUATION = "Evaluation/"
 FAILED, REFUSED = 1, 2
 """Exit codes of `fit`: with an error in one line, the training diverged; the settings are bad."""
+OURS = {
+    "--seed": "seeds of the study, or --seeds",
+    "--run.folder": "--out",
+    "--run.name": "--out",
+    "--run.stop_when_passed": "nothing, for the tool decides",
+    "--trainer.max_time": "env_steps of the study, or --run.env_steps",
+    "--data.evaluation": "the evaluation of the study; the time to WALK is measured in WALK",
+    "--data.iterations_per_epoch": "every of the study or arm, or --every",
+    "--ckpt_path": "the same command again, which resumes by itself",
+}
+"""Options of `fit` that a study sets itself, and what to use in their place."""
 PATIENCE_S = 120.0
 """Time that an interrupted training has to save its checkpoint [s]."""
 
@@ -45,8 +55,6 @@ class Part:
     """Exit code; None while it runs, or after it was killed together with its tool."""
     wall_s: float = 0.0
     """Time from start to end, evaluations included [s]."""
-    load: float | None = None
-    """Load average of the machine at the start; None where the system has none."""
     error: str = ""
     """Last error that it reported."""
 
@@ -57,8 +65,7 @@ class Part:
 
     def save(self) -> None:
         """Write part.json."""
-        content = asdict(self)
-        content.pop("folder")
+        content = {"code": self.code, "wall_s": self.wall_s, "error": self.error}
         write_json(self.folder / "part.json", content)
 
 
@@ -71,6 +78,10 @@ class Row:
     """Time of all iterations so far [s]."""
     values: dict[str, float]
     """Metric -> value; names of evaluations without their prefix."""
+
+    def passes(self, limits: Mapping[str, Limit]) -> bool:
+        """Whether an evaluation keeps to all limits."""
+        return all(limit.holds(self.values.get(k, float("nan"))) for k, limit in limits.items())
 
 
 @dataclass(frozen=True)
@@ -97,28 +108,26 @@ class History:
         last = self.parts[-1] if self.parts else None
         return last.error if last is not None and last.code == FAILED else ""
 
+    def first_pass(self, limits: Mapping[str, Limit]) -> Row | None:
+        """The first evaluation that keeps to all limits; None where none does."""
+        return next((row for row in self.evaluations if row.passes(limits)), None)
+
 
 def load_history(folder: Path) -> History:
-    """The training whose parts are in a folder.
-
-    Raises:
-        StudyError: a file cannot be read.
-    """
-    parts: list[Part] = []
-    iterations: list[Row] = []
-    evaluations: list[Row] = []
+    """The training whose parts are in a folder."""
+    history = History([], [], [])
     for path in sorted(folder.glob("*/part.json")):
-        try:
-            part = Part(path.parent, **read_json(path))
-        except TypeError:
-            raise StudyError(f"{path}: not the file of a part of a training") from None
-        parts.append(part)
-        rows = {} if part.run is None else read_log(part.run / "metrics.csv")
-        first = min(rows, default=sys.maxsize)
-        iterations = [row for row in iterations if row.env_steps < first]
-        evaluations = [row for row in evaluations if row.env_steps < first]
-        seconds = iterations[-1].training_s if iterations else 0.0
-        for steps, values in rows.items():
+        content = read_json(path)
+        part = Part(path.parent, content["code"], content["wall_s"], content["error"])
+        logged = {} if part.run is None else read_log(part.run / "metrics.csv")
+        first = min(logged, default=sys.maxsize)
+        history = History(
+            [*history.parts, part],
+            [row for row in history.iterations if row.env_steps < first],
+            [row for row in history.evaluations if row.env_steps < first],
+        )
+        seconds = history.training_s
+        for steps, values in logged.items():
             passed = sum(values.get(name, 0.0) for name in TIME)
             seconds += passed
             found = {
@@ -127,40 +136,33 @@ def load_history(folder: Path) -> History:
                 if name.startswith(EVALUATION)
             }
             if passed > 0.0:
-                iterations.append(Row(steps, seconds, values))
+                history.iterations.append(Row(steps, seconds, values))
             if found:
-                evaluations.append(Row(steps, seconds, found))
-    return History(parts, iterations, evaluations)
+                history.evaluations.append(Row(steps, seconds, found))
+    return history
 
 
 def read_log(path: Path) -> dict[int, dict[str, float]]:
     """Environment steps -> metrics of a metrics.csv, ascending.
 
     A last line without its end is still being written, and left out.
-
-    Raises:
-        StudyError: a cell is not a number, or there are no environment steps.
     """
     text = path.read_text(encoding="utf-8")
     rows: dict[int, dict[str, float]] = {}
-    for number, line in enumerate(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()), 2):
-        try:
-            values = {name: float(cell) for name, cell in line.items() if name and cell}
-            rows.setdefault(int(values.pop("step")), {}).update(values)
-        except (KeyError, ValueError):
-            raise StudyError(f"{path}: line {number} is no row of a training's metrics") from None
+    for line in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        values = {name: float(cell) for name, cell in line.items() if name and cell}
+        rows.setdefault(int(values.pop("step")), {}).update(values)
     return dict(sorted(rows.items()))
 
 
-def last_checkpoint(parts: Sequence[Part]) -> tuple[Path, int] | None:
-    """The newest checkpoint that can be read, and its environment steps; None without any."""
+def last_checkpoint(parts: Sequence[Part]) -> Path | None:
+    """The newest checkpoint that can be read; None without any."""
     for part in reversed(parts):
         path = part.run and part.run / "checkpoints" / "last.ckpt"
         if path and path.is_file():
-            try:
-                return path, int(load_checkpoint(path)["wildrobot"]["env_steps"])
-            except UserError:
-                continue  # cut off while it was written; the one before is whole
+            with suppress(UserError):  # cut off while it was written; the one before is whole
+                load_checkpoint(path)
+                return path
     return None
 
 
@@ -176,11 +178,10 @@ def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
         StudyError: the settings are bad; the part is gone.
         TrainingBroken: it was cut short.
     """
-    history = load_history(folder)
-    checkpoint = last_checkpoint(history.parts)
-    part = folder / f"part_{len(history.parts):03d}"
+    parts = load_history(folder).parts
+    checkpoint, part = last_checkpoint(parts), folder / f"part_{len(parts):03d}"
     where = ["--run.folder", str(folder.absolute()), "--run.name", part.name]
-    resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint[0].absolute())]
+    resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint.absolute())]
     words = ["fit", *options, "--run.env_steps", str(env_steps), *where, *resume]
     done = run_part(part, [sys.executable, "-m", "wildrobot_torch", *words])
     if done.code == REFUSED and done.run is None:
@@ -198,9 +199,7 @@ def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
 
 def run_part(folder: Path, command: Sequence[str]) -> Part:
     """Run a command to its end, with its output in log.txt; an interrupt is passed on to it."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    part = Part(folder, load=load)
-    part.save()
+    Part(folder).save()
     begin, log = time.monotonic(), folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -219,41 +218,26 @@ def run_part(folder: Path, command: Sequence[str]) -> Part:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     wall_s = time.monotonic() - begin
-    done = Part(folder, process.returncode, wall_s, load, errors[-1] if errors else "")
+    done = Part(folder, process.returncode, wall_s, errors[-1] if errors else "")
     done.save()
     return done
 
 
-def require_free(options: Sequence[str], replacements: Mapping[str, str]) -> None:
-    """Refuse options of `fit` that a study sets itself.
-
-    Raises:
-        StudyError: names the option to use in place of it.
-    """
+def require_free(options: Sequence[str], *others: str) -> None:
+    """Refuse options of `fit` that a study sets itself, and `others`, with a StudyError."""
     for word in options:
         name = word.split("=")[0]
-        if name in replacements:
-            raise StudyError(f"{name} is set by this tool; use {replacements[name]}")
-
-
-def passes(metrics: Mapping[str, float], limits: Mapping[str, Limit]) -> bool:
-    """Whether an evaluation keeps to all limits."""
-    return all(limit.holds(metrics.get(name, float("nan"))) for name, limit in limits.items())
+        if name in OURS or name in others:
+            instead = OURS.get(name, "that of the study")
+            raise StudyError(f"{name} is set by this tool; use {instead}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Content of a JSON file that holds an object.
-
-    Raises:
-        StudyError: it cannot be read, or holds something else.
-    """
+    """Content of a JSON file; a StudyError where it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise StudyError(f"{path}: not readable ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise StudyError(f"{path}: it must hold an object")
-    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

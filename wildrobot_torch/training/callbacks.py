@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from importlib.metadata import PackageNotFoundError, version
+from datetime import timedelta
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,6 @@ from lightning.pytorch.loggers import Logger
 from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite_weights
 from wildrobot_torch.training.health.alarms import COLLAPSED, Metrics, Rule, rules
 from wildrobot_torch.training.health.postmortem import write_postmortem
-
-PACKAGES = (
-    *("torch", "torchrl", "tensordict", "lightning", "numpy"),
-    *("mujoco", "mujoco-warp", "warp-lang"),
-)
 
 
 class RunDirectory(Callback):
@@ -42,9 +38,6 @@ class RunDirectory(Callback):
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(self.config)
-        command = " ".join(["wildrobot", *sys.argv[1:]])
-        (self.folder / "command.txt").write_text(command + "\n")
         commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
         about = {
             "python": platform.python_version(),
@@ -53,36 +46,26 @@ class RunDirectory(Callback):
             "torch_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "physics": pl_module.data.engine,
-            "packages": {name: _version(name) for name in PACKAGES},
-            "commit": commit.strip() if commit else None,
+            "packages": {dist.name: dist.version for dist in distributions()},
+            "commit": commit.strip() or None,
         }
-        (self.folder / "environment.json").write_text(json.dumps(about, indent=2) + "\n")
-        if diff:
-            (self.folder / "git.diff").write_text(diff)
+        files = {
+            "config.yaml": self.config,
+            "command.txt": " ".join(["wildrobot", *sys.argv[1:]]) + "\n",
+            "environment.json": json.dumps(about, indent=2) + "\n",
+        }
+        for name, text in (files | ({"git.diff": diff} if diff else {})).items():
+            (self.folder / name).write_text(text)
         print(f"run directory: {self.folder}", flush=True)
 
 
-def _version(package: str) -> str | None:
+def _git(*words: str) -> str:
+    """Output of a git command in this source's checkout; empty without git or a checkout."""
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of a git command in this source's checkout; None without git or without a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
+        return ""
 
 
 class Budget(Callback):
@@ -97,9 +80,7 @@ class Budget(Callback):
         if pl_module.amp is not None:
             pl_module.amp.require_start(self.env_steps)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Stop after the iteration that reaches the number of environment steps."""
         if pl_module.env_steps >= self.env_steps:
             trainer.should_stop = True
@@ -127,27 +108,19 @@ class Alarms(Callback):
         """`folder` is the run's: dumps go to its postmortem/<iteration>."""
         self.folder = folder
         self._rules: tuple[Rule, ...] = ()
-        self._history: deque[Metrics] = deque(maxlen=self.KEPT)
+        self._history: deque[Metrics] = deque(maxlen=100)
         self._sounding: set[str] = set()
         self._collapsed = False
-        self._batch: Any = None
-        self._iteration = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Choose the rules for the run's settings."""
         self._rules = rules(pl_module.ppo, pl_module.amp)
-        longest = max(rule.iterations for rule in self._rules)
-        self._history = deque(maxlen=max(longest, self.KEPT))
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, _: Any, batch: Any, *__: Any) -> None:
         """Remember the rollout for a post-mortem."""
         self._batch, self._iteration = batch, trainer.global_step + 1
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Check the iteration's metrics and networks."""
         self._history.append(pl_module.metrics)
         require_finite_weights(pl_module, self._iteration)
@@ -176,14 +149,9 @@ class Alarms(Callback):
             print(f"last good checkpoint: {last}", file=sys.stderr, flush=True)
 
     def _dump(self, reason: str) -> None:
+        where = self.folder / "postmortem" / str(self._iteration)
         try:
-            where = write_postmortem(
-                self.folder / "postmortem",
-                self._iteration,
-                reason,
-                list(self._history)[-self.KEPT :],
-                self._batch,
-            )
+            write_postmortem(where, reason, list(self._history)[-self.KEPT :], self._batch)
         except OSError as error:
             # It must not hide the fault it is about.
             print(f"warning: no post-mortem written: {error}", file=sys.stderr, flush=True)
@@ -193,6 +161,7 @@ class Alarms(Callback):
 
 COLUMNS = (
     ("falls", "Metrics/fall_rate", "{:.0%}"),
+    ("difficulty", "Curriculum/difficulty", "{:.2f}"),
     ("length", "Train/mean_episode_length", "{:.0f}"),
     ("reward", "Reward/total", "{:.3f}"),
     ("v err", "Metrics/velocity_error", "{:.3f}"),
@@ -213,7 +182,6 @@ class Progress(Callback):
         """For a training of `env_steps` environment steps."""
         self.budget = env_steps
         self._printed = -float("inf")
-        self._begin: tuple[float, int] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Begin the clock; warn about an engine that is too slow to train on."""
@@ -226,38 +194,26 @@ class Progress(Callback):
                 flush=True,
             )
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Print the iteration, unless a line was printed just before."""
         now = time.monotonic()
         if not trainer.is_global_zero or now - self._printed < self.EVERY_S:
             return
         self._printed = now
         metrics: dict[str, float] = pl_module.metrics
-        values = [
-            f"{heading} {form.format(metrics[name])}"
-            for heading, name, form in COLUMNS
-            if name in metrics
-        ]
+        values = [f"{head} {form.format(metrics[x])}" for head, x, form in COLUMNS if x in metrics]
+        env_steps, (began, first) = pl_module.env_steps, self._begin
+        # To the nearest budget.
+        left = [(self.budget - env_steps) * (now - began) / (env_steps - first)]
+        callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        left += [c.time_remaining() for c in callbacks if isinstance(c, Timer)]
         print(
-            f"iter {trainer.global_step:5d}  {pl_module.env_steps / 1e6:7.2f} M steps  "
+            f"iter {trainer.global_step:5d}  {env_steps / 1e6:7.2f} M steps  "
             f"{metrics['Perf/total_fps'] / 1e3:5.1f} k/s "
             f"({metrics['Perf/collection_time']:.2f} + {metrics['Perf/learning_time']:.2f} s)  "
-            f"left {_clock(self._left(trainer, pl_module.env_steps, now))}  " + "  ".join(values),
+            f"left {timedelta(seconds=max(round(min(left)), 0))}  " + "  ".join(values),
             flush=True,
         )
-
-    def _left(self, trainer: pl.Trainer, env_steps: int, now: float) -> float:
-        """Time to the nearest budget [s]."""
-        assert self._begin is not None
-        rate = (env_steps - self._begin[1]) / max(now - self._begin[0], 1e-9)
-        left = max(self.budget - env_steps, 0) / max(rate, 1e-9)
-        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
-            if isinstance(callback, Timer):
-                limit = callback.time_remaining()
-                left = left if limit is None else min(left, max(limit, 0.0))
-        return left
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Print the evaluation's main figures."""
@@ -269,9 +225,3 @@ class Progress(Callback):
             f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics
         )
         print(f"evaluation at {pl_module.env_steps / 1e6:.2f} M steps:  {text}", flush=True)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

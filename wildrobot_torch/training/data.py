@@ -14,14 +14,14 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.collectors import Collector
 
-from envs.config import LocomotionConfig, policy_settings
+from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv, require_sim_state
 from envs.physics.engines import resolve_engine
 from envs.robot.spec import RobotSpec
 from envs.settings import ClosedUnitInterval, PositiveInt, ShareBelowOne
-from wildrobot_torch.evaluation import Scenario, load_scenario
+from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.process import one_torch_thread, tune_process
@@ -30,6 +30,7 @@ from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.reach import require_reach
 from wildrobot_torch.reference.splits import family
 from wildrobot_torch.reference.starts import commanded_starts
+from wildrobot_torch.training.difficulty import DifficultyConfig
 
 RANK_STRIDE = 1000
 """Difference of the seeds of two training processes."""
@@ -45,12 +46,7 @@ class SamplingActor(TensorDictModuleBase):
     """
 
     def __init__(self, policy: Policy, log_noise: Tensor) -> None:
-        """Acts with `policy`, whose weights stay shared.
-
-        Args:
-            policy: the policy.
-            log_noise: (E, 1) see `PPOConfig.log_noise`.
-        """
+        """Acts with `policy`, whose weights stay shared; `log_noise` is `PPOConfig.log_noise`."""
         super().__init__()
         self.in_keys = ["observation"]
         self.out_keys = ["loc", "action", "action_log_prob", "log_noise"]
@@ -72,6 +68,8 @@ class SamplingActor(TensorDictModuleBase):
 class RolloutData(pl.LightningDataModule):
     """Owns environment, collector and reference, and their state for an exact resume."""
 
+    trainer: Any
+
     def __init__(
         self,
         env: LocomotionConfig = _TASK,
@@ -85,6 +83,7 @@ class RolloutData(pl.LightningDataModule):
         validation_split: ShareBelowOne = 0.15,
         iterations_per_epoch: PositiveInt = 40,
         evaluation: str = "quick",
+        difficulty: DifficultyConfig | None = None,
         seed: int = 0,
     ) -> None:
         """Settings; nothing is allocated before `setup`.
@@ -108,6 +107,8 @@ class RolloutData(pl.LightningDataModule):
             iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
             evaluation: scenario of the evaluations during training: a name in configs/evaluation,
                 or a file.
+            difficulty: how faults and pushes grow during the training; null for their whole range
+                from the start.
             seed: of commands, starts and pushes; the run's seed.
 
         Raises:
@@ -125,6 +126,7 @@ class RolloutData(pl.LightningDataModule):
         self.validation_split = validation_split
         self.iterations_per_epoch = iterations_per_epoch
         self.evaluation = evaluation
+        self.difficulty = difficulty
         self.seed = seed
         self.collection_time = 0.0
         self.reference: ReferenceDataset | None = None
@@ -132,49 +134,55 @@ class RolloutData(pl.LightningDataModule):
         self.collector: Collector | None = None
         self._iterator: Iterator[TensorDictBase] | None = None
         self._saved: dict[str, Any] | None = None
-        self.scenario: Scenario | None = None
-        self._evaluation_env: LocomotionEnv | None = None
-        self.env: LocomotionEnv | None = None
+        self.scenario: Any = None
+        """Of the evaluations; it and the two environments are there after `setup`."""
+        self.evaluation_env: Any = None
+        """Environment of the evaluations: one robot per episode of the scenario."""
+        self.env: Any = None
 
     # Set-up
 
     def setup(self, stage: str) -> None:
         """Make the environments and load the reference."""
-        scenario = load_scenario(self.evaluation)
-        if scenario != self.scenario:
-            self.scenario = scenario
-            self._evaluation_env = self._make_env(
-                scenario.task(self.config), scenario.episodes, scenario.seed
-            )
-        self._require_one_device()
         if self.env is not None:
             return
+        self.scenario = scenario = load_scenario(self.evaluation)
+        self.evaluation_env = self._make_env(
+            scenario.task(self.config), scenario.episodes, scenario.seed
+        )
+        engine, networks = self.evaluation_env.backend.device, self.trainer.strategy.root_device
+        # Otherwise every step would copy to and fro.
+        if (engine.type, engine.index or 0) != (networks.type, networks.index or 0):
+            raise UserError(
+                f"physics {self.engine!r} computes on {engine}, the networks on {networks}; "
+                "choose another data.physics"
+            )
         self.env = self._make_env(
-            self.config, self.num_envs, self.seed + RANK_STRIDE * self._trainer.global_rank
+            self.config, self.num_envs, self.seed + RANK_STRIDE * self.trainer.global_rank
         )
         if self.reference_path is not None:
             self.curriculum = load_curriculum(
-                self.reference_path, self.env.layouts["amp"], self.robot_digest,
-                self.config.ctrl_dt, self.env.backend.device, self.reference_tiers,
-                self.validation_split,
+                self.reference_path, self.layouts["amp"], self.robot.digest, self.config.ctrl_dt,
+                engine, self.reference_tiers, self.validation_split,
             )  # fmt: skip
             # Later stages first, so that an unusable tier is refused now and not hours later.
             for begin in sorted(set(self.reference_tiers.values()), reverse=True):
                 self._follow(self.curriculum, begin)
+        if self.difficulty is not None:
+            self.env.reality.difficulty.fill_(self.difficulty.start)
 
-    @property
-    def _trainer(self) -> pl.Trainer:
-        assert self.trainer is not None, "a trainer comes first"
-        return self.trainer
-
-    @property
-    def _module(self) -> Any:
-        """The WalkingModule of the run."""
-        return self._trainer.lightning_module
+    def adapt(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Let the difficulty follow an iteration's metrics; what to log of it."""
+        if self.difficulty is None or self.env is None:
+            return {}
+        present = float(self.env.reality.difficulty)
+        if "Metrics/fall_rate" in metrics:
+            present = self.difficulty.next(present, metrics["Metrics/fall_rate"])
+            self.env.reality.difficulty.fill_(present)
+        return {"Curriculum/difficulty": present}
 
     def _follow(self, curriculum: Curriculum, env_steps: int) -> None:
         """Give discriminator and start states the reference of so many environment steps."""
-        assert self.env is not None
         reference = curriculum.at(env_steps)
         if reference is self.reference:
             return
@@ -193,25 +201,10 @@ class RolloutData(pl.LightningDataModule):
         """Lightning's name for the device of the engine, which is also that of the networks."""
         return "gpu" if self.engine == "warp" else "cpu"
 
-    def _require_one_device(self) -> None:
-        """Refuse networks on another device than the engine: every step would copy to and fro."""
-        engine, networks = self.evaluation_env.backend.device, self._trainer.strategy.root_device
-        if (engine.type, engine.index or 0) != (networks.type, networks.index or 0):
-            raise UserError(
-                f"physics {self.engine!r} computes on {engine}, the networks on {networks}; "
-                "choose another data.physics"
-            )
-
     def _make_env(self, config: LocomotionConfig, num_envs: int, seed: int) -> LocomotionEnv:
         return LocomotionEnv(
             config, num_envs, physics=self.engine, num_threads=self.num_threads, seed=seed
         )
-
-    @property
-    def evaluation_env(self) -> LocomotionEnv:
-        """Environment of the evaluations: one robot per episode of the scenario."""
-        assert self._evaluation_env is not None, "setup comes first"
-        return self._evaluation_env
 
     @property
     def layouts(self) -> dict[str, Layout]:
@@ -219,24 +212,9 @@ class RolloutData(pl.LightningDataModule):
         return self.evaluation_env.layouts
 
     @property
-    def robot_digest(self) -> str:
-        """Version of the robot description."""
-        return self.evaluation_env.robot.digest
-
-    @property
     def robot(self) -> RobotSpec:
         """The robot, on the CPU."""
         return self.evaluation_env.robot.to("cpu")
-
-    @property
-    def num_actions(self) -> int:
-        """Length of an action."""
-        return self.evaluation_env.robot.num_joints
-
-    @property
-    def env_config(self) -> dict[str, Any]:
-        """What a policy's file tells of the task it was trained on."""
-        return policy_settings(self.config)
 
     # Rollouts
 
@@ -246,15 +224,14 @@ class RolloutData(pl.LightningDataModule):
 
     def collect(self) -> TensorDictBase:
         """One rollout [E, T] of the module's present policy; valid until the next call."""
+        module: Any = self.trainer.lightning_module
         fresh = self._iterator is None and self._saved is None
-        if self._iterator is None:
-            self._start_collector()
-        assert self._iterator is not None and self.env is not None
+        iterator = self._iterator or self._start_collector()
         if self.curriculum is not None:
-            self._follow(self.curriculum, self._module.env_steps)
+            self._follow(self.curriculum, module.env_steps)
         begin = time.perf_counter()
-        with one_torch_thread(), self._module.policy.fixed_weights():
-            rollout = next(self._iterator)
+        with one_torch_thread(), module.policy.fixed_weights():
+            rollout = next(iterator)
         if rollout.get("action").is_cuda:
             # The update waits for the rollout in any case; its time should not include that.
             torch.cuda.synchronize(rollout.get("action").device)
@@ -263,10 +240,10 @@ class RolloutData(pl.LightningDataModule):
             self.env.stagger()
         return rollout
 
-    def _start_collector(self) -> None:
-        assert self.env is not None, "setup comes first"
+    def _start_collector(self) -> Iterator[TensorDictBase]:
         tune_process()
-        saved, device, module = self._saved, self.env.backend.device, self._module
+        saved, device = self._saved, self.env.backend.device
+        module = self.trainer.lightning_module
         if saved is not None:
             # The collector begins with a reset, which returns the saved root.
             self.env.set_sim_state(saved["simulation"])
@@ -282,26 +259,25 @@ class RolloutData(pl.LightningDataModule):
             trust_policy=True,
             auto_register_policy_transforms=False,
         )
-        self._iterator, self._saved = iter(self.collector), None
+        iterator = self._iterator = iter(self.collector)
+        self._saved = None
         # Last of all, because making networks and collectors draws random numbers.
         if saved is not None:
             torch.set_rng_state(saved["rng"])
             if device.type == "cuda":
                 torch.cuda.set_rng_state(saved["cuda_rng"], device)
-        elif rank := self._trainer.global_rank:
+        elif rank := self.trainer.global_rank:
             # Lightning seeds all processes alike: they would explore and learn from equal draws.
             torch.manual_seed(self.seed + RANK_STRIDE * rank + module.env_steps)
+        return iterator
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
+    def transfer_batch_to_device(self, batch: Any, *_: Any) -> Any:
         """The batch itself: rollouts are made on the training's device."""
         return batch
 
-    def val_dataloader(self) -> Scenarios:
-        """The scenario of the evaluations."""
-        assert self.scenario is not None, "setup comes first"
-        return Scenarios(self.scenario)
+    def val_dataloader(self) -> range:
+        """One batch, of which only the number counts: the module evaluates on `scenario`."""
+        return range(1)
 
     def teardown(self, stage: str) -> None:
         """Release the collector."""
@@ -316,16 +292,18 @@ class RolloutData(pl.LightningDataModule):
 
         All of it is on the CPU, so that a machine without a GPU can read it.
         """
-        if self.collector is None or self.env is None:
+        if self.collector is None:
             return {}
         device = self.env.backend.device
+        held_out = self.curriculum and self.curriculum.held_out
         state = {
             "physics": self.engine,
             "num_envs": self.num_envs,
             # States of generators are bytes on the CPU already.
             "simulation": {key: x.cpu() for key, x in self.env.get_sim_state().items()},
             "rng": torch.get_rng_state(),
-            "held_out": self._held_out,
+            # Kinds of reference motion that neither discriminator nor start states have used.
+            "held_out": sorted(set(map(family, held_out.segment_clip if held_out else ()))),
         }
         if device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(device)
@@ -341,7 +319,7 @@ class RolloutData(pl.LightningDataModule):
         Raises:
             UserError: the state is of another number of environments, or of another version.
         """
-        if not self._trainer.is_global_zero or self.env is None:
+        if not self.trainer.is_global_zero:
             return
         if (saved_on := state_dict["physics"]) != self.engine:
             print(
@@ -356,19 +334,7 @@ class RolloutData(pl.LightningDataModule):
                 f"{self.num_envs}; resume with the number it was trained with"
             )
         require_sim_state(state_dict["simulation"])
-        if (was := state_dict["held_out"]) != self._held_out:
-            print(
-                f"note: the training had held out the reference motion {', '.join(was) or 'none'}; "
-                f"from here on it is {', '.join(self._held_out) or 'none'}",
-                file=sys.stderr,
-            )
         self._saved = state_dict
-
-    @property
-    def _held_out(self) -> list[str]:
-        """Kinds of reference motion that are held out."""
-        held_out = self.curriculum.held_out if self.curriculum is not None else None
-        return [] if held_out is None else sorted(set(map(family, held_out.segment_clip)))
 
 
 class Rollouts:
@@ -401,17 +367,3 @@ class Rollouts:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue at a saved position."""
         self._position = state["position"]
-
-
-class Scenarios:
-    """Sized iterable of one scenario; Lightning makes one loader per entry of a list."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        """Yields `scenario` once."""
-        self._scenario = scenario
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Scenario]:
-        yield self._scenario

@@ -5,19 +5,24 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDictBase
 
+from envs.task.terminations import ENDS
+
 EPISODE_DECAY = 0.8
 """Share of the past that each iteration keeps in the means over finished episodes."""
 
 
 def step_metrics(batch: TensorDictBase) -> dict[str, float]:
-    """Means over a rollout [E, T] of reward, its terms and velocity error [m/s]; failures."""
+    """Means over a rollout [E, T] of reward, its terms and velocity error [m/s].
+
+    `Episode/end_<cause>` is the number of episodes that ended by that cause in it.
+    """
     following = batch.get("next")
     metrics = following.get("metrics")
     values = {
         **{f"Reward/{name}": x.mean() for name, x in following.get("terms").items()},
         "Reward/total": following.get("reward").mean(),
         "Metrics/velocity_error": metrics.get("velocity_error").mean(),
-        "Metrics/physics_failures": metrics.get("physics_failure").sum(),
+        **{f"Episode/end_{cause}": metrics.get(f"end_{cause}").sum() for cause in ENDS},
     }
     return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
 

@@ -6,55 +6,38 @@ import math
 import time
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from tensordict import TensorDictBase
-from torch import Tensor, nn
+from torch import Tensor
 
+from envs.config import policy_settings
 from envs.errors import UserError
-from envs.layout import Layout
-from envs.physics.base import PhysicsError, require_capacities
-from envs.robot.spec import RobotSpec
+from envs.physics.base import require_capacities
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.settings import ShareBelowOne
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
-from wildrobot_torch.evaluation import Scenario, evaluate
+from wildrobot_torch.evaluation import evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
 from wildrobot_torch.ppo.config import PPOConfig
-from wildrobot_torch.ppo.finite import TrainingDiverged, require_finite
+from wildrobot_torch.ppo.finite import fail_together, require_finite
 from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
 from wildrobot_torch.ppo.normalizer import Reduce
 from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
 from wildrobot_torch.reference.curriculum import Curriculum
-from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.sampling import require_clips
 from wildrobot_torch.training.checkpoints import require_resumable
 from wildrobot_torch.training.checkpoints import warm_start as load_first_networks
-from wildrobot_torch.training.health.diagnostics import diagnose
+from wildrobot_torch.training.data import RolloutData
+from wildrobot_torch.training.health.diagnostics import NUM_WINDOWS, diagnose
 from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
 
 _PPO, _NETWORK = PPOConfig(), NetworkConfig()
-
-
-class TrainingData(Protocol):
-    """Attributes of the LightningDataModule that the module reads."""
-
-    layouts: dict[str, Layout]
-    robot_digest: str
-    robot: RobotSpec
-    env_config: dict[str, Any]
-    engine: str
-    num_actions: int
-    reference: ReferenceDataset | None
-    curriculum: Curriculum | None
-    env: Any
-    evaluation_env: Any
-    collection_time: float
 
 
 class WalkingModule(pl.LightningModule):
@@ -86,14 +69,11 @@ class WalkingModule(pl.LightningModule):
         """
         super().__init__()
         self.automatic_optimization = False
-        self.ppo = ppo
-        self.network = network
-        self.amp = amp
-        self.ema_decay = ema_decay
-        self.warm_start = warm_start
-        if amp is not None and amp.num_updates > self.ppo.num_updates:
+        self.ppo, self.network, self.amp = ppo, network, amp
+        self.ema_decay, self.warm_start = ema_decay, warm_start
+        if amp is not None and amp.num_updates > ppo.num_updates:
             raise UserError(
-                f"amp.num_updates {amp.num_updates} exceeds the {self.ppo.num_updates} optimiser "
+                f"amp.num_updates {amp.num_updates} exceeds the {ppo.num_updates} optimiser "
                 "steps of an iteration (ppo.num_epochs x ppo.num_minibatches)"
             )
         self.env_steps = 0
@@ -105,41 +85,33 @@ class WalkingModule(pl.LightningModule):
     # Networks
 
     @property
-    def data(self) -> Any:
-        """The data module of the run; it satisfies `TrainingData`."""
+    def data(self) -> RolloutData:
+        """The data module of the run."""
         return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
 
     def setup(self, stage: str) -> None:
         """Make the networks for the layouts of the data module."""
         if hasattr(self, "policy"):
             return
-        data: TrainingData = self.data
+        data, robot, network = self.data, self.data.robot, self.network
         sizes = {name: layout.size for name, layout in data.layouts.items()}
-        robot, mirrors = data.robot, {}
-        if self.network.asymmetry < 1.0:
+        mirrors = {}
+        if network.asymmetry < 1.0:
             mirrors = {n: layout_mirror(lay, robot) for n, lay in data.layouts.items()}
+        shape: dict[str, Any] = {
+            name: getattr(network, name) for name in ("hidden", "activation", "asymmetry")
+        }
+        both = (mirrors["observation"], action_mirror(robot)) if mirrors else None
         self.policy = Policy(
-            sizes["observation"],
-            data.num_actions,
-            self.network.hidden,
-            self.network.activation,
-            self.network.init_std,
-            (mirrors["observation"], action_mirror(robot)) if mirrors else None,
-            self.network.asymmetry,
+            sizes["observation"], robot.num_joints, init_std=network.init_std, mirrors=both, **shape
         )
-        self.critic = Critic(
-            sizes["critic_observation"],
-            self.network.hidden,
-            self.network.activation,
-            mirrors.get("critic_observation"),
-            self.network.asymmetry,
-        )
+        mirror = mirrors.get("critic_observation")
+        self.critic = Critic(sizes["critic_observation"], mirror=mirror, **shape)
         if stage == "fit" and self.warm_start is not None and self.trainer.ckpt_path is None:
             load_first_networks(
-                self.warm_start, self.policy, self.critic, data.layouts, data.robot_digest,
-                data.env_config["action"], self.network.init_std,
-            )  # fmt: skip
-        self.averaged = AveragedPolicy(self.policy, self.ema_decay, self.network.deployed_asymmetry)
+                self.warm_start, self.policy, self.critic, self.description(), network.init_std
+            )
+        self.averaged = AveragedPolicy(self.policy, self.ema_decay, network.deployed_asymmetry)
         self.prior: MotionPrior | None = None
         self.style_target: StyleTarget | None = None
         if self.amp is not None:
@@ -150,31 +122,30 @@ class WalkingModule(pl.LightningModule):
 
     def _require_reference(self, amp: AMPConfig) -> Curriculum:
         """The reference a motion prior needs; refuses to train one without."""
-        data: TrainingData = self.data
+        data = self.data
         if data.reference is None or data.curriculum is None:
             raise UserError(
                 "the motion prior (model.amp) needs reference motion; give --data.reference "
                 "FILE made by `wildrobot reference`, or --model.amp null"
             )
         require_clips(data.reference.segment_clip)
-        amp.require_validation(data.curriculum.held_out is not None)
+        if amp.ramp_gate is not None and data.curriculum.held_out is None:
+            raise UserError(
+                "amp.ramp_gate needs reference motion that is held out, and there is none; set "
+                "data.validation_split above 0, or amp.ramp_gate null"
+            )
         for stage in amp.stages:
             stage.require_metrics(RANKED)
         return data.curriculum
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for actor and critic, and another for the discriminator."""
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(self._ppo_parameters(), lr=self.ppo.learning_rate, fused=True)
-        ]
-        if self.prior is not None and self.amp is not None:
-            optimizers.append(
-                torch.optim.Adam(self.prior.parameters(), lr=self.amp.learning_rate, fused=True)
-            )
-        return optimizers
-
-    def _ppo_parameters(self) -> list[nn.Parameter]:
-        return [*self.policy.parameters(), *self.critic.parameters()]
+        parameters = [*self.policy.parameters(), *self.critic.parameters()]
+        optimizers = [torch.optim.Adam(parameters, lr=self.ppo.learning_rate, fused=True)]
+        if self.prior is not None:
+            rate = self.prior.config.learning_rate
+            optimizers.append(torch.optim.Adam(self.prior.parameters(), lr=rate, fused=True))
+        return [*optimizers]
 
     @property
     def _reduce(self) -> Reduce | None:
@@ -191,6 +162,10 @@ class WalkingModule(pl.LightningModule):
         if self.amp is not None:
             for group in self.trainer.optimizers[1].param_groups:
                 group["lr"] = self.amp.learning_rate
+        extra = None
+        if self.prior is not None:
+            updates, optimizer = self.prior.config.num_updates, self.trainer.optimizers[1]
+            extra = ExtraLoss(self.prior.loss, updates, optimizer, "discriminator")
         lightning = self.optimizers()
         first = lightning[0] if isinstance(lightning, list) else lightning
         self.learner = PPOLearner(
@@ -199,29 +174,23 @@ class WalkingModule(pl.LightningModule):
             self.ppo,
             self.trainer.optimizers[0],
             averaged=self.averaged,
-            extra=None if self.prior is None else self._discriminator_loss(self.prior),
+            extra=extra,
             reduce=self._reduce,
             backward=self.manual_backward,
             last_step=first.step,
         )
 
-    def _discriminator_loss(self, prior: MotionPrior) -> ExtraLoss:
-        def loss(number: int) -> tuple[Tensor, dict[str, Tensor]]:
-            value, parts = prior.loss(number)
-            return value, {f"AMP/{name}": part for name, part in parts.items()}
-
-        updates = prior.config.num_updates
-        return ExtraLoss(loss, updates, self.trainer.optimizers[1], "discriminator")
-
     def training_step(self, batch: TensorDictBase, batch_idx: int) -> None:
         """One PPO iteration on a rollout [E, T]."""
         begin = time.perf_counter()
         iteration = self.global_step + 1
-        self._require_sound(batch, iteration)
+        check = partial(self._require_sound, batch, iteration)
+        fail_together(check, iteration, self._reduce, self.device)
         self.env_steps += batch.numel() * self.trainer.world_size
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
+        self.metrics |= self.data.adapt(self.metrics)
         if self.prior is not None:
             reward = reward + self._style_reward(self.prior, batch)
         rollout = Transitions(
@@ -246,41 +215,29 @@ class WalkingModule(pl.LightningModule):
         self._log(self.metrics)
 
     def _require_sound(self, batch: TensorDictBase, iteration: int) -> None:
-        """Refuse a rollout that cannot be learned from, on all processes if one has it.
-
-        Raises:
-            PhysicsError: the engine ran out of memory for contacts or constraints.
-            TrainingDiverged: a number is not finite.
-        """
-        error = None
-        try:
-            require_capacities(self.data.env.backend)
-            guarded = {key: batch.get(key) for key in ("observation", "critic_observation", "amp")}
-            guarded |= {"action": batch.get("action"), "reward": batch.get(("next", "reward"))}
-            require_finite(guarded, iteration)
-        except (PhysicsError, TrainingDiverged) as found:
-            error = found
-        failed = torch.tensor(float(error is not None), device=self.device)
-        # A process that stopped alone would leave the others waiting for its gradients.
-        if self._reduce is not None and self._reduce(failed) > 0.0 and error is None:
-            error = TrainingDiverged(f"another process failed in iteration {iteration}")
-        if error is not None:
-            raise error
+        """Refuse a rollout with a number that is not finite, or of physics without room."""
+        require_capacities(self.data.env.backend)
+        guarded = {key: batch.get(key) for key in ("observation", "critic_observation", "amp")}
+        guarded |= {"action": batch.get("action"), "reward": batch.get(("next", "reward"))}
+        require_finite(guarded, iteration)
 
     def _style_reward(self, prior: MotionPrior, batch: TensorDictBase) -> Tensor:
         """Weighted style reward (E, T) of a rollout; draws what the discriminator learns from."""
-        curriculum, reference = self.data.curriculum, self.data.reference
-        windows, style = prior.judge(
-            batch.get("amp"),
-            batch.get("next").get("amp"),
-            batch.get("rsi_index").squeeze(-1),
-            curriculum.frames,
+        data: Any = self.data
+        curriculum, reference = data.curriculum, data.reference
+        windows = prior.history.windows(
+            batch["amp"], batch["next", "amp"], batch["rsi_index"].squeeze(-1), curriculum.frames
         )
+        style = prior.style_reward(windows)
         weight = prior.weight(self.env_steps)
-        held_out = None if curriculum.held_out is None else curriculum.held_out.sample_windows
-        self.metrics |= diagnose(
-            prior, windows, style, reference.sample_windows, held_out, self.data.layouts["amp"]
-        )
+        flat, window = windows.flatten(0, 1), prior.config.window
+        drawn = torch.randint(len(flat), (min(NUM_WINDOWS, len(flat)),), device=flat.device)
+        real = reference.sample_windows(NUM_WINDOWS, window)
+        held_out = None
+        if curriculum.held_out is not None:
+            held_out = curriculum.held_out.sample_windows(NUM_WINDOWS, window)
+        layout = data.layouts["amp"]
+        self.metrics |= diagnose(prior, flat[drawn], real, held_out, style, layout)
         self.metrics |= {"AMP/weight": weight, "AMP/stage": float(prior.stage)}
         auc = torch.tensor(self.metrics.get("AMP/auc_held_out", math.nan), device=self.device)
         # The mean over all processes, so that their ramps keep step.
@@ -298,10 +255,11 @@ class WalkingModule(pl.LightningModule):
 
     # Evaluation
 
-    def validation_step(self, batch: Scenario, batch_idx: int) -> None:
-        """Deterministic evaluation of a scenario; `rank` decides which checkpoint is best."""
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Deterministic evaluation of the scenario; `rank` decides which checkpoint is best."""
+        act, data = self.averaged.policy.act, self.data
         with torch.no_grad():
-            result = evaluate(self.averaged.policy.act, self.data.evaluation_env, batch)
+            result = evaluate(act, data.evaluation_env, data.scenario)
         self.evaluation = ranked(result, self.style_target)
         self.evaluation_passed = result.passed
         shown = {"rank": self.evaluation["rank"], "env_steps": float(self.env_steps)}
@@ -312,36 +270,34 @@ class WalkingModule(pl.LightningModule):
 
     # Checkpoints
 
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says of networks, task and motion prior."""
+        data = self.data
+        return {
+            "trained_actor": dict(self.policy.hparams),
+            "wildrobot": {
+                "format": CHECKPOINT_FORMAT,
+                **{f"{name}_layout": lay.to_dict() for name, lay in data.layouts.items()},
+                "robot_digest": data.robot.digest,
+                "env_config": policy_settings(data.config),
+                "physics": data.engine,
+                "env_steps": self.env_steps,
+                "metrics": dict(self.evaluation),
+            },
+            "training": {"amp": None if self.amp is None else asdict(self.amp)},
+        }
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the policy's description and the state that an exact resume needs."""
-        data: TrainingData = self.data
-        checkpoint["actor"] = dict(self.averaged.policy.hparams)
-        checkpoint["trained_actor"] = dict(self.policy.hparams)
-        checkpoint["wildrobot"] = {
-            "format": CHECKPOINT_FORMAT,
-            **{f"{name}_layout": lay.to_dict() for name, lay in data.layouts.items()},
-            "robot_digest": data.robot_digest,
-            "env_config": data.env_config,
-            "physics": data.engine,
-            "env_steps": self.env_steps,
-            "metrics": dict(self.evaluation),
-        }
-        checkpoint["training"] = {
-            "amp": None if self.amp is None else asdict(self.amp),
+        checkpoint |= self.description() | {"actor": dict(self.averaged.policy.hparams)}
+        checkpoint["training"] |= {
             "episodes": list(self._episodes.sums),
             "style": None if self.prior is None else self.prior.resume_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other layouts, robot or networks; take over its counters.
-
-        Raises:
-            UserError: a checkpoint of another program or version, another robot, other networks.
-            LayoutMismatch: with a field-by-field difference.
-        """
-        data: TrainingData = self.data
-        actor, actions = self.policy.hparams, data.env_config["action"]
-        require_resumable(checkpoint, data.layouts, data.robot_digest, actor, actions, self.amp)
+        """Refuse a checkpoint that does not fit (`require_resumable`); take over its counters."""
+        require_resumable(checkpoint, self.description())
         about, training = checkpoint["wildrobot"], checkpoint["training"]
         self.env_steps = about["env_steps"]
         self.evaluation = dict(about["metrics"])

@@ -56,14 +56,6 @@ def test_a_ramp_that_never_starts_is_refused():
     AMPConfig().require_start(10)
 
 
-def test_a_gate_without_held_out_motion_is_refused():
-    config = AMPConfig(ramp_gate=(0.6, 0.85), ramp_end=9)
-    with pytest.raises(UserError, match=r"data\.validation_split"):
-        config.require_validation(False)
-    config.require_validation(True)
-    AMPConfig().require_validation(False)
-
-
 def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
     stage = FeatureStage(
         add=("height",), limits={"fall_rate": {"max": 0.02}, "alternation": {"min": 0.9, "max": 1}}
@@ -73,7 +65,7 @@ def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
     assert not stage.reached({"fall_rate": 0.0, "alternation": 0.5})
     assert not stage.reached({"fall_rate": 0.0, "alternation": math.nan})
     with pytest.raises(UserError, match="has no alternation; it has fall_rate"):
-        stage.reached({"fall_rate": 0.0})
+        stage.require_metrics({"fall_rate": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,22 @@ from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.discriminator import Discriminator, style_reward
 from wildrobot_torch.amp.losses import (
     adversarial_loss,
-    bce_loss,
     discriminator_loss,
     gradient_penalty,
-    lsgan_loss,
 )
 
 
 def test_losses_of_known_logits():
     real, fake = torch.tensor([2.0, 0.0]), torch.tensor([0.0, -1.0])
     # 1/2 [mean((2-1)^2, (0-1)^2) + mean((0+1)^2, (-1+1)^2)] = 1/2 [1 + 1/2]
-    assert lsgan_loss(real, fake).item() == 0.75
+    assert adversarial_loss("lsgan", real, fake).item() == 0.75
     # 1/2 [1 + mean(0^2, (-1)^2)]
     assert adversarial_loss("lsgan01", real, fake).item() == 0.75
     assert adversarial_loss("lsgan01", real, fake + 1.0).item() == 0.5 * (1.0 + 0.5)
     # Chances of 3/4 for the reference and of 1/3 for the policy.
     three, half = torch.tensor([math.log(3.0)]), torch.tensor([-math.log(2.0)])
     chances = -0.5 * (math.log(3 / 4) + math.log(2 / 3))
-    assert bce_loss(three, half).item() == pytest.approx(chances)
+    assert adversarial_loss("bce", three, half).item() == pytest.approx(chances)
 
 
 class Linear:
@@ -65,11 +63,11 @@ def test_of_many_windows_some_stand_for_all():
 def test_penalty_is_taken_at_the_normalised_input():
     disc = Discriminator(2, hidden=(4,), activation="tanh")
     real, fake = torch.randn(50, 2, 2), torch.randn(50, 2, 2)
-    disc.update_normalizer(real, fake)
+    disc.normalizer.update(torch.cat([real, fake]))
     _, plain = discriminator_loss(disc, real, fake, AMPConfig())
     # Ten times the units on both sides: the network sees the same numbers, so nothing changes.
     disc.normalizer = type(disc.normalizer)(2)
-    disc.update_normalizer(10.0 * real, 10.0 * fake)
+    disc.normalizer.update(torch.cat([10.0 * real, 10.0 * fake]))
     _, scaled = discriminator_loss(disc, 10.0 * real, 10.0 * fake, AMPConfig())
     assert scaled["grad_penalty"].item() == pytest.approx(plain["grad_penalty"].item(), rel=1e-3)
 
@@ -93,9 +91,9 @@ def test_noise_on_the_input_blurs_both_sides():
         disc.net[0].weight.fill_(0.5)
         disc.net[0].bias.zero_()
     # D is the mean of the two values, on target at +-1; noise 0.2 on each gives it variance 0.02.
-    quiet = discriminator_loss(disc, real, fake, AMPConfig())[1]["adversarial"]
+    sharp = discriminator_loss(disc, real, fake, AMPConfig())[1]["adversarial"]
     noisy = discriminator_loss(disc, real, fake, AMPConfig(input_noise=0.2))[1]["adversarial"]
-    assert quiet.item() == pytest.approx(0.0, abs=1e-9)
+    assert sharp.item() == pytest.approx(0.0, abs=1e-9)
     assert noisy.item() == pytest.approx(0.02, rel=0.1)
 
 

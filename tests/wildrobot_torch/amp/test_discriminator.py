@@ -17,7 +17,9 @@ LAYOUT = Layout("amp", (Field("pose", 2, "rad", "-", ""), Field("speed", 1, "m/s
 def test_all_frames_of_a_window_are_normalised_alike():
     disc = Discriminator(1, hidden=(4,))
     # of 2, 4 and 6, 8: mean 5, variance 5
-    disc.update_normalizer(torch.tensor([[[2.0], [4.0]]]), torch.tensor([[[6.0], [8.0]]]))
+    disc.normalizer.update(
+        torch.cat([torch.tensor([[[2.0], [4.0]]]), torch.tensor([[[6.0], [8.0]]])])
+    )
     normalized = disc.normalize(torch.tensor([[[5.0], [10.0]]]))
     torch.testing.assert_close(normalized, torch.tensor([[0.0, 5.0**0.5]]))
 
@@ -26,7 +28,7 @@ def test_all_frames_of_a_window_are_normalised_alike():
 def test_one_logit_per_window(window: int):
     disc = Discriminator(3, hidden=(4,), window=window)
     assert disc(disc.normalize(torch.randn(7, window, 3))).shape == (7,)
-    assert disc.output_weight.shape == (1, 4)
+    assert disc.net[-1].weight.shape == (1, 4)
 
 
 def test_masks_name_fields():

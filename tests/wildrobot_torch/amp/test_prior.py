@@ -50,7 +50,7 @@ def test_half_of_the_fakes_are_of_the_past():
     loss, stats = prior.loss(1)
     loss.backward()
     assert all(p.grad is not None for p in prior.parameters())
-    assert stats["disc_loss"] == loss
+    assert stats["AMP/disc_loss"] == loss
 
 
 @pytest.mark.parametrize(("window", "spectral_norm"), [(1, False), (2, True), (6, True)])
@@ -66,12 +66,9 @@ def test_style_reward_changes_nothing_and_is_between_0_and_1(window: int, spectr
 
 def test_an_iteration_sees_half_as_many_reference_windows_as_the_rollout_has_samples():
     prior = MotionPrior(LAYOUT, replace(CONFIG, batch_size=None, num_updates=4))
-    # 1024 robots for 24 steps: 0.5 x 24576 = 4 x 3072
-    assert prior.batch_size(1024 * 24) == 3072
     prior.sample_batches(torch.zeros(10, 9, 2, 3), _reference, iteration=0)
     # 45 of 90, in 4 batches of at least 11.25
     assert prior._real.shape == prior._fake.shape == (4, 12, 2, 3)
-    assert MotionPrior(LAYOUT, CONFIG).batch_size(1024 * 24) == 10
 
 
 def test_stages_add_features_one_after_the_other_and_are_saved():
@@ -116,11 +113,10 @@ REFERENCE_FRAMES = torch.zeros(1, 3), torch.zeros(1, dtype=torch.long)
 def test_a_rollout_is_judged_by_its_windows():
     prior = MotionPrior(LAYOUT, replace(CONFIG, window=4))
     amp, next_amp, start = _rollout(0)
-    windows, style = prior.judge(amp, next_amp, start, REFERENCE_FRAMES)
+    windows = prior.history.windows(amp, next_amp, start, REFERENCE_FRAMES)
     # Before the episode the robot stood where it starts.
     past = torch.cat([amp[:, :1], amp[:, :1], amp], dim=1).unfold(1, 3, 1).mT
     torch.testing.assert_close(windows, torch.cat([past, next_amp[:, :, None]], dim=2))
-    torch.testing.assert_close(style, prior.style_reward(windows))
 
 
 def test_a_gated_ramp_counts_the_steps_of_an_open_gate():
@@ -138,7 +134,7 @@ def test_a_gated_ramp_counts_the_steps_of_an_open_gate():
 def test_a_restored_prior_goes_on_as_it_would_have():
     config = replace(CONFIG, window=4, ramp_end=48, ramp_gate=(0.0, 1.0))
     prior = MotionPrior(LAYOUT, config)
-    windows, _ = prior.judge(*_rollout(0), REFERENCE_FRAMES)
+    windows = prior.history.windows(*_rollout(0), REFERENCE_FRAMES)
     prior.count_steps(24, 0.5)
     prior.sample_batches(windows, _reference, iteration=0)
     restored = MotionPrior(LAYOUT, config)
@@ -146,7 +142,8 @@ def test_a_restored_prior_goes_on_as_it_would_have():
     restored.load_resume_state(prior.resume_state(), "cpu")
     for one in (prior, restored):
         torch.manual_seed(5)
-        windows, style = one.judge(*_rollout(1), REFERENCE_FRAMES)
+        windows = one.history.windows(*_rollout(1), REFERENCE_FRAMES)
+        style = one.style_reward(windows)
         one.sample_batches(windows, _reference, iteration=1)
         assert one.weight(0) == 0.5
         if one is prior:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from envs.task.starts import AT_HOME, UNDER_WAY
-from wildrobot_torch.amp.windows import History, reference_past, windows
+from wildrobot_torch.amp.windows import History, reference_past
 
 # Two reference segments, of 5 and 4 frames; a frame's feature is its number.
 REFERENCE = torch.arange(9.0)[:, None] + torch.tensor([0.0, 100.0])
@@ -63,14 +63,6 @@ def test_windows_are_what_each_robot_remembers(window: int):
     for steps in (5, 1, 12, 2):
         amp, following, start, expected = robots.rollout(steps, window)
         assert torch.equal(history.windows(amp, following, start, (REFERENCE, FIRST)), expected)
-
-
-def test_two_frames_are_those_before_and_after_the_step():
-    amp, following = torch.zeros(2, 4, 3), torch.ones(2, 4, 3)
-    start, past = torch.full((2, 4), AT_HOME), torch.zeros(2, 0, 3)
-    pairs = windows(amp, following, start, past, (torch.zeros(1, 3), torch.zeros(1).long()), 2)
-    assert pairs.shape == (2, 4, 2, 3)
-    assert pairs[0, 0, :, 0].tolist() == [0.0, 1.0]
 
 
 def test_a_restored_history_goes_on():

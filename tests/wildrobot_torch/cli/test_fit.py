@@ -74,7 +74,7 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         (["--model.ppo.gamma", "many"], "model.ppo.gamma is"),
         (["--model.ppo.gamma", "1.5"], "ppo.gamma is 1.5; allowed: "),
         (["--model.ema_decay", "1"], "model.ema_decay is 1; allowed: "),
-        (["--model.network.asymmetry", "0"], "network.deployed_asymmetry is 0.1; allowed: 0 to"),
+        (["--model.network.asymmetry", "0"], "network.deployed_asymmetry is 0.1; allowed with"),
         (["--model.amp", "7"], "model.amp is 7; allowed: a group of settings or null"),
         (["--data.num_envs", "0"], "data.num_envs is 0"),
         (["--data.num_threads", "all"], "data.num_threads is"),

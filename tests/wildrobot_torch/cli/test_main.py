@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envs.errors import RunError, UserError
-from wildrobot_torch.cli.main import VERBS, main, run
+from wildrobot_torch.cli.main import USES, VERBS, main, run
 
 
 def _python(script: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -20,24 +20,35 @@ def _python(script: str, **options: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_lists_each_verb_and_imports_nothing_heavy() -> None:
-    done = _python(
-        "import sys; from wildrobot_torch.cli.main import main; code = main(['--help'])\n"
-        "assert not {'torch', 'mujoco', 'numpy'} & set(sys.modules); sys.exit(code)",
-        stdout=subprocess.PIPE,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+USED = [["reference", f"{use}=FILE"] for use in USES]
+
+
+def test_help_lists_each_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 25
     for verb in VERBS:
         assert any(line.split()[:1] == [verb] for line in lines)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_has_a_short_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb, "--help"]) == 0
+@pytest.mark.parametrize("words", [[verb] for verb in VERBS] + USED)
+def test_each_verb_has_a_short_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"usage: wildrobot {verb}") and len(lines) <= 60
+    assert lines[0].startswith(f"usage: wildrobot {words[0]}") and len(lines) <= 60
+    assert len(words) == 1 or words[1].partition("=")[0] in lines[0]
+
+
+def test_help_and_misspelt_options_import_nothing_heavy() -> None:
+    done = _python(
+        "import sys; from wildrobot_torch.cli.main import USES, VERBS, main\n"
+        "codes = [main(words) for words in ([], ['evaluate', '--hlep'], *([v, '--help'] for v in"
+        " VERBS), *(['reference', use + '=x', '--help'] for use in USES))]\n"
+        "assert codes == [0, 2] + [0] * (len(codes) - 2), codes\n"
+        "assert not {'torch', 'mujoco', 'numpy'} & set(sys.modules)",
+        stdout=subprocess.PIPE,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_misspelt_verb_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def test_it_writes_a_dataset_and_a_report(robot, tmp_path, capsys):
     assert dataset.duration_s == pytest.approx(1.5)
     assert (out.parent / "standing" / "report.md").is_file()
     printed = capsys.readouterr()
-    assert "| stand | 1.50 | 1.50 |" in printed.out
+    assert "| stand | harness | 1.50 |" in printed.out
     assert "accepted 1.5 s of 1.5 s" in printed.out
     assert not printed.err
 

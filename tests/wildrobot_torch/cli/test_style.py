@@ -12,6 +12,7 @@ import pytest
 from envs.robot.model import RobotModel
 from wildrobot_torch.cli.main import main
 from wildrobot_torch.evaluation.style import classifier
+from wildrobot_torch.study.arms import style_values
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICY = ROOT / "tests/data/walking_policy.onnx"
@@ -58,6 +59,10 @@ def test_a_policy_is_judged_and_written_about(
     assert not any(v["passed"] for v in content["verdicts"]["walking_policy.onnx"][:3])
     assert content["gait"]["walking_policy.onnx"]["alternation"] > 0.9
     assert content["about"]["episodes"] == 6
+    # A study finds in the report what it puts into its tables.
+    values = style_values(content, "walking_policy.onnx")
+    assert values["held_out"] == columns["walking_policy.onnx"]
+    assert values["held_out_floor"].keys() == values["held_out"].keys()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
+from envs.task.terminations import ENDS
 from wildrobot_torch.evaluation import EvaluationResult, Scenario
 from wildrobot_torch.evaluation.report import as_dict, markdown, number, write_report
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
@@ -51,7 +52,8 @@ def read(path: Path) -> dict[str, Any]:
 def test_a_report_holds_numbers_verdicts_and_environment(
     tmp_path: Path, robot: RobotSpec, make_result: Callable[..., EvaluationResult]
 ) -> None:
-    written = write_report(make_result(), robot, tmp_path / "new", ABOUT, "native")
+    ends = torch.tensor([ENDS.index("pitch"), ENDS.index("time")])
+    written = write_report(make_result(end_cause=ends), robot, tmp_path / "new", ABOUT, "native")
     assert all(path.is_file() for path in written)
     report = read(tmp_path / "new" / "report.json")
     assert report["passed"] is True
@@ -62,8 +64,9 @@ def test_a_report_holds_numbers_verdicts_and_environment(
     assert [row["command"] for row in report["per_command"]] == [0.1, 0.3]
     assert report["environment"]["robot_digest"] == robot.digest
     assert report["scenario"]["seed"] == 0
+    assert {cause: n for cause, n in report["ends"].items() if n} == {"pitch": 1, "time": 1}
     page = (tmp_path / "new" / "report.md").read_text()
-    for picture in ("velocity", "contacts", "joints", "heading"):
+    for picture in ("velocity", "contacts"):
         assert f"(plots/{picture}.png)" in page
 
 
@@ -77,7 +80,7 @@ def test_an_undefined_metric_is_null_and_fails(
     json.dumps(report, allow_nan=False)
     page = markdown(standing, robot, ABOUT, "native")
     assert "**Failed**" in page
-    assert "| alternation | - | 1 | >= 0.9 | **FAIL** |" in page
+    assert "| alternation | - | 1 | >= 0.9 | FAIL |" in page
 
 
 def test_every_table_row_of_the_page_has_its_tables_columns(

@@ -12,7 +12,7 @@ import torch
 from envs.errors import UserError
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.motion.metrics import METRICS, Limit, measure
+from wildrobot_torch.motion.metrics import METRICS, Limit, measure, percentile
 
 Walking = Callable[..., Recording]
 
@@ -157,7 +157,6 @@ def test_slip_counts_loaded_feet_only(toy_walk, toy_robot):
     m = measure(toy_walk(100, sole_linvel_w=velocity), toy_robot)
     assert m["slip_share"] == pytest.approx(0.3)
     assert m["foot_slip"] == pytest.approx(0.3 * 0.2)
-    assert m["foot_slip_p95"] == pytest.approx(0.2)
 
 
 def test_slip_is_undefined_when_no_foot_is_loaded(toy_walk, toy_robot):
@@ -241,11 +240,128 @@ def test_the_largest_tilt_is_of_roll_or_pitch(toy_walk, toy_robot):
     assert measure(toy_walk(50, roll=roll, pitch=pitch), toy_robot)["tilt_max"] == pytest.approx(30)
 
 
-def test_yaw_rate_spread_and_joint_speed(toy_walk, toy_robot):
+def test_yaw_rate_spread(toy_walk, toy_robot):
     rate = torch.tensor([0.5, -0.5]).repeat(50)
-    m = measure(toy_walk(yaw_rate=rate, joint_vel=torch.full((100, 2), -3.0)), toy_robot)
-    assert m["yaw_rate_std"] == pytest.approx(0.5)
-    assert m["joint_speed_p99"] == pytest.approx(3.0)
+    assert measure(toy_walk(yaw_rate=rate), toy_robot)["yaw_rate_std"] == pytest.approx(0.5)
+
+
+def test_velocity_errors_by_hand(toy_walk, toy_robot):
+    # Two episodes of four steps; the second ends after two.
+    parts = []
+    for speeds, steps, command in (((0.1, 0.3, 0.5, 0.3), 4, 0.3), ((0.5, 0.6, 9.0, 9.0), 2, 0.4)):
+        linvel = torch.tensor(speeds)[:, None] * torch.tensor([1.0, 0.0, 0.0])
+        part = toy_walk(4, linvel_h=linvel, valid=torch.arange(4) < steps)
+        parts.append(replace(part, command=torch.tensor([command])))
+    both = Recording.concatenate(parts)
+    m = measure(both, toy_robot)
+    # |errors| 0.2 0 0.2 0 and 0.1 0.2 over six steps
+    assert m["velocity_error"] == pytest.approx(0.7 / 6, abs=1e-6)
+    assert m["velocity"] == pytest.approx((0.3 + 0.55) / 2, abs=1e-6)
+    assert m["velocity_error_episode"] == pytest.approx((0.0 + 0.15) / 2, abs=1e-6)
+    assert math.isnan(m["velocity_error_1s"])
+    # Windows of two: 0.2 0.4 0.4 against 0.3 and 0.55 against 0.4; the rest hold foreign steps.
+    name = "velocity_error_1s"
+    smoothed = measure(replace(both, ctrl_dt=0.5), toy_robot, names=[name])
+    assert smoothed[name] == pytest.approx((0.1 + 0.1 + 0.1 + 0.15) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.02])
+def test_a_second_takes_out_the_swing_and_leaves_an_offset(toy_walk, toy_robot, offset):
+    swing = 0.3 + offset + 0.1 * torch.sin(2 * torch.pi * torch.arange(200) / 25)
+    m = measure(toy_walk(200, linvel_h=swing[:, None] * torch.eye(3)[0]), toy_robot)
+    assert m["velocity_error"] > 0.05
+    assert m["velocity_error_1s"] == pytest.approx(offset, abs=1e-6)
+
+
+def test_nothing_valid_is_undefined(toy_walk, toy_robot):
+    m = measure(toy_walk(valid=torch.zeros(100, dtype=torch.bool)), toy_robot)
+    names = (
+        "velocity_error",
+        "velocity",
+        "heading_drift",
+        "lateral_drift",
+        "jerk",
+    )
+    assert all(math.isnan(m[name]) for name in names)
+
+
+def test_a_whole_circle_is_360_degrees(toy_walk, toy_robot):
+    angle = torch.linspace(0.0, 2.0 * math.pi, 101)
+    yaw = torch.atan2(torch.sin(angle), torch.cos(angle))
+    for valid, turn in ((torch.arange(101) < 101, 360.0), (torch.arange(101) < 51, 180.0)):
+        m = measure(toy_walk(101, yaw=-yaw, valid=valid), toy_robot)
+        assert m["heading_drift"] == pytest.approx(turn, abs=1e-3)
+
+
+def test_lateral_drift_is_off_the_first_heading(toy_walk, toy_robot):
+    # Heading +y at first. The robot goes 2 m along +y and 0.5 m along -x.
+    yaw = torch.tensor([math.pi / 2, math.pi / 2, 0.0])  # where it looks later does not matter
+    position = torch.tensor([[0.0, 0.0, 0.4], [-0.5, 2.0, 0.4], [7.0, 7.0, 0.4]])
+    valid = torch.tensor([True, True, False])
+    m = measure(toy_walk(3, yaw=yaw, root_pos_w=position, valid=valid), toy_robot)
+    assert m["lateral_drift"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_cost_of_transport_by_hand(toy_walk, toy_robot):
+    # 2 N m at 3 rad/s drives with 6 W, 1 N m at -4 rad/s brakes and does not count.
+    series = {
+        "torque": torch.tensor([2.0, 1.0]).expand(20, 2),
+        "joint_vel": torch.tensor([3.0, -4.0]).expand(20, 2),
+    }
+    ahead = torch.tensor([0.5, 0.0, 0.0]).expand(20, 3)
+    # 6 W over 0.4 s, and 0.2 m with 30 N: 2.4 / 6
+    m = measure(toy_walk(20, linvel_h=ahead, **series), toy_robot)
+    assert m["cost_of_transport"] == pytest.approx(0.4)
+    still = measure(toy_walk(20, linvel_h=0 * ahead, **series), toy_robot)
+    assert math.isnan(still["cost_of_transport"])
+
+
+def test_torque_percentile_is_relative_to_each_limit(toy_walk, toy_robot):
+    strong = replace(toy_robot, torque_limit=torch.tensor([4.0, 8.0]))
+    walk = toy_walk(torque=torch.tensor([2.0, -4.0]).expand(100, 2))
+    assert measure(walk, strong)["torque_p95"] == pytest.approx(0.5)
+
+
+def test_action_rate_by_hand(toy_walk, toy_robot):
+    action = torch.tensor([[0.0, 0.0], [0.3, 0.4], [0.0, 0.0]])  # changes: 0.25, 0.25
+    assert measure(toy_walk(3, action=action), toy_robot)["action_rate"] == pytest.approx(0.25)
+    # A change across the end of the episode is none.
+    action[2] = 5.0
+    cut = toy_walk(3, action=action, valid=torch.tensor([True, True, False]))
+    assert measure(cut, toy_robot)["action_rate"] == pytest.approx(0.25)
+
+
+def test_impact_is_the_peak_after_touchdown(toy_walk, toy_robot):
+    force = torch.zeros(20, 2)
+    force[3:8, 0] = torch.tensor([10.0, 20.0, 60.0, 30.0, 30.0])
+    force[15, 0] = 900.0  # long after the strike
+    assert measure(toy_walk(20, foot_force=force), toy_robot)["impact_p95"] == pytest.approx(2.0)
+    still = measure(toy_walk(20, foot_force=0 * force), toy_robot)
+    assert math.isnan(still["impact_p95"])
+    early = toy_walk(20, foot_force=force, valid=torch.arange(20) < 5)  # ends before the peak
+    assert measure(early, toy_robot)["impact_p95"] == pytest.approx(20 / 30)
+
+
+def test_percentile_by_hand() -> None:
+    # Rank 0.95 * 4 = 3.8 among 0 1 2 3 4
+    assert percentile(torch.tensor([4.0, 0.0, 3.0, 1.0, 2.0]), 95.0) == pytest.approx(3.8)
+    assert math.isnan(percentile(torch.tensor([]), 95.0))
+
+
+def test_jerk_of_a_harmonic_is_its_own_whatever_its_size(toy_walk, toy_robot):
+    # v = A cos(w t) over a whole period of 1 s: integral of (A w^2 cos)^2 is A^2 w^4 / 2.
+    velocity = torch.zeros(1000, 2)
+    velocity[:, 0] = torch.cos(2 * torch.pi * torch.arange(1000) * 0.001)
+
+    def jerk(joint_vel: torch.Tensor) -> float:
+        walk = replace(toy_walk(1000, joint_vel=joint_vel), ctrl_dt=0.001)
+        return measure(walk, toy_robot)["jerk"]
+
+    expected = math.log((2 * math.pi) ** 4 / 2)
+    assert jerk(velocity) == pytest.approx(expected, abs=0.01)
+    assert jerk(3.0 * velocity) == pytest.approx(expected, abs=0.01)
+    assert jerk(velocity + 0.02 * torch.randn(1000, 2)) > expected + 5
+    assert math.isnan(jerk(0.1 * velocity))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -12,7 +12,6 @@ from wildrobot_torch.ppo.networks import (
     MirrorMap,
     NetworkConfig,
     Policy,
-    actor_from_hparams,
 )
 
 
@@ -46,17 +45,13 @@ def test_the_normaliser_is_part_of_the_policy():
 def test_a_policy_can_be_rebuilt_from_plain_values_and_weights():
     policy = Policy(5, 3, hidden=(16, 8), activation="tanh")
     policy.normalizer.update(torch.randn(20, 5))
-    copy = actor_from_hparams(policy.hparams)
+    copy = Policy(**policy.hparams)
     copy.load_state_dict(policy.state_dict())
     observation = torch.randn(4, 5)
     assert torch.equal(copy.act(observation), policy.act(observation))
 
 
-def test_unknown_entries_and_names_are_refused():
-    with pytest.raises(ValueError, match=r"obs_size.*expected|expected.*obs_size"):
-        actor_from_hparams({"hidden": [8]})
-    with pytest.raises(ValueError, match=r"swish.*elu, relu, silu, tanh"):
-        Policy(2, 2, activation="swish")
+def test_networks_without_hidden_layers_are_refused():
     with pytest.raises(ValueError, match=r"network\.hidden"):
         NetworkConfig(hidden=())
 
@@ -112,7 +107,7 @@ def test_mirror_images_count_alike_in_the_normaliser():
 
 def test_a_symmetric_policy_is_rebuilt_with_its_mirrors():
     policy = Policy(3, 2, hidden=(8,), mirrors=mirrors(), asymmetry=0.0)
-    copy = actor_from_hparams(policy.hparams)
+    copy = Policy(**policy.hparams)
     copy.load_state_dict(policy.state_dict())
     observation = torch.randn(4, 3)
     assert torch.equal(copy.act(observation), policy.act(observation))
@@ -194,12 +189,8 @@ def test_policies_with_and_without_mirrors_do_not_become_each_other():
     ("asymmetry", "deployed", "message"),
     [
         (1.5, 0.1, r"\.asymmetry: 1\.5"),
-        (0.2, 0.3, r"network\.deployed_asymmetry is 0\.3; allowed: 0 to network\.asymmetry, 0\.2"),
-        (
-            1.0,
-            0.1,
-            r"deployed_asymmetry is 0\.1; allowed with network\.asymmetry 1, .*: 1",
-        ),
+        (0.2, 0.3, r"deployed_asymmetry is 0\.3; allowed with network\.asymmetry 0\.2: 0 to 0\.2"),
+        (1.0, 0.1, r"deployed_asymmetry is 0\.1; allowed with network\.asymmetry 1: 1 to 1"),
     ],
 )
 def test_asymmetry_out_of_range_is_refused(asymmetry: float, deployed: float, message: str):

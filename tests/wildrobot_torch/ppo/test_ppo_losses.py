@@ -13,7 +13,6 @@ from wildrobot_torch.ppo.losses import (
     gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
-    value_loss,
 )
 
 
@@ -64,10 +63,6 @@ def test_no_gradient_where_the_ratio_is_beyond_the_clip_in_the_paid_direction():
     clipped_surrogate(ratio, torch.tensor([1.0, -1.0]), clip=0.2).backward()
     assert ratio.grad is not None
     assert ratio.grad.tolist() == [0.0, 0.0]
-
-
-def test_value_loss_is_the_mean_squared_error():
-    assert value_loss(torch.tensor([3.0, 5.0]), torch.tensor([4.0, 2.0])).item() == 5.0
 
 
 def test_gaussian_quantities():

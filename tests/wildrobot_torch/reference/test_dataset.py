@@ -151,8 +151,6 @@ def test_a_file_of_another_version_is_named_as_such(dataset, tmp_path, monkeypat
 
 def test_seconds_by_tier_and_support(dataset):
     assert [dataset.seconds(t) for t in ("0+", "0", "1", "2")] == pytest.approx([0.2, 0.8, 2.0, 0])
-    assert dataset.seconds("0+", "none") == pytest.approx(0.2)
-    assert dataset.seconds("0+", "harness") == 0.0
 
 
 def test_the_selection_of_tiers_is_a_dataset_of_their_segments(dataset, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice, pairwise
 
 import pytest
@@ -65,13 +66,19 @@ def test_the_first_action_after_a_fall_is_that_of_the_fresh_start(env: Locomotio
     assert all(up[i] > 0.999 for i in risen)
 
 
-def test_a_robot_that_falls_starts_over(env: LocomotionEnv) -> None:
+def test_a_robot_that_falls_starts_over_and_says_why(
+    env: LocomotionEnv, capsys: pytest.CaptureFixture[str]
+) -> None:
     heights = [
         float(q[2]) for q in islice(drive(lambda o: o.new_ones(1, 8), env, Controls(0.3)), 200)
     ]
     jumps = [b - a for a, b in pairwise(heights)]
     assert min(heights) < 0.45
     assert max(jumps) > 0.05  # from the floor back to home within one step
+    falls = sum(jump > 0.05 for jump in jumps)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ended")]
+    counts = [int(number) for number in re.findall(r"(?:pitch|roll|height) (\d+)", said[-1])]
+    assert len(said) >= falls and sum(counts) == len(said)
 
 
 def test_the_home_key_starts_over(env: LocomotionEnv) -> None:

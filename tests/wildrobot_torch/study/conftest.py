@@ -25,7 +25,6 @@ def write_part(tmp_path: Path) -> Callable[..., Part]:
         iterations: Sequence[tuple[int, float, float]],
         evaluations: Sequence[tuple[int, float, float]] = (),
         code: int | None = 0,
-        style: float | None = None,
         error: str = "",
     ) -> Part:
         folder = tmp_path / "parts" / f"part_{len(list(tmp_path.glob('parts/*'))):03d}"
@@ -33,7 +32,6 @@ def write_part(tmp_path: Path) -> Callable[..., Part]:
         run.mkdir(parents=True)
         rows: list[dict[str, float]] = [
             {"Perf/collection_time": collect, "Perf/learning_time": learn, "step": steps}
-            | ({} if style is None else {"AMP/style_reward": style})
             for steps, collect, learn in iterations
         ]
         rows += [

@@ -76,7 +76,7 @@ def test_the_digest_covers_all_that_results_depend_on(tmp_path: Path) -> None:
         ({"seeds": 3}, "seeds"),
         ({"arms": [], "tables": []}, "name each once"),
         ({"arms": [{"name": "a"}]}, "about"),
-        ({"arms": PLAIN["arms"] * 2}, "arms with one name: plain, short"),
+        ({"arms": PLAIN["arms"] * 2}, "arms are plain, short, plain, short; name each once"),
         ({"tables": [{"name": "t", "arms": ["other"]}]}, "no arm 'other'; allowed: plain, short"),
         ({"needs": ["a.npz"]}, "needs"),
     ],
@@ -91,5 +91,7 @@ def test_a_bad_study_is_refused_in_one_line(
 
 def test_an_arm_may_not_set_what_the_study_sets(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, options="--run.env_steps 9"))
-    with pytest.raises(StudyError, match=r"--run.env_steps is set by this tool; use the study's"):
+    with pytest.raises(
+        StudyError, match=r"--run.env_steps is set by this tool; use that of the study"
+    ):
         study.fit_options(study.arms[0], 4)

@@ -75,21 +75,10 @@ def test_the_newest_whole_checkpoint_is_found(
         about = {"format": CHECKPOINT_FORMAT, "env_steps": steps}
         torch.save({"wildrobot": about, "state_dict": {}}, path)
     parts = load_history(tmp_path / "parts").parts
-    assert last_checkpoint(parts) == (path, 200)
+    assert last_checkpoint(parts) == path and "part_001" in str(path)
     path.write_bytes(path.read_bytes()[:100])
-    found = last_checkpoint(parts)
-    assert found is not None and found[1] == 100
+    assert "part_000" in str(last_checkpoint(parts))
     assert last_checkpoint([]) is None
-
-
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "000").mkdir()
-    (tmp_path / "000/part.json").write_text('{"start": 3, "end": 4}')
-    with pytest.raises(StudyError, match=r"part\.json: not the file of a part"):
-        load_history(tmp_path)
-    (tmp_path / "000/part.json").write_text("[")
-    with pytest.raises(StudyError, match="not readable"):
-        load_history(tmp_path)
 
 
 def test_rows_of_the_same_steps_are_one_and_unfinished_lines_are_left_out(tmp_path: Path) -> None:
@@ -101,19 +90,11 @@ def test_rows_of_the_same_steps_are_one_and_unfinished_lines_are_left_out(tmp_pa
     assert math.isnan(rows[200]["Evaluation/alternation"])
 
 
-@pytest.mark.parametrize("line", [",,many,0.5,100\n", ",,1.0,0.5,\n"])
-def test_a_cell_without_a_number_is_named_with_its_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text(HEAD + ",,1.5,0.5,100\n" + line)
-    with pytest.raises(StudyError, match="line 3"):
-        read_log(path)
-
-
 @pytest.mark.parametrize("words", [["--seed", "3"], ["--seed=3"]])
 def test_options_that_a_study_sets_are_refused(words: list[str]) -> None:
-    require_free(["--model.ppo.gamma", "0.9"], {"--seed": "--seeds"})
-    with pytest.raises(StudyError, match="set by this tool; use --seeds"):
-        require_free(words, {"--seed": "--seeds"})
+    require_free(["--model.ppo.gamma", "0.9"])
+    with pytest.raises(StudyError, match="set by this tool; use seeds of the study, or --seeds"):
+        require_free(words)
 
 
 def test_a_part_keeps_code_time_and_last_error(tmp_path: Path) -> None:

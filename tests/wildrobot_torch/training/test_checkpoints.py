@@ -42,7 +42,7 @@ def _checkpoint(amp: AMPConfig | None) -> dict[str, Any]:
 
 
 def _require(checkpoint: dict[str, Any], amp: AMPConfig | None = CONFIG) -> None:
-    require_resumable(checkpoint, LAYOUTS, "r2d2", {"hidden": [8]}, ACTIONS, amp)
+    require_resumable(checkpoint, _checkpoint(amp))
 
 
 def test_a_checkpoint_of_the_same_run_fits_however_it_was_written():
@@ -112,17 +112,6 @@ def test_style_features_of_another_layout_are_refused_where_they_count():
 # Warm start
 
 
-def layouts(unit: str = "m") -> dict[str, Layout]:
-    seen = (Field("a", 3, unit, "world", ""),)
-    return {
-        "observation": Layout("observation", seen),
-        "critic_observation": Layout(
-            "critic_observation", (*seen, Field("b", 1, "m", "world", ""))
-        ),
-        "amp": Layout("amp", seen),
-    }
-
-
 def networks(hidden: tuple[int, ...] = (8,)) -> tuple[Policy, Critic]:
     return Policy(3, 2, hidden=hidden, init_std=0.1), Critic(4, hidden, "silu")
 
@@ -137,27 +126,30 @@ def saved(tmp_path: Path) -> tuple[Path, Policy, Critic, dict[str, Any]]:
     state = {f"{WEIGHTS_PREFIX}{k}": v for k, v in policy.state_dict().items()}
     state |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
     state["prior.discriminator.net.0.weight"] = torch.zeros(1)
-    lays = layouts()
-    content = {
-        "state_dict": state,
-        "trained_actor": policy.hparams,
-        "wildrobot": {
-            "format": CHECKPOINT_FORMAT,
-            "observation_layout": lays["observation"].to_dict(),
-            "critic_observation_layout": lays["critic_observation"].to_dict(),
-            "robot_digest": "r2d2",
-            "env_config": {"action": dict(ACTIONS)},
-        },
-    }
+    content = _own(policy) | {"state_dict": state}
     path = tmp_path / "x.ckpt"
     torch.save(content, path)
     return path, policy, critic, content
 
 
+def _own(policy: Policy, unit: str = "m", **changes: Any) -> dict[str, Any]:
+    """What a run of such a policy says of itself, other than that it has changed entries."""
+    seen = (Field("a", 3, unit, "world", ""),)
+    critic = Layout("critic_observation", (*seen, Field("b", 1, "m", "world", "")))
+    about = {
+        "format": CHECKPOINT_FORMAT,
+        "observation_layout": Layout("observation", seen).to_dict(),
+        "critic_observation_layout": critic.to_dict(),
+        "robot_digest": "r2d2",
+        "env_config": {"action": dict(ACTIONS)},
+    }
+    return {"trained_actor": policy.hparams, "wildrobot": about | changes}
+
+
 def test_networks_answer_as_those_of_the_checkpoint_and_explore_anew(saved):
     path, policy, critic, _ = saved
     mine, judge = networks()
-    warm_start(path, mine, judge, layouts(), "r2d2", ACTIONS, init_std=0.4)
+    warm_start(path, mine, judge, _own(mine), init_std=0.4)
     values = torch.randn(5, 4)
     assert torch.equal(mine(values[:, :3]), policy(values[:, :3]))
     assert torch.equal(judge(values), critic(values))
@@ -166,27 +158,32 @@ def test_networks_answer_as_those_of_the_checkpoint_and_explore_anew(saved):
 
 def test_another_robot_layout_or_shape_is_refused(saved, tmp_path: Path):
     path, _, _, content = saved
+
+    def start(path: Path, hidden: tuple[int, ...] = (8,), **changes: Any) -> None:
+        policy, critic = networks(hidden)
+        warm_start(path, policy, critic, _own(policy, **changes), 0.4)
+
     with pytest.raises(UserError, match="is for robot r2d2, this one is c3po"):
-        warm_start(path, *networks(), layouts(), "c3po", ACTIONS, 0.4)
+        start(path, robot_digest="c3po")
     with pytest.raises(
         UserError, match=r"x\.ckpt: the checkpoint's observation .*('m'.*'rad'|'rad'.*'m')"
     ):
-        warm_start(path, *networks(), layouts("rad"), "r2d2", ACTIONS, 0.4)
+        start(path, unit="rad")
     with pytest.raises(UserError, match=r"\[8\].*\[6\].*set model\.network as it was"):
-        warm_start(path, *networks((6,)), layouts(), "r2d2", ACTIONS, 0.4)
-    further = ACTIONS | {"scale": 0.8}
+        start(path, (6,))
     with pytest.raises(UserError, match=r"have scale 1\.4, this run's 0\.8; set data\.env"):
-        warm_start(path, *networks(), layouts(), "r2d2", further, 0.4)
+        start(path, env_config={"action": ACTIONS | {"scale": 0.8}})
     narrow = dict(content, state_dict={
         k: v for k, v in content["state_dict"].items() if not k.startswith("critic.net.2")
     })  # fmt: skip
     torch.save(narrow, tmp_path / "narrow.ckpt")
     with pytest.raises(UserError, match=r"narrow\.ckpt: the critic has another shape"):
-        warm_start(tmp_path / "narrow.ckpt", *networks(), layouts(), "r2d2", ACTIONS, 0.4)
+        start(tmp_path / "narrow.ckpt")
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path):
-    arguments = (*networks(), layouts(), "r2d2", ACTIONS, 0.4)
+    policy, critic = networks()
+    arguments = (policy, critic, _own(policy), 0.4)
     with pytest.raises(UserError, match=r"model\.warm_start: no file"):
         warm_start(tmp_path / "none.ckpt", *arguments)
     (tmp_path / "text.ckpt").write_text("no")

@@ -455,11 +455,13 @@ def test_a_warm_start_goes_on_from_another_training_and_counts_from_zero(
     assert counts[1] == counts[0] + 2 * ENVS * STEPS
 
 
-def _two_processes(files: Path, folder: Path, nan_rank: str = "") -> subprocess.Popen[str]:
+def _two_processes(
+    files: Path, folder: Path, *more: str, bad_reward: str = ""
+) -> subprocess.Popen[str]:
     """A training of 3 iterations by two processes, which leave <rank>.pt in the folder."""
-    arguments = _arguments(files, folder / "runs", 6, amp=True)
+    arguments = [*_arguments(files, folder / "runs", 6, amp=True), *more]
     arguments += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    here = {"PYTHONPATH": str(ROOT), "WITNESS_FOLDER": str(folder), "NAN_RANK": nan_rank}
+    here = {"PYTHONPATH": str(ROOT), "WITNESS_FOLDER": str(folder), "BAD_REWARD": bad_reward}
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("two_processes.py")), *arguments],
         env=os.environ | here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -484,11 +486,30 @@ def test_two_processes_share_weights_and_explore_apart(files: Path, tmp_path: Pa
     )
 
 
-def test_a_process_that_diverges_stops_both(files: Path, tmp_path: Path):
-    training = _two_processes(files, tmp_path, nan_rank="1")
+ONE_UPDATE = (
+    "--model.ppo.num_epochs", "1", "--model.ppo.num_minibatches", "1",
+    "--model.amp.num_updates", "1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reward", "more", "message"),
+    [
+        ("nan", (), "reward is nan in iteration 2"),
+        # Its square is beyond the largest float32, its gradient is not: this process alone sees it,
+        # after the last update.
+        ("3e19", ONE_UPDATE, "Loss/value is inf in iteration 2"),
+    ],
+    ids=["rollout", "last_loss"],
+)
+def test_a_process_that_diverges_stops_both(
+    files: Path, tmp_path: Path, reward: str, more: tuple[str, ...], message: str
+):
+    training = _two_processes(files, tmp_path, *more, bad_reward=reward)
     _, error = training.communicate()
     assert training.returncode == 1
-    assert "reward is nan in iteration 2" in error
+    assert message in error
     # The first process ends by itself, with its own post-mortem.
-    assert list(tmp_path.glob("runs/test/*/postmortem/2/metrics.json"))
+    record = json.loads(next(tmp_path.glob("runs/test/*/postmortem/2/metrics.json")).read_text())
+    assert record["reason"] == "another process failed in iteration 2"
     assert not list(tmp_path.glob("*.pt"))

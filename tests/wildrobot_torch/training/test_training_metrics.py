@@ -6,6 +6,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from envs.task.terminations import ENDS
 from wildrobot_torch.training.metrics import EpisodeMeans, step_metrics
 
 
@@ -24,7 +25,8 @@ def _rollout(done: list[list[int]], fallen: list[list[int]]) -> TensorDict:
                     "episode_return": count,
                     "episode_length": 10.0 * count,
                     "velocity_error": 0.1 * count,
-                    "physics_failure": torch.tensor(fallen).float()[..., None],
+                    **{f"end_{cause}": torch.zeros(2, 2, 1) for cause in ENDS},
+                    "end_roll": torch.tensor(fallen).float()[..., None],
                 },
                 batch_size=size,
             ),
@@ -39,7 +41,8 @@ def test_step_metrics_are_means_over_all_steps():
     assert metrics["Reward/forward"] == 2.5
     assert metrics["Reward/total"] == 1.25
     assert metrics["Metrics/velocity_error"] == pytest.approx(0.25)
-    assert metrics["Metrics/physics_failures"] == 2.0
+    assert metrics["Episode/end_roll"] == 2.0
+    assert metrics["Episode/end_pitch"] == 0.0
 
 
 def test_episode_means_are_over_finished_episodes_and_fade():

@@ -1,7 +1,7 @@
 """A training as the command line runs it, whose processes write down what they have.
 
 Each process writes WITNESS_FOLDER/<rank>.pt: the noise on the actions of each iteration, and the
-networks after the last. A reward of the process NAN_RANK is NaN in iteration 2.
+networks after the last. In iteration 2 the second process has BAD_REWARD, if that is not empty.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from wildrobot_torch.__main__ import main
 
 class Witness(Callback):
     def __init__(self) -> None:
-        self.folder, self.nan_rank = Path(os.environ["WITNESS_FOLDER"]), os.environ["NAN_RANK"]
+        self.folder, self.bad = Path(os.environ["WITNESS_FOLDER"]), os.environ["BAD_REWARD"]
         self.noise: list[torch.Tensor] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         self.noise.append(batch["action"] - batch["loc"])
-        if str(trainer.global_rank) == self.nan_rank and trainer.global_step == 1:
-            batch["next", "reward"][0, 0] = torch.nan
+        if self.bad and trainer.global_rank == 1 and trainer.global_step == 1:
+            batch["next", "reward"][0, 0] = float(self.bad)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         torch.save(

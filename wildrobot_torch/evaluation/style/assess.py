@@ -12,12 +12,11 @@ from torch import Tensor
 from envs.layout import Layout
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, Comparer, Comparison
+from wildrobot_torch.evaluation.evaluate import Verdict
+from wildrobot_torch.evaluation.style.compare import STYLE_METRICS, compare
 from wildrobot_torch.evaluation.style.controls import CONTROLS
 from wildrobot_torch.evaluation.style.motion import Motion, reference_recording
-from wildrobot_torch.evaluation.style.phase import phase_error
-from wildrobot_torch.evaluation.style.space import compared
-from wildrobot_torch.evaluation.style.warping import pose_errors
+from wildrobot_torch.evaluation.style.space import Space, compared
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family, split
@@ -30,8 +29,6 @@ SCOPES = {
     HELD_OUT: "families kept from training; noise floor: the training families nearest in speed",
     WHOLE: "all walking families; noise floor: every other family by speed against the rest",
 }
-PER_COMMAND = ("wasserstein", "dtw", "phase_rmse", "phase_r")
-"""Style metrics that are defined for a single speed."""
 UNDEFINED = ("fall_rate", "survival", "velocity_error_episode")
 """Metrics that mean nothing of a reference: it has no commands, so that its speeds are compared
 with the mean of their family."""
@@ -58,18 +55,15 @@ class References:
     motion: Motion
     held: tuple[str, ...]
     """Families kept from training."""
-    comparer: Comparer
+    space: Space
+    """Of the training reference."""
     robot: RobotSpec
     layout: Layout
     """Of the style features."""
 
     @classmethod
     def of(cls, dataset: ReferenceDataset, robot: RobotSpec, share: float) -> References:
-        """Prepare a dataset, of which `share` is held out as in training.
-
-        Raises:
-            DatasetError: too few clips, or none that walks; names the remedy.
-        """
+        """Prepare a dataset, of which `share` is held out as in training; or a DatasetError."""
         layout = dataset.amp_layout
         recording, names = reference_recording(dataset, robot)
         motion = Motion.of(recording, robot, layout, names)
@@ -83,47 +77,46 @@ class References:
                 "train on; a verdict needs at least 2 held out and as many to train on: make it "
                 "from more clips, or change --held_out"
             )
-        comparer = Comparer.fit(motion.select(train), compared(layout), robot)
-        return cls(dataset, recording, motion, held, comparer, robot, layout)
+        windows, _ = motion.select(train).windows()
+        space = Space.fit(windows, compared(layout))
+        return cls(dataset, recording, motion, held, space, robot, layout)
 
     def commands(self, episodes: int) -> tuple[Tensor, tuple[str, ...]]:
         """Speeds (E,) [m/s] to command, and their families: each family's equally often.
 
-        E is the largest multiple of the number of families that is not above `episodes`, or that
-        number.
+        E is the largest multiple of their number that is at most `episodes`, and at least it.
         """
         speeds = self.motion.family_speeds()
         each = max(1, episodes // len(speeds))
-        return torch.tensor(list(speeds.values())).repeat_interleave(each), tuple(
-            name for name in speeds for _ in range(each)
-        )
+        names = tuple(name for name in speeds for _ in range(each))
+        return torch.tensor([speeds[name] for name in names]), names
 
     def replicate(self, other: ReferenceDataset) -> Motion:
         """The walking of another dataset of the same clips, by another tracking policy.
 
-        Raises:
-            DatasetError: it is this very reference, its frames are not as far apart, or it lacks a
-                family.
+        A DatasetError where it is this reference, has other time steps, or lacks a family.
         """
-        remedy = "make it from the reference's clips with another --reference.tracking.seed"
         recording, names = reference_recording(other, self.robot)
+        mine, fault = self.dataset.ctrl_dt, ""
         if torch.equal(other.amp, self.dataset.amp):
-            raise DatasetError(f"the replicate is the reference itself; {remedy}")
-        if other.ctrl_dt != self.dataset.ctrl_dt:
+            fault = "is the reference itself"
+        elif other.ctrl_dt != mine:
+            fault = f"has frames {other.ctrl_dt:g} s apart, the reference's {mine:g} s"
+        elif lacks := sorted(set(self.motion.family) - set(names)):
+            fault = f"has no walking of {', '.join(lacks)}"
+        if fault:
             raise DatasetError(
-                f"the replicate's frames are {other.ctrl_dt:g} s apart, the reference's "
-                f"{self.dataset.ctrl_dt:g} s; {remedy}"
+                f"the replicate {fault}; make it from the reference's clips with another "
+                "--reference.tracking.seed"
             )
-        if lacks := sorted(set(self.motion.family) - set(names)):
-            raise DatasetError(f"the replicate has no walking of {', '.join(lacks)}; {remedy}")
         return Motion.of(recording, self.robot, self.layout, names)
 
     def controls(self) -> dict[str, Motion]:
         """Wrong motions made from the reference, by name."""
-        made = {n: make(self.recording, self.robot, self.layout) for n, make in CONTROLS.items()}
+        robot, layout = self.robot, self.layout
         return {
-            name: Motion.of(recording, self.robot, self.layout, self.motion.family)
-            for name, recording in made.items()
+            name: Motion.of(make(self.recording, robot, layout), robot, layout, self.motion.family)
+            for name, make in CONTROLS.items()
         }
 
     def neighbours(self) -> tuple[str, ...]:
@@ -146,9 +139,10 @@ class Scope:
     """Name -> speed [m/s]."""
     floor_families: tuple[str, ...]
     """The part of the reference that takes a policy's place in the noise floor."""
-    noise_floor: Comparison
-    columns: dict[str, Comparison]
-    """Controls, `standing` among them, then `replicate`, where there is one, and policies."""
+    noise_floor: dict[str, float]
+    """Metric of `STYLE_METRICS` -> value; NaN where undefined."""
+    columns: dict[str, dict[str, float]]
+    """The same of the controls, of `replicate`, where there is one, and of the policies."""
     detected: dict[str, dict[str, bool]]
     """Metric -> control -> whether the metric tells it from the noise floor."""
 
@@ -159,72 +153,43 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class StyleVerdict:
-    """A value held against its limit."""
-
-    metric: str
-    value: float
-    limit: str
-    passed: bool | None
-    """None where the limit is not applied."""
-    note: str = ""
-    """Why it is not applied."""
-
-    @property
-    def word(self) -> str:
-        """The verdict in words."""
-        if self.passed is None:
-            return f"not applied: {self.note}"
-        return "pass" if self.passed else "FAIL"
-
-
-@dataclass(frozen=True)
 class Assessment:
     """The style of several policies."""
 
     scopes: dict[str, Scope]
     gait: dict[str, dict[str, float]]
     """Column (reference, standing, policies) -> metric -> value."""
-    per_command: dict[str, list[dict[str, float | str]]]
-    """Policy -> rows of family, command [m/s] and metrics."""
 
-    def verdicts(self, policy: str, style_reward: float = math.nan) -> list[StyleVerdict]:
+    def verdicts(self, policy: str, style_reward: float = math.nan) -> list[Verdict]:
         """The limits of walking in style, for a policy on the held-out reference.
 
         The limit of a style metric is not applied where the metric misses a control that it must
-        detect, or where the replicate misses the limit. An undefined gait fails.
-
-        Args:
-            policy: its name.
-            style_reward: mean of its own prior's reward, NaN if it has none.
+        detect, or where the replicate misses the limit. An undefined gait fails. `style_reward` is
+        the mean of the policy's own prior's reward, NaN if it has none.
         """
         columns, gait = self.scopes[HELD_OUT].columns, self.gait[policy]
-        limits = dict(STYLE_LIMITS)
+        limits = STYLE_LIMITS
         if AGAINST in columns and policy != AGAINST:
-            limit = Limit(max=FRECHET_SHARE * columns[AGAINST].values["frechet"])
+            limit = Limit(max=FRECHET_SHARE * columns[AGAINST]["frechet"])
             limits = {"frechet": limit, **limits}
         found = [self._style_verdict(policy, metric, limit) for metric, limit in limits.items()]
         indices = [value for name, value in gait.items() if name.startswith("symmetry_")]
-        values = {
-            **gait,
-            "symmetry_index": math.nan if any(map(math.isnan, indices)) else max(indices),
-            "style_reward": style_reward,
-        }
+        worst = math.nan if any(map(math.isnan, indices)) else max(indices)
+        values = {**gait, "symmetry_index": worst, "style_reward": style_reward}
         reward = {} if math.isnan(style_reward) else {"style_reward": REWARD_LIMIT}
         return found + [
-            StyleVerdict(name, values[name], str(limit), limit.holds(values[name]))
-            for name, limit in (GAIT_LIMITS | reward).items()
+            Verdict(name, values[name], limit) for name, limit in (GAIT_LIMITS | reward).items()
         ]
 
-    def _style_verdict(self, policy: str, metric: str, limit: Limit) -> StyleVerdict:
+    def _style_verdict(self, policy: str, metric: str, limit: Limit) -> Verdict:
         scope = self.scopes[HELD_OUT]
-        value, note = scope.columns[policy].values[metric], ""
+        value, note = scope.columns[policy][metric], ""
         if not scope.evidence(metric):
             note = "misses a control that it must detect"
         elif REPLICATE in scope.columns:
-            reached = scope.columns[REPLICATE].values[metric]
+            reached = scope.columns[REPLICATE][metric]
             note = "" if limit.holds(reached) else f"the replicate has {reached:.4g}"
-        return StyleVerdict(metric, value, str(limit), None if note else limit.holds(value), note)
+        return Verdict(metric, value, limit, note)
 
 
 def assess(
@@ -237,11 +202,9 @@ def assess(
 
     Args:
         references: what they are compared with.
-        recordings: `standing`, then policies by name (`against` is one); E episodes each, with the
-            commands of `References.commands`.
-        families: E names, likewise.
-        replicate: the same clips, followed by another tracking policy, as `References.replicate`
-            returns it.
+        recordings: `standing`, then policies by name (`against` is one); E episodes each.
+        families: E names; these and the commands as `References.commands` gives them.
+        replicate: as `References.replicate` gives it.
     """
     robot = references.robot
     motions = {
@@ -258,14 +221,7 @@ def assess(
     gait = {"reference": measure(references.recording, robot, 0.0, EPISODE_METRICS)}
     gait["reference"] |= dict.fromkeys(UNDEFINED, math.nan)
     gait |= {name: measure(r, robot, SETTLE_S, EPISODE_METRICS) for name, r in recordings.items()}
-    per_command = {
-        name: [
-            _row(references, recordings[name], motion, other)
-            for other in references.motion.family_speeds()
-        ]
-        for name, motion in motions.items()
-    }
-    return Assessment(scopes, gait, per_command)
+    return Assessment(scopes, gait)
 
 
 def _scope(
@@ -276,40 +232,17 @@ def _scope(
     others: Mapping[str, Motion],
 ) -> Scope:
     """Comparisons with some families; noise floor: `neighbours` against them, or their halves."""
-    motion, compare = references.motion, references.comparer.compare
+    motion, space = references.motion, references.space
     target = motion.select(families)
     speeds = target.family_speeds()
     floor_families = neighbours or tuple(speeds)[1::2]
     floor_target = target if neighbours else motion.select(tuple(speeds)[0::2])
-    noise_floor = compare(motion.select(floor_families), floor_target)
-    columns = {
-        name: compare(other.select(families), target)
-        for name, other in {**controls, **others}.items()
-    }
-    wrong = [*controls, *([AGAINST] if AGAINST in others else [])]
+    noise_floor = compare(motion.select(floor_families), floor_target, space)
+    motions = {**controls, **others}
+    columns = {n: compare(other.select(families), target, space) for n, other in motions.items()}
+    wrong = [name for name in motions if name in controls or name == AGAINST]
     detected = {
-        name: {
-            control: metric.detects(columns[control].values[name], noise_floor.values[name])
-            for control in wrong
-        }
+        name: {n: metric.detects(columns[n][name], noise_floor[name]) for n in wrong}
         for name, metric in STYLE_METRICS.items()
     }
     return Scope(speeds, floor_families, noise_floor, columns, detected)
-
-
-def _row(
-    references: References, recording: Recording, motion: Motion, name: str
-) -> dict[str, float | str]:
-    """A policy at the speed of one family, against that family."""
-    mine, theirs = motion.select([name]), references.motion.select([name])
-    rmse, correlation = phase_error(mine, theirs)
-    episodes = torch.tensor([other == name for other in motion.family])
-    return {
-        "family": name,
-        "command": references.motion.family_speeds()[name],
-        "wasserstein": float(references.comparer.wasserstein(mine, theirs).mean()),
-        "dtw": float(pose_errors(mine, references.motion).nanmean()),
-        "phase_rmse": float(rmse.mean()),
-        "phase_r": float(correlation.mean()),
-        **measure(recording.select(episodes), references.robot, SETTLE_S, EPISODE_METRICS),
-    }

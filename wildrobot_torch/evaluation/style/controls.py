@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -71,9 +70,5 @@ def _moved(
     return replace(recording, qpos=qpos, qvel=qvel, amp=layout.pack(**parts))
 
 
-CONTROLS: dict[str, Callable[[Recording, RobotSpec, Layout], Recording]] = {
-    "reversed": reversed_in_time,
-    "jittered": jittered,
-    "damped": damped,
-}
+CONTROLS = {"reversed": reversed_in_time, "jittered": jittered, "damped": damped}
 """Makers of negative controls by name."""

@@ -1,4 +1,4 @@
-"""How far apart two sets of samples are: Frechet, Wasserstein, coverage and density."""
+"""How far apart two sets of samples are: Frechet, Wasserstein and coverage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 NEIGHBOURS = 5
-"""Neighbours that span a sample's neighbourhood, as Naeem et al. have it."""
+"""Neighbours that span a sample's neighbourhood, as in Naeem et al."""
 
 
 def frechet(x: Tensor, y: Tensor) -> float:
@@ -17,11 +17,7 @@ def frechet(x: Tensor, y: Tensor) -> float:
 
     |mu_x - mu_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^1/2): Dowson and Landau 1982; Heusel et al. 2017
     (arXiv:1706.08500), as there without a root over the whole. 0 for equal moments,
-    NaN where there are no samples.
-
-    Args:
-        x: (N, D).
-        y: (M, D).
+    NaN where there are no samples. The samples are (N, D) and (M, D).
     """
     if not len(x) or not len(y):
         return math.nan
@@ -44,11 +40,7 @@ def wasserstein(x: Tensor, y: Tensor) -> Tensor:
     """Wasserstein-1 distance of each dimension (D,), in its unit: integral of |F_x - F_y|.
 
     Ramdas et al. 2017 (arXiv:1509.02237), eq. 7: the area between two distribution functions. NaN
-    where there are no samples.
-
-    Args:
-        x: (N, D).
-        y: (M, D).
+    where there are no samples. The samples are (N, D) and (M, D).
     """
     if not len(x) or not len(y):
         return torch.full((x.shape[1],), math.nan, dtype=torch.double)
@@ -56,29 +48,26 @@ def wasserstein(x: Tensor, y: Tensor) -> Tensor:
     return torch.tensor([wasserstein_distance(a, b) for a, b in columns], dtype=torch.double)
 
 
-def coverage_density(
+def coverage(
     reference: Tensor, policy: Tensor, family: Tensor, neighbours: int = NEIGHBOURS
-) -> tuple[float, float]:
-    """Coverage and density of the reference by the policy [1].
+) -> float:
+    """Share [1] of the reference that the policy does.
 
-    Around each reference sample lies a ball that reaches its k-th nearest neighbour. Coverage is
-    the share of the balls with a policy sample in them, 1 when all of the reference's motion is
-    done; density is the number of balls a policy sample lies in over k, about 1 when policy samples
-    lie where the reference's do. Naeem et al. 2020 (arXiv:2002.09797), eq. 3 and 4, with one
-    difference: neighbours are sought in other families. A walk repeats itself, so that the nearest
-    neighbours within a family are the next stride's, and such balls catch no other motion at all.
+    Around each reference sample lies a ball that reaches its k-th nearest neighbour; coverage is
+    the share of the balls with a policy sample in them. Naeem et al. 2020 (arXiv:2002.09797), eq.
+    4, with one difference: neighbours are sought in other families. A walk repeats itself, so that
+    the nearest neighbours within a family are the next stride's, and such balls catch no other
+    motion at all.
 
     Args:
         reference: (N, D).
         policy: (M, D).
         family: (N,) number of the family of each reference sample; as many as samples for the
-            measures as published.
+            measure as published.
         neighbours: k.
     """
     apart = torch.cdist(reference, reference)
     apart = apart.masked_fill(family[:, None] == family, torch.inf)
     radius = apart.kthvalue(min(neighbours, len(reference)), dim=1).values
     inside = torch.cdist(reference, policy) <= radius[:, None]
-    coverage = float(inside.any(1).double().mean())
-    density = float(inside.double().sum(0).mean()) / neighbours
-    return coverage, density
+    return float(inside.any(1).double().mean())

@@ -17,7 +17,7 @@ from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.style.space import compared_features, windows
 from wildrobot_torch.motion import gait, rotations
 from wildrobot_torch.motion.kinematics import Legs
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family
 
@@ -57,14 +57,9 @@ class Motion:
         families: Sequence[str],
         settle_s: float = 0.0,
     ) -> Motion:
-        """Motion of a recording after its first `settle_s` seconds.
+        """Motion of a recording of E episodes, on the CPU, after its first `settle_s` seconds.
 
-        Args:
-            recording: E episodes, on the CPU.
-            robot: the robot, on the CPU.
-            layout: of the recording's style features.
-            families: E names.
-            settle_s: [s].
+        `layout` is that of its style features, `families` are E names.
         """
         standing = gait.stance(recording.loaded(robot), recording.valid, recording.ctrl_dt)
         valid = recording.settled(settle_s)
@@ -103,12 +98,8 @@ class Motion:
 def leg_points(qpos: Tensor, robot: RobotSpec) -> Tensor:
     """Hip, knee, ankle, toe and sole centre of each leg (..., 2, 5, 3) [m].
 
-    From the root, in the heading frame. The sole centre is what the field `sole_pos` of the style
-    features holds, here for poses that no engine has simulated.
-
-    Args:
-        qpos: (..., nq).
-        robot: the robot, on the CPU.
+    From the root, in the heading frame, of poses (..., nq) on the CPU. The sole centre is what the
+    field `sole_pos` of the style features holds, here for poses that no engine has simulated.
     """
     legs, leg = Legs(robot), robot.leg
     joint_pos = qpos[..., robot.joint_qpos_adr].double().numpy()
@@ -129,18 +120,14 @@ def leg_points(qpos: Tensor, robot: RobotSpec) -> Tensor:
 def steady_walking(speed: Tensor, width: int) -> tuple[int, int]:
     """First frame, and the one after the last, of a motion's longest part at its walking speed.
 
-    The walking speed is the upper quartile of the speed averaged over `width` frames. Where that
-    average is below `STEADY` of it, the robot stands, sets off or stops.
-
-    Args:
-        speed: (N,) forward [m/s].
-        width: frames to average over: a stride or so.
+    The walking speed is the upper quartile of the forward speed (N,) [m/s], averaged over `width`
+    frames. Where that average is below `STEADY` of it, the robot stands, sets off or stops.
     """
     mean = running_mean(speed, width)
     walks_at = float(mean.quantile(0.75))
     # Of a robot that drifts backwards 0.9 of the speed is more than the speed.
     fast = mean >= min(STEADY * walks_at, walks_at)
-    edges = torch.diff(fast.int(), prepend=torch.zeros(1).int(), append=torch.zeros(1).int())
+    edges = torch.diff(torch.nn.functional.pad(fast.int(), (1, 1)))
     begins, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
     longest = int((ends - begins).argmax())
     return int(begins[longest]), int(ends[longest])
@@ -152,10 +139,8 @@ def reference_recording(
     """The steady walking of a reference's segments as a recording, and the family of each.
 
     Starts and stops of a walk are left out, as they are of a policy's episodes; so are segments
-    that stand. The command of a segment is the mean speed of its family.
-
-    Raises:
-        DatasetError: no segment walks.
+    that stand. The command of a segment is the mean speed of its family. A DatasetError where no
+    segment walks.
     """
     fps = round(1.0 / dataset.ctrl_dt)
     velocity = world_to_heading(dataset.qvel[:, :3], dataset.qpos[:, 3:7])[:, 0]
@@ -197,8 +182,7 @@ def reference_recording(
 
 def _family_speeds(names: Sequence[str], velocity: Tensor, valid: Tensor) -> Tensor:
     """Mean over all valid steps (T, E) of the family of each episode (E,) [m/s]."""
-    total = torch.where(valid, velocity, torch.zeros_like(velocity)).sum(0)
-    count = valid.sum(0)
+    total, count = velocity.masked_fill(~valid, 0.0).sum(0), valid.sum(0)
     speeds = torch.empty(len(names))
     for name in dict.fromkeys(names):
         mine = torch.tensor([other == name for other in names])

@@ -35,12 +35,7 @@ class StyleTarget:
 
     @classmethod
     def of(cls, dataset: ReferenceDataset, robot: RobotSpec) -> StyleTarget | None:
-        """The walking of a reference; None where nothing in it walks.
-
-        Args:
-            dataset: on the CPU.
-            robot: likewise.
-        """
+        """The walking of a reference, on the CPU as is the robot; None where nothing walks."""
         try:
             recording, _ = reference_recording(dataset, robot)
         except DatasetError:

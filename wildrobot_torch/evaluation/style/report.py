@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wildrobot_torch.evaluation.report import number
-from wildrobot_torch.evaluation.style.assess import (
-    PER_COMMAND,
-    SCOPES,
-    SETTLE_S,
-    Assessment,
-    Scope,
-    StyleVerdict,
-)
+from wildrobot_torch.evaluation.evaluate import Verdict
+from wildrobot_torch.evaluation.report import number, plain, table
+from wildrobot_torch.evaluation.style.assess import SCOPES, SETTLE_S, Assessment
 from wildrobot_torch.evaluation.style.compare import STYLE_METRICS
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.metrics import EPISODE_METRICS
 
-COMMAND_COLUMNS = (*PER_COMMAND, "fall_rate", "velocity", "foot_slip", "phase_offset",
-                   "duty_factor", "stride_frequency", "stride_length")  # fmt: skip
-WORST = 5
-"""Dimensions that are named for being furthest apart."""
 Rewards = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Policy with a prior -> `policy` and `held-out reference` -> statistics of the style reward."""
 
 
 def write_report(
     assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
+    verdicts: Mapping[str, list[Verdict]],
     rewards: Rewards,
     about: Mapping[str, Any],
     folder: Path,
 ) -> list[Path]:
-    """Write style.json and style.md into `folder`, each whole or not at all; their paths.
+    """Write style.json and style.md into `folder`; their paths. In JSON undefined values are null.
 
-    Args:
-        assessment: what was measured.
-        verdicts: of each policy.
-        rewards: what the policies' own priors say; empty without any.
-        about: policies, reference and settings, in the caller's words.
-        folder: where the files go.
+    `verdicts` and `rewards` are by policy; `about` names policies, reference and settings.
     """
-    everything = (assessment, verdicts, rewards, about)
+    scopes = {
+        name: {
+            "meaning": SCOPES[name],
+            **asdict(scope),
+            "evidence": {metric: scope.evidence(metric) for metric in STYLE_METRICS},
+        }
+        for name, scope in assessment.scopes.items()
+    }
+    content = {
+        "about": about,
+        "verdicts": {name: [v.as_dict() for v in found] for name, found in verdicts.items()},
+        "style_reward": rewards,
+        "scopes": scopes,
+        "gait": assessment.gait,
+        "metrics": {name: asdict(metric) for name, metric in STYLE_METRICS.items()},
+    }
     pages = {
-        "style.json": json.dumps(as_dict(*everything), indent=2, allow_nan=False) + "\n",
-        "style.md": markdown(*everything),
+        "style.json": json.dumps(plain(content), indent=2, allow_nan=False) + "\n",
+        "style.md": markdown(assessment, verdicts, rewards, about),
     }
     for name, text in pages.items():
         with atomic_write(folder / name) as file:
@@ -57,55 +56,35 @@ def write_report(
     return [folder / name for name in pages]
 
 
-def as_dict(
-    assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
-    rewards: Rewards,
-    about: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The evaluation as JSON values; what is undefined is null."""
-    content = {
-        "about": dict(about),
-        "verdicts": {name: [asdict(v) for v in found] for name, found in verdicts.items()},
-        "style_reward": rewards,
-        "scopes": {
-            name: {
-                "meaning": SCOPES[name],
-                **asdict(scope),
-                "evidence": {metric: scope.evidence(metric) for metric in STYLE_METRICS},
-            }
-            for name, scope in assessment.scopes.items()
-        },
-        "gait": assessment.gait,
-        "per_command": assessment.per_command,
-        "metrics": {name: asdict(metric) for name, metric in STYLE_METRICS.items()},
-    }
-    return _plain(content)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def markdown(
     assessment: Assessment,
-    verdicts: Mapping[str, list[StyleVerdict]],
+    verdicts: Mapping[str, list[Verdict]],
     rewards: Rewards,
     about: Mapping[str, Any],
 ) -> str:
-    """The evaluation as a page: verdicts, style beside noise floor and controls, gait, commands."""
+    """The evaluation as a page: verdicts, style beside noise floor and controls, gait."""
     judged = [
         (name, v.metric, number(v.value), v.limit, v.word)
         for name, found in verdicts.items()
         for v in found
     ]
-    lines = ["# Style", "", *_table(("policy", "metric", "value", "limit", "verdict"), judged)]
+    lines = ["# Style", "", *table(("policy", "metric", "value", "limit", "verdict"), judged)]
     for name, scope in assessment.scopes.items():
-        lines += ["", f"## Style: {name}", "", *_scope_lines(name, scope)]
+        speeds = ", ".join(f"{family} {speed:.2f}" for family, speed in scope.families.items())
+        lines += [
+            f"\n## Style: {name}\n",
+            f"Part of the reference: {SCOPES[name]} ({', '.join(scope.floor_families)}). Families "
+            f"and speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left out.\n",
+        ]
+        columns = {"noise floor": scope.noise_floor, **scope.columns}
+        rows = []
+        for metric, what in STYLE_METRICS.items():
+            missed = [control for control, seen in scope.detected[metric].items() if not seen]
+            word = "yes" if scope.evidence(metric) else "**no**"
+            word += f"; misses {', '.join(missed)}" if missed else ""
+            values = (number(found[metric]) for found in columns.values())
+            rows.append((f"{metric}: {what.meaning}", what.unit, *values, word))
+        lines += table(("metric", "unit", *columns, "evidence"), rows)
     rows = [
         (name, which, *map(number, reward.values()))
         for name, both in rewards.items()
@@ -113,65 +92,12 @@ def markdown(
     ]
     if rows:
         head = next(iter(next(iter(rewards.values())).values()))
-        lines += ["", "## Style reward of each checkpoint's own prior", ""]
-        lines += _table(("policy", "motion", *head), rows)
-    columns = list(assessment.gait)
-    lines += ["", "## Gait", ""]
-    lines += _table(
-        ("metric", "unit", *columns),
-        [
-            (name, metric.unit, *(number(assessment.gait[column][name]) for column in columns))
-            for name, metric in EPISODE_METRICS.items()
-        ],
-    )
-    for policy, found in assessment.per_command.items():
-        lines += ["", f"## Per command: {policy}", ""]
-        lines += _table(
-            ("family", "m/s", *COMMAND_COLUMNS),
-            [
-                (str(row["family"]), f"{row['command']:.2f}",
-                 *(number(float(row[name])) for name in COMMAND_COLUMNS))
-                for row in found
-            ],
-        )  # fmt: skip
-    lines += ["", "## About", "", *_table(("what", "value"), list(about.items()))]
-    return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
-
-
-def _scope_lines(name: str, scope: Scope) -> list[str]:
-    columns = {"noise floor": scope.noise_floor, **scope.columns}
-    speeds = ", ".join(f"{family} {speed:.2f}" for family, speed in scope.families.items())
-    meaning = SCOPES[name]
-    lines = [
-        f"{meaning[0].upper()}{meaning[1:]} ({', '.join(scope.floor_families)}). Families and "
-        f"speeds [m/s]: {speeds}. The first {SETTLE_S:g} s of an episode are left out.",
-        "",
+        lines += ["\n## Style reward of each checkpoint's own prior\n"]
+        lines += table(("policy", "motion", *head), rows)
+    gait = [
+        (name, metric.unit, *(number(values[name]) for values in assessment.gait.values()))
+        for name, metric in EPISODE_METRICS.items()
     ]
-    rows = []
-    for metric, about in STYLE_METRICS.items():
-        missed = [control for control, seen in scope.detected[metric].items() if not seen]
-        word = "yes" if scope.evidence(metric) else "**no**"
-        word += f"; misses {', '.join(missed)}" if missed else ""
-        values = (number(found.values[metric]) for found in columns.values())
-        rows.append((metric, about.unit, *values, word))
-    lines += _table(("metric", "unit", *columns, "evidence"), rows)
-    lines += ["", *(f"- {metric}: {about.meaning}" for metric, about in STYLE_METRICS.items())]
-    lines += ["", "Dimensions furthest apart (Wasserstein-1, std of the training reference):", ""]
-    for column, found in scope.columns.items():
-        worst = list(found.dimensions.items())[:WORST]
-        lines.append(f"- {column}: " + ", ".join(f"{d} {number(value)}" for d, value in worst))
-    lines += ["", "Mean stride, per joint: RMSE [rad] / Pearson's r:", ""]
-    joints = list(scope.noise_floor.joint_rmse)
-    lines += _table(
-        ("", *joints),
-        [
-            (column, *(f"{number(c.joint_rmse[j])} / {number(c.joint_r[j])}" for j in joints))
-            for column, c in columns.items()
-        ],
-    )
-    return lines
+    lines += ["\n## Gait\n", *table(("metric", "unit", *assessment.gait), gait)]
+    lines += ["\n## About\n", *table(("what", "value"), list(about.items()))]
+    return "\n".join(lines) + "\n"

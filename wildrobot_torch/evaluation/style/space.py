@@ -39,10 +39,7 @@ def compared_features(amp: Tensor, layout: Layout) -> Tensor:
 def windows(features: Tensor, valid: Tensor, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
     """All windows (N, frames, F) of valid steps, and the numbers (N,) of their episodes.
 
-    Args:
-        features: (T, E, F).
-        valid: (T, E) bool.
-        frames: length of a window.
+    `features` are (T, E, F), `valid` is (T, E) bool.
     """
     if features.shape[0] < frames:
         return features.new_empty(0, frames, features.shape[-1]), torch.empty(0).long()

@@ -11,8 +11,8 @@ capture file formats explained", University of Sheffield, 2001 (forward kinemati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -28,44 +28,39 @@ CMU_FPS = 120.0
 _SPACES = str.maketrans(",()", "   ")
 
 
-@dataclass(frozen=True)
-class Bone:
-    """One bone at rest, in the skeleton's axes (y up)."""
+class Bone(NamedTuple):
+    """One bone at rest, in the skeleton's axes (y up).
+
+    `tip` (3,) [m] goes from its start to its end; `axes` (3, 3) are those its rotations are given
+    in; `dof` has the letters of those it turns about, in the order of columns and of turning.
+    """
 
     name: str
     parent: str
     tip: Array
-    """(3,) [m]: from its start to its end."""
     axes: Array
-    """(3, 3): the axes its rotations are given in."""
     dof: str
-    """Letters of the axes it turns about, in the order of the file's columns and of turning."""
 
 
-@dataclass(frozen=True)
-class Skeleton:
-    """Bones, parents before children; the root is not one of them."""
+class Skeleton(NamedTuple):
+    """Bones, parents before children; the root is not one of them.
+
+    `root_order` is tx, ty, tz, rx, ry, rz in the order of the file's columns and of turning.
+    """
 
     name: str
     bones: tuple[Bone, ...]
     root_order: tuple[str, ...]
-    """tx, ty, tz, rx, ry, rz in the order of the file's columns and of turning."""
     length_unit: float
     degrees: bool
 
 
-@dataclass(frozen=True)
-class CapturedMotion:
-    """Where all bones end in every frame; y up as in the files."""
+class CapturedMotion(NamedTuple):
+    """Where the root is and all bones end (N, 3) [m] at `fps` [1/s]; y up as in the files."""
 
     fps: float
-    """Frames per second [1/s]."""
     root_pos: Array
-    """(N, 3) [m]."""
-    root_rotation: Array
-    """(N, 3, 3)."""
     tips: dict[str, Array]
-    """Bone -> (N, 3) [m]."""
 
 
 def read_skeleton(path: Path) -> Skeleton:
@@ -104,23 +99,25 @@ def _skeleton(name: str, sections: dict[str, list[list[str]]]) -> Skeleton:
     root = {words[0]: words[1:] for words in sections["root"]}
     order = tuple(root.get("order", ()))
     if sorted(order) != ["rx", "ry", "rz", "tx", "ty", "tz"]:
-        raise ClipError(
-            f"root order is {' '.join(order)!r}; needed: TX TY TZ RX RY RZ in any order"
-        )
+        raise ClipError(f"root order is {' '.join(order)!r}; needed: TX TY TZ RX RY RZ, any order")
     for key in ("position", "orientation"):
         # Programs differ in what others mean: turned before or after the motion's own rotation.
         if _numbers(f"root {key}", root.get(key, ["0", "0", "0"]), 3).any():
             raise ClipError(f"root {key} is {' '.join(root[key])}; allowed: 0 0 0")
     parents: dict[str, str] = {}
-    for parent, *children in sections["hierarchy"]:
-        if parent in ("begin", "end"):
-            continue
+    for parent, *children in sections["hierarchy"]:  # "begin" and "end" have none
         for child in children:
             if child in parents:
                 raise ClipError(f"bone {child!r} stands twice in :hierarchy; once is allowed")
             parents[child] = parent
     bones: dict[str, Bone] = {}
-    for entry in _entries(sections["bonedata"]):
+    entries: list[dict[str, list[str]]] = []  # keyword -> words, of each bone
+    for words in sections["bonedata"]:
+        if words[0] == "begin":
+            entries.append({})
+        elif words[0] != "end":
+            entries[-1][words[0]] = words[1:]
+    for entry in entries:
         bone = _bone(entry, parents, INCH / length_unit, degrees)
         if bone.name in (*bones, "root"):
             raise ClipError(f"bone {bone.name!r} stands twice in :bonedata; names must differ")
@@ -136,17 +133,6 @@ def _skeleton(name: str, sections: dict[str, list[list[str]]]) -> Skeleton:
     return Skeleton(name, tuple(ordered), order, length_unit, degrees)
 
 
-def _entries(lines: list[list[str]]) -> list[dict[str, list[str]]]:
-    """Keyword -> words, of each bone between `begin` and `end`."""
-    entries: list[dict[str, list[str]]] = []
-    for words in lines:
-        if words[0] == "begin":
-            entries.append({})
-        elif words[0] != "end":
-            entries[-1][words[0]] = words[1:]
-    return entries
-
-
 def _bone(entry: dict[str, list[str]], parents: dict[str, str], scale: float, deg: bool) -> Bone:
     name = entry["name"][0]
     lacking = [key for key in ("direction", "length", "axis") if key not in entry]
@@ -157,18 +143,14 @@ def _bone(entry: dict[str, list[str]], parents: dict[str, str], scale: float, de
     length = _numbers(f"length of bone {name!r}", entry["length"], 1)[0]
     norm = float(np.linalg.norm(direction))
     if length < 0.0 or (norm == 0.0 and length > 0.0):
-        raise ClipError(
-            f"bone {name!r} is {length:g} long in direction {' '.join(entry['direction'])}; "
-            "the length must not be negative, and a bone of some length needs a direction"
-        )
+        what = f"bone {name!r} is {length:g} long in direction {' '.join(entry['direction'])}"
+        raise ClipError(f"{what}; allowed: 0 or more, and a direction other than 0 0 0")
     letters = "".join(entry["axis"][3:]) or "xyz"
     if sorted(letters) != ["x", "y", "z"]:
         raise ClipError(f"axis order of bone {name!r} is {letters.upper()}; allowed: XYZ, ZYX, ...")
     dof = entry.get("dof", [])
     if len(set(dof)) < len(dof) or not set(dof) <= {"rx", "ry", "rz"}:
-        raise ClipError(
-            f"dof of bone {name!r} is {' '.join(dof)}; allowed: each of rx, ry, rz once"
-        )
+        raise ClipError(f"dof of bone {name!r} is {' '.join(dof)}; allowed: rx, ry, rz, each once")
     # The numbers are the angles about x, y and z; the letters say which is turned first.
     angles = dict(zip("xyz", _numbers(f"axis of bone {name!r}", entry["axis"][:3], 3), strict=True))
     return Bone(
@@ -203,7 +185,7 @@ def read_motion(path: Path, skeleton: Skeleton) -> CapturedMotion:
             frame = frame @ bone.axes.T
         turned[bone.name] = frame
         ends[bone.name] = ends[bone.parent] + frame @ bone.tip
-    return CapturedMotion(fps, root_pos, turned["root"], ends)
+    return CapturedMotion(fps, root_pos, ends)
 
 
 def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], float]:
@@ -218,10 +200,8 @@ def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], floa
             fps = _header(path, name, rest, skeleton, fps)
         elif not rest and name.isascii() and name.isdecimal():
             if frames and int(name) != number + 1:
-                raise ClipError(
-                    f"{path}: frame {name} follows frame {number}; frames must be numbered one by "
-                    "one, as they are spaced evenly in time"
-                )
+                wrong = f"{path}: frame {name} follows frame {number}"
+                raise ClipError(f"{wrong}; frames must be numbered one by one")
             number = int(name)
             frames.append({})
         elif not frames or name not in widths:
@@ -234,13 +214,10 @@ def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], floa
     if len(frames) < 2:
         raise ClipError(f"{path}: {len(frames)} frame(s); a motion has 2 or more")
     first = number + 1 - len(frames)
-    for index, frame in enumerate(frames):
-        missing = [name for name in widths if name not in frame]
-        if missing:
-            raise ClipError(
-                f"{path}: frame {first + index} lacks {', '.join(missing)}; the file may be cut "
-                "short"
-            )
+    for index, frame in enumerate(frames, first):
+        if missing := [name for name in widths if name not in frame]:
+            lacks = f"{path}: frame {index} lacks {', '.join(missing)}"
+            raise ClipError(f"{lacks}; the file may be cut short")
     return {name: np.stack([frame[name] for frame in frames]) for name in widths}, fps
 
 
@@ -248,19 +225,15 @@ def _header(path: Path, name: str, words: list[str], skeleton: Skeleton, fps: fl
     """The frame rate after a line of an AMC's header; refuses what contradicts the skeleton."""
     if name in (":degrees", ":radians"):
         if (name == ":degrees") != skeleton.degrees:
-            raise ClipError(
-                f"{path}: angles are in {name[1:]}, skeleton {skeleton.name!r} says angle "
-                f"{'deg' if skeleton.degrees else 'rad'}; both must be equal"
-            )
+            theirs = f"skeleton {skeleton.name!r} has angle {'deg' if skeleton.degrees else 'rad'}"
+            raise ClipError(f"{path}: angles are in {name[1:]}, {theirs}; both must be equal")
     elif name == ":samples-per-second":
         fps = _numbers(f"{path}: {name}", words, 1)[0]
         if not MIN_FPS <= fps <= MAX_FPS:
             raise ClipError(f"{path}: {name} is {fps:g}; allowed: {MIN_FPS:g} to {MAX_FPS:g}")
     elif name != ":fully-specified":
-        raise ClipError(
-            f"{path}: keyword {name!r} is unknown; allowed: :FULLY-SPECIFIED, :DEGREES, :RADIANS, "
-            ":SAMPLES-PER-SECOND"
-        )
+        known = ":FULLY-SPECIFIED, :DEGREES, :RADIANS, :SAMPLES-PER-SECOND"
+        raise ClipError(f"{path}: keyword {name!r} is unknown; allowed: {known}")
     return fps
 
 

@@ -15,63 +15,50 @@ from wildrobot_torch.files import atomic_write
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.read.pickles import load_arrays
 from wildrobot_torch.motion.repair.repair import check_clip
-from wildrobot_torch.motion.retarget.retarget import RetargetConfig, retarget
+from wildrobot_torch.motion.retarget.retarget import retarget
 
+_SUFFIXES = (".npz", ".pkl", ".amc")
 _NPZ_KEYS = ("fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source")
 _PICKLE_KEYS = ("fps", "root_pos", "root_rot", "dof_pos")
 
 
-def load_clip(path: Path | str, robot: RobotSpec, config: RetargetConfig | None = None) -> Clip:
+def load_clip(path: Path | str, robot: RobotSpec) -> Clip:
     """The motion in one file, for `robot`.
 
-    Args:
-        path: `.npz` (this project), `.pkl` (the earlier system; orientations xyzw) or `.amc`
-            (CMU; `07_walk.amc` needs the skeleton `07.asf` beside it).
-        robot: whose joints the clip must have.
-        config: how human motion becomes the robot's; only `.amc` needs it.
+    A file is `.npz` (this project), `.pkl` (the earlier system; orientations xyzw) or `.amc` (CMU,
+    retargeted; `07_walk.amc` needs the skeleton `07.asf` beside it).
 
     Raises:
         ClipError: the file cannot be read, or is no clip of this robot.
     """
     path = Path(path)
-    readers = {".npz": _read_npz, ".pkl": _read_pickle}
     suffix = path.suffix.lower()
-    if suffix not in (*readers, ".amc"):
-        raise ClipError(f"{path}: unknown kind {suffix!r}; allowed: .npz, .pkl, .amc")
+    if suffix not in _SUFFIXES:
+        raise ClipError(f"{path}: unknown kind {suffix!r}; allowed: {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise ClipError(f"{path}: no such file")
     if suffix == ".amc":
-        return retarget(find_asf(path), path, robot, config)
+        return retarget(find_asf(path), path, robot)
     try:
-        return readers[suffix](path, robot).require(robot)
+        return (_read_npz if suffix == ".npz" else _read_pickle)(path, robot).require(robot)
     except ClipError as error:
         text = str(error)
         raise ClipError(text if text.startswith(str(path)) else f"{path}: {text}") from None
 
 
-def load_clips(
-    source: Path | str | Iterable[Path | str],
-    robot: RobotSpec,
-    config: RetargetConfig | None = None,
-) -> list[Clip]:
-    """The motions in a folder (its .npz, .pkl and .amc files, by name) or in the files listed.
+def load_clips(source: Path | str, robot: RobotSpec) -> list[Clip]:
+    """The motions in a folder (its .npz, .pkl and .amc files, by name), or in one file.
 
     Raises:
         ClipError: one of them cannot be used, or there is none.
     """
-    return [load_clip(path, robot, config) for path in _motion_files(source)]
+    return [load_clip(path, robot) for path in _motion_files(source)]
 
 
-def load_all(
-    source: Path | str | Iterable[Path | str],
-    robot: RobotSpec,
-    config: RetargetConfig | None = None,
-) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """The motions of a folder, or of the files listed, that are fit for use, and the others.
+def load_all(source: Path | str, robot: RobotSpec) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """The clips that load and in which `repair.check_clip` finds nothing, and the other ones.
 
-    Returns:
-        the clips that load and in which `repair.check_clip` finds nothing; and (file name, reason
-        in one line) of the others.
+    Of these it gives file name and reason in one line.
 
     Raises:
         ClipError: there is no folder, or no motion file in it.
@@ -79,30 +66,24 @@ def load_all(
     clips, rejected = [], []
     for path in _motion_files(source):
         try:
-            clip = load_clip(path, robot, config)
+            clip = load_clip(path, robot)
         except ClipError as error:
             rejected.append((path.name, str(error).removeprefix(f"{path}: ")))
             continue
-        reason = check_clip(clip, robot)
-        if reason is None:
-            clips.append(clip)
-        else:
+        if reason := check_clip(clip, robot):
             rejected.append((path.name, reason))
+        else:
+            clips.append(clip)
     return clips, rejected
 
 
-def _motion_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
-    if not isinstance(source, (str, Path)):
-        paths = [Path(p) for p in source]
-        if not paths:
-            raise ClipError("no motion files given; wanted: at least one .npz, .pkl or .amc")
-        return paths
+def _motion_files(source: Path | str) -> list[Path]:
     folder = Path(source)
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
         raise ClipError(f"{folder}: no such folder")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".npz", ".pkl", ".amc"))
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
     if not paths:
         raise ClipError(f"{folder}: no motion in it; wanted: .npz, .pkl or .amc files")
     return paths
@@ -154,10 +135,8 @@ def _require_keys(content: Iterable[str], keys: tuple[str, ...]) -> None:
 def _require_joints(names: Any, robot: RobotSpec) -> None:
     found = tuple(str(name) for name in np.asarray(names).reshape(-1))
     if found != robot.joint_names:
-        raise ClipError(
-            f"joint_names are {', '.join(found)}; robot {robot.name!r} has, in this order, "
-            f"{', '.join(robot.joint_names)}"
-        )
+        needed = f"robot {robot.name!r} has, in this order, {', '.join(robot.joint_names)}"
+        raise ClipError(f"joint_names are {', '.join(found)}; {needed}")
 
 
 def _number(value: Any) -> float:
@@ -172,23 +151,15 @@ def _read_npz(path: Path, robot: RobotSpec) -> Clip:
         # Read whole: numpy leaves a file open when it turns out to be damaged.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ClipError("not an npz archive")
-            _require_keys(file.files, _NPZ_KEYS)
-            content = {key: file[key] for key in _NPZ_KEYS}
-    except ClipError:
-        raise
+                raise EOFError("not an npz archive")
+            content = {key: file[key] for key in _NPZ_KEYS if key in file}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise ClipError(f"not a readable npz ({reason}); write it again") from None
+    _require_keys(content, _NPZ_KEYS)
     _require_joints(content["joint_names"], robot)
-    return Clip(
-        name=path.stem,
-        fps=_number(content["fps"]),
-        root_pos=content["root_pos"],
-        root_quat=content["root_quat"],
-        joint_pos=content["joint_pos"],
-        source=str(content["source"]),
-    )
+    arrays = (content[name] for name in ("root_pos", "root_quat", "joint_pos"))
+    return Clip(path.stem, _number(content["fps"]), *arrays, source=str(content["source"]))
 
 
 def _read_pickle(path: Path, robot: RobotSpec) -> Clip:
@@ -200,12 +171,7 @@ def _read_pickle(path: Path, robot: RobotSpec) -> Clip:
     if content.get("joint_names") is not None:
         _require_joints(content["joint_names"], robot)
     origin = content.get("source_file")
-    clip = Clip(
-        name=path.stem,
-        fps=_number(content["fps"]),
-        root_pos=content["root_pos"],
-        root_quat=quat_xyzw[:, [3, 0, 1, 2]],
-        joint_pos=content["dof_pos"],
-        source=f"pickle {path.name}" + (f", from {origin}" if isinstance(origin, str) else ""),
-    )
-    return clip.require(robot)
+    source = f"pickle {path.name}" + (f", from {origin}" if isinstance(origin, str) else "")
+    quat = quat_xyzw[:, [3, 0, 1, 2]]
+    fps, pos, joints = _number(content["fps"]), content["root_pos"], content["dof_pos"]
+    return Clip(path.stem, fps, pos, quat, joints, source)

@@ -14,16 +14,12 @@ from typing import Any
 from wildrobot_torch.motion.clip import ClipError
 
 _ALLOWED = frozenset(
-    {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy.core.numeric", "_frombuffer"),
-        ("numpy._core.numeric", "_frombuffer"),
-    }
+    f"numpy.{name}".replace("core", core)
+    for core in ("core", "_core")  # of numpy 1 and 2
+    for name in (
+        *("ndarray", "dtype", "core.numeric._frombuffer"),
+        *("core.multiarray._reconstruct", "core.multiarray.scalar"),
+    )
 )
 
 
@@ -34,13 +30,8 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _empty() -> bytes:
-    """What protocols 0 to 2 write for no bytes."""
-    return b""
-
-
-_REPLACED = {("_codecs", "encode"): _encoded, ("builtins", "bytes"): _empty}
-"""Harmless stand-ins for names that could do more."""
+# Harmless stand-ins for names that could do more; protocols 0 to 2 call bytes for no bytes.
+_REPLACED = {"_codecs.encode": _encoded, "builtins.bytes": lambda: b""}
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -48,7 +39,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         # Pickles of Python 2 and of protocols 0 to 2 name the builtins by their old module.
-        name = (module_name.replace("__builtin__", "builtins"), global_name)
+        name = f"{module_name.replace('__builtin__', 'builtins')}.{global_name}"
         if name in _REPLACED:
             return _REPLACED[name]
         if name not in _ALLOWED:
@@ -68,18 +59,14 @@ def load_arrays(path: Path) -> dict[str, Any]:
     try:
         content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except ClipError as error:
-        raise ClipError(
-            f"{path}: refused, {error}; a motion pickle may hold numpy arrays, numbers, strings "
-            "and plain containers only"
-        ) from None
+        may = "a motion pickle may hold numpy arrays, numbers, strings and plain containers only"
+        raise ClipError(f"{path}: refused, {error}; {may}") from None
     except OSError as error:
         raise ClipError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ClipError(f"{path}: not a readable pickle ({reason}); export it again") from None
     if not isinstance(content, dict):
-        raise ClipError(
-            f"{path}: holds a {type(content).__name__}; a motion pickle holds a dictionary "
-            "with fps, root_pos, root_rot, dof_pos"
-        )
+        needed = "needed: a dictionary with fps, root_pos, root_rot, dof_pos"
+        raise ClipError(f"{path}: holds a {type(content).__name__}; {needed}")
     return content

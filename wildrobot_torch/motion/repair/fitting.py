@@ -13,10 +13,9 @@ from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.repair.stances import ClipParts
 from wildrobot_torch.motion.rotations import Array, Flags
 
-ON_STOP = 0.02
-"""A joint closer than this to the end of its range rests on its stop [rad]."""
-STOP_SHARE = 0.02
-"""Share of frames in which a joint may rest on its stop."""
+ON_STOP, STOP_SHARE = 0.02, 0.02
+"""A joint closer than the first to the end of its range rests on its stop [rad]; it may do so in
+the second share of frames."""
 
 _LEAN_STEP, _LOWER_STEP, _WIDEN_STEP, _STRIDE_STEP = 0.01, 0.002, 0.002, 0.05
 _MAX_WIDENING, _LEAST_STRIDE = 0.03, 0.5
@@ -25,32 +24,27 @@ _OFF_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class Fit:
-    """What is changed so that the joints keep off their stops."""
+    """What is changed so that the joints keep off their stops.
+
+    The trunk leans forward about the hips by `lean` [rad], the hips are lower by `lowering` [m],
+    each foot is further out by `widening` [m]; `stride` is a factor on the travel of hips and feet,
+    `ankle_margin` [rad] the distance that ankles keep from their stops by giving up foot pitch.
+    """
 
     lean: float = 0.0
-    """Forward pitch added to the trunk, about the hips [rad]."""
     lowering: float = 0.0
-    """How much lower the hips are [m]."""
     widening: float = 0.0
-    """How much further out each foot is [m]."""
     stride: float = 1.0
-    """Factor on the travel of hips and feet."""
     ankle_margin: float | None = None
-    """Distance the ankles keep from their stops by giving up foot pitch [rad]; None for none."""
 
 
 def rebuild(
     parts: ClipParts, legs: Legs, fps: float, fit: Fit, bearing: Array | None = None
 ) -> tuple[Clip, Flags]:
-    """The clip of the parts, its joints not clipped to their ranges; and frames (N,) out of reach.
+    """The clip of the parts, changed by `fit`, joints not clipped; and frames (N,) out of reach.
 
-    Args:
-        parts: trunk and soles.
-        legs: the robot's.
-        fps: of the clip [1/s].
-        fit: changes to the parts.
-        bearing: (2, N), share that each foot carries: the trunk's yaw is chosen so that these feet
-            do not swivel. None leaves the yaw.
+    With `bearing`, the share (2, N) that each foot carries, the trunk's yaw is chosen so that these
+    feet do not swivel. None leaves the yaw.
     """
     hip = legs.hip * [1.0, 0.0, 1.0]
     hips, feet = parts.hips.copy(), parts.feet.copy()
@@ -61,7 +55,7 @@ def rebuild(
     feet[1, :, 1] -= fit.widening
     feet[..., 2] = parts.hips[:, 2] + parts.feet[..., 2]  # over the floor, however low the hips
     roll, pitch, yaw = parts.tilt[:, 0], parts.tilt[:, 1] + fit.lean, parts.tilt[:, 2]
-    height = np.stack([np.zeros_like(roll), np.zeros_like(roll), hips[:, 2]], -1)
+    height = hips * [0.0, 0.0, 1.0]
     paths = (FootPath(feet[0], parts.pitch[0]), FootPath(feet[1], parts.pitch[1]))
     for attempt in range(4 if bearing is not None else 1):
         tilt = rotations.quat_from_euler(roll, pitch, yaw)
@@ -82,7 +76,6 @@ def fitted(
     parts: ClipParts,
     legs: Legs,
     fps: float,
-    *,
     margin: float,
     max_lean: float,
     max_lowering: float,
@@ -93,11 +86,8 @@ def fitted(
     Lowering the hips helps straight knees, ankles out of reach, and joints faster than their
     servos (as nearly straight knees are). Leaning the trunk, and in straight walks then shortening
     the stride, helps thighs that should go further back. Wider feet help too much adduction. An
-    ankle gives up foot pitch.
-
-    Returns:
-        the clip, joints within their ranges; the changes; and the share of frames in which the
-        worst joint rests on a stop or beyond it, before and after them.
+    ankle gives up foot pitch. After the clip, joints within their ranges, and the changes come the
+    shares of frames in which the worst joint rests on a stop or beyond, before and after them.
     """
     straight = np.ptp(parts.heading) == 0.0
     fit = Fit()
@@ -131,8 +121,7 @@ def fitted(
             break
         clip, unreachable = rebuild(parts, legs, fps, fit, bearing)
     if "speed" in trouble and slower_from is not None:
-        # Bending the knees did not help, so they need not bend.
-        fit = slower_from
+        fit = slower_from  # bending the knees did not help, so they need not bend
         clip, unreachable = rebuild(parts, legs, fps, fit, bearing)
     clip = replace(clip, joint_pos=legs.within_stops(clip.joint_pos, _OFF_RANGE))
     after = _worst(_troubles(clip, legs, ON_STOP, unreachable))

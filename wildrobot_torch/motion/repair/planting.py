@@ -1,8 +1,8 @@
 """Planting: standing feet that stay in place, and a trunk that keeps its balance over them.
 
-A foot that slides in the clip slides under the robot that follows it, and with its zero-moment
-point off the soles the robot tips. Both are mended in the clip: stances are found where the toes
-rest and held in place, then the trunk is moved horizontally, as little as balance needs.
+A robot slides where its clip does, and tips with the zero-moment point off the soles. So stances
+are found where the toes rest and held in place, then the trunk is moved horizontally, as little as
+balance needs.
 """
 
 from __future__ import annotations
@@ -30,15 +30,11 @@ from wildrobot_torch.motion.synthesis.pendulum import COM_HEIGHT
 
 _REST_SPEED, _REST_HEIGHT = 0.22, 0.02
 """A foot stands while its toes are slower over the floor [m/s] and its lowest corner lower [m]."""
-_SHORTEST_STANCE_S, _SHORTEST_SWING_S = 0.12, 0.14
-"""Shorter stances and swings than these are ignored [s]."""
-_SWING_S = 0.3
-"""Duration of a swing in a clip that has no whole one [s]."""
-_MOST = 0.05
-"""Most that one round moves the zero-moment point [m]."""
-_SMALLNESS = 0.05
-"""Weight of the trunk's squared shift against the zero-moment point's squared distance from where
-it should be."""
+_SHORTEST_STANCE_S, _SHORTEST_SWING_S, _SWING_S = 0.12, 0.14, 0.3
+"""Shorter stances and swings are ignored [s]; a swing in a clip that has no whole one [s]."""
+_MOST, _SMALLNESS = 0.05, 0.05
+"""Most that one round moves the zero-moment point [m]; weight of the trunk's squared shift against
+that point's squared distance from where it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +69,13 @@ def plant(clip: Clip, robot_model: RobotModel, config: PlantingConfig | None = N
     heading = math.atan2(float(forward[:, 1].mean()), float(forward[:, 0].mean()))
     straight = replace(turn(clip, -heading), name=clip.name)
     feet = planted_feet(straight, robot, config)
-    planted = _posed(legs, straight, straight.root_pos, feet, config)
-    for _ in range(config.rounds):
-        step = _towards_balance(planted, feet, robot_model, legs)
-        planted = _posed(legs, straight, planted.root_pos + step, feet, config)
+    margin, root_pos = config.margin, straight.root_pos
+    for number in range(config.rounds + 1):
+        posed = pose(legs, root_pos, straight.root_quat, feet, clip.fps, margin).clip
+        planted = replace(posed, joint_pos=legs.within_stops(posed.joint_pos, margin))
+        if number < config.rounds:
+            root_pos = planted.root_pos + _towards_balance(planted, feet, robot_model, legs)
     return replace(turn(planted, heading), name=clip.name, source=f"{clip.source}; planted")
-
-
-def _posed(
-    legs: Legs, clip: Clip, root_pos: Array, feet: tuple[FootPath, FootPath], config: PlantingConfig
-) -> Clip:
-    posed = pose(legs, root_pos, clip.root_quat, feet, clip.fps, config.margin).clip
-    return replace(posed, joint_pos=legs.within_stops(posed.joint_pos, config.margin))
 
 
 def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[FootPath, FootPath]:
@@ -108,7 +99,7 @@ def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[
         stances = _stances((speed < _REST_SPEED) & (sole[:, 2] < _REST_HEIGHT), clip.fps)
         if not stances:
             raise ClipError(f"clip {clip.name!r}: the {SIDES[side]} foot never stands")
-        outwards = 1.0 if side == 0 else -1.0
+        outwards = 1.0 - 2.0 * side
         apart = outwards * (sole[:, 1] - middle)
         sole[:, 1] = middle + outwards * np.maximum(apart, config.feet_apart / 2.0)
         paths.append(FootPath(_plant(sole, stances, clip.fps, config.clearance), foot.pitch))
@@ -124,9 +115,8 @@ def _stances(resting: Flags, fps: float) -> list[tuple[int, int]]:
         else:
             merged.append((start, stop))
     # A stance that the clip's end cuts off may have been longer.
-    ends = 0, len(resting)
-    shortest = _SHORTEST_STANCE_S * fps
-    return [(a, b) for a, b in merged if b - a >= shortest or a == ends[0] or b == ends[1]]
+    shortest, end = _SHORTEST_STANCE_S * fps, len(resting)
+    return [(a, b) for a, b in merged if b - a >= shortest or a == 0 or b == end]
 
 
 def _plant(sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float) -> Array:
@@ -161,18 +151,14 @@ def _swing(path: Array, share: Array, start: Array, stop: Array, clearance: floa
 
 
 def _towards_balance(
-    clip: Clip,
-    feet: tuple[FootPath, FootPath],
-    robot_model: RobotModel,
-    legs: Legs,
+    clip: Clip, feet: tuple[FootPath, FootPath], robot_model: RobotModel, legs: Legs
 ) -> Array:
     """Shift of the trunk (N, 3) [m] that brings the zero-moment point nearer to the soles.
 
     A shift d of the centre of mass moves the zero-moment point by d - d'' / w^2 (linear inverted
     pendulum; Kagami et al., "A fast dynamically equilibrated walking trajectory generation method
     of humanoid robot", Autonomous Robots 12, 2002). Least squares give a small shift, its ends
-    free, because a clip may begin and end in motion. Trunk and legs do not move as one mass, hence
-    the rounds.
+    free. Trunk and legs do not move as one mass, hence the rounds.
     """
     zmp = inverse_dynamics(clip, robot_model)[1]
     low, high = _support(feet, legs)
@@ -193,9 +179,8 @@ def _towards_balance(
 
 def _support(feet: tuple[FootPath, FootPath], legs: Legs) -> tuple[Array, Array]:
     """Bounds (N, 2) of the zero-moment point: the box around the standing soles, or else both."""
-    leg = legs.robot.leg
-    place = np.stack([foot.sole[:, :2] for foot in feet], 1)
-    stands = np.stack([foot.sole[:, 2] == 0.0 for foot in feet], 1)
+    leg, soles_w = legs.robot.leg, np.stack([foot.sole for foot in feet], 1)
+    place, stands = soles_w[..., :2], soles_w[..., 2] == 0.0
     stands = (stands | ~stands.any(1, keepdims=True))[..., None]
     back, front = np.array([[leg.heel, -leg.sole_width / 2.0], [leg.toe, leg.sole_width / 2.0]])
     low = np.where(stands, place + back, np.inf).min(1)

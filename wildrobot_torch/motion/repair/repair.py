@@ -1,8 +1,8 @@
 """Repair of clips: noise, heading, ground, stance width, sliding feet, joint stops.
 
-A clip is taken apart into a trunk and two soles (`stances`); each fault is measured and, beyond its
-tolerance, mended; closed-form leg kinematics make a clip of the parts again (`fitting`). A clip
-without faults changes its frame rate, place and heading only.
+A clip is taken apart into a trunk and two soles (`stances`); faults beyond their tolerances are
+mended; closed-form leg kinematics make a clip of the parts again (`fitting`). A clip without faults
+changes its frame rate, place and heading only.
 """
 
 from __future__ import annotations
@@ -25,29 +25,23 @@ from wildrobot_torch.motion.series import low_pass
 
 MIN_DURATION_S = 0.5
 """Least length of a clip [s]: no stride fits into less."""
-MAX_JUMP = 0.5
-"""Most that a joint or the trunk turns from frame to frame [rad]."""
-MAX_STEP = 0.2
-"""Most that the root moves from frame to frame [m]."""
-MAX_SUNK = 0.05
-"""Largest depth of the lower sole in its highest frame [m]."""
-MAX_TILT = 0.8
-"""Largest tilt of the trunk, median over frames [rad]."""
+MAX_JUMP, MAX_STEP = 0.5, 0.2
+"""Most that a joint or the trunk turns [rad], or the root moves [m], from frame to frame."""
+MAX_SUNK, MAX_TILT = 0.05, 0.8
+"""Largest depth of the lower sole in its highest frame [m]; largest median tilt of the trunk
+[rad]."""
 
-_STRAIGHT = 0.35
-"""A heading that changes by less than this [rad] is straightened, as a fault; a change of less than
-`_STEADY` is none."""
-_STEADY = 0.06
+_STRAIGHT, _STEADY = 0.35, 0.06
+"""A heading that changes by less than the first [rad] is straightened, as a fault; a change of less
+than the second is none."""
 _LEAST_WAY = 0.1
 """Hips that travel less than this [m] have no direction."""
 _SLOW = 0.15
 """Slower walks [m/s] may slip as much as one of this speed."""
 
 # Faults up to these sizes are left alone.
-_NOISE = 0.006
-"""Noise of the joints [rad]: what the low-pass removes."""
-_SHAKE = 0.002
-"""The same of the root's path, RMS [m]."""
+_NOISE, _SHAKE = 0.006, 0.002
+"""What the low-pass removes from the joints [rad], and from the root's path, RMS [m]."""
 _TRUNK_HZ = 1.0
 """Cut-off for the trunk's tilt [Hz]: what swings faster is the human pelvis."""
 _TRUNK_SWING = 0.03
@@ -111,17 +105,13 @@ def check_clip(clip: Clip, robot: RobotSpec) -> str | None:
         ("the root", steps, "m", MAX_STEP),
     ):
         if sizes.max() > most:
-            return (
-                f"{name} jumps by {sizes.max():.2f} {unit} at frame {sizes.argmax() + 1}; "
-                f"allowed: {most} {unit} per frame"
-            )
+            where = f"{name} jumps by {sizes.max():.2f} {unit} at frame {sizes.argmax() + 1}"
+            return f"{where}; allowed: {most} {unit} per frame"
     up = rotations.matrix(clip.root_quat)[:, 2, 2]
     tilt = float(np.median(np.arccos(np.clip(up, -1.0, 1.0))))
     if tilt > MAX_TILT:
-        return (
-            f"the trunk is tilted by {tilt:.2f} rad in the median; allowed: {MAX_TILT} rad "
-            "(are its quaternions in another order?)"
-        )
+        tilted = f"the trunk is tilted by {tilt:.2f} rad in the median; allowed: {MAX_TILT} rad"
+        return f"{tilted} (are its quaternions in another order?)"
     highest = sole_corners(Legs(robot), clip)[..., 2].min((1, 2)).max()
     if highest < -MAX_SUNK:
         return f"below the floor throughout, by {-highest:.2f} m or more; allowed: {MAX_SUNK} m"
@@ -147,25 +137,18 @@ def repair(
     changes: list[str] = []
     clip = _smooth(clip, fps, config, changes)
     parts = _heading(legs, clip, changes)
-    parts = _ground(parts, clip.fps, changes)
-    parts, steadied = _trunk(parts, clip.fps, changes)
+    parts = _ground(parts, fps, changes)
+    parts, steadied = _trunk(parts, fps, changes)
     parts = _width(parts, legs, config, changes)
-    parts = _balance(parts, clip.fps, changes)
-    parts, share = _feet(parts, clip.fps, config, changes)
-    result, fit, before, after = fitted(
-        parts,
-        legs,
-        clip.fps,
-        margin=config.margin,
-        max_lean=config.max_lean,
-        max_lowering=config.max_lowering,
-        bearing=share if steadied else None,
-    )
+    parts = _balance(parts, fps, changes)
+    parts, share = _feet(parts, fps, config, changes)
+    limits = (config.margin, config.max_lean, config.max_lowering)
+    result, fit, before, after = fitted(parts, legs, fps, *limits, share if steadied else None)
     if fit != Fit():
         changes.append(
             f"stops: {before:.0%} of frames on a stop or out of reach, now {after:.0%} "
-            f"(leaned {fit.lean:.2f} rad, lowered {1e3 * fit.lowering:.0f} mm, feet "
-            f"{1e3 * fit.widening:.0f} mm further out, stride x{fit.stride:.2f})"
+            f"(lean {fit.lean:.2f} rad, {1e3 * fit.lowering:.0f} mm lower, "
+            f"{1e3 * fit.widening:.0f} mm wider, stride x{fit.stride:.2f})"
         )
     source = f"{clip.source}; repaired" if changes else clip.source
     root_pos = result.root_pos - result.root_pos[0] * [1.0, 1.0, 0.0]
@@ -188,10 +171,8 @@ def _smooth(clip: Clip, fps: float, config: RepairConfig, changes: list[str]) ->
         quat = smooth(clip.root_quat)
         quat /= np.linalg.norm(quat, axis=1, keepdims=True)
         clip = replace(clip, root_pos=root, root_quat=quat, joint_pos=joints)
-        changes.append(
-            f"smooth: low-pass {config.lowpass_hz:g} Hz took {noise:.4f} rad from the joints "
-            f"and {1e3 * shake:.1f} mm from the root"
-        )
+        taken = f"{noise:.4f} rad from the joints, {1e3 * shake:.1f} mm from the root"
+        changes.append(f"smooth: low-pass {config.lowpass_hz:g} Hz took {taken}")
     if clip.fps != fps:
         changes.append(f"rate: {clip.fps:.2f} to {fps:g} frames per second")
         clip = clip.resample(fps)
@@ -206,10 +187,8 @@ def _heading(legs: Legs, clip: Clip, changes: list[str]) -> ClipParts:
         mean = float(np.angle(np.exp(1j * heading.mean())))
         heading = np.full_like(heading, mean if abs(mean) > _STEADY else 0.0)
     parts = stances.take_apart(legs, clip, heading)
-    if bend < _STRAIGHT:
-        straightened, first = np.zeros_like(heading), float(heading.mean())
-    else:
-        straightened, first = heading - heading[0], float(heading[0])
+    first = float(heading.mean() if bend < _STRAIGHT else heading[0])
+    straightened = np.zeros_like(heading) if bend < _STRAIGHT else heading - first
     # The path is turned step by step, so that a drifting walk becomes a straight one.
     turn = rotations.yaw_quat(straightened - heading)
     hips = parts.hips.copy()
@@ -217,18 +196,16 @@ def _heading(legs: Legs, clip: Clip, changes: list[str]) -> ClipParts:
     hips[:, :2] = np.concatenate([np.zeros((1, 2)), np.cumsum(way[:, :2], axis=0)])
     parts = replace(parts, heading=straightened, hips=hips)
     first = float(np.angle(np.exp(1j * first)))
-    if abs(first) > _STEADY or _STEADY <= bend < _STRAIGHT:
-        drift = f", a drift of {bend:.2f} rad taken out" if _STEADY <= bend < _STRAIGHT else ""
+    drifts = _STEADY <= bend < _STRAIGHT
+    if abs(first) > _STEADY or drifts:
+        drift = f", a drift of {bend:.2f} rad taken out" if drifts else ""
         changes.append(f"heading: faced {first:+.2f} rad, turned to +x{drift}")
     legs_way = stances.walked(parts, clip.fps).way
     legs_net, net = legs_way[-1] - legs_way[0], hips[-1, :2] - hips[0, :2]
     far = min(np.linalg.norm(legs_net), np.linalg.norm(net)) > _LEAST_WAY
     if far and float(legs_net @ net) < 0.0:
         hips[:, :2] = legs_way
-        changes.append(
-            f"travel: went {net[0]:+.2f} m along its heading where its legs walk "
-            f"{legs_net[0]:+.2f} m; goes with its legs"
-        )
+        changes.append(f"travel: went {net[0]:+.2f} m, now as its legs do, {legs_net[0]:+.2f} m")
     return parts
 
 
@@ -240,10 +217,8 @@ def _ground(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
     slopes = np.array([np.median(pitch[foot]) if foot.any() else 0.0 for pitch, foot in pairs])
     if np.abs(slopes).max() > _SLOPE:
         parts = replace(parts, pitch=parts.pitch - slopes[:, None])
-        changes.append(
-            f"ground: standing soles sloped by {slopes[0]:+.2f} (left) and {slopes[1]:+.2f} rad, "
-            "levelled"
-        )
+        sloped = f"{slopes[0]:+.2f} (left) and {slopes[1]:+.2f} rad"
+        changes.append(f"ground: standing soles sloped by {sloped}, levelled")
     if np.abs(floors).max() > _SUNK:
         # The hips follow the floor of the bearing foot; each foot makes up the difference.
         level = low_pass((walk.share * floors).sum(0), _TRUNK_HZ, fps)
@@ -251,10 +226,8 @@ def _ground(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
         hips[:, 2] -= level
         feet[..., 2] -= floors - level
         parts = replace(parts, hips=hips, feet=feet)
-        changes.append(
-            f"ground: soles stood at {1e3 * floors.min():+.0f} to {1e3 * floors.max():+.0f} mm, "
-            "now at 0"
-        )
+        stood = f"{1e3 * floors.min():+.0f} to {1e3 * floors.max():+.0f} mm"
+        changes.append(f"ground: soles stood at {stood}, now at 0")
     return parts
 
 
@@ -267,10 +240,8 @@ def _trunk(parts: ClipParts, fps: float, changes: list[str]) -> tuple[ClipParts,
     if swing.max() <= _TRUNK_SWING:
         return parts, False
     slow[:, 2] = 0.0
-    changes.append(
-        f"trunk: swung by {swing[0]:.3f} roll, {swing[1]:.3f} pitch, {swing[2]:.3f} yaw (rad RMS), "
-        f"steadied; its yaw follows the standing foot"
-    )
+    swung = ", ".join(f"{size:.3f}" for size in swing)
+    changes.append(f"trunk: swung by {swung} rad RMS (roll, pitch, yaw), steadied")
     return replace(parts, tilt=slow), True
 
 
@@ -288,11 +259,8 @@ def _width(parts: ClipParts, legs: Legs, config: RepairConfig, changes: list[str
     lack = np.maximum(least - (feet[0, :, 1] - feet[1, :, 1]), 0.0)
     feet[0, :, 1] += lack / 2.0
     feet[1, :, 1] -= lack / 2.0
-    changes.append(
-        f"width: soles' middles came as near as {1e3 * apart.min():.0f} mm, now "
-        f"{1e3 * (feet[0, :, 1] - feet[1, :, 1]).min():.0f} mm (left {1e3 * shift[0]:+.0f}, right "
-        f"{1e3 * shift[1]:+.0f} mm)"
-    )
+    moved = f"left {1e3 * shift[0]:+.0f}, right {1e3 * shift[1]:+.0f} mm"
+    changes.append(f"width: soles came as near as {1e3 * apart.min():.0f} mm; moved {moved}")
     return replace(parts, feet=feet)
 
 
@@ -302,10 +270,7 @@ def _balance(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
     if abs(ahead - _FEET_AHEAD) <= _BALANCE:
         return parts
     feet = parts.feet + np.array([_FEET_AHEAD - ahead, 0.0, 0.0])
-    changes.append(
-        f"balance: bearing feet were {1e3 * ahead:+.0f} mm ahead of the hips, now "
-        f"{1e3 * _FEET_AHEAD:+.0f}"
-    )
+    changes.append(f"balance: bearing feet were {1e3 * ahead:+.0f} mm ahead of the hips, centred")
     return replace(parts, feet=feet)
 
 
@@ -325,13 +290,9 @@ def _feet(
     soles = stances.locked(led.soles, walk.stands, config.clearance, fps)
     back = rotations.yaw_quat(-parts.heading)
     locked = replace(led, feet=rotations.quat_rotate(back, soles - hips))
-    moved = float(np.sqrt(np.mean(np.sum((locked.feet - parts.feet)[..., :2] ** 2, axis=-1))))
     now = _slip(soles, soles[..., 2] < stances.LOCK_HEIGHT, fps)
-    changes.append(
-        f"feet: low soles slid at {slip:.3f} m/s on the mean, now {now:.3f}, and were up to "
-        f"{1e3 * max(sunk, 0.0):.0f} mm deep; they moved by {1e3 * moved:.0f} mm RMS against the "
-        f"hips, which walk at {speed:.2f} m/s"
-    )
+    slid = f"{slip:.3f} m/s on the mean, now {now:.3f}"
+    changes.append(f"feet: low soles slid at {slid}, and were up to {1e3 * sunk:.0f} mm deep")
     return locked, walk.share
 
 

@@ -1,12 +1,13 @@
 """Stances and travel of a clip by its joints, whatever the path of its root.
 
-The root's path may be wrong (sunk, sliding, backwards). The joints tell how the feet move relative
-to the hips, and a foot that stands then tells how the hips move over the floor.
+The root's path may be wrong (sunk, sliding, backwards). The joints tell how feet move relative to
+the hips, and a foot that stands then tells how the hips move over the floor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import percentile_filter, uniform_filter1d
@@ -47,21 +48,19 @@ def slow_heading(clip: Clip) -> Array:
 
 @dataclass(frozen=True)
 class ClipParts:
-    """A clip as a trunk and two soles, in its heading frame (x along the heading, z up).
+    """A clip as a trunk and two soles, in its heading frame (x along `heading` (N,) [rad], z up).
 
-    Index 0 is the left foot. `take_apart` makes it; `fitting.rebuild` is the inverse.
+    `hips` (N, 3) [m] is the middle of the hip-pitch axes in the world, `tilt` (N, 3) [rad] roll,
+    pitch and yaw of the trunk in the heading frame; `feet` (2, N, 3) [m] are the soles, left first,
+    relative to the hips, as `posing.FootPath` has them, and `pitch` (2, N) [rad] their slopes.
+    `take_apart` makes it; `fitting.rebuild` is the inverse.
     """
 
     heading: Array
-    """(N,) [rad]: of the frame in the world."""
     hips: Array
-    """(N, 3) [m]: middle of the hip-pitch axes, in the world."""
     tilt: Array
-    """(N, 3) [rad]: roll, pitch and yaw of the trunk in the heading frame."""
     feet: Array
-    """(2, N, 3) [m]: soles relative to the hips, as `posing.FootPath` has them."""
     pitch: Array
-    """(2, N) [rad]: slope of the soles, > 0 toes down."""
 
     @property
     def soles(self) -> Array:
@@ -75,13 +74,9 @@ def take_apart(legs: Legs, clip: Clip, heading: Array) -> ClipParts:
     hip = legs.hip * [1.0, 0.0, 1.0]
     under_hips = replace(clip, root_pos=-rotations.quat_rotate(local, hip), root_quat=local)
     feet = foot_paths(legs, under_hips)
-    return ClipParts(
-        heading=heading,
-        hips=clip.root_pos + rotations.quat_rotate(clip.root_quat, hip),
-        tilt=rotations.euler(local),
-        feet=np.stack([foot.sole for foot in feet]),
-        pitch=np.stack([foot.pitch for foot in feet]),
-    )
+    hips = clip.root_pos + rotations.quat_rotate(clip.root_quat, hip)
+    paths, pitch = (np.stack(x) for x in zip(*feet, strict=True))
+    return ClipParts(heading, hips, rotations.euler(local), paths, pitch)
 
 
 def floors(heights: Array, fps: float) -> Array:
@@ -124,18 +119,17 @@ def bearing(clearance: Array, stands: Flags) -> Array:
     return share / share.sum(0)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """How the hips travel over the floor, by the feet that stand."""
+class Walk(NamedTuple):
+    """How the hips travel over the floor, (N, 2) [m] from frame 0 on, by the feet that stand.
+
+    Of each foot (2, N): whether it stands; whether it is as low as a standing one, moving or not;
+    and its share of what they carry.
+    """
 
     way: Array
-    """(N, 2) [m]: of the hips from frame 0 on, in the world."""
     stands: Flags
-    """(2, N): feet that stand."""
     low: Flags
-    """(2, N): feet that are as low as a standing one, moving or not."""
     share: Array
-    """(2, N): what each foot carries; sums to 1 over the feet."""
 
     def speed(self, fps: float) -> float:
         """Net speed [m/s]."""
@@ -145,15 +139,15 @@ class Walk:
 def walked(parts: ClipParts, fps: float) -> Walk:
     """Which feet stand, and how the hips travel if these stay in place; the root's path is unused.
 
-    A foot stands if it is low and hardly moves over the floor. Its height is known; its speed
-    depends on how the hips travel, hence on which feet stand, so both are found in rounds.
+    A foot stands if it is low and hardly moves over the floor. Its speed depends on how the hips
+    travel, hence on which feet stand, so both are found in rounds.
     """
     soles = parts.soles
     clearance = soles[..., 2] - floors(soles[..., 2], fps)
     feet_w = (soles - parts.hips)[..., :2]
     low = standing(clearance, fps)
-    stands, share = low, bearing(clearance, low)
-    result = Walk(_way(feet_w, share), stands, low, share)
+    share = bearing(clearance, low)
+    result = Walk(_way(feet_w, share), low, low, share)
     for _ in range(_ROUNDS):
         over = np.linalg.norm(np.gradient(feet_w + result.way, axis=1), axis=-1) * fps
         # Of two low feet, the faster one does not stand.
@@ -180,10 +174,9 @@ def _way(feet_w: Array, share: Array) -> Array:
 def locked(soles: Array, stands: Flags, clearance: float, fps: float) -> Array:
     """Paths (2, N, 3) [m] of soles that stay in place while they stand, flat on z = 0.
 
-    A standing foot goes to the median of its places. A swing is moved to begin and end in the
-    places of the stances around it: it keeps its shape in between, rises before it moves on, and
-    comes down after. It is lifted by at least `clearance` [m] in its middle. A swing before the
-    first or after the last stance is fixed at its one end.
+    A standing foot goes to the median of its places. A swing keeps its shape, but begins and ends
+    in the places of the stances around it (one of them at the clip's ends), rises before it moves
+    on, comes down after, and is lifted by at least `clearance` [m] in its middle.
     """
     result = soles.copy()
     for path, original, foot in zip(result, soles, stands, strict=True):
@@ -206,8 +199,7 @@ def locked(soles: Array, stands: Flags, clearance: float, fps: float) -> Array:
                 swing[:, 2] = np.maximum(swing[:, 2], least)
                 continue
             before, after = path[start - 1, :2].copy(), path[stop, :2].copy()
-            frames = np.arange(start, stop, dtype=np.float64)
-            share = ((frames - start + 1.0) / (stop - start + 1.0))[:, None]
+            share = (np.arange(1.0, stop - start + 1.0) / (stop - start + 1.0))[:, None]
             first, last = moved[start - 1, :2], moved[stop, :2]
             free = swing[:, :2] + first + smoothstep(share) * (last - first)
             away, left = smoothstep(share / _HOLD), smoothstep((1.0 - share) / _HOLD)

@@ -9,14 +9,13 @@ is level across, leans by a constant and heads along +x.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from envs.robot.spec import RobotSpec
-from envs.settings import ClosedUnitInterval, PositiveFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs
@@ -28,16 +27,20 @@ from wildrobot_torch.motion.series import low_pass, smoothstep
 FPS = 50.0
 """Frames per second of the robot's clip [1/s]."""
 
+_LEG_FACTOR, _STRIDE_FACTOR = 0.975, 0.85
+"""Robot's hip-to-ankle distance as a share of the exact scaling: bends the knees; and share of the
+scaled step length."""
+_LEAN = 0.14
+"""Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
+_MAX_CLAMPED = 0.05
+"""Largest share of frames in which a joint may have to be moved off a stop."""
 _LOWPASS_HZ = 7.0
 """Cut-off of the zero-phase low-pass over the motion, in the robot's time [Hz]."""
-_CLEARANCE_SHARE = 0.5
-"""Lift of the robot's swinging sole, as a share of the scaled rise of the human ankle."""
-_FOOT_PITCH_SHARE = 0.35
-"""Pitch of the robot's foot, as a share of the human foot's."""
-_FEET_AHEAD = -0.015
-"""Middle of the feet ahead of the hips, on average [m]."""
-_FEET_APART = 0.105
-"""Least lateral distance between the soles' middles [m]."""
+_CLEARANCE_SHARE, _FOOT_PITCH_SHARE = 0.5, 0.35
+"""Lift of the robot's swinging sole as a share of the human ankle's scaled rise, and pitch of its
+foot as a share of the human foot's."""
+_FEET_AHEAD, _FEET_APART = -0.015, 0.105
+"""Middle of the feet ahead of the hips, on average; least distance of soles sideways [m]."""
 _MARGIN = 0.03
 """Distance that joints keep from their stops [rad]."""
 _STRIDE_S = 1.3
@@ -49,33 +52,8 @@ _TOES_REST, _TOES_SWING = 0.008, 0.03
 _TO_Z_UP = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetargetConfig:
-    """How a human walk becomes the robot's."""
-
-    leg_factor: ClosedUnitInterval = 0.975
-    """Robot's hip-to-ankle distance as a share of the exact scaling: bends the knees."""
-    stride_factor: PositiveFloat = 0.85
-    """Share of the scaled step length."""
-    lean: float = 0.14
-    """Forward pitch of the trunk [rad]: lets the thigh reach behind the hip's 5 degree stop."""
-    max_clamped: ClosedUnitInterval = 0.05
-    """Largest share of frames in which a joint may have to be moved off a stop."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-def retarget(
-    asf: Path | str, amc: Path | str, robot: RobotSpec, config: RetargetConfig | None = None
-) -> Clip:
-    """The walk in an AMC file as a clip of the robot, along +x from the origin.
-
-    Args:
-        asf: the skeleton.
-        amc: the motion.
-        robot: with two legs as in `kinematics.Legs`.
-        config: how.
+def retarget(asf: Path | str, amc: Path | str, robot: RobotSpec) -> Clip:
+    """The walk in an AMC file, of an ASF skeleton, as a clip of the robot along +x from the origin.
 
     Raises:
         ClipError: a file cannot be used, or too many frames are beyond the robot.
@@ -83,12 +61,12 @@ def retarget(
     asf, amc = Path(asf), Path(amc)
     motion = read_motion(amc, read_skeleton(asf))
     try:
-        return _retarget(motion, amc.stem, robot, config or RetargetConfig())
+        return _retarget(motion, amc.stem, robot)
     except ClipError as error:
         raise ClipError(f"{amc}: {error}") from None
 
 
-def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec, config: RetargetConfig) -> Clip:
+def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec) -> Clip:
     legs = Legs(robot)
     needed = [f"{s}{bone}" for s in "lr" for bone in ("hipjoint", "femur", "tibia", "foot")]
     missing = [bone for bone in needed if bone not in motion.tips]
@@ -97,17 +75,15 @@ def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec, config: Retar
     if len(motion.root_pos) < 30:
         raise ClipError(f"{len(motion.root_pos)} frames; a walk to retarget needs 30 or more")
     tips = _facing_x({bone: motion.tips[bone] @ _TO_Z_UP.T for bone in needed})
-    human_leg = float(
-        np.linalg.norm(tips["lfemur"][0] - tips["lhipjoint"][0])
-        + np.linalg.norm(tips["ltibia"][0] - tips["lfemur"][0])
-    )
+    thigh, shank = tips["lfemur"] - tips["lhipjoint"], tips["ltibia"] - tips["lfemur"]
+    human_leg = float(np.linalg.norm(thigh[0]) + np.linalg.norm(shank[0]))
     scale = legs.reach / human_leg
     fps = motion.fps / math.sqrt(scale)
 
     def smooth(series: Array) -> Array:
         return low_pass(series, _LOWPASS_HZ, fps, pad=9)
 
-    along = scale * config.leg_factor * config.stride_factor
+    along = scale * _LEG_FACTOR * _STRIDE_FACTOR
     hips = smooth((tips["lhipjoint"] + tips["rhipjoint"]) / 2.0)
     start = hips[0, :2].copy()
     feet, ground = [], []
@@ -124,23 +100,20 @@ def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec, config: Retar
     root_pos[:, 0] = along * (hips[:, 0] - start[0])
     root_pos[:, 1] = scale * (hips[:, 1] - start[1])
     # Hip-pitch axes at the scaled height of the human hips over the resting ankle.
-    root_pos[:, 2] = scale * config.leg_factor * (hips[:, 2] - np.mean(ground, axis=0))
-    root_pos[:, 2] += robot.leg.ankle_height - math.cos(config.lean) * legs.hip[2]
-    _under_the_hips(feet, root_pos, config.lean, legs)
-    quat = rotations.quat_from_euler(np.zeros(()), np.array(config.lean), np.zeros(()))
+    root_pos[:, 2] = scale * _LEG_FACTOR * (hips[:, 2] - np.mean(ground, axis=0))
+    root_pos[:, 2] += robot.leg.ankle_height - math.cos(_LEAN) * legs.hip[2]
+    _under_the_hips(feet, root_pos, legs)
+    quat = rotations.quat_from_euler(np.zeros(()), np.array(_LEAN), np.zeros(()))
     quats = np.tile(quat, (len(hips), 1))
     posing = pose(legs, root_pos, quats, (feet[0], feet[1]), fps, _MARGIN)
     joint_pos = legs.within_stops(posing.clip.joint_pos, _MARGIN)
     clamped = (joint_pos != posing.clip.joint_pos).mean(0)
     out_of_reach = float(posing.out_of_reach.mean())
-    if max(*clamped, out_of_reach) > config.max_clamped:
+    if max(*clamped, out_of_reach) > _MAX_CLAMPED:
         beyond = [f"{j} {x:.0%}" for j, x in zip(robot.joint_names, clamped, strict=True) if x > 0]
-        raise ClipError(
-            f"beyond the robot in too many frames ({', '.join(beyond) or 'none'} on a stop, "
-            f"{out_of_reach:.0%} out of reach; allowed {config.max_clamped:.0%}): lower "
-            "stride_factor or leg_factor, or raise lean"
-        )
-    source = f"CMU {name}, retargeted (leg x{config.leg_factor}, stride x{config.stride_factor})"
+        stops = f"{', '.join(beyond) or 'none'} on a stop, {out_of_reach:.0%} out of reach"
+        raise ClipError(f"too many frames beyond the robot: {stops}; allowed {_MAX_CLAMPED:.0%}")
+    source = f"CMU {name}, retargeted (leg x{_LEG_FACTOR}, stride x{_STRIDE_FACTOR})"
     return replace(posing.clip, name=name, joint_pos=joint_pos, source=source).resample(FPS)
 
 
@@ -148,10 +121,9 @@ def _facing_x(tips: dict[str, Array]) -> dict[str, Array]:
     """All points turned about the vertical so that the hips travel along +x."""
     middle = (tips["lhipjoint"] + tips["rhipjoint"]) / 2.0
     travel = middle[-1, :2] - middle[0, :2]
-    if np.linalg.norm(travel) < 0.3:
-        raise ClipError(
-            f"the hips travel {np.linalg.norm(travel):.2f} m; only straight walks are retargeted"
-        )
+    far = float(np.linalg.norm(travel))
+    if far < 0.3:
+        raise ClipError(f"the hips travel {far:.2f} m; only straight walks are retargeted")
     across = (tips["lhipjoint"] - tips["rhipjoint"])[:, :2].mean(0)
     if across[1] * travel[0] - across[0] * travel[1] <= 0.0:
         raise ClipError("the hips travel backwards; only forward walks are retargeted")
@@ -183,19 +155,19 @@ def _floor(height: Array, fps: float) -> Array:
     return uniform_filter1d(lowest, window, mode="nearest")
 
 
-def _under_the_hips(feet: list[FootPath], root_pos: Array, lean: float, legs: Legs) -> None:
+def _under_the_hips(feet: list[FootPath], root_pos: Array, legs: Legs) -> None:
     """Move each foot as a whole: sideways under its hip, and along to be centred under both.
 
     Human toes are ahead of the ankles and turn out, and feet stand closer than the hips: constant
     offsets that the robot does not share. Where the feet are still closer to each other than
     `_FEET_APART`, both give way alike.
     """
-    hips_x = math.sin(lean) * legs.hip[2]
+    hips_x = math.sin(_LEAN) * legs.hip[2]
     both = (feet[0].sole[:, 0] + feet[1].sole[:, 0]) / 2.0
     offset = float(np.mean(both - root_pos[:, 0])) - hips_x - _FEET_AHEAD
     for side, foot in enumerate(feet):
         foot.sole[:, 0] -= offset
-        wanted = legs.robot.leg.leg_y if side == 0 else -legs.robot.leg.leg_y
+        wanted = (1.0 - 2.0 * side) * legs.robot.leg.leg_y
         foot.sole[:, 1] += wanted - float(np.mean(foot.sole[:, 1] - root_pos[:, 1]))
     lack = np.maximum(_FEET_APART - (feet[0].sole[:, 1] - feet[1].sole[:, 1]), 0.0)
     feet[0].sole[:, 1] += lack / 2.0

@@ -49,20 +49,15 @@ def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
     share = np.arange(count + 1)[:, None] / count
 
     upright = rotations.yaw_quat(rotations.yaw(quat))
-    left = rotations.rotation_vector(
-        rotations.quat_multiply(rotations.quat_conjugate(quat), upright)
-    )
-    way = _to_rest(np.zeros(3), angvel[last], left, share, blend_s)
-    turned = rotations.from_rotation_vector(way)
+    left = rotations.quat_multiply(rotations.quat_conjugate(quat), upright)
+    left = rotations.rotation_vector(left)
+    turn = _to_rest(np.zeros(3), angvel[last], left, share, blend_s)
+    turned = rotations.from_rotation_vector(turn)
     root_quat = rotations.quat_multiply(np.broadcast_to(quat, (count + 1, 4)), turned)
 
     joint_pos = _to_rest(joints, joint_vel[last], stance, share, blend_s)
-    bridge = replace(
-        clip,
-        root_pos=np.broadcast_to(pos, (count + 1, 3)),
-        root_quat=root_quat,
-        joint_pos=joint_pos,
-    )
+    root_pos = np.broadcast_to(pos, (count + 1, 3))
+    bridge = replace(clip, root_pos=root_pos, root_quat=root_quat, joint_pos=joint_pos)
     support = int(np.argmin(sole_corners(legs, bridge)[0, ..., 2].min(-1)))
     joint_pos = joint_pos + _lift(legs, bridge, 1 - support, share)
     low, high = robot.joint_range.cpu().double().numpy().T
@@ -82,16 +77,7 @@ def out_of_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
 
     The last frame is the clip's first.
     """
-    return _backwards(into_stance(_backwards(clip), robot, blend_s))
-
-
-def _backwards(clip: Clip) -> Clip:
-    return replace(
-        clip,
-        root_pos=clip.root_pos[::-1],
-        root_quat=clip.root_quat[::-1],
-        joint_pos=clip.joint_pos[::-1],
-    )
+    return into_stance(clip.backwards(), robot, blend_s).backwards()
 
 
 def _to_rest(start: Array, velocity: Array, end: Array, share: Array, duration_s: float) -> Array:

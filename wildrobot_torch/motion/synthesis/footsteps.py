@@ -10,7 +10,7 @@ from wildrobot_torch.motion.posing import FootPath
 from wildrobot_torch.motion.rotations import Array
 
 
-@dataclass(frozen=True)
+@dataclass
 class FootstepPlan:
     """A walk from standing to standing along +x; sides alternate, the left foot swings first.
 
@@ -30,41 +30,27 @@ class FootstepPlan:
     stand_s: float
     """Standing before and after the walk [s]."""
 
-    @property
-    def double_s(self) -> float:
-        """Duration of a double support [s]."""
-        return self.double_share * self.step_s
-
-    @property
-    def single_s(self) -> float:
-        """Duration of a single support [s]."""
-        return self.step_s - self.double_s
-
-    @property
-    def duration_s(self) -> float:
-        """Whole plan [s]."""
-        return 2.0 * self.stand_s + self.double_s + self.num_steps * self.step_s
+    def __post_init__(self) -> None:
+        """Durations [s] of a double support, of a single one, and of the whole plan."""
+        self.double_s = self.double_share * self.step_s
+        self.single_s = self.step_s - self.double_s
+        self.duration_s = 2.0 * self.stand_s + self.double_s + self.num_steps * self.step_s
 
     def lift_time(self, step: int) -> float:
         """Start of the single support of a step [s]."""
         return self.stand_s + self.double_s + step * self.step_s
 
     def stance_x(self, step: int) -> float:
-        """Ankle position of the foot that carries step `step` [m]."""
-        if step == self.num_steps:  # the feet are together again
-            return self.stance_x(step - 1)
-        return 0.0 if step == 0 else (step - 0.5) * self.step_length
-
-    def landing_x(self, step: int) -> float:
-        """Ankle position where the swing foot of step `step` lands [m]."""
-        return self.stance_x(min(step + 1, self.num_steps - 1))
+        """Ankle position of the foot that carries step `step`, together again at the end [m]."""
+        step = min(step, self.num_steps - 1)
+        return 0.0 if step <= 0 else (step - 0.5) * self.step_length
 
     def zmp(self, zmp_back: float, zmp_front: float, zmp_half_width: float) -> tuple[Array, Array]:
         """Knots (K,) [s] and zero-moment points (K, 2) [m] of the plan.
 
-        In single support it runs along the stance foot from `zmp_back` to `zmp_front` ahead of the
-        ankle, `zmp_half_width` off the centre line; in double support it crosses over; standing,
-        it is between the feet.
+        In single support these run along the stance foot from `zmp_back` to `zmp_front` ahead of
+        the ankle, `zmp_half_width` off the centre line; in double support they cross over;
+        standing, they are between the feet.
         """
         middle = (zmp_back + zmp_front) / 2.0
         knots, points = [0.0, self.stand_s], [(middle, 0.0), (middle, 0.0)]
@@ -100,7 +86,7 @@ class FootstepPlan:
             for step in range(side, self.num_steps, 2):
                 share = np.clip((times - self.lift_time(step)) / self.single_s, 0.0, 1.0)
                 turn = 2.0 * np.pi * share
-                landing = self.landing_x(step)
+                landing = self.stance_x(step + 1)
                 sole[:, 0] += (landing - x) * (1.0 - np.cos(turn / 2.0)) / 2.0
                 sole[:, 2] += clearance * (1.0 - np.cos(turn)) / 2.0
                 x = landing

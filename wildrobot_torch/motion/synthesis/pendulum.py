@@ -20,19 +20,11 @@ COM_HEIGHT = 0.66
 
 
 def com_over_zmp(knots: Array, zmp: Array, omega: float, times: Array) -> Array:
-    """Centre of mass (N, D) [m] whose zero-moment point runs through given points.
+    """Centre of mass (N, D) [m] at times (N,) [s], increasing, within the knots (K,) [s].
 
-    It starts and ends at rest over the first and last zero-moment point; what the pendulum would
-    have to do before the first knot is cut off, so let the first and last piece be standing.
-
-    Args:
-        knots: (K,) [s], increasing.
-        zmp: (K, D) [m] at the knots, linear in between.
-        omega: w [1/s].
-        times: (N,) [s], increasing, within the knots.
-
-    Returns:
-        (N, D) [m].
+    Its zero-moment point is `zmp` (K, D) [m] at the knots, and linear in between; `omega` is w
+    [1/s]. It starts and ends at rest over the first and last point; what the pendulum would have to
+    do before the first knot is cut off, so let the first and last piece be standing.
     """
     span = np.diff(knots)[:, None]
     slope = np.diff(zmp, axis=0) / span
@@ -53,9 +45,5 @@ def com_over_zmp(knots: Array, zmp: Array, omega: float, times: Array) -> Array:
         com[i + 1] = zmp[i + 1] + grow[i] * e + fade[i] / e
     piece = np.clip(np.searchsorted(knots, times, side="right") - 1, 0, len(span) - 1)
     t = (times - knots[piece])[:, None]
-    return (
-        zmp[piece]
-        + slope[piece] * t
-        + grow[piece] * np.exp(omega * t)
-        + fade[piece] * np.exp(-omega * t)
-    )
+    moved = zmp[piece] + slope[piece] * t + grow[piece] * np.exp(omega * t)
+    return moved + fade[piece] * np.exp(-omega * t)

@@ -41,7 +41,9 @@ class WalkConfig:
     crouch: PositiveFloat = 0.02
     """Least lowering of the hip below the straight leg [m]; more where joint ranges need it."""
     com_offset: float | None = None
-    """Centre of mass ahead of the root origin [m]; None takes `natural_com_offset`."""
+    """Centre of mass ahead of the root origin [m]; None takes 0.01, with which slow
+    walks stay in balance longest, and up to 0.035 in fast ones: feet further ahead keep the
+    trailing leg's ankle off its stop."""
     zmp_back: float = 0.02
     """Zero-moment point ahead of the ankle at the start of single support [m]."""
     zmp_front: float = 0.02
@@ -67,24 +69,15 @@ class WalkConfig:
 def natural_step_s(robot: RobotSpec, speed: float) -> float:
     """Duration of a step [s] at a speed [m/s].
 
-    Legs of length L swing like pendula: periods go with sqrt(L / g), speeds with sqrt(g L).
-    Human strides scale to 0.86 s at 0.27 m/s and 0.72 s at 0.7 m/s here, 0.43 to 0.36 s a step.
-    But this robot has no ankle roll and a wide stance, so it tips sideways from foot to foot, and
-    playback in physics stays up longest near 0.31 s, 1.5 sqrt(L / g), at low speed. Faster steps
-    become quicker, because the hip's extension limits their length.
+    Legs of length L swing like pendula: periods go with sqrt(L / g), speeds with sqrt(g L). Human
+    steps scale to 0.43 s at 0.27 m/s and 0.36 s at 0.7 m/s here. But this robot has no ankle roll
+    and a wide stance, so it tips sideways from foot to foot, and playback in physics stays up
+    longest near 0.31 s, 1.5 sqrt(L / g), at low speed. Faster steps become quicker, because the
+    hip's extension limits their length.
     """
     unit = math.sqrt(robot.leg.leg_length / robot.gravity)
     froude_speed = speed / (robot.gravity * unit)
     return float(np.interp(froude_speed, [0.1, 0.3], [1.5, 1.3])) * unit
-
-
-def natural_com_offset(speed: float) -> float:
-    """Centre of mass ahead of the root origin [m] that suits a speed [m/s].
-
-    Slow walks stay in balance longest with 0.01 m. Fast ones have the feet further ahead, to keep
-    the trailing leg's ankle off its stop.
-    """
-    return float(np.interp(speed, [0.4, 0.6], [0.01, 0.035]))
 
 
 def walking_clip(
@@ -97,30 +90,20 @@ def walking_clip(
     end_standing: bool = False,
     config: WalkConfig | None = None,
 ) -> Clip:
-    """Straight walking along +x at constant speed, without slip and within the joints' ranges.
+    """Straight walking along +x at constant speed [m/s], without slip, within the joints' ranges.
 
     Footsteps are planned, the centre of mass is a linear inverted pendulum over its zero-moment
     point (`pendulum`), the trunk follows it, and closed-form leg kinematics give the joints. The
-    hip is as high as `crouch` and the joint ranges allow.
-
-    Args:
-        robot: with two legs as in `kinematics.Legs`.
-        speed: [m/s], forward.
-        duration_s: [s].
-        fps: frames per second [1/s].
-        start_standing: begin at rest, feet together, instead of mid-walk.
-        end_standing: end so.
-        config: shape of the walk.
+    hip is as high as `crouch` and the joint ranges allow. The clip begins and ends mid-walk, or
+    where told at rest, feet together.
 
     Raises:
         ClipError: a value is out of range, or no hip height lets the legs do it.
     """
     config = config or WalkConfig()
     if not MIN_SPEED <= speed <= MAX_SPEED:
-        raise ClipError(
-            f"walking speed is {speed} m/s; allowed: {MIN_SPEED} to {MAX_SPEED} "
-            "(standing_clip stands)"
-        )
+        allowed = f"{MIN_SPEED} to {MAX_SPEED} (standing_clip stands)"
+        raise ClipError(f"walking speed is {speed} m/s; allowed: {allowed}")
     _check_time(duration_s, fps)
     step_s = config.step_s or natural_step_s(robot, speed)
     start_s = 0.0 if start_standing else STAND_S + (LEAD_STEPS + 0.5) * step_s
@@ -128,29 +111,21 @@ def walking_clip(
     steps = (start_s + duration_s + rest_s - 2.0 * STAND_S) / step_s - config.double_share
     num_steps = math.floor(steps) if end_standing else math.ceil(steps)
     if num_steps < 2:
+        least = f"{2 * STAND_S + (2 + config.double_share) * step_s:.2f} s"
         raise ClipError(
-            f"duration is {duration_s} s; a walk from and to standing at this speed takes "
-            f"{2 * STAND_S + (2 + config.double_share) * step_s:.2f} s or more"
+            f"duration is {duration_s} s; from and to standing it takes {least} or more"
         )
-    plan = FootstepPlan(
-        num_steps=num_steps,
-        step_s=step_s,
-        double_share=config.double_share,
-        step_length=speed * step_s,
-        half_width=robot.leg.leg_y,
-        stand_s=STAND_S,
-    )
+    length, half_width = speed * step_s, robot.leg.leg_y
+    plan = FootstepPlan(num_steps, step_s, config.double_share, length, half_width, STAND_S)
     frames = round(duration_s * fps) + 1
     times = np.minimum(start_s + np.arange(frames) / fps, plan.duration_s)
-    offset = natural_com_offset(speed) if config.com_offset is None else config.com_offset
+    offset = config.com_offset
+    if offset is None:
+        offset = float(np.interp(speed, [0.4, 0.6], [0.01, 0.035]))
     clip = _highest_hip(robot, plan, times, fps, config, offset)
     root_pos = clip.root_pos - np.array([clip.root_pos[0, 0], 0.0, 0.0])
-    return replace(
-        clip,
-        name=f"walk_{speed:.2f}",
-        root_pos=root_pos,
-        source=f"walking pattern generator, {speed:.3f} m/s, step {step_s:.3f} s",
-    )
+    source = f"walking pattern generator, {speed:.3f} m/s, step {step_s:.3f} s"
+    return replace(clip, name=f"walk_{speed:.2f}", root_pos=root_pos, source=source)
 
 
 def standing_clip(
@@ -184,12 +159,7 @@ def _check_time(duration_s: float, fps: float) -> None:
 
 
 def _highest_hip(
-    robot: RobotSpec,
-    plan: FootstepPlan,
-    times: Array,
-    fps: float,
-    config: WalkConfig,
-    com_offset: float,
+    robot: RobotSpec, plan: FootstepPlan, times: Array, fps: float, config: WalkConfig, ahead: float
 ) -> Clip:
     """The walk with the highest hip that the joints allow: straighter legs need less torque."""
     legs = Legs(robot)
@@ -200,14 +170,14 @@ def _highest_hip(
     feet = plan.feet(times, config.clearance)
     # com = root + offset + share * (both feet - 2 root), along x
     share, both = config.swing_share, feet[0].sole[:, 0] + feet[1].sole[:, 0]
-    ahead = (com[:, 0] - com_offset - share * both) / (1.0 - 2.0 * share)
+    root_x = (com[:, 0] - ahead - share * both) / (1.0 - 2.0 * share)
     standing = np.stack([foot.sole[:, 2] < 1e-9 for foot in feet])
     weight = plan.weight(times)
     upright, lean = np.zeros(len(times)), np.full(len(times), config.lean)
     worst = ""
     for lowering in np.arange(config.crouch, 0.15, 0.002):
         root_pos = np.empty((len(times), 3))
-        root_pos[:, 0], root_pos[:, 1] = ahead, config.sway * com[:, 1]
+        root_pos[:, 0], root_pos[:, 1] = root_x, config.sway * com[:, 1]
         root_pos[:, 2] = robot.leg.ankle_height + legs.reach - lowering + above
         yaw = upright
         for _ in range(3):
@@ -223,10 +193,8 @@ def _highest_hip(
             worst = "legs too short"
         if not worst:
             return posing.clip
-    raise ClipError(
-        f"no hip height lets the legs walk steps of {plan.step_length:.3f} m: {worst}; "
-        "walk slower, step faster or lean more"
-    )
+    steps = f"steps of {plan.step_length:.3f} m: {worst}; walk slower, step faster or lean more"
+    raise ClipError(f"no hip height lets the legs walk {steps}")
 
 
 def _trouble(legs: Legs, clip: Clip, margin: float) -> str:

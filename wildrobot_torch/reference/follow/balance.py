@@ -43,11 +43,10 @@ def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
     """Indices (2,) of the left and right joint called `<side>_<kind>`.
 
     Raises:
-        ValueError: the robot has no such pair.
+        UserError: the robot has no such pair.
     """
     names = [f"{side}_{kind}" for side in ("left", "right")]
-    missing = [name for name in names if name not in robot.joint_names]
-    if missing:
+    if missing := [name for name in names if name not in robot.joint_names]:
         raise UserError(f"balance needs joints {missing}; robot {robot.name} lacks them")
     index = [robot.joint_names.index(name) for name in names]
     return torch.tensor(index, device=robot.home_qpos.device)

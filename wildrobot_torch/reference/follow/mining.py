@@ -98,51 +98,42 @@ def load_sources(paths: Sequence[Path | str]) -> list[PolicySource]:
     return sources
 
 
-def mining_env(
-    policy: LoadedPolicy, num_envs: int, seconds: float, *, physics: str = "native"
-) -> LocomotionEnv:
-    """The task a policy was trained on, without pushes, support or noise, for `seconds` [s].
+@one_torch_thread()
+def mine(
+    source: PolicySource, config: MiningConfig, *, physics: str = "native"
+) -> tuple[Rollout, ...]:
+    """Rollouts of a policy, deterministic, one for each commanded speed.
+
+    The task is the one it was trained on, without pushes, support or reset noise.
 
     Raises:
-        PolicyFileError: the policy is one of another robot or of another control rate.
+        PolicyFileError: the policy is one of another robot or of another control rate, or returns
+            something that is no action.
         LayoutMismatch: it observes something else.
+        PhysicsError: the engine dropped contacts for want of room.
     """
-    task, rate = policy.task, LocomotionConfig().ctrl_dt
-    if task.ctrl_dt != rate:
+    policy, rate = source.policy, LocomotionConfig().ctrl_dt
+    if policy.task.ctrl_dt != rate:
         raise PolicyFileError(
-            f"{policy.path} acts every {task.ctrl_dt:g} s, reference is made at {rate:g} s; train "
-            f"with --data.env.ctrl_dt {rate:g}"
+            f"{policy.path} acts every {policy.task.ctrl_dt:g} s, reference is made at {rate:g} s; "
+            f"train with --data.env.ctrl_dt {rate:g}"
         )
-    config = replace(
-        task,
-        episode_length_s=seconds,
+    task = replace(
+        policy.task,
+        episode_length_s=config.seconds,
         push=PushConfig(),
         reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
         support=None,
         auto_reset=True,
     )
-    env = LocomotionEnv(config, num_envs, physics=physics)
+    env = LocomotionEnv(task, len(config.speeds), physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
-    return env
-
-
-@one_torch_thread()
-def mine(
-    source: PolicySource, config: MiningConfig, *, physics: str = "native"
-) -> tuple[Rollout, ...]:
-    """Rollouts of a policy, deterministic and without support, one for each speed asked for.
-
-    Raises:
-        ValueError: the policy does not fit, or returns something that is no action.
-        PhysicsError: the engine dropped contacts for want of room.
-    """
-    env = mining_env(source.policy, len(config.speeds), config.seconds, physics=physics)
     robot, dt = env.robot.to("cpu"), env.config.ctrl_dt
     steps, settle, stop = (round(s / dt) for s in (config.seconds, config.settle_s, config.stop_s))
     try:
-        recording = record(source.policy, env, torch.tensor(config.speeds), steps, stop)
+        recording = record(policy, env, torch.tensor(config.speeds), steps, stop)
     except UserError as error:
-        raise PolicyFileError(f"{source.policy.path}: {error}") from error
+        raise PolicyFileError(f"{policy.path}: {error}") from error
     recording = recording.to("cpu")
     # The step in which the robot falls is left out.
     lengths = (recording.valid.sum(0) - recording.terminated.long()).clamp(min=settle) - settle
@@ -156,8 +147,7 @@ def mine(
             name=source.clip_name(speed),
             fps=1.0 / dt,
             **_executed(qpos[:, i], length, robot),
-            source=f"policy {source.policy.path.name} ({source.sha256[:16]}); command {speed:g} "
-            "m/s",
+            source=f"policy {policy.path.name} ({source.sha256[:16]}); command {speed:g} m/s",
         )
         rollouts.append(Rollout.of(Task(clip, 0, speed), recording, i, length, "policy"))
     return tuple(rollouts)
@@ -166,11 +156,10 @@ def mine(
 def _executed(qpos: Tensor, standing: int, robot: RobotSpec) -> dict[str, Any]:
     """Arrays of a clip of states (T + 1, nq), the last one before a fall held to the end."""
     held = qpos[torch.arange(len(qpos)).clamp(max=standing)].double()
-    joints = held[:, robot.joint_qpos_adr]
     return {
         "root_pos": held[:, :3].numpy(),
         "root_quat": held[:, 3:7].numpy(),
-        "joint_pos": joints.numpy(),
+        "joint_pos": held[:, robot.joint_qpos_adr].numpy(),
     }
 
 

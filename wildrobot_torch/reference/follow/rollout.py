@@ -5,7 +5,7 @@ The state is set once; after that physics alone moves the robot. `force` is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,44 +13,19 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
+from envs.reality.disturbances import PushConfig
 from envs.recorder import record_step, stacked
 from envs.recording import Recording
 from envs.robot.model import RobotModel
-from envs.robot.spec import RobotSpec
+from envs.task.actions import ActionConfig
+from envs.task.support import SupportConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets
-
-
-@dataclass(frozen=True)
-class Task:
-    """One rollout: a clip at the control rate, followed from one of its frames to its end."""
-
-    clip: Clip
-    start: int
-    command: float | None = None
-    """[m/s]: velocity asked of a policy, whose own motion is the clip; None for other clips."""
-
-    @property
-    def num_steps(self) -> int:
-        """Control steps to the clip's last frame."""
-        return self.clip.num_frames - 1 - self.start
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What all rollouts are to reach in one step: the next state of their clips."""
-
-    step: int
-    """Steps taken before."""
-    qpos: Tensor
-    """(E, nq)."""
-    qvel: Tensor
-    """(E, nv)."""
-
 
 Method = Literal["tracker", "harness", "policy", "forced"]
 """How the motion was made.
@@ -62,8 +37,20 @@ policy: a policy walks at a command. forced: the state is set to the clip's befo
 DIAGNOSTIC_TIER = "2"
 """The best tier of forced motion."""
 
-Correction = Callable[[LocomotionEnv, Measurements, Goal], Tensor]
-"""What is added to the clips' joints (E, J) [rad] so that the robot does the motion."""
+
+@dataclass(frozen=True)
+class Task:
+    """One rollout: a clip at the control rate, followed from one of its frames to its end."""
+
+    clip: Clip
+    first_frame: int
+    command: float | None = None
+    """[m/s]: velocity asked of a policy, whose own motion is the clip; None for other clips."""
+
+    @property
+    def num_steps(self) -> int:
+        """Control steps to the clip's last frame."""
+        return self.clip.num_frames - 1 - self.first_frame
 
 
 @dataclass(frozen=True)
@@ -95,10 +82,6 @@ class Rollout:
         """Share of the task's steps done before the robot fell."""
         return self.num_frames / self.task.num_steps
 
-    def tier(self, best: str | None) -> str | None:
-        """Tier of a stretch of this rollout for which the gates say `best`."""
-        return DIAGNOSTIC_TIER if self.method == "forced" and best is not None else best
-
     def support(self, start: int, stop: int) -> str:
         """What held the robot up in frames start..stop-1: `none`, or `harness` if anything did."""
         wrench = self.recording.support
@@ -106,30 +89,43 @@ class Rollout:
         return "harness" if held or self.method == "forced" else "none"
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """States of the clips, step by step; E tasks, T steps, short ones hold their last frame.
+def clip_env(
+    num_envs: int,
+    *,
+    support: SupportConfig | None = None,
+    push: PushConfig | None = None,
+    physics: str = "native",
+    seed: int = 0,
+) -> LocomotionEnv:
+    """The environment that clips are followed in: every joint angle within an action's reach.
 
-    On the robot's device.
+    `seed` is that of the random pushes; without `push` there are none.
     """
+    config = LocomotionConfig(
+        action=ActionConfig(mapping="full_range", filter=0.0),
+        support=support,
+        push=push or PushConfig(),
+        auto_reset=False,
+    )
+    return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
-    qpos: Tensor
-    """(E, T + 1, nq)."""
-    qvel: Tensor
-    """(E, T + 1, nv)."""
 
-    @staticmethod
-    def of(tasks: list[Task], robot: RobotSpec) -> _Targets:
-        steps = max(task.num_steps for task in tasks)
-        states: dict[int, tuple[Tensor, Tensor]] = {}
-        rows = []
-        for task in tasks:
-            if id(task.clip) not in states:
-                states[id(task.clip)] = clip_states(task.clip, robot)
-            index = torch.arange(steps + 1).clamp(max=task.num_steps) + task.start
-            rows.append([values[index] for values in states[id(task.clip)]])
-        device = robot.home_qpos.device
-        return _Targets(*(torch.stack(column).to(device) for column in zip(*rows, strict=True)))
+def of_tasks(tasks: Sequence[Task], values: Callable[[Clip], Tensor]) -> Tensor:
+    """Values (T + 1, E, ...) of the clips of E tasks, step by step; short tasks hold their last.
+
+    `values` gives those of all frames of a clip (N, ...). T is the number of steps of the longest.
+    """
+    steps = torch.arange(max(task.num_steps for task in tasks) + 1)
+    made = {id(task.clip): task.clip for task in tasks}
+    frames = {key: values(clip) for key, clip in made.items()}
+    rows = [frames[id(t.clip)][t.first_frame + steps.clamp(max=t.num_steps)] for t in tasks]
+    return torch.stack(rows, dim=1)
+
+
+Correction = Callable[[Measurements, int, Tensor, Tensor], Tensor]
+"""What is added to the joints of the clips (E, J) [rad] in a step, so that the robot does the
+motion: from the robots' measurements, the number of steps taken before, and the states qpos (E, nq)
+and qvel (E, nv) that the clips reach in the step."""
 
 
 def follow(
@@ -137,31 +133,29 @@ def follow(
 ) -> list[Rollout]:
     """Rollouts of all tasks, open loop but for the feedback that keeps the robot upright.
 
-    Joints are commanded what their servos need to make the clip, by `position_targets`. Otherwise
-    as `perform`.
-
-    Args:
-        env: without `auto_reset`, with as many simulations as tasks.
-        tasks: clips sampled at the environment's control rate.
-        robot_model: with the masses that the servos' needs are computed from.
-        balance: gains of the correction to stay upright.
+    Joints are commanded what their servos need to make the clip, by `position_targets`, plus the
+    correction to stay upright. Otherwise as `perform`.
     """
     joints = env.robot.joint_qpos_adr
-    clips = {id(task.clip): task.clip for task in tasks}
-    targets = {
-        key: torch.from_numpy(position_targets(clip, robot_model)).float()
-        for key, clip in clips.items()
-    }
-    steps = torch.arange(max(task.num_steps for task in tasks) + 1)
-    servo = torch.stack(
-        [targets[id(t.clip)][t.start + steps.clamp(max=t.num_steps)] for t in tasks], dim=1
+    servo = of_tasks(
+        tasks, lambda clip: torch.from_numpy(position_targets(clip, robot_model)).float()
     ).to(joints.device)
 
-    def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
-        lead = servo[goal.step + 1] - goal.qpos[:, joints]
-        return lead + balance_offsets(m, goal.qpos[:, 3:7], goal.qvel[:, :3], env.robot, balance)
+    def correct(m: Measurements, step: int, qpos: Tensor, qvel: Tensor) -> Tensor:
+        lead = servo[step + 1] - qpos[:, joints]
+        return lead + balance_offsets(m, qpos[:, 3:7], qvel[:, :3], env.robot, balance)
 
     return perform(env, tasks, correct, "harness")
+
+
+def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
+    """Teacher-forced rollouts: the state is set to the clip's before every step.
+
+    Each frame is one control step of physics away from the clip and shows what the clip asks of the
+    floor. No gate sees what puts the robot back, so the tier is `DIAGNOSTIC_TIER` at best.
+    Otherwise as `perform`.
+    """
+    return perform(env, tasks, lambda m, *_: torch.zeros_like(m.joint_pos), "forced")
 
 
 def perform(
@@ -172,35 +166,32 @@ def perform(
     Every joint is commanded to its next clip position plus a correction.
 
     Args:
-        env: without `auto_reset`, with as many simulations as tasks.
+        env: a `clip_env` with as many simulations as tasks.
         tasks: clips sampled at the environment's control rate.
         correct: called once per step.
         method: label of the rollouts; with "forced" the state is set before every step.
 
     Raises:
-        ValueError: number of simulations and tasks differ, or the environment has `auto_reset`.
         PhysicsError: the engine dropped contacts for want of room.
     """
-    if env.num_envs != len(tasks) or env.config.auto_reset:
-        raise ValueError(
-            f"{len(tasks)} clip rollouts need an environment of as many simulations "
-            f"without auto_reset; this one has {env.num_envs}, auto_reset {env.config.auto_reset}"
-        )
-    targets = _Targets.of(tasks, env.robot)
-    joints = env.robot.joint_qpos_adr
+    assert not env.config.auto_reset, "a robot that fell would be put back and go on"
+    robot, joints = env.robot, env.robot.joint_qpos_adr
+    states = of_tasks(tasks, lambda clip: torch.cat(clip_states(clip, robot), dim=-1))
+    states = states.to(joints.device)
+    qpos, qvel = states.split([env.backend.model.nq, env.backend.model.nv], dim=-1)
     everyone = torch.ones(env.num_envs, dtype=torch.bool, device=joints.device)
     steps: list[dict[str, Tensor]] = []
     fallen: list[Tensor] = []
-    for step in range(1, targets.qpos.shape[1]):
-        if step == 1 or method == "forced":
-            env.set_state(everyone, targets.qpos[:, step - 1], targets.qvel[:, step - 1])
-        qpos, qvel = targets.qpos[:, step], targets.qvel[:, step]
+    for step in range(len(states) - 1):
+        if step == 0 or method == "forced":
+            env.set_state(everyone, qpos[step], qvel[step])
+        goal = qpos[step + 1]
         if env.config.support is not None:
-            env.set_support_targets(qpos[:, 2], qpos[:, 3:7])
-        offset = correct(env, env.measure(), Goal(step - 1, qpos, qvel))
-        action = env.joint_targets_to_action(qpos[:, joints] + offset)
+            env.set_support_targets(goal[:, 2], goal[:, 3:7])
+        offset = correct(env.measure(), step, goal, qvel[step + 1])
+        action = env.joint_targets_to_action(goal[:, joints] + offset)
         following = env.step(TensorDict({"action": action}, batch_size=[env.num_envs]))["next"]
-        steps.append({**record_step(env, following), "joint_target": qpos[:, joints]})
+        steps.append({**record_step(env, following), "joint_target": goal[:, joints]})
         fallen.append(following["fallen"][:, 0])
     require_capacities(env.backend)
     standing = ~torch.stack(fallen).int().cummax(0).values.bool()
@@ -215,13 +206,3 @@ def perform(
         Rollout.of(task, recording, i, int(recording.valid[: task.num_steps, i].sum()), method)
         for i, task in enumerate(tasks)
     ]
-
-
-def force(env: LocomotionEnv, tasks: list[Task]) -> list[Rollout]:
-    """Teacher-forced rollouts: the state is set to the clip's before every step.
-
-    Each frame is one control step of physics away from the clip and shows what the clip asks of the
-    floor. No gate sees what puts the robot back, so the tier is `DIAGNOSTIC_TIER` at best.
-    Otherwise as `perform`.
-    """
-    return perform(env, tasks, lambda env, m, goal: torch.zeros_like(m.joint_pos), "forced")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from envs.errors import UserError
 from envs.robot.model import RobotModel
@@ -19,9 +20,8 @@ LOOP_SPEED = 0.65
 """Faster loops are slowed down to this [m/s]."""
 
 
-def _tracked_walk() -> WalkConfig:
-    """The walk in balance without support: its zero-moment point stays on the soles."""
-    return WalkConfig(double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
+_tracked_walk = partial(WalkConfig, double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
+"""The walk in balance without support: its zero-moment point stays on the soles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class SourceConfig:
 
 def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
     """Built-in clips that a robot can do by itself: standing, walking, walking off and stopping."""
-    clips = []
-    for speed in config.speeds:
-        if speed == 0.0:
-            clips.append(standing_clip(robot, config.duration_s))
-        else:
-            clips.append(walking_clip(robot, speed, config.duration_s, config=config.walk))
+    clips = [
+        walking_clip(robot, speed, config.duration_s, config=config.walk)
+        if speed > 0.0
+        else standing_clip(robot, config.duration_s)
+        for speed in config.speeds
+    ]
     for speed in config.from_rest:
         clip = walking_clip(
             robot, speed, config.duration_s, start_standing=True, end_standing=True,
@@ -79,7 +79,7 @@ def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Clips ready to be followed, and what became of them on the way."""
+    """Clips ready to be followed, and what was done to them."""
 
     clips: list[Clip]
     originals: dict[str, Clip]
@@ -91,15 +91,9 @@ class Prepared:
 def prepared(
     clips: Sequence[Clip], robot_model: RobotModel, fps: float, config: SourceConfig
 ) -> Prepared:
-    """Clips from files, repaired and planted, and after each its loop.
+    """Clips from files at the control rate `fps` [1/s], repaired and planted, each with its loop.
 
     A clip that cannot be mended is left out, and a note says why.
-
-    Args:
-        clips: as they were loaded.
-        robot_model: the robot with its masses.
-        fps: control rate [1/s]; clips are resampled to it.
-        config: what to make.
     """
     robot = robot_model.robot
     result = Prepared([], {}, [])
@@ -113,11 +107,10 @@ def prepared(
         result.notes.extend(f"{clip.name}: {change}" for change in changes)
         result.clips.append(once)
         result.originals[once.name] = clip.resample(fps)
-        if config.loop_s == 0.0:
-            continue
         try:
-            loop = _loop(mended, robot, config)
-            result.clips.append(plant(loop, robot_model, config.planting))
+            if config.loop_s > 0.0:
+                loop = _loop(mended, robot, config)
+                result.clips.append(plant(loop, robot_model, config.planting))
         except ClipError as error:
             result.notes.append(f"no loop: {error}")
     return result

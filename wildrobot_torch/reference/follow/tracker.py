@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,38 +15,41 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
-from envs.task.actions import ActionConfig
-from envs.task.terminations import has_fallen
+from envs.step import Episode
+from envs.task.terminations import fall_causes
+from wildrobot_torch.files import atomic_write, load_tensors
 from wildrobot_torch.ppo.finite import require_finite_weights
 from wildrobot_torch.ppo.learner import PPOLearner, Transitions
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Critic, Policy
 from wildrobot_torch.process import one_torch_thread
-from wildrobot_torch.reference.follow.checkpoint import load_training, save_training, training_key
-from wildrobot_torch.reference.follow.rollout import Goal, Rollout, Task, perform
+from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, perform
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
+    COSTS,
     FALL,
+    IMITATION,
+    MAX_DISTANCE,
     MAX_JOINT_ERROR,
-    MAX_WAY_ERROR,
+    STOP_ROOM,
     ClipStates,
     TrackingConfig,
+    clip_observation,
     tracking_layout,
-    tracking_observation,
     tracking_reward,
 )
 
-TEST_PUSH = PushConfig(impulse_min=0.36, impulse_max=0.36, interval_s=1.5)
-"""Pushes that a tracker is tested with after its training."""
 SAVE_EVERY_S = 30.0
 """Time between two checkpoints of a training [s]."""
+FORMAT = 2
+"""Version of the files of trainings; it changes with what they hold."""
 Progress = Callable[[str], None]
 
 
@@ -100,25 +106,18 @@ class TrackingTask:
 
     def observe(self, m: Measurements) -> tuple[Tensor, Tensor]:
         """Observations of tracker (E, O) and critic (E, C) in the present state."""
-        env = self.env
-        seen = env.observe(m)
-        root = env.backend.state().qpos[:, :3]
-
-        def with_clip(key: str) -> Tensor:
-            return tracking_observation(
-                seen[key], m, root, self.clips, self.clip, self.frame, env.robot
-            )
-
-        return with_clip("observation"), with_clip("critic_observation")
+        seen, root = self.env.observe(m), self.env.backend.state().qpos[:, :3]
+        of_clip = clip_observation(m, root, self.clips, self.clip, self.frame, self.env.robot)
+        actor, critic = (
+            torch.cat([seen[key], of_clip], -1) for key in ("observation", "critic_observation")
+        )
+        return actor, critic
 
     def step(self, residual: Tensor) -> dict[str, Tensor]:
         """Advance all robots by one control step, then restart those whose episode has ended.
 
-        Args:
-            residual: (E, J) action in [-1, 1].
-
-        Returns:
-            reward, terminated, done (E,) and next_critic_observation (E, C), before any restart.
+        `residual` (E, J) is the action, in [-1, 1]. Returns reward, terminated, done (E,) and
+        next_critic_observation (E, C), before any restart.
         """
         env, clips, config = self.env, self.clips, self.config
         residual = residual.clamp(-1.0, 1.0)
@@ -135,10 +134,10 @@ class TrackingTask:
             m, root, qpos, qvel, clips.stands[now], residual, self._residual, env.robot
         )
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
-        way = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
+        distance = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        lost = (error > MAX_JOINT_ERROR) | (way > MAX_WAY_ERROR)
-        terminated = has_fallen(m, env.robot, FALL) | lost | failed
+        lost = (error > MAX_JOINT_ERROR) | (distance > MAX_DISTANCE)
+        terminated = fall_causes(m, failed, env.robot, FALL).any(-1) | lost
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {
@@ -151,25 +150,6 @@ class TrackingTask:
         return result
 
 
-def tracking_env(
-    num_envs: int, push: PushConfig, *, physics: str = "native", seed: int = 0
-) -> LocomotionEnv:
-    """The environment trackers live in: no support, any joint target, random pushes.
-
-    Args:
-        num_envs: number of robots.
-        push: random pushes.
-        physics: name of the engine.
-        seed: of the pushes.
-    """
-    config = LocomotionConfig(
-        action=ActionConfig(mapping="full_range", filter=0.0),
-        auto_reset=False,
-        push=push,
-    )
-    return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
-
-
 def train_tracker(
     clips: ClipStates,
     config: TrackingConfig,
@@ -178,33 +158,33 @@ def train_tracker(
     checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
-    """A policy that follows all clips at once, trained by ppo.
+    """A policy that follows all clips at once, trained by PPO on the engine's device.
 
     Args:
         clips: what to follow, at the control rate.
         config: task and length of training.
-        physics: name of the engine; the policy is trained, and left, on its device.
-        checkpoint: file the training is kept in; the same training goes on from there, one of
-            other clips or settings begins anew and replaces it; None keeps none.
+        physics: name of the engine.
+        checkpoint: file the training is kept in: the same training goes on from there, one of
+            other clips or settings replaces it.
         progress: called with a line now and then.
 
     Raises:
-        ValueError: the checkpoint cannot be read.
+        UserError: the checkpoint cannot be read.
         PhysicsError: the engine dropped contacts for want of room.
     """
     push = PushConfig(impulse_max=config.push_impulse)
-    env = tracking_env(config.num_envs, push, physics=physics, seed=config.seed)
+    env = clip_env(config.num_envs, push=push, physics=physics, seed=config.seed)
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         training = _Training(TrackingTask(env, clips, config))
         key = training_key(clips, config, env, _layout(env, "observation"))
         saved = None if checkpoint is None else load_training(checkpoint, key)
-        if saved is None and checkpoint is not None and checkpoint.is_file():
-            progress(f"{checkpoint} is of other clips or settings: the tracker is trained anew")
         if saved is not None:
             training.load_state_dict(saved)
             progress(f"tracker goes on at {training.iteration}/{training.iterations}")
+        elif checkpoint is not None and checkpoint.is_file():
+            progress(f"{checkpoint} is of other clips or settings: the tracker is trained anew")
         training.run(
             None if checkpoint is None else partial(save_training, checkpoint, key), progress
         )
@@ -230,6 +210,13 @@ class _Training:
         parameters = [*self.policy.parameters(), *self.critic.parameters()]
         self.optimizer = torch.optim.Adam(parameters, lr=config.ppo.learning_rate)
         self.learner = PPOLearner(self.policy, self.critic, config.ppo, self.optimizer)
+        self.parts: dict[str, Any] = {
+            "policy": self.policy,
+            "critic": self.critic,
+            "optimizer": self.optimizer,
+            "task": task,
+        }
+        """What is saved beside the random state."""
         self.iterations = -(-config.env_steps // (config.num_envs * config.num_steps))
         self.iteration = 0
         """Iterations done."""
@@ -245,8 +232,8 @@ class _Training:
             self.learner.update(rollout, self.iteration)
             last = self.iteration == self.iterations
             if save is not None and (last or time.perf_counter() - saved > SAVE_EVERY_S):
-                require_finite_weights(self.policy, self.iteration)
-                require_finite_weights(self.critic, self.iteration)
+                for module in (self.policy, self.critic):
+                    require_finite_weights(module, self.iteration)
                 save(self.state_dict())
                 saved = time.perf_counter()
             if self.iteration % 10 == 0 or last:
@@ -263,10 +250,7 @@ class _Training:
         device = self.task.env.backend.device
         return {
             "iteration": self.iteration,
-            "policy": self.policy.state_dict(),
-            "critic": self.critic.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "task": self.task.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
@@ -274,10 +258,8 @@ class _Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.iteration = state["iteration"]
-        self.policy.load_state_dict(state["policy"])
-        self.critic.load_state_dict(state["critic"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.task.load_state_dict(state["task"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.task.env.backend.device)
@@ -308,6 +290,59 @@ def _collect(task: TrackingTask, policy: Policy) -> Transitions:
     return Transitions(**{key: torch.stack([step[key] for step in steps], 1) for key in steps[0]})
 
 
+def training_key(
+    clips: ClipStates, config: TrackingConfig, env: LocomotionEnv, seen: Layout
+) -> str:
+    """64 hex digits over all that a training's result depends on, the code apart.
+
+    `seen` is the layout of what the tracker observes.
+    """
+    about = {
+        "tracking": asdict(config),
+        "imitation": IMITATION,
+        "costs": COSTS,
+        "ends": (asdict(FALL), MAX_JOINT_ERROR, MAX_DISTANCE),
+        "stop_room": STOP_ROOM,
+        "arrival_s": ARRIVAL_S,
+        "env": asdict(env.config),
+        "engine": type(env.backend).__name__,
+        "device": env.backend.device.type,
+        "robot": env.robot.digest,
+        "layout": seen.digest,
+        # The training's file holds these parts of the running episodes.
+        "episode": [f.name for f in fields(Episode)],
+    }
+    sha = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, values in sorted(vars(clips).items()):
+        array = values.detach().cpu().contiguous().numpy()
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return sha.hexdigest()
+
+
+def save_training(path: Path, key: str, state: dict[str, Any]) -> None:
+    """Write a training's state, whole or not at all."""
+    with atomic_write(path) as file:
+        torch.save({"format": FORMAT, "key": key, "state": state}, file)
+
+
+def load_training(path: Path, key: str) -> dict[str, Any] | None:
+    """The state in a file; None without a file, or where it is of another training.
+
+    Raises:
+        UserError: the file cannot be read, or another version wrote it.
+    """
+    if not path.is_file():
+        return None
+    remedy = "remove it to train anew"
+    content = load_tensors(path, "tracker", remedy)
+    if content.get("format") != FORMAT:
+        raise UserError(
+            f"tracker {path} was written by another version of wildrobot_torch (0.3 or older, or a "
+            f"newer one); {remedy}"
+        )
+    return content["state"] if content["key"] == key else None
+
+
 def track(
     env: LocomotionEnv,
     tasks: list[Task],
@@ -315,35 +350,23 @@ def track(
     scale: float,
     robot_model: RobotModel,
 ) -> list[Rollout]:
-    """Rollouts of all tasks by a tracking policy, deterministic, in a `tracking_env`.
+    """Rollouts of all tasks by a tracking policy, deterministic, in a `clip_env` for as many.
 
-    Args:
-        env: with as many simulations as tasks.
-        tasks: clips sampled at the environment's control rate.
-        tracker: trained on such clips, on the environment's device.
-        scale: joint angle one unit of its action adds to the clip's servo targets [rad].
-        robot_model: with the masses that the servos' needs are computed from.
+    One unit of the tracker's action adds the angle `scale` [rad] to the clips' servo targets.
     """
     device = env.backend.device
     variants = {id(task.clip): task.clip for task in tasks}
     clips = ClipStates.of(list(variants.values()), robot_model).to(device)
     each = torch.tensor([list(variants).index(id(task.clip)) for task in tasks], device=device)
-    joints = env.robot.joint_qpos_adr
-    start = torch.tensor([task.start for task in tasks], device=device)
+    first = torch.tensor([task.first_frame for task in tasks], device=device)
     env.set_commands(clips.speed[each])
 
-    def correct(env: LocomotionEnv, m: Measurements, goal: Goal) -> Tensor:
-        seen = tracking_observation(
-            env.observe(m)["observation"],
-            m,
-            env.backend.state().qpos[:, :3],
-            clips,
-            each,
-            start + goal.step,
-            env.robot,
-        )
-        servo = clips.servo[clips.index(each, start + goal.step + 1)]
-        with torch.no_grad():
-            return servo - goal.qpos[:, joints] + scale * tracker.act(seen)
+    @torch.no_grad()
+    def correct(m: Measurements, step: int, qpos: Tensor, qvel: Tensor) -> Tensor:
+        seen, root = env.observe(m)["observation"], env.backend.state().qpos[:, :3]
+        of_clip = clip_observation(m, root, clips, each, first + step, env.robot)
+        servo = clips.servo[clips.index(each, first + step + 1)]
+        action = tracker.act(torch.cat([seen, of_clip], -1))
+        return servo - qpos[:, env.robot.joint_qpos_adr] + scale * action
 
     return perform(env, tasks, correct, "tracker")

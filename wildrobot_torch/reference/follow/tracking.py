@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -62,23 +63,19 @@ COSTS = {
 that carries weight against the clip; squared yaw rate beyond the clip's [s^2/rad^2]; squared
 difference of the feet's load from the weight, in weights, at most 1; each joint on its stop; summed
 squared change of the action."""
-FALL = TerminationConfig(min_height=0.36, max_tilt=0.6)
+FALL = TerminationConfig(min_height=0.36, max_roll=0.6, max_pitch=0.6)
 """Limits of a fall."""
 MAX_JOINT_ERROR = 3.0
 """Summed squared joint error beyond which an episode ends [rad^2]."""
-MAX_WAY_ERROR = 0.3
+MAX_DISTANCE = 0.3
 """Horizontal distance from the clip's root beyond which an episode ends [m]. Without it, robots
 that had fallen behind stayed slow, and clips of 0.5 m/s were walked at 0.35."""
 
 
-def _ppo() -> PPOConfig:
-    return PPOConfig(
-        gamma=0.98,
-        learning_rate=5e-4,
-        learning_rate_max=1e-3,
-        entropy_coef=0.001,
-        quiet_share=0.0,
-    )
+_ppo = partial(
+    PPOConfig, gamma=0.98, learning_rate=5e-4, learning_rate_max=1e-3, entropy_coef=0.001,
+    low_noise_env_fraction=0.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +127,17 @@ class ClipStates:
     @classmethod
     def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
         """The frames of clips at the control rate."""
-        robot = robot_model.robot
-        legs = Legs(robot)
-        states = [clip_states(clip, robot) for clip in clips]
+        legs = Legs(robot_model.robot)
+        states = [clip_states(clip, robot_model.robot) for clip in clips]
         length = torch.tensor([clip.num_frames for clip in clips])
-        servo = [servo_targets(clip, robot_model) for clip in clips]
-        stands = [torch.from_numpy(carried(legs, clip, STANDS) > 0.0) for clip in clips]
         return cls(
-            torch.cat([qpos for qpos, _ in states]),
-            torch.cat([qvel for _, qvel in states]),
-            torch.cumsum(length, 0) - length,
-            length,
-            torch.cat(servo),
-            torch.cat(stands),
-            torch.tensor([clip.mean_speed for clip in clips]),
+            qpos=torch.cat([qpos for qpos, _ in states]),
+            qvel=torch.cat([qvel for _, qvel in states]),
+            first=torch.cumsum(length, 0) - length,
+            length=length,
+            servo=torch.cat([servo_targets(clip, robot_model) for clip in clips]),
+            stands=torch.cat([torch.from_numpy(carried(legs, c, STANDS) > 0.0) for c in clips]),
+            speed=torch.tensor([clip.mean_speed for clip in clips]),
         )
 
     def to(self, device: torch.device | str) -> ClipStates:
@@ -176,13 +170,12 @@ def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
             Field("clip_gravity", 3, "1", "body", "clip's next gravity direction"),
             Field("clip_height", 1, "m", "world", "10 times clip's next height minus present one"),
             Field("clip_yaw", 1, "rad", "world", "clip's heading minus present one"),
-            Field("clip_way", 2, "m", "heading", "way to the clip's root, within 0.3 m"),
+            Field("clip_way", 2, "m", "heading", "clip's root from the robot's, within 0.3 m"),
         ),
     )
 
 
-def tracking_observation(
-    observation: Tensor,
+def clip_observation(
     m: Measurements,
     root_pos_w: Tensor,
     clips: ClipStates,
@@ -190,26 +183,19 @@ def tracking_observation(
     frame: Tensor,
     robot: RobotSpec,
 ) -> Tensor:
-    """Observation in `tracking_layout` order.
+    """The clip seen from the robot (E, .), in `tracking_layout` order after the environment's part.
 
-    Args:
-        observation: (E, O) of the environment.
-        m: measurements of E robots.
-        root_pos_w: (E, 3) [m].
-        clips: the clips.
-        clip: (E,) clip each robot follows.
-        frame: (E,) frame it is at.
-        robot: the robot.
+    Robots with the measurements `m` and the root positions `root_pos_w` (E, 3) [m] are at `frame`
+    (E,) of `clip` (E,).
     """
     joints = robot.joint_qpos_adr
     following = clips.index(clip, frame + 1)
     qpos, qvel = clips.qpos[following], clips.qvel[following]
     preview = [clips.qpos[clips.index(clip, frame + ahead)][:, joints] for ahead in PREVIEW]
-    way = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
+    ahead = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
     clip_yaw = yaw(qpos[:, 3:7])
     return torch.cat(
         [
-            observation,
             qpos[:, joints] - m.joint_pos,
             *preview,
             0.1 * qvel[:, robot.joint_qvel_adr],
@@ -217,7 +203,7 @@ def tracking_observation(
             projected_gravity(qpos[:, 3:7]),
             10.0 * (qpos[:, 2:3] - m.height[:, None]),
             wrap_angle(clip_yaw - m.yaw)[:, None],
-            way,
+            ahead,
         ],
         dim=-1,
     )
@@ -235,52 +221,36 @@ def tracking_reward(
 ) -> Tensor:
     """Reward (E,) for matching the clip's state, at most 0.1.
 
-    Args:
-        m: measurements after the step.
-        root_pos_w: (E, 3) [m].
-        qpos: (E, nq) of the clip at this frame.
-        qvel: (E, nv) of the clip.
-        stands: (E, 2) bool, feet that carry weight in the clip.
-        action: (E, J) residual of this step.
-        prev_action: (E, J) residual of the step before.
-        robot: the robot.
+    `m` and `root_pos_w` (E, 3) [m] are the robot's after the step; `qpos` (E, nq), `qvel` (E, nv)
+    and `stands` (E, 2) bool, the feet that carry weight, the clip's at that frame; `action` and
+    `prev_action` (E, J) the residuals of this step and the one before.
     """
-    joint_error = (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
-    vel_error = (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1)
     clip_yaw = yaw(qpos[:, 3:7])
-    linvel_error = (turn(qvel[:, :3], -clip_yaw) - m.linvel_h)[:, :2].square().sum(-1)
-    height_error = (qpos[:, 2] - m.height).square()
-    tilt_error = (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1)
-    yaw_error = wrap_angle(clip_yaw - m.yaw).square()
-    way_error = (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1)
+    linvel = turn(qvel[:, :3], -clip_yaw)
+    errors = {
+        "joint_pos": (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1),
+        "joint_vel": (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1),
+        "linvel": (linvel - m.linvel_h)[:, :2].square().sum(-1).sqrt(),
+        "height": (qpos[:, 2] - m.height).square(),
+        "gravity": (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1),
+        "yaw": wrap_angle(clip_yaw - m.yaw).square(),
+        "root_pos": (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1).sqrt(),
+    }
+    reward = torch.zeros_like(m.height)
+    for name, (weight, decay) in IMITATION.items():
+        reward = reward + weight * torch.exp(-decay * errors[name])
     loaded = m.foot_force > 0.1 * robot.weight
     speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
-    slip = (speed.clamp(max=0.3) * loaded).sum(-1)
-    mismatch = (loaded != stands).sum(-1)
-    turning = (qvel[:, 5] - m.angvel_b[:, 2]).square()
-    load = m.foot_force.sum(-1) / robot.weight
     low, high = robot.joint_range.unbind(-1)
     room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
-    stopped = (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1)
-    errors = {
-        "joint_pos": joint_error,
-        "joint_vel": vel_error,
-        "linvel": linvel_error.sqrt(),
-        "height": height_error,
-        "gravity": tilt_error,
-        "yaw": yaw_error,
-        "root_pos": way_error.sqrt(),
+    costs = {
+        "slip": (speed.clamp(max=0.3) * loaded).sum(-1),
+        "contact": (loaded != stands).sum(-1),
+        "turning": (qvel[:, 5] - m.angvel_b[:, 2]).square().clamp(max=4.0),
+        "load": (m.foot_force.sum(-1) / robot.weight - 1.0).square().clamp(max=1.0),
+        "stop": (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1),
+        "smoothness": (action - prev_action).square().sum(-1),
     }
-    imitation = torch.zeros_like(joint_error)
-    for name, (weight, decay) in IMITATION.items():
-        imitation = imitation + weight * torch.exp(-decay * errors[name])
-    reward = (
-        imitation
-        - COSTS["slip"] * slip
-        - COSTS["contact"] * mismatch
-        - COSTS["turning"] * turning.clamp(max=4.0)
-        - COSTS["load"] * (load - 1.0).square().clamp(max=1.0)
-        - COSTS["stop"] * stopped
-        - COSTS["smoothness"] * (action - prev_action).square().sum(-1)
-    )
+    for name, weight in COSTS.items():
+        reward = reward - weight * costs[name]
     return 0.1 * reward

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
-from envs.recording import Recording
-from envs.robot.spec import RobotSpec
 from envs.yaml_files import read_yaml
-from wildrobot_torch.motion.metrics import METRICS, Limit, measure, require_number
+from wildrobot_torch.motion.metrics import METRICS, Limit, require_number
 
 TIERS = ("0+", "0", "1", "2")
 """Qualities of reference motion, best first: strict gates, the same with more support, relaxed
@@ -93,43 +91,17 @@ class GateResult:
         return not self.failed
 
 
-def measure_gated(
-    recording: Recording, robot: RobotSpec, gates: Sequence[Gate]
-) -> dict[str, float]:
-    """The metrics that `gates` limit, of a recorded stretch of motion."""
-    return measure(recording, robot, names={gate.metric: None for gate in gates})
-
-
 def judge(metrics: Mapping[str, float], gates: Sequence[Gate], tier: str) -> GateResult:
     """Result of `gates` for the metrics of one stretch of motion, by the limits of a tier.
 
     Raises:
-        UserError: there is no such tier, or no gate judges it; nothing may be accepted unjudged.
+        UserError: no gate judges the tier; nothing may be accepted unjudged.
     """
-    if tier not in TIERS:
-        raise UserError(f"tier {tier!r} is unknown; allowed: {', '.join(TIERS)}")
-    if not judging(gates, tier):
+    if all(gate.limit(tier) is None for gate in gates):
         raise UserError(f"no gates judge tier {tier!r}: motion is never accepted unjudged")
     found = [(gate.name, gate.reason(metrics, tier)) for gate in gates]
     failed = [(name, reason) for name, reason in found if reason is not None]
     return GateResult(dict(metrics), tuple(n for n, _ in failed), tuple(r for _, r in failed), tier)
-
-
-def judging(gates: Sequence[Gate], tier: str) -> bool:
-    """Whether any gate judges a tier."""
-    return any(gate.limit(tier) is not None for gate in gates)
-
-
-def best_tier(metrics: Mapping[str, float], gates: Sequence[Gate]) -> str | None:
-    """The best tier all of whose gates pass; None without one.
-
-    Raises:
-        UserError: no gate judges any tier.
-    """
-    tiers = [tier for tier in TIERS if judging(gates, tier)]
-    if not tiers:
-        raise UserError("no gates: motion is never accepted unjudged")
-    return next((tier for tier in tiers if judge(metrics, gates, tier).accepted), None)
 
 
 def quality(metrics: Mapping[str, float], gates: Sequence[Gate]) -> float:
@@ -152,7 +124,6 @@ def load_gates(path: Path | str) -> tuple[Gate, ...]:
             exist or has another unit, a limit missing, not finite or crossed, a tier that does not
             exist, a `good` that does not pass, or a name repeated.
     """
-    path = Path(path)
     content = read_yaml(path)
     if not isinstance(content, list) or not content:
         raise UserError(f"gates {path}: expected a list of gates, got {type(content).__name__}")

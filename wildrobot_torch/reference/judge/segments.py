@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from envs.errors import UserError
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, GateResult, judge, measure_gated
+from envs.settings import PositiveFloat, check
+from wildrobot_torch.motion.metrics import measure
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, GateResult, judge
 
 Span = tuple[int, int]
 """Frames (start, stop): start..stop-1."""
@@ -26,29 +29,28 @@ class SegmentConfig:
     """Shortest stretch that is judged at all, and shortest segment [frames]."""
     tiers: tuple[str, ...] = ("0+", "0", "1")
     """Tiers to keep, best first; "2" is what merely stands, for ablations."""
-    temperature: float = 0.25
+    temperature: PositiveFloat = 0.25
     """Difference in quality (0 to 1) that makes a segment's sampling weight e times larger."""
     weight_ratio: float = 3.0
     """Largest sampling weight of a segment over the smallest, >= 1."""
 
     def __post_init__(self) -> None:
+        check(self)
         if not 2 <= self.min_frames <= self.window:
-            raise ValueError(
+            raise UserError(
                 f"segments.min_frames is {self.min_frames}; allowed: 2 to window ({self.window})"
             )
         if not 1 <= self.stride <= self.window:
-            raise ValueError(
+            raise UserError(
                 f"segments.stride is {self.stride}; allowed: 1 to window ({self.window}), "
                 "so that no frame is left unjudged"
             )
         if not self.tiers or tuple(t for t in TIERS if t in self.tiers) != tuple(self.tiers):
-            raise ValueError(
+            raise UserError(
                 f"segments.tiers is {self.tiers}; allowed: one or more of {TIERS}, in this order"
             )
-        if self.temperature <= 0.0:
-            raise ValueError(f"segments.temperature is {self.temperature}; it must be positive")
         if self.weight_ratio < 1.0:
-            raise ValueError(f"segments.weight_ratio is {self.weight_ratio}; allowed: 1 or more")
+            raise UserError(f"segments.weight_ratio is {self.weight_ratio}; allowed: 1 or more")
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,6 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Frames start..stop-1 of a rollout that no tier took, and why."""
-
-    start: int
-    stop: int
-    gates: tuple[str, ...]
-    """Gates that rejected them from the last tier tried; empty where they are too few to judge."""
-    reason: str
-    """One line of the first of these gates."""
-
-
-@dataclass(frozen=True)
 class Search:
     """Everything judged in one rollout."""
 
@@ -85,20 +75,14 @@ class Search:
     """Every window of the whole rollout, judged by the window gates of the best tier."""
     segments: tuple[Stretch, ...]
     """Every candidate, accepted or not, tier by tier; the accepted ones do not overlap."""
-    gaps: tuple[Gap, ...] = ()
-    """What is in no accepted segment, in order."""
+    gaps: tuple[Stretch, ...] = ()
+    """What is in no accepted segment, in order, with the last tier's verdict; no gate has failed
+    where there are too few frames to judge."""
 
     @property
-    def accepted(self) -> tuple[Stretch, ...]:
+    def accepted(self) -> list[Stretch]:
         """The segments that passed every gate of their tier, in order."""
-        return tuple(sorted((s for s in self.segments if s.verdict.accepted), key=_place))
-
-    def first_failure(self) -> str | None:
-        """Reason of the earliest rejection, windows before segments; None without one."""
-        for stretch in (*self.windows, *self.segments):
-            if not stretch.verdict.accepted:
-                return stretch.verdict.reasons[0]
-        return None
+        return sorted((s for s in self.segments if s.verdict.accepted), key=lambda s: s.start)
 
 
 def window_spans(num_frames: int, config: SegmentConfig) -> list[Span]:
@@ -135,7 +119,7 @@ def find_segments(
     for tier in config.tiers:
         searched: set[Span] = set()
         # What is left between new segments is searched in turn.
-        while spans := [s for s in free_spans(frames.num_steps, taken) if s not in searched]:
+        while spans := [s for s in free_spans(0, frames.num_steps, taken) if s not in searched]:
             searched.update(spans)
             for run in (run for span in spans for run in miner.runs(span, tier)):
                 for found in miner.halved(run, tier):
@@ -143,7 +127,7 @@ def find_segments(
                     if found.verdict.accepted:
                         taken.append((found.start, found.stop))
     segments = tuple(candidates.values())
-    gaps = [miner.gap(span, segments) for span in free_spans(frames.num_steps, taken)]
+    gaps = [miner.gap(span, segments) for span in free_spans(0, frames.num_steps, taken)]
     return Search(tuple(windows), segments, tuple(gaps))
 
 
@@ -155,13 +139,12 @@ class _Miner:
     ) -> None:
         self.frames, self.robot, self.config = frames, robot, config
         self.gates = {True: [g for g in gates if g.scope == "window"], False: list(gates)}
+        self.names = {gate.metric for gate in gates}
         self.metrics: dict[Span, dict[str, float]] = {}
 
     def stretch(self, span: Span, tier: str, *, window_gates: bool = False) -> Stretch:
         if span not in self.metrics:
-            self.metrics[span] = measure_gated(
-                self.frames.cut(*span), self.robot, self.gates[False]
-            )
+            self.metrics[span] = measure(self.frames.cut(*span), self.robot, names=self.names)
         return Stretch(*span, judge(self.metrics[span], self.gates[window_gates], tier))
 
     def windows(self, free: Span, tier: str) -> list[Stretch]:
@@ -194,44 +177,33 @@ class _Miner:
         kept = [s for part in parts for s in part if s.verdict.accepted]
         return [whole, *kept]
 
-    def gap(self, span: Span, candidates: Sequence[Stretch]) -> Gap:
+    def gap(self, span: Span, candidates: Sequence[Stretch]) -> Stretch:
         """Why the last tier did not take a span: the refusal that covers most of it."""
-        tier = self.config.tiers[-1]
+        tier, length = self.config.tiers[-1], span[1] - span[0]
         tried = [s for s in candidates if s.verdict.tier == tier and not s.verdict.accepted]
         tried += [w for w in self.windows(span, tier) if not w.verdict.accepted]
-        covering = max(tried, key=lambda s: _overlap(s, span), default=None)
-        if covering is None or span[1] - span[0] < self.config.min_frames:
-            return Gap(*span, (), f"{span[1] - span[0]} frames are too few to judge")
-        return Gap(*span, covering.verdict.failed, covering.verdict.reasons[0])
+        if not tried or length < self.config.min_frames:
+            few = GateResult({}, (), (f"{length} frames are too few to judge",), tier)
+            return Stretch(*span, few)
+        most = max(tried, key=lambda s: min(s.stop, span[1]) - max(s.start, span[0]))
+        return Stretch(*span, most.verdict)
 
 
-def _place(stretch: Stretch) -> int:
-    return stretch.start
-
-
-def _overlap(stretch: Stretch, span: Span) -> int:
-    return min(stretch.stop, span[1]) - max(stretch.start, span[0])
-
-
-def free_spans(num_frames: int, taken: Sequence[Span]) -> list[Span]:
-    """What of the frames 0..num_frames-1 no taken span holds, in order."""
-    spans, cursor = [], 0
-    for start, stop in [*sorted(taken), (num_frames, num_frames)]:
-        if start > cursor:
-            spans.append((cursor, start))
-        cursor = max(cursor, stop)
+def free_spans(start: int, stop: int, taken: Sequence[Span]) -> list[Span]:
+    """What of the frames start..stop-1 no taken span holds, in order."""
+    spans, cursor = [], start
+    for low, high in [*sorted(taken), (stop, stop)]:
+        end = min(low, stop)
+        if end > cursor:
+            spans.append((cursor, end))
+        cursor = max(cursor, high)
     return spans
 
 
 def free_span(start: int, stop: int, taken: Sequence[Span]) -> Span:
     """Longest part (start, stop) of a span that no taken span overlaps; (start, start) if none."""
-    best, cursor = (start, start), start
-    for low, high in [*sorted(taken), (stop, stop)]:
-        end = min(max(low, cursor), stop)
-        if end - cursor > best[1] - best[0]:
-            best = (cursor, end)
-        cursor = max(cursor, high)
-    return best
+    spans = free_spans(start, stop, taken)
+    return max(spans, key=lambda span: span[1] - span[0], default=(start, start))
 
 
 def sampling_weights(qualities: Sequence[float], config: SegmentConfig) -> list[float]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.reference.follow.rollout import Rollout
-from wildrobot_torch.reference.judge.gates import Gate, judge, measure_gated
-from wildrobot_torch.reference.judge.segments import Gap, Search, SegmentConfig, Stretch, free_span
+from wildrobot_torch.motion.metrics import measure
+from wildrobot_torch.reference.follow.rollout import DIAGNOSTIC_TIER, Rollout
+from wildrobot_torch.reference.judge.gates import Gate, GateResult, judge
+from wildrobot_torch.reference.judge.segments import Search, SegmentConfig, Stretch, free_span
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,7 @@ class Rejection:
 
 def label(rollout: Rollout, segment: Stretch) -> str:
     """Tier of an accepted segment: what the gates say; the diagnostic tier for forced motion."""
-    tier = rollout.tier(segment.verdict.tier)
-    assert tier is not None, "an accepted segment has a tier"
-    return tier
+    return DIAGNOSTIC_TIER if rollout.method == "forced" else segment.verdict.tier
 
 
 def resolve(
@@ -55,20 +54,21 @@ def resolve(
         key=lambda pair: (
             config.tiers.index(label(*pair)),
             -pair[1].num_frames,
-            pair[0].task.start,
+            pair[0].task.first_frame,
             pair[1].start,
         )
     )
+    names = {gate.metric for gate in gates}
     taken: list[tuple[int, int]] = []
     kept = []
     for rollout, segment in found:
-        shift = rollout.task.start
+        shift = rollout.task.first_frame
         span = free_span(segment.start + shift, segment.stop + shift, taken)
         start, stop = span[0] - shift, span[1] - shift
         if stop - start < config.min_frames:
             continue
         if (start, stop) != (segment.start, segment.stop):
-            metrics = measure_gated(rollout.recording.cut(start, stop), robot, gates)
+            metrics = measure(rollout.recording.cut(start, stop), robot, names=names)
             verdicts = (judge(metrics, gates, tier) for tier in config.tiers)
             verdict = next((v for v in verdicts if v.accepted), None)
             if verdict is None:
@@ -81,20 +81,21 @@ def resolve(
 
 def rejections(
     clip: Clip,
-    rollouts: Sequence[Rollout],
-    searches: Sequence[Search],
+    searched: Sequence[tuple[Rollout, Search]],
     kept: Sequence[tuple[Rollout, Stretch]],
-) -> tuple[Rejection, ...]:
+) -> list[Rejection]:
     """What of a clip is in no kept segment, with the reason the first rollout over it was given."""
-    spans = [(r.task.start + s.start, r.task.start + s.stop) for r, s in kept]
+    spans = [(r.task.first_frame + s.start, r.task.first_frame + s.stop) for r, s in kept]
     found: dict[int, Rejection] = {}
-    for rollout, search in zip(rollouts, searches, strict=True):
-        shift = rollout.task.start
+    for rollout, search in searched:
+        shift = rollout.task.first_frame
         fell = f"fell after {rollout.num_frames} of {rollout.task.num_steps} frames"
-        end = Gap(rollout.num_frames, rollout.task.num_steps, (), fell)
+        fall = GateResult({}, (), (fell,), DIAGNOSTIC_TIER)
+        end = Stretch(rollout.num_frames, rollout.task.num_steps, fall)
         for gap in (*search.gaps, end):
             start, stop = free_span(gap.start + shift, gap.stop + shift, spans)
             if stop > start:
                 spans.append((start, stop))
-                found[start] = Rejection(clip.name, start + 1, stop - start, gap.gates, gap.reason)
-    return tuple(found[start] for start in sorted(found))
+                gates, reason = gap.verdict.failed, gap.verdict.reasons[0]
+                found[start] = Rejection(clip.name, start + 1, stop - start, gates, reason)
+    return [found[start] for start in sorted(found)]

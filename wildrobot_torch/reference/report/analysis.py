@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from envs.errors import UserError
-from wildrobot_torch.motion.tracking import running_mean
+from wildrobot_torch.files import to_json
+from wildrobot_torch.motion.metrics import METRICS
+from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
+from wildrobot_torch.reference.report.comparison import table
 
 GO_S, CAUTION_S = 60.0, 30.0
-"""Seconds from which on training is worth its while, and below which it is not [s]."""
-
+"""Motion that is enough to train on, and motion below which training is not worth its while [s]."""
 NEAR_CONSTANT = 0.01
-"""A feature with less standard deviation than this, in its own unit, tells nothing."""
+"""A feature with a smaller standard deviation, in its own unit, tells nothing."""
 ENOUGH_CLIPS, ENOUGH_SEGMENTS = 5, 10
 LARGEST_SHARE = 0.5
 """A clip that makes up more of a minibatch than this drowns the others."""
 SPEED_BIN = 0.1
 """Width of a bin of speeds [m/s]."""
-SPEED_RANGE = (0.15, 0.6)
-"""Speeds that a walk for all commands needs [m/s]."""
-BATCH = 1024
-"""Windows in a minibatch, unless told otherwise."""
+WANTED_SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Bins that a walk for all commands needs, by where they begin [m/s]."""
 WINDOW = 2
 """Frames that the discriminator sees at once."""
-DRAWN = 32
-"""Minibatches drawn to see what they hold."""
 STANDING, WALKING = 0.03, 0.10
-"""Slower than the one the robot stands, faster than the other it walks [m/s]."""
+"""The robot stands below the one speed and walks above the other [m/s]."""
 SPEED_AVERAGE_S = 1.0
 """Time over which that speed is averaged, so that the sway of a stride is no stop [s]."""
-DURATION_EDGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, math.inf)
-"""Bins of the histogram of segment durations [s]."""
 
 Decision = Literal["go", "caution", "stop"]
 ADVICE: dict[str, str] = {
@@ -63,8 +58,6 @@ class ClipCoverage:
     source: str
     seconds: dict[str, float]
     """Tier -> [s]."""
-    harness_s: float
-    """Of them held up by a harness [s]."""
     segments: int
     speed: float
     """Mean forward speed [m/s]."""
@@ -90,24 +83,8 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Diversity:
-    """What minibatches hold, as the dataset's sampler draws them."""
-
-    batch: int
-    """Windows in it."""
-    clips: float
-    """Distinct clips, mean over minibatches."""
-    least_clips: int
-    """Distinct clips in the minibatch that has the fewest."""
-    segments: float
-    """Distinct segments, mean over minibatches."""
-    effective_clips: float
-    """exp of the entropy of the clips' shares: as many equal clips would be as diverse."""
-
-
-@dataclass(frozen=True)
 class Analysis:
-    """A dataset in numbers; features and diversity are those of the good tiers, where there are."""
+    """A dataset in numbers; features are those of the good tiers, where there are any."""
 
     decision: Decision
     seconds: dict[str, dict[str, float]]
@@ -116,22 +93,19 @@ class Analysis:
     num_sources: int
     """Clips that are not mirrored or otherwise made from each other."""
     num_segments: int
+    speed_bins: tuple[float, ...]
+    """Where the bins of the segments' mean speed begin, `SPEED_BIN` wide [m/s]."""
     speeds: dict[str, tuple[float, ...]]
-    """Tier -> seconds per bin of `SPEED_BIN` [s], first bin from `speed_low` on."""
-    speed_low: float
-    """[m/s]."""
+    """Tier -> seconds per bin [s]."""
     standing_s: float
     starts: int
     """Changes from standing to walking within a segment."""
     stops: int
     """Changes from walking to standing within a segment."""
-    durations: tuple[int, ...]
-    """Segments per bin of `DURATION_EDGES`."""
     blocks: tuple[Block, ...]
-    diversity: Diversity
     metrics: dict[str, tuple[float, float, float]]
     """Metric -> mean weighted by frames, least and most over the segments."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What is missing or one-sided."""
 
     @property
@@ -146,75 +120,42 @@ class Analysis:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers for JSON."""
-        content = asdict(self)
-        for block, plain in zip(self.blocks, content["blocks"], strict=True):
-            plain["near_constant"] = list(block.near_constant)
-        edges = [edge if math.isfinite(edge) else None for edge in DURATION_EDGES]
-        return {
-            **content,
-            "best_s": self.best_s,
-            "good_s": self.good_s,
-            "limits": {"go_s": GO_S, "caution_s": CAUTION_S, "tiers": [TIERS[0]]},
-            "speed_bin": SPEED_BIN,
-            "duration_edges": edges,
-        }
+        return {**asdict(self), "best_s": self.best_s, "good_s": self.good_s}
 
 
-def analyse(dataset: ReferenceDataset, batch: int = BATCH) -> Analysis:
-    """Decision, coverage, features and diversity of a dataset.
-
-    Args:
-        dataset: on the CPU.
-        batch: windows in a minibatch of the discriminator.
-
-    Raises:
-        ValueError: `batch` is not positive.
-    """
-    if batch < 1:
-        raise UserError(f"batch is {batch}; allowed: 1 or more")
-    seconds = (dataset.segment_length.double() * dataset.ctrl_dt).tolist()
-    by_tier: dict[str, dict[str, float]] = {}
-    for tier, support, s in zip(
-        dataset.segment_tier, dataset.segment_support, seconds, strict=True
-    ):
-        supports = by_tier.setdefault(tier, {})
-        supports[support] = supports.get(support, 0.0) + s
-    by_tier = {tier: by_tier[tier] for tier in sorted(by_tier, key=TIERS.index)}
+def analyse(dataset: ReferenceDataset) -> Analysis:
+    """Decision, coverage, features and quality of a dataset on the CPU."""
+    lengths = (dataset.segment_length.double() * dataset.ctrl_dt).tolist()
+    labels = zip(dataset.segment_tier, dataset.segment_support, lengths, strict=True)
+    seconds: dict[str, dict[str, float]] = {
+        tier: {} for tier in TIERS if tier in dataset.segment_tier
+    }
+    for tier, support, s in labels:
+        seconds[tier][support] = seconds[tier].get(support, 0.0) + s
     chance = segment_chances(dataset)
-    clips = _clips(dataset, chance)
-    speeds, speed_low = _speeds(dataset)
+    clips = tuple(_coverage(dataset, name, chance) for name in dict.fromkeys(dataset.segment_clip))
+    bins, speeds = _speeds(dataset)
     changes = [_standing(dataset, i) for i in range(dataset.num_segments)]
-    counted = torch.bucketize(
-        torch.tensor(seconds), torch.tensor(DURATION_EDGES[1:-1]), right=True
-    ).bincount(minlength=len(DURATION_EDGES) - 1)
+    good = any(tier in GOOD_TIERS for tier in dataset.segment_tier)
     found = Analysis(
-        decision=decide(sum(by_tier.get(TIERS[0], {}).values())),
-        seconds=by_tier,
+        decision=decide(sum(seconds.get(TIERS[0], {}).values())),
+        seconds=seconds,
         clips=clips,
         num_sources=len({clip.source for clip in clips}),
         num_segments=dataset.num_segments,
+        speed_bins=bins,
         speeds=speeds,
-        speed_low=speed_low,
         standing_s=sum(change[0] for change in changes),
         starts=sum(change[1] for change in changes),
         stops=sum(change[2] for change in changes),
-        durations=tuple(counted.tolist()),
-        blocks=_blocks(training_set(dataset)),
-        diversity=_diversity(training_set(dataset), [c.batch_share for c in clips], batch),
+        blocks=_blocks(dataset.select(GOOD_TIERS) if good else dataset),
         metrics=_metrics(dataset),
-        notes=(),
     )
-    return Analysis(**{**vars(found), "notes": tuple(_notes(found, chance))})
-
-
-def training_set(dataset: ReferenceDataset) -> ReferenceDataset:
-    """What training uses unless told otherwise: the good tiers; everything, without them."""
-    good = any(tier in GOOD_TIERS for tier in dataset.segment_tier)
-    return dataset.select(GOOD_TIERS) if good else dataset
+    return replace(found, notes=tuple(_notes(found, chance)))
 
 
 def segment_chances(dataset: ReferenceDataset) -> Tensor:
-    """Share (S,) of each segment in what training draws: by weight and windows."""
+    """Share (S,) of each segment in what training draws: by weight and windows, of good tiers."""
     windows = (dataset.segment_length - WINDOW + 1).clamp(min=0)
     used = [tier in GOOD_TIERS for tier in dataset.segment_tier]
     if any(used):
@@ -223,45 +164,37 @@ def segment_chances(dataset: ReferenceDataset) -> Tensor:
     return share / share.sum()
 
 
-def _clips(dataset: ReferenceDataset, chance: Tensor) -> tuple[ClipCoverage, ...]:
-    sources = {entry["name"]: entry["source"] for entry in dataset.manifest["clips"]}
-    found = []
-    for name in dict.fromkeys(dataset.segment_clip):
-        mine = [i for i, clip in enumerate(dataset.segment_clip) if clip == name]
-        frames = dataset.segment_length[mine]
-        seconds: dict[str, float] = {}
-        for i in mine:
-            tier = dataset.segment_tier[i]
-            s = int(dataset.segment_length[i]) * dataset.ctrl_dt
-            seconds[tier] = seconds.get(tier, 0.0) + s
-        held = [dataset.segment_support[i] == "harness" for i in mine]
-        found.append(
-            ClipCoverage(
-                name=name,
-                # What augmentation did to a clip is told after its source.
-                source=sources[name].split(";")[0],
-                seconds=seconds,
-                harness_s=int((frames * torch.tensor(held)).sum()) * dataset.ctrl_dt,
-                segments=len(mine),
-                speed=float((dataset.segment_velocity[mine] * frames).sum() / frames.sum()),
-                batch_share=float(chance[mine].sum()),
-            )
-        )
-    return tuple(found)
+def _coverage(dataset: ReferenceDataset, name: str, chance: Tensor) -> ClipCoverage:
+    mine = [i for i, clip in enumerate(dataset.segment_clip) if clip == name]
+    frames = dataset.segment_length[mine]
+    tiers = [dataset.segment_tier[i] for i in mine]
+    source = next(e["source"] for e in dataset.manifest["clips"] if e["name"] == name)
+    return ClipCoverage(
+        name=name,
+        # What augmentation did to a clip is told after its source.
+        source=source.split(";")[0],
+        seconds={
+            tier: int(frames[[t == tier for t in tiers]].sum()) * dataset.ctrl_dt
+            for tier in dict.fromkeys(tiers)
+        },
+        segments=len(mine),
+        speed=float((dataset.segment_velocity[mine] * frames).sum() / frames.sum()),
+        batch_share=float(chance[mine].sum()),
+    )
 
 
-def _speeds(dataset: ReferenceDataset) -> tuple[dict[str, tuple[float, ...]], float]:
-    """Seconds per bin of the segments' mean speed, and where the first bin begins."""
+def _speeds(dataset: ReferenceDataset) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
+    """Where bins of the segments' mean speed begin, and seconds of each tier per bin."""
     # Rounded, so that a clip of 0.3 m/s that came out at 0.29999 stays in its bin.
-    bins = torch.floor((dataset.segment_velocity.double() + 1e-3) / SPEED_BIN).long()
+    bins = np.floor((dataset.segment_velocity.double().numpy() + 1e-3) / SPEED_BIN).astype(int)
+    seconds = dataset.segment_length.numpy() * dataset.ctrl_dt
+    tiers = np.array(dataset.segment_tier)
     low = int(bins.min())
-    counts = {}
-    for tier in sorted(set(dataset.segment_tier), key=TIERS.index):
-        mine = torch.tensor([t == tier for t in dataset.segment_tier])
-        seconds = dataset.segment_length.double() * dataset.ctrl_dt * mine
-        total = torch.zeros(int(bins.max()) - low + 1, dtype=torch.float64)
-        counts[tier] = tuple(total.index_add(0, bins - low, seconds).tolist())
-    return counts, low * SPEED_BIN
+    counts = {
+        tier: np.bincount(bins - low, seconds * (tiers == tier)) for tier in TIERS if tier in tiers
+    }
+    begin = (low + np.arange(bins.max() - low + 1)) * SPEED_BIN
+    return tuple(begin.tolist()), {tier: tuple(x.tolist()) for tier, x in counts.items()}
 
 
 def _standing(dataset: ReferenceDataset, segment: int) -> tuple[float, int, int]:
@@ -270,16 +203,10 @@ def _standing(dataset: ReferenceDataset, segment: int) -> tuple[float, int, int]
     velocity = dataset.amp_layout.unpack(dataset.amp[first : first + length])["linvel"][:, :2]
     mean = running_mean(velocity, round(SPEED_AVERAGE_S / dataset.ctrl_dt))
     speed = torch.linalg.vector_norm(mean, dim=-1)
-    starts, stops, walks = 0, 0, None
-    for value in speed.tolist():
-        # In between the two limits nothing changes.
-        if value > WALKING:
-            starts += walks is False
-            walks = True
-        elif value < STANDING:
-            stops += walks is True
-            walks = False
-    return float((speed < STANDING).sum()) * dataset.ctrl_dt, starts, stops
+    # Between the two limits nothing changes.
+    walks = (speed > WALKING)[(speed > WALKING) | (speed < STANDING)].int().diff()
+    standing_s = float((speed < STANDING).sum()) * dataset.ctrl_dt
+    return standing_s, int((walks > 0).sum()), int((walks < 0).sum())
 
 
 def _blocks(dataset: ReferenceDataset) -> tuple[Block, ...]:
@@ -294,29 +221,6 @@ def _blocks(dataset: ReferenceDataset) -> tuple[Block, ...]:
     )
 
 
-def _diversity(dataset: ReferenceDataset, shares: Sequence[float], batch: int) -> Diversity:
-    """Distinct clips and segments in minibatches that the dataset's own sampler draws."""
-    number = {name: i for i, name in enumerate(dict.fromkeys(dataset.segment_clip))}
-    clip = torch.tensor([number[name] for name in dataset.segment_clip])
-    first = dataset.draw_windows(
-        DRAWN * batch, WINDOW, torch.Generator().manual_seed(0), batches=DRAWN
-    )
-    segment = torch.searchsorted(dataset.segment_start, first, right=True) - 1
-
-    def distinct(values: Tensor) -> list[int]:
-        return [len(row.unique()) for row in values.view(DRAWN, batch)]
-
-    clips, segments = distinct(clip[segment]), distinct(segment)
-    entropy = -sum(p * math.log(p) for p in shares if p > 0.0)
-    return Diversity(
-        batch=batch,
-        clips=sum(clips) / DRAWN,
-        least_clips=min(clips),
-        segments=sum(segments) / DRAWN,
-        effective_clips=math.exp(entropy),
-    )
-
-
 def _metrics(dataset: ReferenceDataset) -> dict[str, tuple[float, float, float]]:
     segments = dataset.manifest["segments"]
     found = {}
@@ -324,9 +228,8 @@ def _metrics(dataset: ReferenceDataset) -> dict[str, tuple[float, float, float]]
         rows = [(s["metrics"][name], s["frames"]) for s in segments]
         rows = [(value, frames) for value, frames in rows if value is not None]
         if rows:
-            values = [value for value, _ in rows]
-            mean = sum(value * frames for value, frames in rows) / sum(f for _, f in rows)
-            found[name] = (mean, min(values), max(values))
+            values, frames = zip(*rows, strict=True)
+            found[name] = (float(np.average(values, weights=frames)), min(values), max(values))
     return found
 
 
@@ -343,7 +246,13 @@ def _notes(found: Analysis, chance: Tensor) -> list[str]:
         notes.append("the robot never stands")
     elif not found.starts or not found.stops:
         notes.append(f"{found.starts} starts and {found.stops} stops: no way in or out of a walk")
-    missing = [f"{speed:.1f}" for speed in _gaps(found)]
+    there = {
+        round(begin, 6)
+        for tier in GOOD_TIERS
+        for begin, s in zip(found.speed_bins, found.speeds.get(tier, ()), strict=False)
+        if s > 0.0
+    }
+    missing = [f"{speed:.1f}" for speed in WANTED_SPEEDS if speed not in there]
     if missing:
         notes.append(f"no good motion in the {SPEED_BIN:g} m/s from {', '.join(missing)} m/s on")
     largest = max(found.clips, key=lambda clip: clip.batch_share)
@@ -352,20 +261,82 @@ def _notes(found: Analysis, chance: Tensor) -> list[str]:
     flat = [f"{block.name} {i}" for block in found.blocks for i in block.near_constant]
     if flat:
         notes.append(f"hardly vary (standard deviation < {NEAR_CONSTANT:g}): {', '.join(flat)}")
-    if int((chance > 0).sum()) < found.num_segments:
-        unused = found.num_segments - int((chance > 0).sum())
+    if unused := int((chance == 0).sum()):
         notes.append(f"{unused} segments are never drawn at the tiers {', '.join(GOOD_TIERS)}")
     return notes
 
 
-def _gaps(found: Analysis) -> list[float]:
-    """Bins within `SPEED_RANGE` without motion of the good tiers, by where they begin [m/s]."""
-    first = math.floor(SPEED_RANGE[0] / SPEED_BIN + 1e-6)
-    last = math.ceil(SPEED_RANGE[1] / SPEED_BIN - 1e-6)
-    offset = round(found.speed_low / SPEED_BIN)
-    empty = []
-    for k in range(first, last):
-        columns = [found.speeds[tier] for tier in GOOD_TIERS if tier in found.speeds]
-        if not any(0 <= k - offset < len(c) and c[k - offset] > 0 for c in columns):
-            empty.append(k * SPEED_BIN)
-    return empty
+def verdict(found: Analysis) -> str:
+    """The decision in one line."""
+    both = f"{found.good_s:.1f} s of tiers {' and '.join(GOOD_TIERS)}"
+    seconds = f"{found.best_s:.1f} s of tier {GOOD_TIERS[0]} ({both})"
+    return f"{found.decision}: {seconds}; {ADVICE[found.decision]}"
+
+
+def analysis_markdown(found: Analysis) -> str:
+    """All that `analyse` found, without a title."""
+    features = []
+    for block in found.blocks:
+        spans = (f"{min(x):.3g} to {max(x):.3g}" for x in (block.mean, block.std))
+        whole = f"{min(block.low):.3g} to {max(block.high):.3g}"
+        flat = ", ".join(map(str, block.near_constant)) or "-"
+        features.append((block.name, block.unit, str(len(block.mean)), *spans, whole, flat))
+    tiers = [f"tier {tier}, s" for tier in found.seconds]
+    parts = [
+        f"**{verdict(found)}**",
+        "\n".join(f"- {note}" for note in found.notes),
+        "### Coverage",
+        table(
+            ("tier", "support none, s", "support harness, s"),
+            [
+                (tier, *(f"{by.get(support, 0.0):.2f}" for support in ("none", "harness")))
+                for tier, by in found.seconds.items()
+            ],
+        ),
+        f"{len(found.clips)} clips from {found.num_sources} sources, {found.num_segments} segments;"
+        f" {found.standing_s:.1f} s standing, {found.starts} starts, {found.stops} stops.",
+        table(
+            ("m/s from", *tiers),
+            [
+                (f"{low:.1f}", *(f"{s:.2f}" for s in seconds))
+                for low, *seconds in zip(found.speed_bins, *found.speeds.values(), strict=True)
+            ],
+        ),
+        table(
+            ("clip", *tiers, "segments", "m/s", "of a minibatch", "source"),
+            [
+                (
+                    clip.name,
+                    *(f"{clip.seconds.get(tier, 0.0):.2f}" for tier in found.seconds),
+                    str(clip.segments),
+                    f"{clip.speed:.3f}",
+                    f"{clip.batch_share:.1%}",
+                    clip.source,
+                )
+                for clip in found.clips
+            ],
+        ),
+        "### Features",
+        table(
+            ("block", "unit", "size", "mean", "standard deviation", "range", "hardly varying"),
+            features,
+        ),
+        "### Quality of the segments",
+        table(
+            ("metric", "unit", "mean", "least", "most", "meaning"),
+            [
+                (name, METRICS[name].unit, *(f"{x:.4g}" for x in values), METRICS[name].meaning)
+                for name, values in found.metrics.items()
+            ],
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def write_analysis(found: Analysis, folder: Path, title: str) -> Path:
+    """Write analysis.md and analysis.json into a folder; returns the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "analysis.json").write_text(to_json(found.as_dict()), encoding="utf-8")
+    path = folder / "analysis.md"
+    path.write_text(f"# {title}\n\n{analysis_markdown(found)}", encoding="utf-8")
+    return path

@@ -1,286 +1,220 @@
-"""Ways to make a clip into motion, side by side: seconds, tracking, feet, support, rejections."""
+"""What each method made of each clip, beside the clip itself, before and after its repair."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from envs.recording import Recording
 from envs.robot.model import RobotModel
-from envs.robot.spec import RobotSpec
-from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.metrics import JOINT_STOP
-from wildrobot_torch.reference.dataset import ReferenceDataset
+from wildrobot_torch.motion.clip import Clip, clip_states
+from wildrobot_torch.motion.metrics import METRICS, SLIPPING, measure
+from wildrobot_torch.reference.config import CTRL_DT
 from wildrobot_torch.reference.follow.rollout import Rollout
-from wildrobot_torch.reference.generate import gates_for
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, judge, judging, measure_gated
-from wildrobot_torch.reference.report.analysis import GOOD_TIERS
-from wildrobot_torch.reference.report.kinematic import clip_motion
+from wildrobot_torch.reference.generate import Generation
+from wildrobot_torch.reference.judge.gates import GOOD_TIERS, TIERS
+from wildrobot_torch.reference.judge.selection import Rejection, label
+from wildrobot_torch.reference.verify.subject import forward
 
 CLIP, ORIGINAL = "clip", "as given"
-"""Names of the ways in which no physics takes part: the clip followed, and before its repair."""
+"""Rows without physics: the clip that was followed, and the same before its repair."""
+BEFORE_AFTER = ("penetration", "slip_share", "joint_stop_share")
+"""Metrics that a clip has without physics."""
+REPORTED = (
+    "velocity", "load_mean", "load_p10", "support_force_p95", "support_torque_p95", "pitch_p95",
+    "roll_p95", "torque_saturation", "joint_error", *BEFORE_AFTER,
+)  # fmt: skip
+NOTE = (
+    f"`{CLIP}` is the motion that was followed, put on the robot without physics, and `{ORIGINAL}` "
+    "the same before its repair. The other rows are what the simulated robot did. Slip is that of "
+    "the lower sole of a clip, and of every sole of a robot that bears a tenth of the weight."
+)
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Accepted frames start..stop-1 of a clip, counted from the first one a rollout can reach."""
 
     start: int
     stop: int
     tier: str
-    support: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one way made of one clip; NaN where it says nothing."""
+    """What one method made of one clip; NaN where it says nothing."""
 
     clip: str
-    way: str
-    seconds: dict[str, float]
-    """Tier -> accepted [s]."""
-    survival: float
+    method: str
+    metrics: dict[str, float]
+    """`REPORTED` over all its steps before a fall; `BEFORE_AFTER` of the clip itself."""
+    spans: tuple[Span, ...] = ()
+    """What was accepted, in order."""
+    survival: float = math.nan
     """Mean share of its rollouts' steps before a fall."""
-    joint_rms: float
-    """Joint error against the clip, RMS [rad]; NaN for a policy, which follows none."""
-    slip_p95: float
-    """Speed of standing soles, 95th percentile [m/s]."""
-    load_mean: float
-    """Mean weight on the feet [m g]."""
-    force_p95: float
-    """Harness force, 95th percentile [m g]."""
-    torque_p95: float
-    """Harness torque, 95th percentile [m g h]."""
-    penetration: float
-    """Deepest sole point below the floor [m]."""
-    joint_stop: float
-    """Share of frames on a joint's stop, worst joint."""
+    clip_speed: float = math.nan
+    """Mean speed of the clip [m/s], which no gate compares; a policy follows none."""
 
-    @property
-    def good_s(self) -> float:
-        """Accepted in the good tiers [s]."""
-        return sum(self.seconds.get(tier, 0.0) for tier in GOOD_TIERS)
-
-
-@dataclass(frozen=True)
-class RejectedSecond:
-    """A second of a clip that is not in the good tiers."""
-
-    clip: str
-    way: str
-    second: int
-    """From `second` to `second` + 1 in the clip [s], or to its end."""
-    rejected_s: float
-    """Of it not in the good tiers [s]."""
-    kept_as: str
-    """Lower tier that it was kept in; empty for none."""
-    gates: tuple[str, ...]
-    """Names of the gates that refused it; empty where none did."""
-    reason: str
-
-
-def accepted_spans(
-    dataset: ReferenceDataset | None, rollouts: Mapping[str, Sequence[Rollout]]
-) -> dict[tuple[str, str], list[Span]]:
-    """(clip, method) -> what the dataset holds of it, in order."""
-    spans: dict[tuple[str, str], list[Span]] = {
-        (r.task.clip.name, method): [] for method, made in rollouts.items() for r in made
-    }
-    segments = [] if dataset is None else dataset.manifest["segments"]
-    for segment in segments:
-        start = int(segment["clip_frame"]) - 1
-        span = Span(start, start + segment["frames"], segment["tier"], segment["support"])
-        spans[segment["clip"], segment["method"]].append(span)
-    return {key: sorted(found, key=lambda s: s.start) for key, found in spans.items()}
+    def seconds(self, *tiers: str) -> float:
+        """Accepted in these tiers [s]."""
+        return sum(span.stop - span.start for span in self.spans if span.tier in tiers) * CTRL_DT
 
 
 def compare(
-    rollouts: Mapping[str, Sequence[Rollout]],
-    spans: Mapping[tuple[str, str], Sequence[Span]],
-    robot_model: RobotModel,
-    originals: Mapping[str, Clip],
+    generation: Generation, robot_model: RobotModel, originals: Mapping[str, Clip]
 ) -> list[Row]:
-    """A row for each clip and way, the clip itself first; a policy's motion is its own clip.
+    """A row for each clip and method, clip by clip, those of the clip itself first.
 
-    Args:
-        rollouts: way -> its rollouts.
-        spans: what was accepted, by `accepted_spans`.
-        robot_model: the robot.
-        originals: clips by name as they were before their repair, for those that were repaired.
+    A policy's motion is its own clip. `originals` has the clips, by name, as they were before their
+    repair.
     """
-    tasks = {r.task.clip.name: r.task for made in rollouts.values() for r in made}
+    made = [r for rollouts in generation.rollouts.values() for r in rollouts]
     rows = []
-    for name, task in tasks.items():
-        if name in originals:
-            rows.append(_clip_row(originals[name], name, ORIGINAL, robot_model))
-        if task.command is None:
-            rows.append(_clip_row(task.clip, name, CLIP, robot_model))
-        for way, made in rollouts.items():
-            mine = [r for r in made if r.task.clip.name == name]
-            if mine:
-                rows.append(_row(name, way, mine, spans[name, way], robot_model.robot))
+    for clip in {id(r.task.clip): r.task.clip for r in made}.values():
+        mine = [r for r in made if r.task.clip is clip]
+        if mine[0].task.command is None:
+            clips = {ORIGINAL: originals.get(clip.name), CLIP: clip}
+            rows += [
+                Row(clip.name, method, clip_metrics(given, robot_model))
+                for method, given in clips.items()
+                if given is not None
+            ]
+        for method in dict.fromkeys(r.method for r in mine):
+            own = [r for r in mine if r.method == method]
+            spans = (
+                Span(r.task.first_frame + s.start, r.task.first_frame + s.stop, label(r, s))
+                for r, s in generation.kept
+                if r.task.clip is clip and r.method == method
+            )
+            rows.append(
+                Row(
+                    clip=clip.name,
+                    method=method,
+                    metrics=measure(_strung(own), robot_model.robot, names=REPORTED),
+                    spans=tuple(sorted(spans)),
+                    survival=sum(r.survival for r in own) / len(own),
+                    clip_speed=clip.mean_speed if own[0].task.command is None else math.nan,
+                )
+            )
     return rows
 
 
-def _clip_row(clip: Clip, name: str, way: str, robot_model: RobotModel) -> Row:
-    motion = clip_motion(clip, robot_model)
-    return Row(
-        clip=name,
-        way=way,
-        seconds={},
-        survival=math.nan,
-        joint_rms=math.nan,
-        slip_p95=motion.slip_p95,
-        load_mean=math.nan,
-        force_p95=math.nan,
-        torque_p95=math.nan,
-        penetration=motion.penetration,
-        joint_stop=motion.joint_stop_share(robot_model.robot.joint_range),
-    )
+def _strung(rollouts: Sequence[Rollout]) -> Recording:
+    """The steps of rollouts as one episode: no reported metric relates a step to the next."""
+    first = rollouts[0].recording
+    series = {
+        f.name: torch.cat([getattr(r.recording, f.name) for r in rollouts])
+        for f in fields(Recording)
+        if isinstance(value := getattr(first, f.name), Tensor) and value.dim() > 1
+    }
+    return replace(first, **series)
 
 
-def _row(
-    name: str, way: str, mine: Sequence[Rollout], spans: Sequence[Span], robot: RobotSpec
-) -> Row:
-    recordings = [r.recording for r in mine]
-    dt = recordings[0].ctrl_dt
-    seconds: dict[str, float] = {}
-    for span in spans:
-        seconds[span.tier] = seconds.get(span.tier, 0.0) + (span.stop - span.start) * dt
+def clip_metrics(clip: Clip, robot_model: RobotModel) -> dict[str, float]:
+    """`BEFORE_AFTER` of a clip put on the robot without physics.
 
-    def pooled(quantity: Callable[[Recording], Tensor]) -> Tensor:
-        return torch.cat([quantity(r) for r in recordings]).double()
+    The slip is that of the lower sole, because a clip's floor may be anywhere, and where nothing
+    is loaded one foot of a walk has to stand.
 
-    low, high = robot.joint_range.double().unbind(-1)
-    q = pooled(lambda r: r.joint_pos(robot).flatten(0, 1))
-    on_stop = (q < low + JOINT_STOP) | (q > high - JOINT_STOP)
-    error = pooled(lambda r: r.joint_error(robot))
-    return Row(
-        clip=name,
-        way=way,
-        seconds=seconds,
-        survival=sum(r.survival for r in mine) / len(mine),
-        joint_rms=float(error.square().mean().sqrt()),
-        slip_p95=_p95(pooled(lambda r: r.sole_speed[r.loaded(robot)])),
-        load_mean=float(pooled(lambda r: r.load(robot)).mean()),
-        force_p95=_p95(pooled(lambda r: r.support_force(robot))),
-        torque_p95=_p95(pooled(lambda r: r.support_torque(robot))),
-        penetration=max([0.0, *(-pooled(_sole_heights)).tolist()]),
-        joint_stop=float(on_stop.double().mean(0).max()) if len(q) else math.nan,
-    )
-
-
-def _sole_heights(recording: Recording) -> Tensor:
-    assert recording.sole_height is not None
-    return recording.sole_height.flatten()
-
-
-def _p95(values: Tensor) -> float:
-    return float(torch.quantile(values, 0.95)) if values.numel() else math.nan
-
-
-def rejected_seconds(
-    rollouts: Mapping[str, Sequence[Rollout]],
-    spans: Mapping[tuple[str, str], Sequence[Span]],
-    gates: Sequence[Gate],
-    robot: RobotSpec,
-) -> list[RejectedSecond]:
-    """Every second of every clip that is not in the good tiers, and why.
-
-    A second is judged by itself. If it passes, what refused it is the stretch it stands in: gates
-    that judge whole segments, or a share of a longer window. Of several rollouts of a clip the
-    first that reached the second is judged. Forced motion is left out: it is never in a good tier.
+    Raises:
+        ClipError: the clip has another number of joints than the robot.
     """
-    found = []
-    for (name, way), accepted in spans.items():
-        if way == "forced":
-            continue
-        mine = [r for r in rollouts[way] if r.task.clip.name == name]
-        found += _rejected_of(mine, accepted, gates, robot, way)
-    return found
+    robot = robot_model.robot
+    posed = forward(*clip_states(clip, robot), robot_model, 1.0 / clip.fps)
+    assert posed.sole_height is not None
+    lower = posed.sole_height.argmin(-1, keepdim=True)
+    slip = (posed.sole_speed.gather(-1, lower) > SLIPPING).double().mean()
+    return {**measure(posed, robot, names=BEFORE_AFTER), "slip_share": float(slip)}
 
 
-def _rejected_of(
-    mine: Sequence[Rollout],
-    accepted: Sequence[Span],
-    gates: Sequence[Gate],
-    robot: RobotSpec,
-    way: str,
-) -> list[RejectedSecond]:
-    clip, dt = mine[0].task.clip, mine[0].recording.ctrl_dt
-    total = clip.num_frames - 1
-    good = torch.zeros(total, dtype=torch.bool)
-    for span in accepted:
-        good[span.start : span.stop] |= span.tier in GOOD_TIERS
-    judged = gates_for(clip, gates, mine[0].task.command)
-    # The stricter of the good tiers is no reason to reject, only the other one is.
-    tier = next(t for t in (*reversed(GOOD_TIERS), *TIERS) if judging(judged, t))
-    second = round(1.0 / dt)
-    found = []
-    for start in range(0, total, second):
-        stop = min(start + second, total)
-        missing = int((~good[start:stop]).sum())
-        if not missing:
-            continue
-        lower = [s.tier for s in accepted if s.start < stop and s.stop > start]
-        lower = sorted({t for t in lower if t not in GOOD_TIERS}, key=TIERS.index)
-        names, reason = _why(mine, start, stop, good, judged, tier, robot)
-        found.append(
-            RejectedSecond(
-                clip=clip.name,
-                way=way,
-                second=start // second,
-                rejected_s=missing * dt,
-                kept_as=", ".join(lower),
-                gates=names,
-                reason=reason,
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown table."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def clip_table(rows: Sequence[Row]) -> str:
+    """Markdown table: accepted seconds by tier, survival and metrics of each clip and method."""
+    units = [f"{name}, {METRICS[name].unit}" for name in REPORTED]
+    head = ("clip", "method", *(f"{tier}, s" for tier in TIERS), "survival",
+            "clip m/s", *units)  # fmt: skip
+    body = []
+    for row in rows:
+        simulated = row.method not in (CLIP, ORIGINAL)
+        values = (row.metrics.get(name, math.nan) for name in REPORTED)
+        body.append(
+            (
+                row.clip,
+                row.method,
+                *(f"{row.seconds(tier):.2f}" if simulated else "-" for tier in TIERS),
+                _cell(row.survival, ".0%"),
+                *(_cell(value, ".3g") for value in (row.clip_speed, *values)),
             )
         )
-    return found
+    return table(head, body)
 
 
-def _why(
-    mine: Sequence[Rollout],
-    start: int,
-    stop: int,
-    good: Tensor,
-    gates: Sequence[Gate],
-    tier: str,
-    robot: RobotSpec,
-) -> tuple[tuple[str, ...], str]:
-    """Gates that refuse frames start..stop-1 of a clip, and their reasons in words."""
-    reaches = [r for r in mine if r.task.start <= start and _end(r) >= stop]
-    if not reaches:
-        longest = max(mine, key=_end)
-        at = _end(longest) * longest.recording.ctrl_dt
-        return (), f"fell at {at:.2f} s"
-    rollout = reaches[0]
-    shift = rollout.task.start
-    window = [gate for gate in gates if gate.scope == "window"]
-    if judging(window, tier):
-        second = rollout.recording.cut(start - shift, stop - shift)
-        verdict = judge(measure_gated(second, robot, window), window, tier)
-        if not verdict.accepted:
-            return verdict.failed, "; ".join(verdict.reasons)
-    first, last = start, stop
-    while first > shift and not good[first - 1]:
-        first -= 1
-    while last < _end(rollout) and not good[last]:
-        last += 1
-    stretch = rollout.recording.cut(first - shift, last - shift)
-    verdict = judge(measure_gated(stretch, robot, gates), gates, tier)
-    dt = rollout.recording.ctrl_dt
-    if not verdict.accepted:
-        return verdict.failed, f"{first * dt:.2f} to {last * dt:.2f} s: " + "; ".join(
-            verdict.reasons
+def before_after_table(rows: Sequence[Row]) -> str:
+    """Markdown table: mean and worst over the clips, before repair, after it, and as simulated."""
+    head = ["motion", "clips"]
+    for name in BEFORE_AFTER:
+        head += [f"{name}, {METRICS[name].unit}", "worst"]
+    body = []
+    for method in dict.fromkeys(row.method for row in rows):
+        mine = [row for row in rows if row.method == method]
+        cells = [method, str(len(mine))]
+        for name in BEFORE_AFTER:
+            values = torch.tensor([row.metrics[name] for row in mine])
+            both = values.nanmean(), values.nanquantile(1.0)
+            cells += [_cell(float(value), ".3g") for value in both]
+        body.append(cells)
+    return table(head, body)
+
+
+def rejected_table(rejected: Sequence[Rejection]) -> str:
+    """Markdown table: the parts of clips that are in no tier, with the gates that refused them."""
+    body = [
+        (
+            r.clip,
+            f"{(r.clip_frame - 1) * CTRL_DT:.2f} to {(r.clip_frame - 1 + r.frames) * CTRL_DT:.2f}",
+            ", ".join(r.gates) or "-",
+            r.reason,
         )
-    return (), "passes by itself; left over between windows that do not"
+        for r in rejected
+    ]
+    return table(("clip", "time, s", "gates", "reason"), body) if body else "Nothing."
 
 
-def _end(rollout: Rollout) -> int:
-    """First frame of its clip that a rollout did not reach."""
-    return rollout.task.start + rollout.num_frames
+def rejection_table(generation: Generation) -> str:
+    """Markdown table: how many stretches each gate rejected."""
+    rows = [(name, str(count)) for name, count in generation.rejections.items()]
+    return table(("gate", "rejected stretches"), rows)
+
+
+def summary(generation: Generation) -> str:
+    """One line: seconds accepted of seconds in, segments, clips."""
+    clips = {id(r.task.clip): r.task.clip for made in generation.rollouts.values() for r in made}
+    used = len({id(rollout.task.clip) for rollout, _ in generation.kept})
+    return (
+        f"accepted {generation.seconds():.1f} s of "
+        f"{sum(clip.duration_s for clip in clips.values()):.1f} s in {len(generation.kept)} "
+        f"segments from {used} of {len(clips)} clips"
+    )
+
+
+def worst_clips(rows: Sequence[Row], number: int) -> list[str]:
+    """Up to `number` clips in their order; of more, those with the least good motion accepted."""
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row.clip] = max(best.get(row.clip, 0.0), row.seconds(*GOOD_TIERS))
+    chosen = sorted(best, key=lambda name: best[name])[:number]
+    return [name for name in best if name in chosen]
+
+
+def _cell(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from scipy.stats import wasserstein_distance
-from tensordict import TensorDict
 from torch import Tensor
 
 from envs.config import LocomotionConfig
@@ -60,10 +59,8 @@ def random_windows(loaded: RobotModel, seed: int) -> Tensor:
     tensordict, pairs = env.reset(), []
     for _ in range(STEPS):
         action = 2.0 * torch.rand(ROBOTS, env.robot.num_joints, generator=generator) - 1.0
-        tensordict.set("action", action)
-        stepped, following = env.step_and_maybe_reset(tensordict)
+        stepped, following = env.step_and_maybe_reset(tensordict.set("action", action))
         pairs.append(torch.stack([tensordict["amp"], stepped["next", "amp"]], dim=-2))
-        assert isinstance(following, TensorDict)
         tensordict = following
     return torch.stack(pairs, dim=1)
 

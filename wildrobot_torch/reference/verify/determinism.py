@@ -1,9 +1,8 @@
 """Test 1C: the same file reads the same, and the same settings make the same motion.
 
 Motion is made again only where the dataset is enough for it: built-in clips followed in the harness
-on the native engine. Motion by a tracking policy needs its `.tracker` file, motion by a policy that
-policy's file, and motion of clips from files needs those; none of them is in the dataset. To test
-such motion, make the dataset again with the same command and compare the two content hashes.
+on the native engine. Other motion needs files that are not in the dataset: a tracking policy, a
+policy or clips. To test it, run the same command again and compare the two content hashes.
 """
 
 from __future__ import annotations
@@ -14,18 +13,15 @@ from pathlib import Path
 import torch
 from jsonargparse import ArgumentParser
 
-from envs.locomotion import LocomotionEnv
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.augment import mirror
-from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.follow.rollout import Task, follow
+from wildrobot_torch.reference.follow.rollout import Task, clip_env, follow
 from wildrobot_torch.reference.generate import (
     CTRL_DT,
     ReferenceConfig,
     builtin_clips,
     clip_hash,
-    reference_env_config,
 )
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
 from wildrobot_torch.reference.verify.subject import Subject
@@ -58,49 +54,36 @@ def regeneration(subject: Subject) -> list[Finding]:
     except Exception as error:  # jsonargparse raises almost anything
         reason = " ".join(str(error).split())[:120]
         return [skipped("1C", name, f"the manifest's settings are not this version's: {reason}")]
-    found = _candidate(subject, config)
-    if found is None:
+    here = {}
+    if config.start_interval_s == 0.0 and config.physics == "native":
+        for clip in builtin_clips(subject.robot, config):
+            clip = clip.resample(1.0 / CTRL_DT)
+            here |= {clip_hash(variant): variant for variant in (clip, mirror(clip, subject.robot))}
+    hashes = {entry["name"]: entry["sha256"] for entry in dataset.manifest["clips"]}
+    numbers = [
+        number
+        for number, clip_name in enumerate(dataset.segment_clip)
+        if dataset.segment_support[number] == "harness"
+        and bool(subject.moving[number])
+        and hashes.get(clip_name) in here
+    ]
+    if not numbers:
         reason = (
             "no walk of a built-in clip in the harness on the native engine; tracking policies, "
             "policies and clip files are not in the dataset: make it again and compare the hashes"
         )
         return [skipped("1C", name, reason)]
-    number, clip = found
-    entry = dataset.manifest["segments"][number]
+    number = min(numbers, key=lambda n: int(dataset.segment_length[n]))
     length, start = int(dataset.segment_length[number]), int(dataset.segment_start[number])
+    first = dataset.manifest["segments"][number]["clip_frame"]
     # Only as far as the segment goes: what follows cannot change what came before.
-    clip = clip.frames(0, entry["clip_frame"] + length)
-    env = LocomotionEnv(reference_env_config(config.harness), 1, robot_dir=subject.loaded.directory)
-    (rollout,) = follow(env, [Task(clip, 0)], load_robot(subject.loaded.directory), config.balance)
-    first = entry["clip_frame"] - 1
-    states = torch.cat([rollout.recording.qpos, rollout.recording.qvel], -1)[:, 0]
-    again = states[first : first + length]
+    clip = here[hashes[dataset.segment_clip[number]]].frames(0, first + length)
+    env = clip_env(1, support=config.harness)
+    (rollout,) = follow(env, [Task(clip, 0)], load_robot(), config.balance)
+    again = torch.cat([rollout.recording.qpos, rollout.recording.qvel], -1)[first - 1 :, 0]
     stored = torch.cat([dataset.qpos, dataset.qvel], -1)[start : start + length]
     same_length = again.shape == stored.shape
     difference = float((again - stored).abs().max()) if same_length else float("inf")
     # Another processor or compiler rounds otherwise, and walking magnifies it.
     detail = f"{clip.name}, {length} frames; all other motion is not made again"
     return [bounded("1C", name, difference, "", high=0.05, warn_high=0.0, detail=detail)]
-
-
-def _candidate(subject: Subject, config: ReferenceConfig) -> tuple[int, Clip] | None:
-    """The shortest segment that can be made again here, and its clip."""
-    dataset = subject.dataset
-    if config.start_interval_s > 0.0 or config.physics != "native":
-        return None
-    here = {}
-    for clip in builtin_clips(subject.robot, config):
-        clip = clip.resample(1.0 / CTRL_DT)
-        here |= {clip_hash(variant): variant for variant in (clip, mirror(clip, subject.robot))}
-    hashes = {entry["name"]: entry["sha256"] for entry in dataset.manifest["clips"]}
-    numbers = [
-        number
-        for number, name in enumerate(dataset.segment_clip)
-        if dataset.segment_support[number] == "harness"
-        and bool(subject.moving[number])
-        and hashes.get(name) in here
-    ]
-    if not numbers:
-        return None
-    number = min(numbers, key=lambda n: int(dataset.segment_length[n]))
-    return number, here[hashes[dataset.segment_clip[number]]]

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from envs.frames import quat_from_euler, quat_multiply, turn
 from wildrobot_torch.reference.verify.finding import Finding, bounded
-from wildrobot_torch.reference.verify.states import forward
-from wildrobot_torch.reference.verify.subject import Subject
+from wildrobot_torch.reference.verify.subject import Subject, forward
 
 TOLERANCE = 1e-5
 """Largest difference of a feature, in its unit: single precision, some metres from the origin."""

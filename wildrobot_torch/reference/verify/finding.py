@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from wildrobot_torch.files import to_json
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 """PASS: as it must be. WARN: worth a look, or not tested. FAIL: do not train on this."""
@@ -67,25 +68,16 @@ def markdown(findings: Sequence[Finding], title: str) -> str:
     """The findings as a table below the verdict."""
     statuses = [finding.status for finding in findings]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in (PASS, WARN, FAIL))
-    lines = [
-        f"# {title}",
-        "",
-        f"{PASS if passed(findings) else FAIL}: {counts}",
-        "",
-        "| test | what | status | measured | limit | detail |",
-        "|---|---|---|---|---|---|",
-    ]
+    verdict = PASS if passed(findings) else FAIL
+    rows = [("test", "what", "status", "measured", "limit", "detail"), ("---",) * 6]
     for f in findings:
         value = "" if f.value is None else f"{f.value:.3g}"
-        lines.append(f"| {f.test} | {f.name} | {f.status} | {value} | {f.limit} | {f.detail} |")
-    return "\n".join(lines) + "\n"
+        rows.append((f.test, f.name, f.status, value, f.limit, f.detail))
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"# {title}\n\n{verdict}: {counts}\n\n{table}\n"
 
 
 def as_json(findings: Sequence[Finding], content_hash: str) -> str:
     """The findings as JSON, with the dataset's hash; undefined and infinite numbers are null."""
     rows = [asdict(finding) for finding in findings]
-    for row in rows:
-        if row["value"] is not None and not math.isfinite(row["value"]):
-            row["value"] = None
-    content = {"passed": passed(findings), "content_hash": content_hash, "findings": rows}
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return to_json({"passed": passed(findings), "content_hash": content_hash, "findings": rows})

@@ -59,27 +59,21 @@ def floor(subject: Subject) -> list[Finding]:
 
 
 def posture(subject: Subject) -> list[Finding]:
-    """Joints within their ranges, the body upright, and walking the way it faces."""
+    """Joints within their ranges, the body upright, and the robot walking where it faces."""
     robot = subject.robot
     joints = subject.qpos[:, robot.joint_qpos_adr]
     low, high = robot.joint_range.unbind(-1)
     beyond = torch.maximum(low - joints, joints - high).amax(0)
     vertical = -projected_gravity(subject.qpos[:, 3:7])[:, 2]
     tilt = torch.rad2deg(torch.quantile(torch.acos(vertical.clamp(-1.0, 1.0)), 0.95))
-    findings = [
+    ahead = torch.stack([_ahead(subject, frames) for _, frames in subject.segments()])
+    ahead = torch.where(subject.moving, ahead, torch.ones_like(ahead))
+    return [
         bounded(TEST, "joint beyond its range", float(beyond.max().clamp(min=0.0)), "rad",
                 high=0.10, warn_high=0.05, detail=robot.joint_names[int(beyond.argmax())]),
         bounded(TEST, "tilt, 95th percentile", float(tilt), "deg", high=25.0),
-    ]  # fmt: skip
-    if not bool(subject.moving.any()):
-        return [*findings, skipped(TEST, "travel", "no segment goes anywhere")]
-    ahead = torch.stack([_ahead(subject, frames) for _, frames in subject.segments()])
-    ahead = torch.where(subject.moving, ahead, torch.ones_like(ahead))
-    name = "distance walked ahead over net displacement, least"
-    return [
-        *findings,
-        bounded(TEST, name, float(ahead.min()), "1", low=0.8, high=1.2,
-                detail=subject.worst(-ahead)),
+        bounded(TEST, "distance walked ahead over net displacement, least", float(ahead.min()),
+                "1", low=0.8, high=1.2, detail=subject.worst(-ahead)),
     ]  # fmt: skip
 
 
@@ -103,9 +97,9 @@ def _moved(subject: Subject, steps: Tensor) -> Tensor:
 def _drift(subject: Subject) -> Finding:
     steps = subject.steps()
     left = _residual(subject, steps, subject.qvel)[:, :3]
-    total = torch.zeros(subject.dataset.num_segments, 3, dtype=left.dtype)
+    total = left.new_zeros(subject.dataset.num_segments, 3)
     total.index_add_(0, subject.segment_of[steps], left)
-    count = (subject.dataset.segment_length.cpu() - 1).clamp(min=1)
+    count = (subject.dataset.segment_length - 1).clamp(min=1)
     drift = torch.linalg.vector_norm(total / count[:, None], dim=-1)
     # Between two frames a landing is averaged over; one such step is much of a short segment.
     return bounded(TEST, "root velocity against the distance covered", float(drift.max()), "m/s",
@@ -118,20 +112,25 @@ def _frames_of_velocity(subject: Subject) -> list[Finding]:
     linear, angular = qvel[:, :3], qvel[:, 3:6]
     # What qvel should hold, if the stored numbers were in that frame.
     readings = {
-        ("linear", "body"): (quat_rotate(quat, linear), angular),
-        ("linear", "heading"): (heading_to_world(linear, quat), angular),
-        ("linear", "opposite"): (-linear, angular),
-        ("angular", "world"): (linear, quat_rotate_inverse(quat, angular)),
-        ("angular", "heading"): (linear, quat_rotate_inverse(quat, turn(angular, subject.heading))),
-        ("angular", "body of the body"): (linear, quat_rotate(quat, angular)),
+        "linear": {
+            "body": quat_rotate(quat, linear),
+            "heading": heading_to_world(linear, quat),
+            "opposite": -linear,
+        },
+        "angular": {
+            "world": quat_rotate_inverse(quat, angular),
+            "heading": quat_rotate_inverse(quat, turn(angular, subject.heading)),
+            "body of the body": quat_rotate(quat, angular),
+        },
     }
     stored, findings = _residual(subject, steps, qvel), []
-    for kind in ("linear", "angular"):
-        column, ratios = BLOCKS[f"root {kind}"], {}
-        for (what, frame), root in readings.items():
-            if what == kind:
-                other = _residual(subject, steps, torch.cat([*root, qvel[:, 6:]], -1))
-                ratios[frame] = _rms(stored[:, column]) / max(_rms(other[:, column]), 1e-9)
+    for kind, frames in readings.items():
+        columns, ratios = BLOCKS[f"root {kind}"], {}
+        for frame, velocity in frames.items():
+            other = qvel.clone()
+            other[:, columns] = velocity
+            misfit = _rms(_residual(subject, steps, other)[:, columns])
+            ratios[frame] = _rms(stored[:, columns]) / max(misfit, 1e-9)
         frame = max(ratios, key=lambda name: ratios[name])
         name = f"root {kind} velocity: misfit over that of another frame"
         findings.append(
@@ -160,11 +159,10 @@ def _differences(subject: Subject) -> list[Finding]:
     findings = []
     for block, columns in BLOCKS.items():
         size = max(_rms((ahead - behind)[:, columns]), 1e-9)
-        misfit = {k: _rms((stored - v)[:, columns]) / size for k, v in schemes.items()}
-        scheme = min(misfit, key=lambda key: misfit[key])
+        misfit, scheme = min((_rms((stored - v)[:, columns]), k) for k, v in schemes.items())
         name = f"{block} velocities: distance from differences of positions"
         findings.append(
-            bounded(TEST, name, misfit[scheme], "1", low=DIFFERENCED, detail=f"nearest: {scheme}")
+            bounded(TEST, name, misfit / size, "1", low=DIFFERENCED, detail=f"nearest: {scheme}")
         )
     return findings
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs.config import LocomotionConfig
-from envs.robot.model import RobotModel
+from envs.robot.model import load_robot
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.judge.gates import GOOD_TIERS
 from wildrobot_torch.reference.verify.batches import coverage, distribution, random_windows
@@ -28,7 +28,6 @@ MicroTraining = Callable[[ReferenceDataset, Tensor, int], list[Finding]]
 
 def verify(
     dataset: ReferenceDataset,
-    loaded: RobotModel,
     path: Path,
     micro_train: MicroTraining,
     seed: int = 0,
@@ -39,20 +38,22 @@ def verify(
 
     Args:
         dataset: the reference.
-        loaded: the robot that it was made for; its model's timestep is set to the task's.
         path: the file it came from, which is read a second time.
         micro_train: the last test, `wildrobot_torch.amp.micro_training.micro_train`.
         seed: of everything that is drawn.
         num_stretches: stretches that 1B redoes for each kind of support.
         progress: called with the name of each test before it.
     """
-    loaded.model.opt.timestep = LocomotionConfig().sim_dt
+    loaded = load_robot(sim_dt=LocomotionConfig().sim_dt)
     whole = Subject(dataset.to("cpu"), loaded)
     # Lower tiers may break the physical limits, which is why they exist.
-    trained = _good_tiers(whole.dataset)
-    subject = Subject(trained or whole.dataset, loaded)
+    chosen = [i for i, tier in enumerate(dataset.segment_tier) if tier in GOOD_TIERS]
+    trained = whole.dataset.take(chosen) if chosen else whole.dataset
+    rows = [dataset.manifest["segments"][i] for i in chosen] or dataset.manifest["segments"]
+    trained = replace(trained, manifest={**dataset.manifest, "segments": rows})
+    subject = Subject(trained, loaded)
     generator = torch.Generator().manual_seed(seed)
-    seconds = 0.0 if trained is None else trained.duration_s
+    seconds = trained.duration_s if chosen else 0.0
     findings = [
         bounded("0", f"motion of tiers {' and '.join(GOOD_TIERS)}, for 1B, 1C and 4 to 7", seconds,
                 "s", low=2.0 * dataset.ctrl_dt, detail=f"of {dataset.duration_s:.1f} s")
@@ -77,13 +78,3 @@ def verify(
         progress(name)
         findings += test()
     return sorted(findings, key=lambda finding: finding.test)
-
-
-def _good_tiers(dataset: ReferenceDataset) -> ReferenceDataset | None:
-    """The segments of `GOOD_TIERS`, with their rows of the manifest; None without any."""
-    chosen = [i for i, tier in enumerate(dataset.segment_tier) if tier in GOOD_TIERS]
-    if not chosen:
-        return None
-    rows = dataset.manifest.get("segments", [])
-    rows = [rows[i] for i in chosen] if len(rows) == dataset.num_segments else []
-    return replace(dataset.select(GOOD_TIERS), manifest={**dataset.manifest, "segments": rows})

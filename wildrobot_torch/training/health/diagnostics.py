@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,69 +11,38 @@ from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.evaluation.statistics import auc
 
 NUM_WINDOWS = 1024
-"""Windows of each kind that `diagnose` draws."""
+"""Windows of each kind that are looked at in an iteration."""
 DECIDED = 0.95
 """Score beyond which a window counts as decided: 1 is the target of reference, -1 the policy's."""
 NEAR_CONSTANT = 1e-3
 """Standard deviation below which a feature counts as constant, in its unit (m, rad, m/s, rad/s)."""
-QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
-
-Sample = Callable[[int, int], Tensor]
-"""(num, frames) -> windows (num, frames, F)."""
-
-
-def diagnose(
-    prior: MotionPrior,
-    rollout: Tensor,
-    style_reward: Tensor,
-    sample_reference: Sample,
-    sample_held_out: Sample | None,
-    layout: Layout,
-) -> dict[str, float]:
-    """State of a motion prior, by metric name, at 1024 windows of each kind drawn at random.
-
-    Args:
-        prior: the prior that gave `style_reward`.
-        rollout: (E, T, K, F) policy windows.
-        style_reward: (E, T).
-        sample_reference: source of windows of the reference it learns from.
-        sample_held_out: source of windows it never learns from; None for none.
-        layout: of the F features.
-    """
-    flat, window = rollout.flatten(0, 1), prior.config.window
-    drawn = torch.randint(len(flat), (min(NUM_WINDOWS, len(flat)),), device=flat.device)
-    real = sample_reference(NUM_WINDOWS, window)
-    held_out = None if sample_held_out is None else sample_held_out(NUM_WINDOWS, window)
-    return window_metrics(prior, flat[drawn], real, held_out, style_reward, layout)
 
 
 @torch.no_grad()
-def window_metrics(
+def diagnose(
     prior: MotionPrior,
-    policy_windows: Tensor,
-    reference_windows: Tensor,
-    held_out_windows: Tensor | None,
+    policy: Tensor,
+    reference: Tensor,
+    held_out: Tensor | None,
     style_reward: Tensor,
     layout: Layout,
 ) -> dict[str, float]:
-    """State of a motion prior, by metric name, at given windows; the cost grows with their number.
+    """State of a motion prior, by metric name; changes nothing.
 
-    Args:
-        prior: the prior that gave `style_reward`.
-        policy_windows: (N, K, F) raw windows of the present rollout.
-        reference_windows: (N, K, F) raw windows of the reference it learns from.
-        held_out_windows: (N, K, F) raw windows of reference motion it never learns from, or None.
-        style_reward: (E, T) of the whole rollout.
-        layout: of the F features.
+    Raw windows (N, K, F) are of the present rollout, of the reference that the prior learns from
+    and of reference motion that it never learns from; its `style_reward` (E, T) is that of the
+    whole rollout, the layout that of the F features.
     """
     disc, loss = prior.discriminator, prior.config.loss
     disc.eval()  # in training mode each call updates the spectral norm's estimate
-    fake, real = disc.normalize(policy_windows), disc.normalize(reference_windows)
+    fake, real = disc.normalize(policy), disc.normalize(reference)
     fake_logit, real_logit = disc(fake), disc(real)
     fake_score, real_score = score(fake_logit, loss), score(real_logit, loss)
+    apart, constant = separation(policy, reference)
     seen = disc.mask > 0.0
     values = {
-        "accuracy": accuracy(real_score, fake_score),
+        # Reference and policy count half each.
+        "accuracy": 0.5 * ((real_score > 0.0).float().mean() + (fake_score < 0.0).float().mean()),
         "auc": auc(real_logit, fake_logit),
         "logit_real": real_logit.mean(),
         "logit_real_std": real_logit.std(),
@@ -83,20 +50,16 @@ def window_metrics(
         "logit_fake_std": fake_logit.std(),
         "saturated_real": (real_score > DECIDED).float().mean(),
         "saturated_fake": (fake_score < -DECIDED).float().mean(),
-        "near_constant": (near_constant(policy_windows, reference_windows) & seen).sum(),
-        "distinct_reference": distinct_share(reference_windows),
+        "near_constant": (constant & seen).sum(),
+        "distinct_reference": distinct_share(reference),
         "diversity_real": pairwise_distance(real),
         "diversity_fake": pairwise_distance(fake),
         **style_statistics(style_reward),
     }
-    if held_out_windows is not None:
-        held_out_logit = disc(disc.normalize(held_out_windows))
-        values |= {
-            "auc_held_out": auc(held_out_logit, fake_logit),
-            "logit_held_out": held_out_logit.mean(),
-        }
+    if held_out is not None:
+        logit = disc(disc.normalize(held_out))
+        values |= {"auc_held_out": auc(logit, fake_logit), "logit_held_out": logit.mean()}
     shown = seen.tolist()
-    apart = separation(policy_windows, reference_windows)
     for name, where in layout.slices.items():
         group = "separation" if shown[where.start] else "separation_unseen"
         values[f"{group}/{name}"] = apart[where].max()
@@ -105,47 +68,35 @@ def window_metrics(
     return {f"AMP/{name}": number for name, number in zip(values, numbers, strict=True)}
 
 
-def accuracy(real_score: Tensor, fake_score: Tensor) -> Tensor:
-    """Share () of scores on their side of 0; reference and policy count half each."""
-    return 0.5 * ((real_score > 0.0).float().mean() + (fake_score < 0.0).float().mean())
-
-
 def style_statistics(style_reward: Tensor) -> dict[str, Tensor]:
-    """Mean, spread, quantiles and share of zeros of style rewards (...), by metric name."""
+    """Mean, spread, share of zeros and quantiles of style rewards (...), by metric name."""
     flat = style_reward.flatten().float()
-    return {
+    statistics = {
         "style_reward": flat.mean(),
         "style_reward_std": flat.std(correction=0),
         "style_reward_zero": (flat <= 0.0).float().mean(),
-        **{f"style_reward_{name}": _quantile(flat, q) for name, q in QUANTILES.items()},
     }
+    for percent in (10, 50, 90):
+        # The nearest lower order statistic: torch.quantile refuses more than 2^24 values.
+        rank = 1 + int(percent / 100 * (flat.shape[0] - 1))
+        statistics[f"style_reward_p{percent}"] = flat.kthvalue(rank).values
+    return statistics
 
 
-def _quantile(flat: Tensor, q: float) -> Tensor:
-    # The nearest lower order statistic: torch.quantile refuses more than 2^24 values.
-    return flat.kthvalue(1 + int(q * (flat.shape[0] - 1))).values
+def separation(policy: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the features of policy and reference windows (N, K, F) lie apart.
 
-
-def separation(policy_windows: Tensor, reference_windows: Tensor) -> Tensor:
-    """Distance (F,) of the two means of each feature, in pooled standard deviations.
-
-    |mean_p - mean_r| / sqrt((var_p + var_r) / 2), Cohen's d for equal numbers: above 2 the feature
-    alone tells nearly all windows apart. Windows are (N, K, F). A feature constant on both sides
-    has 0 where the constants agree, and a very large value where they do not.
+    Returns:
+        Distance (F,) of the two means in pooled standard deviations, |mean_p - mean_r| /
+        sqrt((var_p + var_r) / 2), Cohen's d for equal numbers: above 2 the feature alone separates
+        nearly all windows; it is very large for two different constants. And which features (F,)
+        hardly vary, be it on one side alone.
     """
-    var_p, mean_p = torch.var_mean(policy_windows.flatten(0, -2), dim=0, correction=0)
-    var_r, mean_r = torch.var_mean(reference_windows.flatten(0, -2), dim=0, correction=0)
+    var_p, mean_p = torch.var_mean(policy.flatten(0, -2), dim=0, correction=0)
+    var_r, mean_r = torch.var_mean(reference.flatten(0, -2), dim=0, correction=0)
     pooled = (0.5 * (var_p + var_r)).sqrt()
-    return (mean_p - mean_r).abs() / pooled.clamp(min=1e-6)
-
-
-def near_constant(policy_windows: Tensor, reference_windows: Tensor) -> Tensor:
-    """Which features (F,) hardly vary over the windows (N, K, F), be it on one side alone."""
-    varied = [
-        windows.flatten(0, -2).std(dim=0, correction=0) >= NEAR_CONSTANT
-        for windows in (policy_windows, reference_windows)
-    ]
-    return ~(varied[0] & varied[1])
+    distance = (mean_p - mean_r).abs() / pooled.clamp(min=1e-6)
+    return distance, torch.minimum(var_p, var_r).sqrt() < NEAR_CONSTANT
 
 
 def distinct_share(windows: Tensor) -> Tensor:

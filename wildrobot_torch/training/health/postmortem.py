@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tensordict import TensorDictBase
@@ -19,59 +18,30 @@ MAX_BYTES = 64 * 2**20
 
 
 def write_postmortem(
-    folder: Path,
-    iteration: int,
+    where: Path,
     reason: str,
     history: Sequence[Metrics],
-    batch: TensorDictBase | None,
+    batch: TensorDictBase,
     max_bytes: int = MAX_BYTES,
-) -> Path:
-    """The new folder <folder>/<iteration> with batch.pt and metrics.json.
+) -> None:
+    """Write batch.pt and metrics.json into the folder `where`, which is named by its iteration.
 
     batch.pt is a dictionary of tensors (e, T, ...) on the CPU, by key (`next/reward`); its entry
     `environments` (e,) numbers the robots kept, those with numbers that are not finite first.
-    `torch.load(..., weights_only=True)` reads it.
-
-    Args:
-        folder: where dumps go; made if it is not there.
-        iteration: number of the iteration.
-        reason: one line for metrics.json.
-        history: metrics of the last iterations, the present one last.
-        batch: rollout [E, T]; None where there is none yet.
-        max_bytes: limit on the tensors' size.
+    `torch.load(..., weights_only=True)` reads it. metrics.json has the `reason` and the metrics of
+    the last iterations.
 
     Raises:
         OSError: the files cannot be written.
     """
-    where = folder / str(iteration)
     where.mkdir(parents=True, exist_ok=True)
-    record = {
-        "iteration": iteration,
-        "reason": reason,
-        "metrics": [{name: _json(value) for name, value in metrics.items()} for metrics in history],
-    }
+    # JSON has no number that is not finite: its name stands for it.
+    metrics = [{k: x if math.isfinite(x) else str(x) for k, x in m.items()} for m in history]
+    record = {"iteration": int(where.name), "reason": reason, "metrics": metrics}
     (where / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
-    if batch is not None:
-        torch.save(_tensors(batch, max_bytes), where / "batch.pt")
-    return where
-
-
-def _json(value: float) -> float | str:
-    """A number that JSON can hold, or its name."""
-    return value if math.isfinite(value) else str(value)
-
-
-def _tensors(batch: TensorDictBase, max_bytes: int) -> dict[str, Tensor]:
-    entries: dict[Any, Tensor] = dict(batch.items(include_nested=True, leaves_only=True))
-    num_envs = batch.batch_size[0]
-    broken = torch.zeros(num_envs, dtype=torch.bool, device=batch.device)
-    for value in entries.values():
-        broken |= ~torch.isfinite(value).flatten(1).all(dim=1)
-    size = sum(value.numel() * value.element_size() for value in entries.values())
-    fitting = max(1, min(num_envs, max_bytes * num_envs // max(size, 1)))
-    kept = torch.argsort(~broken, stable=True)[:fitting]
-    tensors = {
-        key if isinstance(key, str) else "/".join(key): value[kept].detach().cpu().clone()
-        for key, value in entries.items()
-    }
-    return tensors | {"environments": kept.cpu()}
+    entries: dict[str, Tensor] = dict(batch.flatten_keys("/").items())
+    finite = torch.stack([torch.isfinite(x).flatten(1).all(dim=1) for x in entries.values()])
+    per_robot = sum(x[0].numel() * x.element_size() for x in entries.values())
+    kept = torch.argsort(finite.all(dim=0), stable=True)[: max(1, max_bytes // max(per_robot, 1))]
+    tensors = {name: x[kept].detach().cpu().clone() for name, x in entries.items()}
+    torch.save(tensors | {"environments": kept.cpu()}, where / "batch.pt")

@@ -55,7 +55,7 @@ def test_few_families_are_refused(walks: ReferenceDataset, robot: RobotSpec) -> 
 
 def test_a_perfect_copy_is_no_worse_than_the_floor(assessment: Assessment) -> None:
     scope = assessment.scopes["whole"]
-    good, floor = scope.columns["good"].values, scope.noise_floor.values
+    good, floor = scope.columns["good"], scope.noise_floor
     # Only the first 2 s are missing, as they are of any policy.
     for metric in ("frechet", "wasserstein", "phase_rmse"):
         assert good[metric] < 0.5 * floor[metric]
@@ -70,7 +70,7 @@ def test_time_reversal_standing_and_jitter_are_seen(assessment: Assessment) -> N
     # Noise of this size is less than the way between these few families, for some of the metrics.
     assert detected["auc"]["jittered"]
     assert detected["phase_rmse"]["standing"] and detected["phase_rmse"]["reversed"]
-    assert math.isnan(assessment.scopes["whole"].columns["standing"].values["phase_rmse"])
+    assert math.isnan(assessment.scopes["whole"].columns["standing"]["phase_rmse"])
     # Noise of zero mean leaves the mean stride: that metric alone is blind to it, and says so.
     assert not detected["phase_rmse"]["jittered"]
 
@@ -97,8 +97,8 @@ def test_what_counts_as_detected() -> None:
 def test_the_frechet_limit_is_half_of_the_other_policys(assessment: Assessment) -> None:
     found = {v.metric: v for v in assessment.verdicts("good", style_reward=0.2)}
     scope = assessment.scopes["held out"]
-    half = scope.columns["against"].values["frechet"] / 2
-    assert found["frechet"].limit == f"<= {half:.4g}"
+    half = scope.columns["against"]["frechet"] / 2
+    assert found["frechet"].limit.max == half
     assert found["style_reward"].passed is False
     assert found["symmetry_index"].passed and found["phase_offset"].passed
     assert "style_reward" not in {v.metric for v in assessment.verdicts("good")}
@@ -120,7 +120,7 @@ def test_a_limit_that_a_faithful_copy_misses_judges_nobody(assessment: Assessmen
     scope = replace(scope, detected=seen)
     copy = scope.columns["good"]
     for reached, passed in ((0.8, True), (0.9, None)):
-        copied = replace(copy, values={**copy.values, "auc": reached})
+        copied = {**copy, "auc": reached}
         columns = {**scope.columns, "replicate": copied}
         scopes = {**assessment.scopes, "held out": replace(scope, columns=columns)}
         found = replace(assessment, scopes=scopes).verdicts("good")
@@ -140,11 +140,8 @@ def test_a_replicate_stands_beside_the_policies(
     recordings = {"standing": walk, "good": walk}
     scope = assess(references, recordings, references.motion.family, twin).scopes["whole"]
     # Its features are a little off, its poses are those of the reference.
-    assert (
-        scope.columns["good"].values["wasserstein"]
-        < scope.columns["replicate"].values["wasserstein"]
-    )
-    assert scope.columns["replicate"].values["dtw"] == pytest.approx(0.0, abs=1e-6)
+    assert scope.columns["good"]["wasserstein"] < scope.columns["replicate"]["wasserstein"]
+    assert scope.columns["replicate"]["dtw"] == pytest.approx(0.0, abs=1e-6)
     assert "replicate" not in scope.detected["auc"]
 
 
@@ -159,7 +156,7 @@ def test_a_policy_that_falls_in_whole_families_is_assessed_by_what_is_left(
     found = assess(references, {"standing": walk, "fallen": replace(walk, valid=valid)}, family)
     judged = found.verdicts("fallen")
     passed = {v.metric: v.passed for v in judged}
-    values = found.scopes["whole"].columns["fallen"].values
+    values = found.scopes["whole"].columns["fallen"]
     if families == 6:
         assert math.isnan(values["dtw"]) and math.isnan(values["frechet"])
         assert not passed["dtw"]
@@ -187,9 +184,8 @@ def test_the_report_is_valid_json_and_names_what_misses_a_control(
     judged = {"good": assessment.verdicts("good")}
     data, page = write_report(assessment, judged, {}, {"reference": "walks.npz"}, tmp_path)
     content = json.loads(data.read_text())
-    assert set(content["scopes"]["whole"]["noise_floor"]["values"]) == set(STYLE_METRICS)
-    assert content["scopes"]["whole"]["columns"]["standing"]["values"]["phase_rmse"] is None
+    assert set(content["scopes"]["whole"]["noise_floor"]) == set(STYLE_METRICS)
+    assert content["scopes"]["whole"]["columns"]["standing"]["phase_rmse"] is None
     assert content["gait"]["reference"]["torque_saturation"] is None
-    assert len(content["per_command"]["good"]) == 6
-    assert "misses " in page.read_text() and "| walk_0.10 |" in page.read_text()
+    assert "misses " in page.read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["style.json", "style.md"]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from wildrobot_torch.evaluation.style.distance import coverage_density, frechet, wasserstein
+from wildrobot_torch.evaluation.style.distance import coverage, frechet, wasserstein
 
 
 def test_frechet_of_two_known_gaussians() -> None:
@@ -54,22 +54,19 @@ def test_wasserstein_by_hand() -> None:
     assert wasserstein(x, y).item() == pytest.approx(4 / 3)
 
 
-def test_coverage_and_density_by_hand() -> None:
+def test_coverage_by_hand() -> None:
     # On a line at 0, 1, 10; the nearest neighbours are 1, 1 and 9 away.
     reference = torch.tensor([[0.0], [1.0], [10.0]])
     alone = torch.arange(3)
     # A sample at 0.5 lies in the balls of 0, 1 and not in that of 10, which begins at 1.
-    assert coverage_density(reference, torch.tensor([[0.5]]), alone, 1) == (
-        pytest.approx(2 / 3), pytest.approx(2.0)
-    )  # fmt: skip
-    # Another at 15 lies in the ball of 10 alone: all are covered, 3 balls over 2 samples.
-    both = torch.tensor([[0.5], [15.0]])
-    assert coverage_density(reference, both, alone, 1) == (1.0, pytest.approx(1.5))
+    assert coverage(reference, torch.tensor([[0.5]]), alone, 1) == pytest.approx(2 / 3)
+    # Another at 15 lies in the ball of 10.
+    assert coverage(reference, torch.tensor([[0.5], [15.0]]), alone, 1) == 1.0
 
 
 def test_neighbours_of_the_own_family_do_not_count() -> None:
     reference = torch.tensor([[0.0], [0.001], [1.0], [1.001]])
     family = torch.tensor([0, 0, 1, 1])
     between = torch.tensor([[0.5]])
-    assert coverage_density(reference, between, torch.arange(4), 1)[0] == 0.0
-    assert coverage_density(reference, between, family, 1)[0] == 1.0
+    assert coverage(reference, between, torch.arange(4), 1) == 0.0
+    assert coverage(reference, between, family, 1) == 1.0

@@ -9,7 +9,6 @@ import torch
 
 from envs.robot.spec import RobotSpec
 from envs.task.features import amp_layout
-from wildrobot_torch.evaluation.style.compare import dimension_names
 from wildrobot_torch.evaluation.style.motion import (
     SOLE,
     Motion,
@@ -23,12 +22,7 @@ from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 
 def test_the_first_31_features_are_compared_by_name(robot: RobotSpec) -> None:
     layout = compared(amp_layout(robot))
-    names = dimension_names(layout, robot)
-    assert layout.size == len(names) == len(set(names)) == 31
-    assert tuple(layout.slices) == FIELDS
-    assert names[2] == "gravity[z]"
-    assert names[9] == f"joint_pos[{robot.joint_names[0]}]"
-    assert names[-1] == "sole_pos[right_z]"
+    assert layout.size == 31 and tuple(layout.slices) == FIELDS
 
 
 def test_points_of_legs_by_hand(robot: RobotSpec) -> None:

@@ -231,7 +231,7 @@ def global_call(module: str, name: str, *arguments: str) -> bytes:
     [
         (global_call("_codecs", "encode", "text", "rot13"), "'rot13'"),
         (global_call("_codecs", "decode", "text"), "_codecs.decode"),
-        (global_call("__builtin__", "bytes", "9999999999"), "_empty"),
+        (global_call("__builtin__", "bytes", "9999999999"), "takes 0 positional"),
         (global_call("__builtin__", "eval", "1"), "eval"),
     ],
 )
@@ -318,8 +318,6 @@ def test_folders_and_lists(tmp_path: Path) -> None:
         load_clips(tmp_path, ROBOT)
     with pytest.raises(ClipError, match="no such folder"):
         load_clips(tmp_path / "missing", ROBOT)
-    with pytest.raises(ClipError, match="no motion files given"):
-        load_clips([], ROBOT)
     with pytest.raises(ClipError, match="no such file"):
         load_clip(tmp_path / "missing.npz", ROBOT)
     with pytest.raises(ClipError, match=r"\.bvh.*allowed"):
@@ -328,7 +326,7 @@ def test_folders_and_lists(tmp_path: Path) -> None:
     written(tmp_path / "a.pkl", legacy())
     (tmp_path / "notes.txt").write_text("not motion")
     assert [clip.name for clip in load_clips(tmp_path, ROBOT)] == ["a", "b"]
-    assert [clip.name for clip in load_clips([tmp_path / "b.npz"], ROBOT)] == ["b"]
+    assert [clip.name for clip in load_clips(tmp_path / "b.npz", ROBOT)] == ["b"]
 
 
 def test_saving_elsewhere_than_npz_is_refused(tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ def test_limits_of_what_stops_may_cost() -> None:
     assert "stops" in named(free.changes)
     level = repair(clip, ROBOT, RepairConfig(max_lean=0.0, max_lowering=0.0))
     text = " ".join(level.changes)
-    assert "leaned 0.00 rad, lowered 0 mm" in text
+    assert "lean 0.00 rad, 0 mm lower" in text
     straight = standing_clip(ROBOT, 1.0, FPS, crouch=1e-5)
     # Hips come down by 2 mm at a time, which bends straight knees by 0.21 rad.
     bent = repair(straight, ROBOT).clip

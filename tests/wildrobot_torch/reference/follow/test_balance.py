@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from wildrobot_torch.motion.metrics import measure
 from wildrobot_torch.motion.synthesis.walk import walking_clip
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets, leg_joints
-from wildrobot_torch.reference.follow.rollout import Task, follow
-from wildrobot_torch.reference.generate import ReferenceConfig, reference_env_config
+from wildrobot_torch.reference.follow.rollout import Task, clip_env, follow
+from wildrobot_torch.reference.generate import ReferenceConfig
 
 UPRIGHT = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
 STILL = torch.zeros(1, 3)
@@ -22,7 +21,7 @@ STILL = torch.zeros(1, 3)
 @pytest.fixture
 def on_left_foot(robot) -> Measurements:
     """Upright and still, all weight on the left foot."""
-    env = LocomotionEnv(reference_env_config(ReferenceConfig().harness), 1)
+    env = clip_env(1, support=ReferenceConfig().harness)
     env.reset()
     zero = torch.zeros(1)
     return replace(
@@ -82,9 +81,7 @@ def test_balance_takes_load_off_the_harness(robot_model, robot):
     clip, config = walking_clip(robot, 0.2, 4.0), ReferenceConfig()
     shares = {}
     for name, balance in (("none", BalanceConfig(**NONE)), ("shipped", config.balance)):
-        env = LocomotionEnv(
-            reference_env_config(replace(config.harness, torque_cap=4.0)), 1, num_threads=1
-        )
+        env = clip_env(1, support=replace(config.harness, torque_cap=4.0))
         rollout = follow(env, [Task(clip, 0)], robot_model, balance)[0]
         assert rollout.survival == 1.0
         shares[name] = measure(rollout.recording, robot)["support_torque_p95"]

@@ -11,17 +11,15 @@ import torch
 
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
-from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.ppo.learner import PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.follow import tracker, tracking
-from wildrobot_torch.reference.follow.rollout import Task
+from wildrobot_torch.reference.follow.rollout import Task, clip_env
 from wildrobot_torch.reference.follow.tracker import (
     TrackingTask,
     track,
-    tracking_env,
     train_tracker,
 )
 from wildrobot_torch.reference.follow.tracking import ClipStates, TrackingConfig, tracking_layout
@@ -35,7 +33,7 @@ def standing(robot_model: RobotModel, seconds: float = 1.5) -> ClipStates:
 
 def test_robots_start_on_clip_frames_and_end_with_the_clip(robot_model: RobotModel) -> None:
     clips = standing(robot_model)
-    task = TrackingTask(tracking_env(8, PushConfig()), clips, SMALL)
+    task = TrackingTask(clip_env(8), clips, SMALL)
     assert (task.frame <= clips.length[0] - 50).all() and task.frame.unique().numel() > 1
     left = clips.length[0] - 1 - task.frame
     ends = torch.zeros(8, dtype=torch.long)
@@ -58,7 +56,7 @@ def test_the_velocity_command_is_the_speed_of_the_clip(robot_model: RobotModel) 
         [standing_clip(robot_model.robot, 7.0), walking_clip(robot_model.robot, 0.3, 7.0)],
         robot_model,
     )
-    env = tracking_env(8, PushConfig())
+    env = clip_env(8)
     task = TrackingTask(env, clips, SMALL)
     speeds = torch.tensor([0.0, 0.3])
     restarts = 0
@@ -74,7 +72,7 @@ def test_a_tracker_is_commanded_the_speed_of_its_clip(robot_model: RobotModel) -
     """In rollouts, too."""
     robot = robot_model.robot
     tasks = [Task(standing_clip(robot, 1.5), 0), Task(walking_clip(robot, 0.3, 1.5), 0)]
-    env = tracking_env(2, PushConfig())
+    env = clip_env(2)
     policy = Policy(tracking_layout(env.layouts["observation"], robot).size, 8)
     seen: list[torch.Tensor] = []
     policy.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
@@ -85,7 +83,7 @@ def test_a_tracker_is_commanded_the_speed_of_its_clip(robot_model: RobotModel) -
 
 
 def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
-    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
+    task = TrackingTask(clip_env(8), standing(robot_model), SMALL)
     tipped = robot_model.robot.home_qpos.repeat(8, 1)
     tipped[:, 3:7] = torch.tensor([0.9, 0.0, 0.4359, 0.0])
     mask = torch.arange(8) == 3
@@ -96,7 +94,7 @@ def test_a_fallen_robot_is_put_back(robot_model: RobotModel) -> None:
 
 
 def test_who_is_far_from_the_clip_starts_anew(robot_model: RobotModel) -> None:
-    task = TrackingTask(tracking_env(8, PushConfig()), standing(robot_model), SMALL)
+    task = TrackingTask(clip_env(8), standing(robot_model), SMALL)
     away = robot_model.robot.home_qpos.repeat(8, 1)
     away[2, 0], away[5, 1] = 0.29, 0.31
     task.env.set_state(torch.ones(8, dtype=torch.bool), away, torch.zeros(8, 14))
@@ -209,7 +207,7 @@ def test_a_tracker_is_trained_on_the_engine_asked_for(robot_model: RobotModel) -
 def test_rollouts_have_no_support(robot_model: RobotModel) -> None:
     """An untrained tracker adds nothing: the standing clip, played open loop, stands by itself."""
     clip = standing_clip(robot_model.robot, 1.5)
-    env = tracking_env(1, PushConfig())
+    env = clip_env(1)
     size = tracking_layout(env.layouts["observation"], env.robot).size
     rollout = track(env, [Task(clip, 0)], Policy(size, 8), 0.3, robot_model)[0]
     assert rollout.survival == 1.0

@@ -9,11 +9,10 @@ import torch
 
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
-from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
-from wildrobot_torch.reference.follow.tracker import tracking_env
+from wildrobot_torch.reference.follow.rollout import clip_env
 from wildrobot_torch.reference.follow.tracking import (
     COSTS,
     MAX_LEAD,
@@ -21,8 +20,8 @@ from wildrobot_torch.reference.follow.tracking import (
     STOP_ROOM,
     ClipStates,
     TrackingConfig,
+    clip_observation,
     tracking_layout,
-    tracking_observation,
     tracking_reward,
 )
 
@@ -30,7 +29,7 @@ from wildrobot_torch.reference.follow.tracking import (
 @pytest.fixture(scope="module")
 def env() -> LocomotionEnv:
     """One robot standing at home."""
-    env = tracking_env(1, PushConfig())
+    env = clip_env(1)
     env.reset()
     return env
 
@@ -91,9 +90,8 @@ def test_observation_says_where_the_clip_is(
     )
     layout = tracking_layout(env.layouts["observation"], env.robot)
     zero = torch.zeros(1, dtype=torch.long)
-    vector = tracking_observation(
-        env.observe(m)["observation"], m, root, clips, zero, zero, env.robot
-    )
+    of_clip = clip_observation(m, root, clips, zero, zero, env.robot)
+    vector = torch.cat([env.observe(m)["observation"], of_clip], -1)
     assert vector.shape == (1, layout.size)
     seen = layout.unpack(vector)
     assert seen["clip_error"][0].tolist() == pytest.approx([0.25] + [0.0] * 7, abs=1e-5)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from wildrobot_torch.motion.metrics import Limit
-from wildrobot_torch.reference.judge.gates import TIERS, Gate, best_tier, load_gates
+from wildrobot_torch.reference.judge.gates import TIERS, Gate, judge, load_gates
 from wildrobot_torch.reference.judge.segments import (
     SegmentConfig,
     find_segments,
@@ -35,7 +35,6 @@ def test_windows_cover_every_frame():
 def test_a_faultless_recording_is_one_segment(walking, toy_robot):
     search = find_segments(walking(173), toy_robot, [UPRIGHT], CONFIG)
     assert [(s.start, s.stop) for s in search.accepted] == [(0, 173)]
-    assert search.first_failure() is None
 
 
 def test_a_stumble_splits_a_recording_without_overlap(walking, toy_robot):
@@ -44,7 +43,8 @@ def test_a_stumble_splits_a_recording_without_overlap(walking, toy_robot):
     pitch[100:120] = 1.0
     search = find_segments(walking(240, pitch=pitch), toy_robot, [UPRIGHT], CONFIG)
     assert [(s.start, s.stop) for s in search.accepted] == [(0, 100), (120, 240)]
-    assert "pitch: pitch_p95" in (search.first_failure() or "")
+    refused = [s.verdict.reasons[0] for s in search.windows if not s.verdict.accepted]
+    assert refused[0].startswith("pitch: pitch_p95")
 
 
 def test_a_segment_as_a_whole_passes_its_gates(walking, toy_robot):
@@ -70,7 +70,7 @@ def test_segment_gates_judge_segments_only(walking, toy_robot):
     assert [(s.start, s.stop) for s in walk.accepted] == [(0, 100)]
     one_step = find_segments(walking(10), toy_robot, [UPRIGHT, gate], config)
     assert one_step.segments and not one_step.accepted
-    assert "alternation is not measured" in (one_step.first_failure() or "")
+    assert "alternation is not measured" in one_step.segments[0].verdict.reasons[0]
 
 
 def test_the_shipped_gates_reject_a_recording_with_a_nan(walking, toy_robot):
@@ -89,9 +89,10 @@ def test_the_free_part_of_a_span():
 
 
 def test_the_free_spans_of_a_recording():
-    assert free_spans(100, []) == [(0, 100)]
-    assert free_spans(100, [(60, 100), (20, 40)]) == [(0, 20), (40, 60)]
-    assert free_spans(100, [(0, 100)]) == []
+    assert free_spans(0, 100, []) == [(0, 100)]
+    assert free_spans(0, 100, [(60, 100), (20, 40)]) == [(0, 20), (40, 60)]
+    assert free_spans(30, 90, [(60, 100), (20, 40)]) == [(40, 60)]
+    assert free_spans(0, 100, [(0, 100)]) == []
 
 
 TILTED = Gate(
@@ -119,8 +120,8 @@ def test_every_frame_gets_the_best_tier_it_can(walking, toy_robot):
     search = find_segments(frames, toy_robot, [TILTED], CONFIG)
     assert labelled(search) == [(0, 100, "0+"), (100, 200, "1"), (300, 400, "0"), (400, 500, "0+")]
     (gap,) = search.gaps
-    assert (gap.start, gap.stop, gap.gates) == (200, 300, ("pitch",))
-    assert gap.reason == "pitch: pitch_p95 50 > 30 deg"
+    assert (gap.start, gap.stop, gap.verdict.failed) == (200, 300, ("pitch",))
+    assert gap.verdict.reasons[0] == "pitch: pitch_p95 50 > 30 deg"
     standing = find_segments(frames, toy_robot, [TILTED], replace(CONFIG, tiers=TIERS))
     assert (200, 300, "2") in labelled(standing)
     assert not standing.gaps
@@ -135,15 +136,17 @@ def test_accepted_segments_and_gaps_hold_every_frame_once(walking, toy_robot):
     assert all(a[1] == b[0] for a, b in pairwise(parts))
     assert {s.verdict.tier for s in search.accepted} == {"0+", "0", "1"}
     for segment in search.accepted:
-        assert best_tier(segment.verdict.metrics, [TILTED]) == segment.verdict.tier
+        metrics, tiers = segment.verdict.metrics, ("0+", "0", "1")
+        best = next(t for t in tiers if judge(metrics, [TILTED], t).accepted)
+        assert best == segment.verdict.tier
 
 
 def test_a_leftover_too_short_to_judge_is_called_so(walking, toy_robot):
     pitch = torch.zeros(115)
     pitch[100:] = 1.0
     (gap,) = find_segments(walking(115, pitch=pitch), toy_robot, [UPRIGHT], CONFIG).gaps
-    assert (gap.stop, gap.gates) == (115, ())
-    assert gap.reason == f"{115 - gap.start} frames are too few to judge"
+    assert (gap.stop, gap.verdict.failed) == (115, ())
+    assert gap.verdict.reasons[0] == f"{115 - gap.start} frames are too few to judge"
 
 
 def test_one_bad_part_does_not_cost_the_whole_segment(walking, toy_robot):
@@ -157,7 +160,7 @@ def test_one_bad_part_does_not_cost_the_whole_segment(walking, toy_robot):
     spans = [(s.start, s.stop) for s in search.accepted]
     assert (200, 400) in spans and (100, 200) in spans
     assert spans[0][0] >= 38
-    assert search.gaps[0].gates == ("joint_stop",)
+    assert search.gaps[0].verdict.failed == ("joint_stop",)
 
 
 def test_better_segments_weigh_more_within_the_ratio():

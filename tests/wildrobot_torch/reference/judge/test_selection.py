@@ -51,7 +51,8 @@ def kept_of(rollouts, toy_robot):
 
 
 def spans(kept) -> list[tuple[int, int, str]]:
-    return [(r.task.start + s.start, r.task.start + s.stop, s.verdict.tier) for r, s in kept]
+    frames = [(r.task.first_frame, s) for r, s in kept]
+    return [(at + s.start, at + s.stop, s.verdict.tier) for at, s in frames]
 
 
 def test_a_better_tier_goes_before_a_longer_segment(rollout, toy_robot):
@@ -75,7 +76,7 @@ def test_what_no_rollout_brings_is_accounted_for_with_its_reason(rollout, toy_ro
     # Clip frames 0..99 are good, 100..199 lean too far; then the robot falls.
     rollouts = [rollout(0, 5, 40)]
     searches, kept = kept_of(rollouts, toy_robot)
-    leaning, fallen = rejections(clip, rollouts, searches, kept)
+    leaning, fallen = rejections(clip, list(zip(rollouts, searches, strict=True)), kept)
     assert (leaning.clip, leaning.clip_frame, leaning.frames) == ("toy", 101, 100)
     assert leaning.gates == ("pitch",)
     assert leaning.reason == "pitch: pitch_p95 40 > 30 deg"
@@ -87,7 +88,7 @@ def test_what_a_later_rollout_brings_is_not_rejected(rollout, toy_robot, clip):
     rollouts = [rollout(0, 5, 40), rollout(100, 5, 5)]
     searches, kept = kept_of(rollouts, toy_robot)
     assert sorted(spans(kept)) == [(0, 100, "0+"), (100, 300, "0+")]
-    assert rejections(clip, rollouts, searches, kept) == ()
+    assert rejections(clip, list(zip(rollouts, searches, strict=True)), kept) == []
 
 
 def test_forced_motion_is_never_better_than_a_diagnosis(rollout, toy_robot):

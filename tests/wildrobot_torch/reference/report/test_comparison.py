@@ -1,4 +1,4 @@
-"""Tests of wildrobot_torch/reference/report/comparison.py and its tables, on made-up rollouts."""
+"""Tests of wildrobot_torch/reference/report/comparison.py, on made-up rollouts."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
-from envs.task.features import amp_layout
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.synthesis.walk import standing_clip
-from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.rollout import Rollout, Task
-from wildrobot_torch.reference.judge.gates import Gate
+from wildrobot_torch.reference.generate import Generation
+from wildrobot_torch.reference.judge.gates import GateResult
+from wildrobot_torch.reference.judge.segments import Stretch
+from wildrobot_torch.reference.judge.selection import Rejection
 from wildrobot_torch.reference.report.comparison import (
-    RejectedSecond,
+    Row,
     Span,
-    accepted_spans,
-    compare,
-    rejected_seconds,
-)
-from wildrobot_torch.reference.report.comparison_tables import (
     before_after_table,
-    comparison_table,
+    clip_metrics,
+    clip_table,
+    compare,
     rejected_table,
+    worst_clips,
 )
 
 MakeRecording = Callable[..., Recording]
-Spans = dict[tuple[str, str], list[Span]]
-SLIP = Gate(name="slip", metric="slip_share", unit="1", meaning="stays", max=0.15)
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def clip(robot: RobotSpec) -> Clip:
 def rollout(robot: RobotSpec, clip: Clip, walking: MakeRecording) -> Callable[..., Rollout]:
     """Maker of rollouts of that clip, in which half the weight stands on one foot at a time."""
 
-    def make(num_frames: int = 150, **replaced: torch.Tensor) -> Rollout:
+    def make(num_frames: int = 150, start: int = 0, **replaced: torch.Tensor) -> Rollout:
         left = (torch.arange(num_frames) // 10) % 2 == 0
         joints = torch.zeros(num_frames, 8)
         recording = walking(
@@ -58,12 +56,16 @@ def rollout(robot: RobotSpec, clip: Clip, walking: MakeRecording) -> Callable[..
             foot_force=0.5 * robot.weight * torch.stack([left, ~left], dim=-1),
             **replaced,
         )
-        return Rollout(Task(clip, 0), recording, "harness")
+        return Rollout(Task(clip, start), recording, "harness")
 
     return make
 
 
-def test_a_row_holds_what_the_rollout_did(
+def accepted(start: int, stop: int, tier: str) -> Stretch:
+    return Stretch(start, stop, GateResult({}, (), (), tier))
+
+
+def test_a_row_holds_what_the_robot_did(
     robot_model: RobotModel, clip: Clip, rollout: Callable[..., Rollout]
 ) -> None:
     robot = robot_model.robot
@@ -74,114 +76,79 @@ def test_a_row_holds_what_the_rollout_did(
         support_torque=torch.tensor([0.3 * robot.weight * 0.25, 0.0, 0.0]).expand(120, 3),
         sole_height=torch.tensor([-0.004, 0.01]).expand(120, 2),
     )
-    spans: Spans = {
-        (clip.name, "harness"): [Span(0, 50, "0+", "harness"), Span(50, 75, "1", "harness")]
-    }
+    kept = ((made, accepted(0, 50, "0+")), (made, accepted(50, 75, "1")))
+    generation = Generation(None, {"harness": (made,)}, kept, (), {})
     low = replace(clip, root_pos=clip.root_pos - [0.0, 0.0, 0.02])
-    rows = compare({"harness": [made]}, spans, robot_model, {clip.name: low})
-    assert [row.way for row in rows] == ["as given", "clip", "harness"]
+    rows = compare(generation, robot_model, {clip.name: low})
+    assert [row.method for row in rows] == ["as given", "clip", "harness"]
     row = rows[-1]
-    assert row.seconds == pytest.approx({"0+": 1.0, "1": 0.5})
-    assert row.good_s == pytest.approx(1.0)
+    assert row.spans == (Span(0, 50, "0+"), Span(50, 75, "1"))
+    assert (row.seconds("0+"), row.seconds("1"), row.seconds("0")) == (1.0, 0.5, 0.0)
     assert row.survival == pytest.approx(120 / 150)
-    assert row.joint_rms == pytest.approx(0.05)
-    assert row.slip_p95 == pytest.approx(0.2)
-    assert row.load_mean == pytest.approx(0.5)
-    assert row.force_p95 == pytest.approx(0.1)
-    assert row.torque_p95 == pytest.approx(0.3)
-    assert row.penetration == pytest.approx(0.004)
-    assert row.joint_stop == 0.0
-    assert math.isnan(rows[1].load_mean)
-    line = comparison_table(rows).splitlines()[-1]
-    assert line == (
-        f"| {clip.name} | harness | 1.00 | 0.00 | 0.50 | 0.00 | 80% | 0.050 | 0.200 | 0.50 "
-        "| 0.100 | 0.300 | 4.0 | 0% |"
-    )
+    expected = {
+        "joint_error": 0.05, "slip_share": 1.0, "load_mean": 0.5, "support_force_p95": 0.1,
+        "support_torque_p95": 0.3, "penetration": 0.004, "joint_stop_share": 0.0,
+    }  # fmt: skip
+    assert {name: row.metrics[name] for name in expected} == pytest.approx(expected)
+    line = clip_table(rows).splitlines()[-1]
+    assert line.startswith(f"| {clip.name} | harness | 1.00 | 0.00 | 0.50 | 0.00 | 80% | 0 |")
     before, _, after = before_after_table(rows).splitlines()[2:]
-    assert before.startswith("| as given | 1 | 2") and "| 0.000 | 0.000 | 0 | 0 |" in before
-    assert after == "| harness | 1 | 4.0 | 4.0 | 0.200 | 0.200 | 0 | 0 |"
+    assert before.startswith("| as given | 1 | 0.02")
+    assert after == "| harness | 1 | 0.004 | 0.004 | 1 | 1 | 0 | 0 |"
 
 
-def test_accepted_motion_is_told_by_clip_and_method(
-    robot: RobotSpec, clip: Clip, rollout: Callable[..., Rollout]
+def test_rollouts_from_several_frames_of_a_clip_are_one_row(
+    robot_model: RobotModel, rollout: Callable[..., Rollout]
 ) -> None:
-    layout = amp_layout(robot)
-    dataset = ReferenceDataset(
-        amp=torch.zeros(80, layout.size),
-        qpos=torch.zeros(80, 15),
-        qvel=torch.zeros(80, 14),
-        foot_force=torch.zeros(80, 2),
-        support_wrench=torch.zeros(80, 6),
-        segment_start=torch.tensor([0, 30]),
-        segment_length=torch.tensor([30, 50]),
-        segment_weight=torch.ones(2),
-        segment_velocity=torch.zeros(2),
-        segment_clip=(clip.name, clip.name),
-        segment_tier=("0", "0+"),
-        segment_support=("harness", "none"),
-        ctrl_dt=0.02,
-        amp_layout=layout,
-        robot_digest=robot.digest,
-        manifest={
-            "segments": [
-                {"clip": clip.name, "method": "harness", "clip_frame": 61, "frames": 30,
-                 "tier": "0", "support": "harness"},
-                {"clip": clip.name, "method": "tracker", "clip_frame": 1, "frames": 50,
-                 "tier": "0+", "support": "none"},
-            ]
-        },
-    )  # fmt: skip
-    made = {"tracker": [rollout()], "harness": [rollout(support_force=torch.ones(150, 3))]}
-    assert accepted_spans(dataset, made) == {
-        (clip.name, "tracker"): [Span(0, 50, "0+", "none")],
-        (clip.name, "harness"): [Span(60, 90, "0", "harness")],
-    }
-    assert accepted_spans(None, made)[clip.name, "harness"] == []
+    early = rollout(100)
+    late = rollout(50, 100, sole_height=torch.full((50, 2), -0.006))
+    kept = ((late, accepted(10, 40, "0")), (early, accepted(0, 100, "0+")))
+    made = Generation(None, {"harness": (early, late)}, kept, (), {})
+    _, row = compare(made, robot_model, {})
+    assert row.spans == (Span(0, 100, "0+"), Span(110, 140, "0"))
+    assert row.survival == pytest.approx((100 / 150 + 1.0) / 2)
+    assert row.metrics["penetration"] == pytest.approx(0.006)
+    empty = Generation(None, {"harness": (rollout(0),)}, (), (), {})
+    _, row = compare(empty, robot_model, {})
+    assert row.survival == 0.0 and all(math.isnan(x) for x in row.metrics.values())
 
 
-def test_every_second_that_is_not_good_says_why(
-    robot: RobotSpec, clip: Clip, rollout: Callable[..., Rollout]
-) -> None:
-    speed = torch.zeros(125, 2, 3)
-    speed[50:100, :, 0] = 1.0
-    made = rollout(125, sole_linvel_w=speed)
-    key = (clip.name, "tracker")
-    spans: Spans = {key: [Span(0, 50, "0", "none"), Span(60, 80, "1", "none")]}
-    found = rejected_seconds({"tracker": [made]}, spans, [SLIP], robot)
-    assert found == [
-        RejectedSecond(*key, 1, 1.0, "1", ("slip",), "slip: slip_share 1 > 0.15"),
-        RejectedSecond(*key, 2, 1.0, "", (), "fell at 2.50 s"),
-    ]
-    table = rejected_table(found).splitlines()
-    assert table[2].startswith(f"| {clip.name} | tracker | 1 to 2 | 1.00 | slip | slip: ")
-    assert table[3].endswith("| 2 to 3 | 1.00 | - | fell at 2.50 s | - |")
+def test_rejected_parts_are_told_with_their_times_and_gates() -> None:
+    table = rejected_table([Rejection("walk", 51, 25, ("slip", "roll"), "slip: too much")])
+    assert table.splitlines()[-1] == "| walk | 1.00 to 1.50 | slip, roll | slip: too much |"
     assert rejected_table([]) == "Nothing."
-    assert rejected_seconds({"forced": [made]}, {(clip.name, "forced"): []}, [SLIP], robot) == []
 
 
-def test_a_second_that_passes_is_judged_with_the_stretch_it_stands_in(
-    robot: RobotSpec, clip: Clip, rollout: Callable[..., Rollout]
+def test_the_worst_clips_have_the_least_good_motion() -> None:
+    spans = {"a": Span(0, 50, "0+"), "b": Span(0, 90, "1"), "c": Span(0, 20, "0")}
+    rows = [Row(name, "tracker", {}, (span,)) for name, span in spans.items()]
+    assert worst_clips(rows, 2) == ["b", "c"]
+    assert worst_clips([*rows, Row("b", "harness", {}, (Span(0, 30, "0"),))], 2) == ["b", "c"]
+    assert worst_clips(rows, 9) == ["a", "b", "c"]
+
+
+def test_a_clip_below_the_floor_penetrates_it_by_as_much(
+    robot_model: RobotModel, clip: Clip
 ) -> None:
-    speed = torch.zeros(150, 2, 3)
-    speed[75:100, :, 0] = 1.0  # a quarter of the stretch from 1 s on
-    made = rollout(150, sole_linvel_w=speed)
-    key = (clip.name, "tracker")
-    gates = [SLIP.__class__(**{**vars(SLIP), "scope": "segment"})]
-    found = rejected_seconds({"tracker": [made]}, {key: [Span(0, 50, "0+", "none")]}, gates, robot)
-    reason = "1.00 to 3.00 s: slip: slip_share 0.25 > 0.15"
-    assert [(r.second, r.gates, r.reason) for r in found] == [
-        (1, ("slip",), reason), (2, ("slip",), reason)
-    ]  # fmt: skip
-    assert "| 1 to 3 | 2.00 | slip |" in rejected_table(found)
+    by = np.array([0.0, 0.0, 0.03])
+    still, low, high = (
+        clip_metrics(replace(clip, root_pos=clip.root_pos + z * by), robot_model)
+        for z in (0.0, -1.0, 1.0)
+    )
+    assert still["slip_share"] == 0.0
+    assert low["penetration"] == pytest.approx(0.03, abs=1e-4)
+    assert high["penetration"] == 0.0
 
 
-def test_seconds_in_a_good_tier_are_not_listed(
-    robot: RobotSpec, clip: Clip, rollout: Callable[..., Rollout]
-) -> None:
-    key = (clip.name, "tracker")
-    all_good: Spans = {key: [Span(0, 70, "0+", "none"), Span(70, 150, "0", "none")]}
-    assert rejected_seconds({"tracker": [rollout()]}, all_good, [SLIP], robot) == []
-    partly: Spans = {key: [Span(0, 140, "0+", "none")]}
-    (last,) = rejected_seconds({"tracker": [rollout()]}, partly, [SLIP], robot)
-    assert (last.second, last.rejected_s) == (2, pytest.approx(0.2))
-    assert "passes by itself" in last.reason
+def test_a_statue_that_is_pushed_slips(robot_model: RobotModel, clip: Clip) -> None:
+    pushed = clip.root_pos + np.outer(np.arange(clip.num_frames) / clip.fps, [0.3, 0.4, 0.0])
+    assert clip_metrics(replace(clip, root_pos=pushed), robot_model)["slip_share"] == 1.0
+    slow = clip.root_pos + 0.1 * (pushed - clip.root_pos)
+    assert clip_metrics(replace(clip, root_pos=slow), robot_model)["slip_share"] == 0.0
+
+
+def test_the_worst_joint_counts_for_the_stops(robot_model: RobotModel, clip: Clip) -> None:
+    joints = np.zeros((clip.num_frames, 8)) + 0.05
+    joints[:4, robot_model.robot.joint_names.index("left_knee_pitch")] = 0.01  # it begins at 0
+    stops = clip_metrics(replace(clip, joint_pos=joints), robot_model)["joint_stop_share"]
+    assert stops == pytest.approx(4 / clip.num_frames)

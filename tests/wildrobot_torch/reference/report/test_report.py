@@ -1,8 +1,7 @@
-"""Tests of wildrobot_torch/reference/report/report.py, its pictures and its plots."""
+"""Tests of wildrobot_torch/reference/report/report.py and its pictures."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,23 +19,25 @@ from envs.task.features import amp_layout
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
-from wildrobot_torch.reference.follow.rollout import Rollout, Task
+from wildrobot_torch.reference.follow.rollout import Method, Rollout, Task
 from wildrobot_torch.reference.generate import Generation
-from wildrobot_torch.reference.judge.gates import Gate
-from wildrobot_torch.reference.report.comparison import Span
-from wildrobot_torch.reference.report.pictures import ghost_strip
-from wildrobot_torch.reference.report.report import write_generation_report
+from wildrobot_torch.reference.judge.gates import GateResult
+from wildrobot_torch.reference.judge.segments import Stretch
+from wildrobot_torch.reference.judge.selection import Rejection
+from wildrobot_torch.reference.report.comparison import Span, compare
+from wildrobot_torch.reference.report.report import ghost_strip, write_generation_report
 from wildrobot_torch.render.film import RenderConfig
 
 SMALL = RenderConfig(width=64, height=64, renderer="software")
-GATES = [Gate(name="slip", metric="slip_share", unit="1", meaning="stays", max=0.15)]
 
 
 @pytest.fixture
 def rollout(robot: RobotSpec, walking: Callable[..., Recording]) -> Callable[..., Rollout]:
     """Maker of rollouts that lag 0.1 m behind the clip they stand in, 1 s each."""
 
-    def make(name: str, num_frames: int = 50, start: int = 0) -> Rollout:
+    def make(
+        name: str, num_frames: int = 50, start: int = 0, method: Method = "tracker"
+    ) -> Rollout:
         clip = replace(standing_clip(robot, 1.0), name=name)
         qpos, qvel = (x[1 + start : 1 + start + num_frames] for x in clip_states(clip, robot))
         qpos = qpos - 0.1 * torch.eye(15)[0]
@@ -52,14 +53,14 @@ def rollout(robot: RobotSpec, walking: Callable[..., Recording]) -> Callable[...
         )
         states = {"qpos": qpos[:, None], "qvel": qvel[:, None], "joint_target": qpos[:, None, 7:]}
         recording = replace(recording, **states)
-        return Rollout(Task(clip, start), recording, "tracker")
+        return Rollout(Task(clip, start), recording, method)
 
     return make
 
 
 @pytest.fixture
-def generation(robot: RobotSpec) -> Generation:
-    """0.8 s of `a/b` in tier 0+, nothing of `c`."""
+def generation(robot: RobotSpec, rollout: Callable[..., Rollout]) -> Generation:
+    """0.8 s of `a/b` in tier 0+, nothing of `c`, which was followed by two methods."""
     layout = amp_layout(robot)
     dataset = ReferenceDataset(
         amp=torch.zeros(40, layout.size),
@@ -86,78 +87,71 @@ def generation(robot: RobotSpec) -> Generation:
             ],
         },
     )  # fmt: skip
-    return Generation(dataset, (), 3, {"slip": 2}, {})
+    whole, fell, fallen = rollout("a/b"), rollout("c", 20), rollout("c", 0, method="harness")
+    rejected = (
+        Rejection("a/b", 41, 10, (), "10 frames are too few to judge"),
+        Rejection("c", 1, 50, ("slip",), "slip: too much"),
+    )
+    kept = ((whole, Stretch(0, 40, GateResult({}, (), (), "0+"))),)
+    made = {"tracker": (whole, fell), "harness": (fallen,)}
+    return Generation(dataset, made, kept, rejected, {"slip": 2})
 
 
 def test_the_report_is_a_folder_of_text_numbers_and_pictures(
-    tmp_path: Path,
-    robot_model: RobotModel,
-    rollout: Callable[..., Rollout],
-    generation: Generation,
+    tmp_path: Path, robot_model: RobotModel, generation: Generation
 ) -> None:
-    made = {"tracker": [rollout("a/b"), rollout("c", 20)], "harness": [rollout("c", 0)]}
+    rows = compare(generation, robot_model, {})
     path = write_generation_report(
-        tmp_path / "report", generation, made, robot_model, GATES, film=SMALL
+        tmp_path / "report", generation, rows, robot_model, pictured=8, film=SMALL
     )
     text = path.read_text()
     assert path.name == "report.md"
     assert "**stop: 0.8 s of tier 0+ (0.8 s of tiers 0+ and 0); less than 30 s" in text
-    assert "| a/b | tracker | 0.80 | 0.00 | 0.00 | 0.00 | 100% | 0.000 | 0.000 | 1.00 |" in text
+    assert "accepted 0.8 s of 3.0 s in 1 segments from 1 of 3 clips" in text
+    assert "| a/b | tracker | 0.80 | 0.00 | 0.00 | 0.00 | 100% |" in text
     assert "| c | tracker | 0.00 | 0.00 | 0.00 | 0.00 | 40% |" in text
-    assert "| c | harness | 0.00 | 0.00 | 0.00 | 0.00 | 0% | - | - | - |" in text
+    assert "| c | harness | 0.00 | 0.00 | 0.00 | 0.00 | 0% | 0 | - | - |" in text
     assert "| slip | 2 |" in text
     named = {line.split("](")[1][:-1] for line in text.splitlines() if line.startswith("![")}
-    assert named == {
-        "before_after.png", "coverage.png", "features.png", "clips/a_b.png",
-        "clips/a_b_tracker.png", "clips/c.png", "clips/c_tracker.png",
+    assert named == {"clips/a_b_tracker.png", "clips/c_tracker.png",
     }  # fmt: skip
     for name in named:
         with Image.open(path.parent / name) as picture:
             assert np.asarray(picture.convert("RGB")).std() > 5.0, name
     content = json.loads((path.parent / "report.json").read_text())
-    assert content["decision"] == "stop"
-    assert content["clips"][1]["good_s"] == pytest.approx(0.8)
     assert content["clips"][0]["survival"] is None
+    assert content["clips"][1]["spans"] == [[0, 40, "0+"]]
+    assert content["segments"][0]["metrics"] == {"load_mean": 1.0}
     assert content["dataset"]["good_s"] == pytest.approx(0.8)
-    with (path.parent / "rejected.csv").open() as file:
-        rejected = list(csv.DictReader(file))
-    assert [(r["clip"], r["way"], r["rejected_s"], r["reason"]) for r in rejected] == [
-        ("a/b", "tracker", "0.20", "passes by itself; left over between windows that do not"),
-        ("c", "tracker", "1.00", "fell at 0.40 s"),
-        ("c", "harness", "1.00", "fell at 0.00 s"),
+    assert [(r["clip"], r["frames"], r["gates"]) for r in content["rejected"]] == [
+        ("a/b", 10, []),
+        ("c", 50, ["slip"]),
     ]
 
 
-def test_without_a_dataset_it_says_stop_and_shows_the_worst_clips(
-    tmp_path: Path, robot_model: RobotModel, rollout: Callable[..., Rollout]
+def test_it_shows_the_worst_clips(
+    tmp_path: Path, robot_model: RobotModel, generation: Generation
 ) -> None:
-    made = {"tracker": [rollout("a", 5), rollout("b", 5)]}
-    nothing = Generation(None, (), 0, {}, {})
-    path = write_generation_report(
-        tmp_path, nothing, made, robot_model, GATES, film=SMALL, pictured=1
-    )
+    rows = compare(generation, robot_model, {})
+    path = write_generation_report(tmp_path, generation, rows, robot_model, pictured=1, film=SMALL)
     text = path.read_text()
-    assert "**stop: nothing was accepted" in text
-    assert "Of 2 clips, the 1 of which least was accepted are shown." in text
-    assert "clips/a.png" in text and "clips/b.png" not in text
-    with pytest.raises(ValueError, match="no rollouts"):
-        write_generation_report(tmp_path, nothing, {"tracker": []}, robot_model, GATES)
+    assert "clips/c_tracker.png" in text and "clips/a_b_tracker.png" not in text
 
 
 def test_the_strip_shows_the_clip_at_the_rollouts_frames(
     robot_model: RobotModel, rollout: Callable[..., Rollout]
 ) -> None:
     made = rollout("a", 20, start=10)
-    strip = ghost_strip(made, [Span(10, 30, "0", "none")], robot_model, SMALL)
+    strip = ghost_strip(made, [Span(10, 30, "0")], robot_model, SMALL)
     assert strip.shape == (128, 256, 3)
     # Another clip is another ghost, and nothing else.
     bent = made.task.clip.joint_pos.copy()
     bent[:11] = 0.7  # before the rollout's first frame
     same = replace(made, task=Task(replace(made.task.clip, joint_pos=bent), 10))
-    assert (ghost_strip(same, [Span(10, 30, "0", "none")], robot_model, SMALL) == strip).all()
+    assert (ghost_strip(same, [Span(10, 30, "0")], robot_model, SMALL) == strip).all()
     bent[11:] = 0.7
     other = replace(made, task=Task(replace(made.task.clip, joint_pos=bent), 10))
-    changed = ghost_strip(other, [Span(10, 30, "0", "none")], robot_model, SMALL) != strip
+    changed = ghost_strip(other, [Span(10, 30, "0")], robot_model, SMALL) != strip
     assert changed.any(-1).sum() > 100
     # The caption says what became of the frame.
     rejected = ghost_strip(made, [], robot_model, SMALL)

@@ -15,8 +15,7 @@ from wildrobot_torch.motion.augment import VariantConfig
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.generate import ReferenceConfig, builtin_clips, generate
 from wildrobot_torch.reference.judge.gates import load_gates
-from wildrobot_torch.reference.verify.states import forward
-from wildrobot_torch.reference.verify.subject import Subject
+from wildrobot_torch.reference.verify.subject import Subject, forward
 
 UNVARIED = VariantConfig(mirror=False, align=False)
 
@@ -29,9 +28,7 @@ Spoil = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 @pytest.fixture(scope="session")
 def timed() -> RobotModel:
     """The packaged robot with the task's physics step."""
-    loaded = load_robot()
-    loaded.model.opt.timestep = 0.002
-    return loaded
+    return load_robot(sim_dt=0.002)
 
 
 @pytest.fixture(scope="session")

@@ -112,8 +112,8 @@ def test_a_good_dataset_has_no_failure(subject):
         (linear_in_body, ["distance covered", "root linear velocity: misfit"]),
         (angular_in_world, ["root angular velocity: misfit"]),
         (angular_body_taken_as_world, ["root angular velocity: misfit"]),
-        (higher(0.02), ["sole on the floor", "highest segment", "support that the steps need"]),
-        (higher(0.005), ["sole on the floor", "highest segment", "support that the steps need"]),
+        (higher(0.02), ["sole on the floor", "highest segment", "steps redone"]),
+        (higher(0.005), ["sole on the floor", "highest segment", "steps redone"]),
         (higher(-0.02), ["deepest sole point", "steps redone"]),
         (dragged_backwards, ["distance walked ahead", "loaded soles faster", "steps redone"]),
         (xyzw_read_as_wxyz, ["distance walked ahead", "loaded soles faster", "steps redone"]),
@@ -207,7 +207,10 @@ def test_a_robot_that_hangs_in_a_strong_harness_is_found(timed: RobotModel):
     ).dataset  # fmt: skip
     assert made is not None
     subject = Subject(made, timed)
-    found = failures([*floor(subject), *redone(subject, 3), *support(subject)])
+    found = failures([*floor(subject), *support(subject)])
     assert "sole on the floor" in found
-    assert "support that the steps need" in found
     assert "load_mean" in found
+    assert "recorded support, 95th percentile" in found
+    # Without its record the support is missing from the motion.
+    hidden = replace(made, support_wrench=torch.zeros_like(made.support_wrench))
+    assert "steps redone" in failures(redone(Subject(hidden, timed), 3))

@@ -13,7 +13,7 @@ import pytest
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.training.data import RolloutData
-from wildrobot_torch.training.health.alarms import Rule, rules, table
+from wildrobot_torch.training.health.alarms import Rule, rules
 
 ROOT = Path(__file__).parents[4]
 RECORDED = ROOT / "tests" / "data" / "default_run.csv"
@@ -56,12 +56,12 @@ def test_a_discriminator_that_is_always_right_is_no_fault():
     assert _sounding(history) == set()
 
 
+DEFAULT = rules(PPOConfig(), AMPConfig())
+
 FAULTS: dict[str, dict[str, float]] = {
     "style reward constant": {"AMP/style_reward_std": 0.001},
-    "style reward saturated": {"AMP/style_reward_p90": 0.02},
     # as measured where commands left the reference's speeds
     "style reward faint": {"AMP/style_reward": 0.03},
-    "style reward mostly zero": {"AMP/style_reward_zero": 0.9},
     "discriminator blind": {"AMP/auc": 0.51, "AMP/auc_held_out": 0.5},
     "logits squeezed": {"AMP/logit_real": 0.03, "AMP/logit_fake": -0.02},
     "gradient penalty dominates": {"AMP/penalty": 2.0},
@@ -110,11 +110,11 @@ def test_a_gate_that_stays_shut_is_heard():
 
 
 def test_every_rule_is_tried():
-    assert {rule.name for rule in rules()} == set(FAULTS) | {"style drowns the task"}
+    assert {rule.name for rule in DEFAULT} == set(FAULTS) | {"style drowns the task"}
 
 
 def _rule(name: str) -> Rule:
-    return next(rule for rule in rules() if rule.name == name)
+    return next(rule for rule in DEFAULT if rule.name == name)
 
 
 def test_a_warning_names_value_beginning_and_remedy():
@@ -135,7 +135,7 @@ def test_limits_follow_the_settings():
     slow = rules(PPOConfig(kl_high=0.2), None)
     history = [{"Loss/kl": 0.5}] * 5
     assert all(rule.warning(history, 5) is None for rule in slow)
-    assert not any("AMP" in rule.when[0].signal.text for rule in slow)
+    assert not any("AMP" in rule.when[0].text for rule in slow)
     constant = {rule.name for rule in rules(PPOConfig(learning_rate_factor=1.0), None)}
     assert not any(name.startswith("learning rate") for name in constant)
 
@@ -146,9 +146,14 @@ def test_remedies_name_settings_that_exist():
         "data": set(inspect.signature(RolloutData).parameters),
         "amp": {field.name for field in fields(AMPConfig)},
     }
-    named = set(re.findall(r"\b(ppo|amp|data)\.(\w+)", table()))
+    named = set(re.findall(r"\b(ppo|amp|data)\.(\w+)", " ".join(rule.remedy for rule in DEFAULT)))
     assert named and sorted(pair for pair in named if pair[1] not in known[pair[0]]) == []
 
 
-def test_the_documentation_has_the_table():
-    assert table() in (ROOT / "docs" / "alarms.md").read_text()
+@pytest.mark.parametrize("rule", DEFAULT, ids=lambda rule: rule.name)
+def test_the_documentation_has_the_rule(rule: Rule):
+    symptom = " and ".join(f"{c.text} {c.sign} {c.limit:.3g}" for c in rule.when)
+    begin = f"| {rule.name} | {symptom}, {rule.iterations} iterations long | "
+    rows = (ROOT / "docs" / "alarms.md").read_text().splitlines()
+    (row,) = [row for row in rows if row.startswith(begin)]
+    assert row.endswith(f" | {rule.remedy} |")

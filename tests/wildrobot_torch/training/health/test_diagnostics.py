@@ -12,22 +12,14 @@ from envs.layout import Field, Layout
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.training.health.diagnostics import (
-    accuracy,
     diagnose,
     distinct_share,
-    near_constant,
     pairwise_distance,
     separation,
     style_statistics,
-    window_metrics,
 )
 
 LAYOUT = Layout("amp", (Field("speed", 1, "m/s", "heading", ""), Field("pose", 2, "rad", "-", "")))
-
-
-def test_accuracy_weighs_both_sides_alike():
-    # 1 of 2 and 3 of 4: 0.5 (1/2 + 3/4)
-    assert float(accuracy(torch.tensor([0.1, -0.1]), torch.tensor([-1.0, -1, -1, 1]))) == 0.625
 
 
 def test_separation_is_in_pooled_standard_deviations():
@@ -35,14 +27,14 @@ def test_separation_is_in_pooled_standard_deviations():
     # Feature 1: the same on both sides. Feature 2: two different constants.
     policy = torch.tensor([[[-1.0, 4.0, 1.0], [1.0, 6.0, 1.0]]])
     reference = torch.tensor([[[3.0, 6.0, 2.0], [7.0, 4.0, 2.0]]])
-    apart = separation(policy, reference)
+    apart, constant = separation(policy, reference)
     assert float(apart[0]) == pytest.approx(5.0 / math.sqrt(2.5))
     assert float(apart[1]) == 0.0
     assert float(apart[2]) > 1e5
-    assert near_constant(policy, reference).tolist() == [False, False, True]
+    assert constant.tolist() == [False, False, True]
     # One side is enough.
     reference[..., 0] = 3.0
-    assert near_constant(policy, reference).tolist() == [True, False, True]
+    assert separation(policy, reference)[1].tolist() == [True, False, True]
 
 
 def test_style_statistics_of_known_rewards():
@@ -102,7 +94,7 @@ def _windows(speed: list[float]) -> Tensor:
 
 def _metrics(loss: str, *windows_and_style: Tensor | None) -> dict[str, float]:
     prior = _prior(loss, 1.0, features=("speed", "pose"))
-    return window_metrics(prior, *windows_and_style, LAYOUT)  # pyright: ignore
+    return diagnose(prior, *windows_and_style, LAYOUT)  # pyright: ignore
 
 
 def test_a_prior_is_described_by_its_logits():
@@ -142,7 +134,7 @@ def test_what_the_discriminator_does_not_see_is_told_apart():
     policy, reference = _windows([0.0, 1.0]), _windows([1.0, 0.0])
     policy[..., 1:] = 0.0  # constant, and masked
     prior = _prior("lsgan", 1.0, features=("speed",))
-    found = window_metrics(prior, policy, reference, None, torch.zeros(1, 2), LAYOUT)
+    found = diagnose(prior, policy, reference, None, torch.zeros(1, 2), LAYOUT)
     assert found["AMP/near_constant"] == 0.0
     assert "AMP/separation/speed" in found and "AMP/separation/pose" not in found
     assert "AMP/separation_unseen/pose" in found
@@ -152,11 +144,7 @@ def test_looking_changes_nothing():
     prior = MotionPrior(LAYOUT, AMPConfig(features=("speed", "pose"), spectral_norm=True))
     prior.discriminator.train()
     before = {name: value.clone() for name, value in prior.state_dict().items()}
-    rollout = _windows([0.0, 1.0, 2.0])[:, None]
-
-    def sample(num: int, frames: int) -> Tensor:
-        return torch.randn(num, frames, 3)
-
-    found = diagnose(prior, rollout, torch.rand(3, 1), sample, sample, LAYOUT)
+    windows = torch.randn(3, 8, 2, 3)
+    found = diagnose(prior, *windows, torch.rand(3, 1), LAYOUT)
     assert 0.0 <= found["AMP/auc_held_out"] <= 1.0
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())

@@ -32,8 +32,8 @@ def _rollout() -> TensorDict:
 
 def test_a_dump_holds_the_rollout_and_the_metrics(tmp_path: Path):
     history = [{"Loss/kl": 0.5}, {"Loss/kl": math.nan, "Loss/value": math.inf}]
-    where = write_postmortem(tmp_path / "postmortem", 7, "it broke", history, _rollout())
-    assert where == tmp_path / "postmortem" / "7"
+    where = tmp_path / "postmortem" / "7"
+    write_postmortem(where, "it broke", history, _rollout())
     tensors = torch.load(where / "batch.pt", weights_only=True)
     assert set(tensors) == {"action", "next/reward", "next/done", "environments"}
     assert tensors["action"].shape == (6, 5, 2)
@@ -47,18 +47,14 @@ def test_a_large_rollout_is_cut_down_to_the_robots_that_broke(tmp_path: Path):
     rollout = _rollout()
     rollout["action"][4, 2, 1] = torch.nan
     # 5 steps of 3 floats and a truth value are 65 byte per robot: two fit.
-    where = write_postmortem(tmp_path, 1, "", [], rollout, max_bytes=2 * 65 + 64)
+    where = tmp_path / "1"
+    write_postmortem(where, "", [], rollout, max_bytes=2 * 65 + 64)
     tensors = torch.load(where / "batch.pt", weights_only=True)
     assert tensors["environments"].tolist() == [4, 0]
     assert tensors["next/reward"][:, 0, 0].tolist() == [20.0, 0.0]
     # The least that is kept is one robot.
-    where = write_postmortem(tmp_path, 2, "", [], rollout, max_bytes=1)
+    write_postmortem(where, "", [], rollout, max_bytes=1)
     assert torch.load(where / "batch.pt", weights_only=True)["environments"].tolist() == [4]
-
-
-def test_without_a_rollout_there_are_metrics(tmp_path: Path):
-    where = write_postmortem(tmp_path, 1, "", [{}], None)
-    assert [path.name for path in where.iterdir()] == ["metrics.json"]
 
 
 class _Training(torch.nn.Linear):
