@@ -136,7 +136,7 @@ class Reality:
         defaults = {
             name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
         }
-        self._constants = self._bam or any(TERMS[name].constants for name in names)
+        self._constants = any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
         model = backend.model
         touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
