@@ -13,7 +13,8 @@ from envs.frames import wrap_angle
 from envs.measurements import Measurements
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
-from envs.thresholds import LOADED, MOVING
+from envs.task.commands import YAW
+from envs.thresholds import LOADED, MOVING, TURNING
 
 if TYPE_CHECKING:
     from envs.config import LocomotionConfig
@@ -28,9 +29,9 @@ class Episode:
     prev_action: Tensor
     """(E, J): filtered action of the step before."""
     command: Tensor
-    """(E,) [m/s]: commanded forward velocity."""
+    """(E, 3): commanded velocity forward and to the left [m/s], and yaw rate [rad/s]."""
     heading: Tensor
-    """(E,) [rad]: yaw at the episode's start."""
+    """(E,) [rad]: the heading to hold, yaw at the episode's start plus the commanded turn since."""
     steps: Tensor
     """(E,) long: control steps so far."""
     episode_return: Tensor
@@ -62,7 +63,7 @@ class Episode:
         return cls(
             action=zeros(num_joints),
             prev_action=zeros(num_joints),
-            command=zeros(),
+            command=zeros(3),
             heading=zeros(),
             steps=zeros(dtype=torch.long),
             episode_return=zeros(),
@@ -100,13 +101,20 @@ class StepContext:
 
     @cached_property
     def heading_error(self) -> Tensor:
-        """(E,) [rad]: heading minus the heading at the episode's start, in [-pi, pi]."""
-        return wrap_angle(self.m.yaw - self.episode.heading)
+        """(E,) [rad]: heading minus the heading to hold, in [-pi, pi]; 0 where none is held."""
+        return self.off_heading(self.m.yaw)
+
+    def off_heading(self, yaw: Tensor) -> Tensor:
+        """(E,) [rad]: a heading, true or measured, minus the one to hold; 0 where none is held."""
+        if not self.config.command.heading_hold:
+            return torch.zeros_like(yaw)
+        return wrap_angle(yaw - self.episode.heading)
 
     @cached_property
     def walking(self) -> Tensor:
-        """(E,) bool: walking is commanded, forwards or backwards, not standing."""
-        return self.episode.command.abs() >= MOVING
+        """(E,) bool: walking in any direction or turning is commanded, not standing."""
+        size = self.episode.command.abs()
+        return (size[:, :2] >= MOVING).any(-1) | (size[:, YAW] >= TURNING)
 
     @cached_property
     def loaded(self) -> Tensor:

@@ -35,6 +35,7 @@ from envs.step import (
     step,
 )
 from envs.task.actions import ctrl_to_action
+from envs.task.commands import as_command
 from envs.task.features import amp_layout
 from envs.task.observations import critic_layout, frame_size, observation_layout
 from envs.task.rewards import term_factors
@@ -224,16 +225,24 @@ class LocomotionEnv(EnvBase):
         )
         self._record_start()
 
-    def set_commands(self, velocity: Tensor | None) -> None:
-        """Hold fixed velocity commands (E,) [m/s] from now on; None draws them again."""
-        if velocity is not None and velocity.shape != (self.num_envs,):
+    def set_commands(self, command: Tensor | None) -> None:
+        """Hold fixed commands from now on; None draws them again.
+
+        Args:
+            command: (E,) forward velocities [m/s], or (E, 3) with lateral velocities [m/s] and yaw
+                rates [rad/s].
+        """
+        if command is None:
+            self._fixed_command = None
+            return
+        num = self.num_envs
+        if command.shape not in ((num,), (num, 3)):
             raise ValueError(
-                f"velocity commands have shape {tuple(velocity.shape)}, expected ({self.num_envs},)"
+                f"commands have shape {tuple(command.shape)}; expected ({num},) or ({num}, 3)"
             )
-        command = self._episode.command
-        self._fixed_command = None if velocity is None else velocity.to(command, copy=True)
-        if self._fixed_command is not None:
-            self._episode = replace(self._episode, command=self._fixed_command)
+        held = as_command(command) if command.dim() == 1 else command
+        self._fixed_command = held.to(self._episode.command, copy=True)
+        self._episode = replace(self._episode, command=self._fixed_command)
 
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
@@ -259,8 +268,8 @@ class LocomotionEnv(EnvBase):
         return ctrl_to_action(joint_target, self.robot, self.config.action)
 
     @property
-    def velocity_command(self) -> Tensor:
-        """Present commands (E,) [m/s]; a copy."""
+    def command(self) -> Tensor:
+        """Present commands (E, 3), see `Episode.command`; a copy."""
         return self._episode.command.clone()
 
     def measure(self) -> Measurements:
@@ -292,6 +301,7 @@ class LocomotionEnv(EnvBase):
         draws = StartDraws.from_generator(
             self.num_envs,
             self.robot,
+            self.config.command,
             self._starts,
             self._generator,
             lean=reset.lean > 0.0 or reset.lean_rate > 0.0,
@@ -367,12 +377,14 @@ class LocomotionEnv(EnvBase):
         self._simulate(ctrl)
         state = self.backend.state()
         self.reality.sense(state)
-        velocity_draws = self._uniform(2, self.num_envs) if self._fixed_command is None else None
+        command_draws = None
+        if self._fixed_command is None:
+            command_draws = self._uniform(self.config.command.num_draws, self.num_envs)
         self._episode, result = self._step_result(
             self._episode,
             state,
             self.backend.health(),
-            velocity_draws,
+            command_draws,
             self.reality.state.sensors,
         )
         return self._pack(result)
@@ -468,12 +480,17 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
     """Refuse a saved state that lacks what an episode has in this version.
 
     Raises:
-        ValueError: names what is missing.
+        UserError: names what is missing or of another shape.
     """
     if lacking := {f.name for f in fields(Episode)} - set(state):
         raise UserError(
             f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
             "them; begin a new training, with the old one's checkpoint as model.warm_start"
+        )
+    if state["command"].dim() != 2:
+        raise UserError(
+            "the saved simulations have commands of one value; this version's have three. Begin a "
+            "new training, with the old one's checkpoint as model.warm_start"
         )
 
 

@@ -25,10 +25,10 @@ from envs.reality.disturbances import push_force
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, filter_action
-from envs.task.commands import sample_velocity
+from envs.task.commands import FORWARD, YAW, sample_command
 from envs.task.features import style_features
 from envs.task.observations import frame, observe
-from envs.task.rewards import weighted_terms
+from envs.task.rewards import total, weighted_terms
 from envs.task.starts import UNDER_WAY, Start
 from envs.task.terminations import ENDS, fall_causes
 
@@ -67,7 +67,7 @@ def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         episode,
         action=torch.where(mask[:, None], start.action, episode.action),
         prev_action=torch.where(mask[:, None], start.action, episode.prev_action),
-        command=torch.where(mask, start.command, episode.command),
+        command=torch.where(mask[:, None], start.command, episode.command),
         heading=torch.where(mask, heading, episode.heading),
         steps=episode.steps.masked_fill(mask, 0),
         episode_return=episode.episode_return.masked_fill(mask, 0.0),
@@ -162,7 +162,7 @@ def step(
     episode: Episode,
     state: PhysicsState,
     health: Tensor,
-    velocity_draws: Tensor | None,
+    command_draws: Tensor | None,
     sensors: SensorState | None = None,
     *,
     robot: RobotSpec,
@@ -178,7 +178,7 @@ def step(
         episode: after `act`.
         state: physics after the step.
         health: (E,) as the engine reports it; anything but 0 is a failure.
-        velocity_draws: (2, E) for commands that are resampled now, see `sample_velocity`; None
+        command_draws: (D, E) for commands that are resampled now, see `sample_command`; None
             where commands are held. New commands are observed from the next root on.
         sensors: after the step; None where nothing reads them.
         robot: the robot.
@@ -200,12 +200,13 @@ def step(
     episode = replace(
         episode,
         steps=steps,
+        heading=episode.heading + config.ctrl_dt * episode.command[:, YAW],
         mean_velocity=averaged_velocity(episode.mean_velocity, velocity, config),
     )
     context = StepContext(m, episode, terminated=terminated, robot=robot, config=config)
     terms = _terms(context, factors, failed)
-    reward = terms.sum(-1)
-    velocity_error = (m.linvel_h[:, 0] - episode.command).abs().masked_fill(failed, 0.0)
+    reward = total(terms)
+    velocity_error = (m.linvel_h[:, 0] - episode.command[:, FORWARD]).abs().masked_fill(failed, 0.0)
     following = replace(
         episode,
         episode_return=episode.episode_return + reward,
@@ -235,7 +236,7 @@ def step(
         truncated=truncated,
         done=terminated | truncated,
     )
-    command = _next_command(episode.command, steps, velocity_draws, config)
+    command = _next_command(episode.command, steps, command_draws, config)
     return replace(following, command=command), result
 
 
@@ -269,4 +270,5 @@ def _next_command(
     if draws is None:
         return command
     interval = round(config.command.resample_s / config.ctrl_dt)
-    return torch.where((steps % interval) == 0, sample_velocity(draws, config.command), command)
+    due = (steps % interval)[:, None] == 0
+    return torch.where(due, sample_command(draws, config.command), command)

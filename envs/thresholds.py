@@ -7,6 +7,9 @@ LOADED = 0.10
 MOVING = 0.05
 """A command or mean speed of at least this asks for, or is, walking; below it the robot stands
 [m/s]."""
+TURNING = 0.1
+"""A commanded yaw rate of at least this asks for stepping; a foot is then as fast as in the slowest
+walk forwards [rad/s]."""
 SATURATED = 0.95
 """A servo at this share of its torque limit or above is saturated."""
 MIN_AIR_S = 0.06

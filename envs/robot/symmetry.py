@@ -74,6 +74,7 @@ MIRRORS: dict[str, MirrorOf] = {
     "polar": _signs(*_POLAR),
     "axial": _signs(*_AXIAL),
     "joints": _joints,
+    "command": _signs(1.0, -1.0, -1.0),
     "actions": action_mirror,
     "plates": _plates,
     "feet": _feet(1.0),

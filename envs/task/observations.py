@@ -16,7 +16,6 @@ from torch import Tensor
 
 from envs.episode import StepContext
 from envs.errors import UserError, closest
-from envs.frames import wrap_angle
 from envs.layout import Field, Layout
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import MIRRORS
@@ -88,7 +87,7 @@ def observation_field(
 
 
 _SENSED = (
-    "imu_gravity", "imu_angvel", "encoder_pos", "encoder_vel", "prev_action", "velocity_command",
+    "imu_gravity", "imu_angvel", "encoder_pos", "encoder_vel", "prev_action", "command",
     "imu_heading_error",
 )  # fmt: skip
 _TRUE = (
@@ -270,7 +269,13 @@ def prev_action(step: StepContext) -> Tensor:
 @observation_field("m/s", "heading", "even")
 def velocity_command(step: StepContext) -> Tensor:
     """Forward velocity to hold."""
-    return step.episode.command[:, None]
+    return step.episode.command[:, :1]
+
+
+@observation_field("m/s, m/s, rad/s", "heading", "command")
+def command(step: StepContext) -> Tensor:
+    """Velocity to hold, forward and to the left, and yaw rate."""
+    return step.episode.command
 
 
 @observation_field("rad", "world", "odd")
@@ -297,7 +302,7 @@ def imu_angvel(step: StepContext) -> Tensor:
 @observation_field("rad", "world", "odd", reader="imu")
 def imu_heading_error(step: StepContext) -> Tensor:
     """Heading as the IMU reports it minus the heading to hold, in [-pi, pi]."""
-    return wrap_angle(step.sensed.heading - step.episode.heading)[:, None]
+    return step.off_heading(step.sensed.heading)[:, None]
 
 
 @observation_field("1", "joint", "joints", reader="encoder", remembered=True)

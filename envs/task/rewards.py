@@ -1,7 +1,8 @@
 """The task reward: a registry of terms, each a function of a step.
 
 A new term is a function here with `reward_term`, and a line in a config: `weights: {NAME: -1.0}`.
-Penalties have negative weights. docs/adding.md shows an example.
+Penalties have negative weights. Add it at the end, behind `termination`: see `total`.
+docs/adding.md shows an example.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from envs.episode import StepContext
-from envs.thresholds import SATURATED
+from envs.task.commands import FORWARD, LATERAL, YAW
+from envs.thresholds import MOVING, SATURATED
 
 if TYPE_CHECKING:
     from envs.config import RewardConfig
@@ -57,15 +59,15 @@ def reward_term(weight: float = 0.0) -> Callable[[TermFunction], TermFunction]:
 
 @reward_term(weight=4.0)
 def track_lin_vel_x(step: StepContext, sharpness: float = 4.0) -> Tensor:
-    """Tracking of the commanded velocity, exp(-k |error|) with k = 4 s/m, 0 to 1."""
-    error = step.episode.mean_velocity - step.episode.command
+    """Tracking of the commanded forward velocity, exp(-k |error|) with k = 4 s/m, 0 to 1."""
+    error = step.episode.mean_velocity - step.episode.command[:, FORWARD]
     return torch.exp(-sharpness * error.abs())
 
 
 @reward_term(weight=-0.3)
 def lin_vel_y_l2(step: StepContext) -> Tensor:
-    """Squared sideways velocity [m^2/s^2]."""
-    return step.m.linvel_h[:, 1].square()
+    """Squared sideways velocity, less the commanded one [m^2/s^2]."""
+    return _lateral_error(step).square()
 
 
 @reward_term(weight=0.4)
@@ -82,8 +84,8 @@ def flat_orientation(step: StepContext) -> Tensor:
 
 @reward_term(weight=-0.2)
 def ang_vel_z_l2(step: StepContext) -> Tensor:
-    """Squared yaw rate [rad^2/s^2]."""
-    return step.m.angvel_b[:, 2].square()
+    """Squared yaw rate, less the commanded one [rad^2/s^2]."""
+    return _yaw_rate_error(step).square()
 
 
 @reward_term(weight=-9.0)
@@ -204,9 +206,10 @@ def stance_width(step: StepContext, target: float = 0.19, sigma: float = 0.05) -
 
 @reward_term(weight=-0.3)
 def standing(step: StepContext, velocity: float = 0.1) -> Tensor:
-    """Standing while walking is commanded, from 1 at rest to 0 at a forward speed of 0.1 m/s."""
+    """Standing while walking forwards is commanded, from 1 at rest to 0 at 0.1 m/s."""
     slow = (velocity - step.m.linvel_h[:, 0].abs()).clamp(min=0.0) / velocity
-    return slow * step.walking * healthy(step)
+    asked = step.episode.command[:, FORWARD].abs() >= MOVING
+    return slow * asked * healthy(step)
 
 
 @reward_term(weight=-10.0)
@@ -215,16 +218,50 @@ def termination(step: StepContext) -> Tensor:
     return step.terminated
 
 
+@reward_term(weight=1.0)
+def track_lin_vel_y(step: StepContext, sharpness: float = 4.0) -> Tensor:
+    """Tracking of a commanded sideways velocity, exp(-k |error|) with k = 4 s/m; 0 without one."""
+    asked = step.episode.command[:, LATERAL] != 0.0
+    return torch.exp(-sharpness * _lateral_error(step).abs()) * asked
+
+
+@reward_term(weight=1.0)
+def track_yaw_rate(step: StepContext, sharpness: float = 2.0) -> Tensor:
+    """Tracking of a commanded yaw rate, exp(-k |error|) with k = 2 s/rad; 0 without one."""
+    asked = step.episode.command[:, YAW] != 0.0
+    return torch.exp(-sharpness * _yaw_rate_error(step).abs()) * asked
+
+
+def _lateral_error(step: StepContext) -> Tensor:
+    """Sideways velocity minus the commanded one (E,) [m/s]."""
+    return step.m.linvel_h[:, 1] - step.episode.command[:, LATERAL]
+
+
+def _yaw_rate_error(step: StepContext) -> Tensor:
+    """Yaw rate minus the commanded one (E,) [rad/s]."""
+    return step.m.angvel_b[:, 2] - step.episode.command[:, YAW]
+
+
 def term_factors(config: RewardConfig) -> Tensor:
     """(K,): factor of each term, its weight times the common scale."""
     return torch.tensor([config.scale * weight for weight in vars(config.weights).values()])
 
 
 def weighted_terms(step: StepContext, factors: Tensor) -> Tensor:
-    """(E, K): each term times its factor (K,), see `term_factors`; the reward is a row's sum."""
+    """(E, K): each term times its factor (K,), see `term_factors`."""
     zeros = torch.zeros_like(step.m.height)
     values = [
         TERMS[name].function(step).to(zeros.dtype) if weight else zeros
         for name, weight in vars(step.config.reward.weights).items()
     ]
     return torch.stack(values, dim=-1) * factors
+
+
+def total(terms: Tensor) -> Tensor:
+    """The reward (E,): sum of the weighted terms (E, K).
+
+    Terms behind `termination` came later. They are summed apart, so that a task in which they are 0
+    has the same reward to the last bit as before they came.
+    """
+    first = 1 + list(TERMS).index("termination")
+    return terms[:, :first].sum(-1) + terms[:, first:].sum(-1)

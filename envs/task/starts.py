@@ -12,7 +12,7 @@ from envs.frames import quat_from_euler, quat_multiply, quat_rotate, quat_rotate
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
 from envs.task.actions import action_to_ctrl, ctrl_to_action
-from envs.task.commands import sample_velocity
+from envs.task.commands import CommandConfig, as_command, sample_command
 
 if TYPE_CHECKING:
     from envs.config import LocomotionConfig
@@ -103,7 +103,7 @@ class StartDraws:
     """Random numbers for one start of all E simulations, in [0, 1) unless said otherwise."""
 
     command: Tensor
-    """(2, E): see `sample_velocity`."""
+    """(D, E): see `sample_command`."""
     pick: Tensor | None
     """(E,) long: which of the reference states; None without such states."""
     choice: Tensor | None
@@ -120,6 +120,7 @@ class StartDraws:
         cls,
         num: int,
         robot: RobotSpec,
+        config: CommandConfig,
         starts: StartStates | None,
         generator: torch.Generator,
         lean: bool = False,
@@ -130,7 +131,7 @@ class StartDraws:
         def uniform(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=generator, device=device)
 
-        command = uniform(2, num)
+        command = uniform(config.num_draws, num)
         pick = choice = None
         if starts is not None:
             pick = torch.randint(starts.qpos.shape[0], (num,), generator=generator, device=device)
@@ -151,7 +152,7 @@ class Start:
     qvel: Tensor
     """(E, nv)."""
     command: Tensor
-    """(E,) [m/s]."""
+    """(E, 3): see `Episode.command`."""
     action: Tensor
     """(E, J): filtered action whose joint targets are nearest to the start's joint positions."""
     ctrl: Tensor
@@ -171,7 +172,7 @@ def start_from(
     rsi_index: Tensor | None = None,
     air_time: Tensor | None = None,
 ) -> Start:
-    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E,) [m/s].
+    """Start in a given state: qpos (E, nq), qvel (E, nv), command (E, 3).
 
     `rsi_index` (E,) long is the index of the state, None for `AT_HOME`; `air_time` (E, 2) [s] how
     long each foot has been unloaded, None for feet on the floor.
@@ -179,7 +180,7 @@ def start_from(
     action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
     ctrl = action_to_ctrl(action, robot, config.action)
     if rsi_index is None:
-        rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
+        rsi_index = torch.full_like(command[:, 0], AT_HOME, dtype=torch.long)
     if air_time is None:
         air_time = command.new_zeros(len(command), 2)
     return Start(qpos, qvel, command, action, ctrl, rsi_index, air_time)
@@ -197,7 +198,7 @@ def sample_start(
 
     Args:
         draws: random numbers for E simulations.
-        held_command: (E,) [m/s], commanded in any case; None for the reference state's command, at
+        held_command: (E, 3), commanded in any case; None for the reference state's command, at
             home a sampled one.
         robot: the robot.
         config: the task.
@@ -205,15 +206,16 @@ def sample_start(
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
-    command = sample_velocity(draws.command, config.command)
-    rsi_index = torch.full_like(command, AT_HOME, dtype=torch.long)
+    command = sample_command(draws.command, config.command)
+    rsi_index = torch.full_like(command[:, 0], AT_HOME, dtype=torch.long)
     air_time = command.new_zeros(len(command), 2)
     if starts is not None:
         assert draws.pick is not None and draws.choice is not None
         given = draws.choice < starts.probability
         qpos = torch.where(given[:, None], starts.qpos[draws.pick], qpos)
         qvel = torch.where(given[:, None], starts.qvel[draws.pick], qvel)
-        command = torch.where(given, starts.velocity_command[draws.pick], command)
+        picked = as_command(starts.velocity_command[draws.pick])
+        command = torch.where(given[:, None], picked, command)
         rsi_index = torch.where(given, starts.rsi_index[draws.pick], rsi_index)
         air_time = torch.where(given[:, None], starts.air_time[draws.pick], air_time)
 

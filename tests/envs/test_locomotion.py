@@ -339,7 +339,7 @@ def test_unknown_physics_names_the_engines() -> None:
 
 
 def test_wrong_number_of_commands_is_refused() -> None:
-    with pytest.raises(ValueError, match="velocity commands"):
+    with pytest.raises(ValueError, match="commands have shape"):
         make().set_commands(torch.zeros(NUM + 1))
 
 

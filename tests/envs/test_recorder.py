@@ -108,7 +108,7 @@ def test_commands_are_drawn_again_afterwards() -> None:
     env = make_env(num_envs=8)
     record(zero_policy(8), env, torch.full((8,), 0.2), 2)
     env.reset()
-    drawn = env.velocity_command.tolist()
+    drawn = env.command[:, 0].tolist()
     assert all(command != pytest.approx(0.2, abs=1e-6) for command in drawn)
     assert len(set(drawn)) > 1
 

@@ -29,7 +29,7 @@ from envs.reality.disturbances import PushConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.step import METRICS, act, reset, step
-from envs.task.commands import CommandConfig
+from envs.task.commands import CommandConfig, as_command
 from envs.task.observations import ObservationConfig, critic_layout, observation_layout
 from envs.task.rewards import term_factors
 from envs.task.starts import start_from
@@ -121,6 +121,7 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env.backend = ShapesOnly(loaded)
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
+    env.reality.difficulty = env.reality.difficulty.to(META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META)
     env._record()
     return env
@@ -240,14 +241,17 @@ def blank(robot: RobotSpec) -> Episode:
     return Episode.blank(2, robot.num_joints, torch.device("cpu"))
 
 
+COMMANDS = torch.tensor([[0.2, 0.0, 0.0], [0.3, -0.1, 0.5]])
+
+
 def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:
     ones = {f.name: torch.ones_like(getattr(blank(robot), f.name)) for f in fields(Episode)}
-    start = start_from(state.qpos, state.qvel, torch.tensor([0.2, 0.3]), robot, LocomotionConfig())
+    start = start_from(state.qpos, state.qvel, COMMANDS, robot, LocomotionConfig())
     got = reset(Episode(**ones), torch.tensor([False, True]), start, state)
     for name in ones:
         assert (getattr(got, name)[0] == 1).all(), name
     assert got.heading[1].item() == pytest.approx(1.0)
-    assert got.command[1].item() == pytest.approx(0.3)
+    assert got.command[1].tolist() == pytest.approx([0.3, -0.1, 0.5])
     assert got.action[1].abs().max() < 0.1  # home
     for name in ("steps", "episode_return", "air_time", "stance_time", "push_steps"):
         assert not getattr(got, name)[1].any(), name
@@ -271,7 +275,8 @@ def test_step_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     config = LocomotionConfig(episode_length_s=0.08)
     episode = replace(
         blank(robot), steps=torch.tensor([3, 1]), episode_return=torch.tensor([2.0, 0.0]),
-        air_time=torch.tensor([[0.1, 0.0], [0.0, 0.0]]), command=torch.tensor([0.25, 0.0]),
+        air_time=torch.tensor([[0.1, 0.0], [0.0, 0.0]]),
+        command=as_command(torch.tensor([0.25, 0.0])),
     )  # fmt: skip
     after, result = stepped(episode, state, robot, config)
     assert after.steps.tolist() == [4, 2]
@@ -299,7 +304,7 @@ def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
             sensors[0, where] = torch.tensor([1.0, 0.0, 0.0, 8.0])
     stands = replace(state, sensordata=sensors)  # the first; the second is in the air
     assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
-    walking = replace(blank(robot), command=torch.tensor([0.2, 0.2]))
+    walking = replace(blank(robot), command=as_command(torch.tensor([0.2, 0.2])))
     once, _ = stepped(walking, stands, robot, LocomotionConfig())
     twice, result = stepped(once, stands, robot, LocomotionConfig())
     assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
@@ -316,7 +321,9 @@ def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) 
     """It begins with the speed along the heading; after 0.02 s of 0.1 s, exp(-0.2) is left."""
     qvel = state.qvel.clone()
     qvel[:, :2] = 0.5 * torch.tensor([[1.0, 0.0], [math.cos(1.0), math.sin(1.0)]])
-    start = start_from(state.qpos, qvel, torch.tensor([0.3, 0.3]), robot, LocomotionConfig())
+    start = start_from(
+        state.qpos, qvel, as_command(torch.tensor([0.3, 0.3])), robot, LocomotionConfig()
+    )
     begun = reset(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
     assert begun.mean_velocity.tolist() == pytest.approx([0.5, 0.5])
     averaging = LocomotionConfig(reward=RewardConfig(tracking_time=0.1))
@@ -340,7 +347,7 @@ def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: Physic
         start_from(
             robot.home_qpos.repeat(2, 1),
             state.qvel.clone(),
-            torch.zeros(2),
+            torch.zeros(2, 3),
             robot,
             LocomotionConfig(),
         ),
@@ -380,7 +387,7 @@ def test_a_failed_simulation_pays_for_its_end_as_a_fall_does(
     state.qvel[0] = float("nan")
     state.qpos[1, 2] = 0.1  # fallen
     _, result = stepped(blank(robot), state, robot, LocomotionConfig(), health=(2, 0))
-    last = result.terms[:, -1]
+    last = result.terms[:, list(vars(LocomotionConfig().reward.weights)).index("termination")]
     assert last.tolist() == pytest.approx([-1.0, -1.0])  # weight -10, scale 0.1
     assert float(result.reward[0]) == pytest.approx(-1.0)
 
@@ -389,7 +396,7 @@ def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
     robot: RobotSpec, state: PhysicsState
 ) -> None:
     """0.24 s in the air at the start and 0.02 s after it exceed `swing_time` 0.25 s."""
-    command = torch.tensor([0.3, 0.3])
+    command = as_command(torch.tensor([0.3, 0.3]))
     air_time = torch.tensor([[0.24, 0.0], [0.0, 0.0]])
     config = LocomotionConfig()
     start = start_from(state.qpos, state.qvel, command, robot, config, air_time=air_time)
@@ -421,9 +428,35 @@ def test_commands_whose_time_is_up_are_drawn_unless_held(
 ) -> None:
     command = CommandConfig(velocity_min=0.1, velocity_max=0.3, resample_s=0.1)
     config = LocomotionConfig(command=command)
-    episode = replace(blank(robot), steps=torch.tensor([4, 3]), command=torch.tensor([0.9, 0.9]))
+    episode = replace(blank(robot), steps=torch.tensor([4, 3]), command=torch.full((2, 3), 0.9))
     draws = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
     after, _ = stepped(episode, state, robot, config, draws=draws)
-    assert after.command.tolist() == pytest.approx([0.2, 0.9])
+    assert after.command[0].tolist() == pytest.approx([0.2, 0.0, 0.0])
+    assert after.command[1].tolist() == pytest.approx([0.9, 0.9, 0.9])
     after, _ = stepped(episode, state, robot, config)
-    assert after.command.tolist() == pytest.approx([0.9, 0.9])
+    assert after.command.flatten().tolist() == pytest.approx([0.9] * 6)
+
+
+def test_the_heading_to_hold_turns_with_the_commanded_yaw_rate(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    """Start heading plus the integral of the command: 3 steps of 0.02 s at 0.5 and 2 at -1 rad/s.
+
+    The robots keep the headings they started with, 0 and 1 rad.
+    """
+    config = LocomotionConfig()
+    start = start_from(state.qpos, state.qvel, COMMANDS, robot, config)
+    episode = reset(blank(robot), torch.tensor([True, True]), start, state)
+    for _ in range(3):
+        episode, result = stepped(episode, state, robot, config)
+    command = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    episode = replace(episode, command=command)
+    for _ in range(2):
+        episode, result = stepped(episode, state, robot, config)
+    assert episode.heading.tolist() == pytest.approx([0.0, 1.0 + 3 * 0.01 - 2 * 0.02], abs=1e-6)
+    layout = observation_layout(robot, config.observation)
+    seen = layout.unpack(result.observations["observation"])["heading_error"][:, 0]
+    assert seen.tolist() == pytest.approx([0.0, 0.01], abs=1e-5)
+    free = LocomotionConfig(command=CommandConfig(heading_hold=False))
+    _, result = stepped(episode, state, robot, free)
+    assert not layout.unpack(result.observations["observation"])["heading_error"].any()

@@ -90,6 +90,7 @@ def policy_metadata(
     written as rsl_rl-based exporters do, lists separated by commas, for tools that read those.
     """
     offset, gain = action_map(robot, task.action)
+    names = [field.name for field in found.policy.layout.fields]
     spec = {
         "robot": robot.name,
         "robot_digest": robot.digest,
@@ -128,8 +129,10 @@ def policy_metadata(
         "run_path": found.policy.path.name,
         "joint_names": ",".join(robot.joint_names),
         **{name: ",".join(f"{x:.3f}" for x in values) for name, values in lists.items()},
-        "command_names": "velocity_command",
-        "observation_names": ",".join(field.name for field in found.policy.layout.fields),
+        "command_names": ",".join(
+            name for name in names if name in ("command", "velocity_command")
+        ),
+        "observation_names": ",".join(names),
     }
 
 

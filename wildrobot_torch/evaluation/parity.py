@@ -70,7 +70,7 @@ def environments(
     generator = torch.Generator().manual_seed(0)
     errors: dict[str, list[Tensor]] = {}
     first.set_commands(torch.linspace(0.1, 0.5, first.num_envs))
-    second.set_commands(first.velocity_command.to(second.device))
+    second.set_commands(first.command.to(second.device))
     root = first.reset()
     for _ in range(steps):
         noise = 0.2 * torch.randn(first.num_envs, first.robot.num_joints, generator=generator)

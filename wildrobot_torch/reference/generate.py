@@ -117,7 +117,7 @@ def generate(
             checkpoint=checkpoint,
             progress=progress,
         )
-        env = clip_env(len(unassisted), physics=config.physics)
+        env = clip_env(len(unassisted), servo=config.tracking.servo, physics=config.physics)
         scale = config.tracking.residual_scale
         methods["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
     if config.forced and (tasks := [*assisted, *unassisted]):

@@ -11,6 +11,7 @@ from envs.config import LocomotionConfig
 from envs.layout import Field, Layout
 from envs.locomotion import LocomotionEnv
 from envs.robot.symmetry import action_mirror, layout_mirror
+from envs.task.observations import ObservationConfig, observation_layout
 from envs.task.starts import ResetConfig
 
 LIKE = 0.15
@@ -82,6 +83,15 @@ def test_plates_and_signs_by_hand(sides):
     assert blocks["angvel"].tolist() == [-1.0, 2.0, -3.0]
     assert blocks["heading_error"].item() == -0.5
     assert blocks["velocity_command"].item() == pytest.approx(0.3)
+
+
+def test_a_command_is_mirrored_by_hand(sides):
+    """Ahead stays ahead; to the left becomes to the right, of a turn as well."""
+    layout = observation_layout(sides[0].robot, ObservationConfig(profile="robot"))
+    values = torch.zeros(layout.size)
+    values[layout.slices["command"]] = torch.tensor([0.3, 0.1, -0.5])
+    mirrored = layout.unpack(layout_mirror(layout, sides[0].robot)(values))["command"]
+    assert mirrored.tolist() == pytest.approx([0.3, -0.1, 0.5])
 
 
 def test_fields_without_a_known_mirror_are_refused(sides):

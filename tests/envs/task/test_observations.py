@@ -15,6 +15,7 @@ from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
 from envs.task.observations import (
+    FIELDS,
     ObservationConfig,
     critic_layout,
     observation_layout,
@@ -113,11 +114,13 @@ def test_joints_are_scaled_to_their_range(standing: Measurements, robot: RobotSp
 def test_command_action_and_heading_are_passed_on(standing: Measurements, robot: RobotSpec) -> None:
     heading = standing.yaw + 0.1
     got = unpacked(
-        standing, robot, action=torch.full((1, 8), 0.25), command=torch.tensor([0.4]),
+        standing, robot, action=torch.full((1, 8), 0.25), command=torch.tensor([[0.4, -0.1, 0.2]]),
         heading=heading,
     )  # fmt: skip
     assert got["prev_action"] == [0.25] * 8
     assert got["velocity_command"] == pytest.approx([0.4])
+    here = step(standing, robot, command=torch.tensor([[0.4, -0.1, 0.2]]))
+    assert FIELDS["command"].function(here).tolist() == [pytest.approx([0.4, -0.1, 0.2])]
     assert got["heading_error"] == pytest.approx([-0.1])
 
 

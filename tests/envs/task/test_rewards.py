@@ -13,7 +13,8 @@ from envs.episode import Episode, StepContext
 from envs.errors import UserError
 from envs.measurements import Measurements
 from envs.robot.spec import RobotSpec
-from envs.task.rewards import TERMS, reward_term, term_factors, weighted_terms
+from envs.task.commands import as_command
+from envs.task.rewards import TERMS, reward_term, term_factors, total, weighted_terms
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def context(
     """A step of one robot that is commanded 0.3 m/s, with changes of its episode."""
     episode = replace(
         Episode.blank(1, 8, torch.device("cpu")),
-        command=torch.tensor([0.3]),
+        command=as_command(torch.tensor([0.3])),
         mean_velocity=m.linvel_h[:, 0],
     )
     terminated = changes.pop("terminated", torch.zeros(1, dtype=torch.bool))
@@ -88,7 +89,7 @@ def test_lifted_foot_earns_swing_rewards_when_asked_to_walk(
     assert got["single_support"] == 1.0
     assert got["hip_swing"] == pytest.approx(0.25)  # 0.2 of 0.4 rad, one foot of two
     assert got["knee_swing"] == pytest.approx(0.25)  # 0.3 of 0.6 rad
-    asked_to_stand = terms(up, robot, command=torch.zeros(1))
+    asked_to_stand = terms(up, robot, command=torch.zeros(1, 3))
     for name in ("clearance", "single_support", "hip_swing", "knee_swing", "standing"):
         assert asked_to_stand[name] == 0.0
     assert got["stand_still_steps"] == 0.0 and asked_to_stand["stand_still_steps"] == 1.0
@@ -171,7 +172,10 @@ def test_both_feet_down_for_long_is_a_stall_of_a_walk_only(
     standing: Measurements, robot: RobotSpec
 ) -> None:
     def stalled(time: float, command: float = 0.3, m: Measurements = standing) -> float:
-        given = {"stance_time": torch.tensor([time]), "command": torch.tensor([command])}
+        given = {
+            "stance_time": torch.tensor([time]),
+            "command": as_command(torch.tensor([command])),
+        }
         return terms(m, robot, **given)["stall"]
 
     assert [stalled(time) for time in (0.0, 0.18, 0.2, 3.0)] == [0.0, 0.0, 1.0, 1.0]
@@ -233,6 +237,49 @@ def test_the_slowest_commanded_walk_is_a_walk(
 ) -> None:
     """A robot that stands while it should walk pays; a lifted foot costs where it should stand."""
     lifted = left_foot_up(standing, robot)
-    got = terms(lifted, robot, command=torch.tensor([command]))
+    got = terms(lifted, robot, command=as_command(torch.tensor([command])))
     assert (got["standing"] > 0.0) == asked
     assert (got["stand_still_steps"] > 0.0) != asked
+
+
+def test_a_command_moves_where_the_penalties_are_0(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    """0.2 m/s to the left and 0.5 rad/s are the command, then 0.1 m/s and 0.4 rad/s off it."""
+    moving = replace(
+        standing, linvel_h=torch.tensor([[0.0, 0.2, 0.0]]), angvel_b=torch.tensor([[0.0, 0.0, 0.5]])
+    )
+    got = terms(moving, robot, command=torch.tensor([[0.0, 0.2, 0.5]]))
+    assert got["lin_vel_y_l2"] == got["ang_vel_z_l2"] == 0.0
+    assert got["track_lin_vel_y"] == got["track_yaw_rate"] == 1.0
+    off = terms(moving, robot, command=torch.tensor([[0.0, 0.1, 0.9]]))
+    assert off["lin_vel_y_l2"] == pytest.approx(0.01)
+    assert off["ang_vel_z_l2"] == pytest.approx(0.16)
+    assert off["track_lin_vel_y"] == pytest.approx(math.exp(-0.4))
+    assert off["track_yaw_rate"] == pytest.approx(math.exp(-0.8))
+
+
+def test_nobody_is_paid_for_what_is_not_commanded(standing: Measurements, robot: RobotSpec) -> None:
+    got = terms(standing, robot)
+    assert got["track_lin_vel_y"] == got["track_yaw_rate"] == 0.0
+    drifting = replace(standing, linvel_h=torch.tensor([[0.0, 0.2, 0.0]]))
+    assert terms(drifting, robot)["lin_vel_y_l2"] == pytest.approx(0.04)
+
+
+def test_who_turns_in_place_has_to_step_but_not_to_move_on(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    slow = replace(standing, linvel_h=torch.zeros(1, 3))
+    turning = torch.tensor([[0.0, 0.0, 0.1]])
+    assert terms(slow, robot, command=turning)["standing"] == 0.0
+    assert terms(slow, robot)["standing"] == 1.0
+    assert bool(context(slow, robot, command=turning).walking)
+    assert not bool(context(slow, robot, command=torch.tensor([[0.0, 0.04, 0.09]])).walking)
+
+
+def test_terms_that_came_later_leave_the_reward_its_last_bit() -> None:
+    values = torch.randn(64, len(TERMS))
+    values[:, -2:] = 0.0
+    assert torch.equal(total(values), values[:, :-2].sum(-1))
+    values[:, -1] = 1.0
+    torch.testing.assert_close(total(values), values.sum(-1))

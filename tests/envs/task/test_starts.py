@@ -7,7 +7,7 @@ import torch
 
 from envs.config import LocomotionConfig
 from envs.robot.spec import RobotSpec
-from envs.task.commands import CommandConfig
+from envs.task.commands import CommandConfig, as_command
 from envs.task.starts import (
     AT_HOME,
     ResetConfig,
@@ -28,8 +28,8 @@ def start(
     held_command: torch.Tensor | None = None,
 ) -> Start:
     """Starts of NUM robots that are commanded 0.3 m/s at home."""
-    draws = StartDraws.from_generator(NUM, robot, starts, torch.Generator().manual_seed(0))
     command = CommandConfig(velocity_min=0.3, velocity_max=0.3, standing_probability=0.0)
+    draws = StartDraws.from_generator(NUM, robot, command, starts, torch.Generator().manual_seed(0))
     task = LocomotionConfig(reset=config, command=command)
     return sample_start(draws, held_command, robot=robot, config=task, starts=starts)
 
@@ -43,7 +43,7 @@ def test_noise_stays_in_its_bounds_and_in_range(robot: RobotSpec) -> None:
     joints = qpos[:, robot.joint_qpos_adr]
     assert (joints >= robot.joint_range[:, 0] - 1e-6).all()  # the knee's stop is at home
     assert qvel.abs().max() <= 0.1 and qvel.std() == pytest.approx(0.1 / 3**0.5, rel=0.05)
-    assert torch.allclose(got.command, torch.tensor(0.3))
+    assert torch.allclose(got.command, torch.tensor([0.3, 0.0, 0.0]))
     assert (got.rsi_index == AT_HOME).all()
     assert not got.air_time.any()
 
@@ -65,9 +65,9 @@ def test_given_states_are_drawn_with_their_command(robot: RobotSpec) -> None:
         rows = got.qpos[:, 0] == x
         assert rows.sum() > 50
         assert (got.rsi_index[rows] == called).all()
-        assert torch.allclose(got.command[rows], torch.tensor(velocity))
+        assert torch.allclose(got.command[rows], torch.tensor([velocity, 0.0, 0.0]))
         assert torch.allclose(got.air_time[rows], torch.tensor(air))
-    assert torch.allclose(got.command[~drawn], torch.tensor(0.3))
+    assert torch.allclose(got.command[~drawn], torch.tensor([0.3, 0.0, 0.0]))
     assert (got.rsi_index[~drawn] == AT_HOME).all()
     assert not got.air_time[~drawn].any()
 
@@ -75,14 +75,14 @@ def test_given_states_are_drawn_with_their_command(robot: RobotSpec) -> None:
 def test_held_commands_replace_all_others(robot: RobotSpec) -> None:
     home = robot.home_qpos[None]
     starts = StartStates.checked(home, torch.zeros(1, 14), torch.tensor([0.1]), 0.5, robot)
-    got = start(robot, ResetConfig(), starts, torch.full((NUM,), 0.7))
+    got = start(robot, ResetConfig(), starts, torch.full((NUM, 3), 0.7))
     assert torch.allclose(got.command, torch.tensor(0.7))
 
 
 def test_a_start_holds_the_pose_it_starts_in(robot: RobotSpec) -> None:
     qpos = robot.home_qpos.repeat(2, 1)
     qpos[:, robot.joint_qpos_adr] += 0.1 * robot.action_sign
-    command = torch.tensor([0.1, 0.2])
+    command = as_command(torch.tensor([0.1, 0.2]))
     got = start_from(qpos, torch.zeros(2, 14), command, robot, LocomotionConfig())
     assert torch.allclose(got.action, torch.full((2, 8), 0.1 / 1.4), atol=1e-5)
     assert torch.allclose(got.ctrl, qpos[:, robot.joint_qpos_adr], atol=1e-5)

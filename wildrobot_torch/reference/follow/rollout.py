@@ -18,6 +18,7 @@ from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
 from envs.reality.disturbances import PushConfig
+from envs.reality.servo import ServoConfig
 from envs.recorder import record_step, stacked
 from envs.recording import Recording
 from envs.robot.model import RobotModel
@@ -94,17 +95,20 @@ def clip_env(
     *,
     support: SupportConfig | None = None,
     push: PushConfig | None = None,
+    servo: ServoConfig | None = None,
     physics: str = "native",
     seed: int = 0,
 ) -> LocomotionEnv:
     """The environment that clips are followed in: every joint angle within an action's reach.
 
-    `seed` is that of the random pushes; without `push` there are none.
+    `seed` is that of the random pushes; without `push` there are none, and without `servo` the
+    servos are ideal.
     """
     config = LocomotionConfig(
         action=ActionConfig(mapping="full_range", filter=0.0),
         support=support,
         push=push or PushConfig(),
+        servo=servo or ServoConfig(),
         auto_reset=False,
     )
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)

@@ -173,7 +173,9 @@ def train_tracker(
         PhysicsError: the engine dropped contacts for want of room.
     """
     push = PushConfig(impulse_max=config.push_impulse)
-    env = clip_env(config.num_envs, push=push, physics=physics, seed=config.seed)
+    env = clip_env(
+        config.num_envs, push=push, servo=config.servo, physics=physics, seed=config.seed
+    )
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)

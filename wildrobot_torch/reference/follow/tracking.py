@@ -19,6 +19,7 @@ from envs.config import TerminationConfig
 from envs.frames import projected_gravity, turn, wrap_angle, yaw
 from envs.layout import Field, Layout
 from envs.measurements import Measurements
+from envs.reality.servo import ServoConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, PositiveFloat, PositiveInt, check
@@ -98,6 +99,8 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_impulse: NonNegativeFloat = 0.48
     """Largest random push during training [N s], for robustness."""
+    servo: ServoConfig = field(default_factory=partial(ServoConfig, model="robot"))
+    """The servo of the robots that follow clips without support."""
     seed: int = 0
     """Of start frames, pushes and exploration."""
 
