@@ -13,6 +13,7 @@ from envs.locomotion import LocomotionEnv
 from envs.measurements import lowest_sole_points
 from envs.physics.base import require_capacities
 from envs.recording import Recording
+from envs.task.commands import FORWARD, as_command
 from envs.task.terminations import ENDS
 
 PolicyFunction = Callable[[Tensor], Tensor]
@@ -80,7 +81,8 @@ def record(
     Args:
         policy: from observations (E, O) to actions (E, J).
         env: E robots without support, with `auto_reset`, and with episodes of at least `num_steps`.
-        command: (E,) [m/s], held throughout.
+        command: (E,) forward velocities [m/s], or (E, 3) commands, see `Episode.command`, held
+            throughout; or (T, E, 3) the command of each step.
         num_steps: control steps T.
         stop_steps: last steps of these in which the command is 0 instead.
 
@@ -99,9 +101,14 @@ def record(
         )
     home = robot.home_qpos.expand(num, -1)
     still = torch.zeros(num, robot.home_qpos.shape[0] - 1, device=home.device)
-    command = command.to(home.device, torch.float32).clone()
-    env.set_start_states(home[:1], still[:1], command[:1], probability=0.0)
-    env.set_commands(command)
+    command = command.to(home.device, torch.float32)
+    held = as_command(command) if command.dim() == 1 else command
+    commands = held.expand(num_steps, num, 3).clone()
+    if stop_steps:
+        commands[num_steps - stop_steps :] = 0.0
+    changes = [False, *(commands[1:] != commands[:-1]).flatten(1).any(-1).tolist()]
+    env.set_start_states(home[:1], still[:1], home.new_zeros(1), probability=0.0)
+    env.set_commands(commands[0])
     running = torch.ones(num, dtype=torch.bool, device=home.device)
     terminated = torch.zeros_like(running)
     end_cause = torch.full_like(running, ENDS.index("time"), dtype=torch.long)
@@ -109,8 +116,8 @@ def record(
     try:
         observation = env.reset()["observation"]
         while len(steps) < num_steps and bool(running.any()):
-            if stop_steps and len(steps) == num_steps - stop_steps:
-                env.set_commands(torch.zeros_like(command))
+            if changes[len(steps)]:
+                env.set_commands(commands[len(steps)])
                 # A simulation that failed has no numbers, and its episode has ended.
                 observation = env.observe(env.measure())["observation"].nan_to_num()
             action = _act(policy, observation, (num, robot.num_joints))
@@ -134,7 +141,8 @@ def record(
     steps += [after] * (num_steps - len(steps))
     return Recording(
         ctrl_dt=config.ctrl_dt,
-        command=command,
+        command=held[0, :, FORWARD] if held.dim() == 3 else held[:, FORWARD],
+        commands=None if command.dim() == 1 else commands,
         terminated=terminated,
         end_cause=end_cause,
         **stacked(steps),

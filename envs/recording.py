@@ -24,7 +24,8 @@ class Recording:
     ctrl_dt: float
     """Time between steps [s]."""
     command: Tensor
-    """(E,) [m/s]: commanded forward velocity; of a robot that follows a clip, the clip's mean."""
+    """(E,) [m/s]: commanded forward velocity, the first one where it changes; of a robot that
+    follows a clip, the clip's mean."""
     qpos: Tensor
     """(T, E, nq)."""
     qvel: Tensor
@@ -56,6 +57,9 @@ class Recording:
     None where nothing supports the robot."""
     support_saturated: Tensor | None = None
     """(T, E, 2) bool: the caps limited force, torque of the support at some time in the step."""
+    commands: Tensor | None = None
+    """(T, E, 3): what was commanded in each step, see `Episode.command`; None where that was
+    `command` alone."""
     joint_target: Tensor | None = None
     """(T, E, J) [rad]: joint positions of the clip; None where no clip is followed."""
 
@@ -80,6 +84,11 @@ class Recording:
     def velocity(self) -> Tensor:
         """(T, E) [m/s]: forward velocity of the root, heading frame."""
         return world_to_heading(self.qvel[..., :3], self.qpos[..., 3:7])[..., 0]
+
+    @property
+    def lateral_velocity(self) -> Tensor:
+        """(T, E) [m/s]: velocity of the root to its left, heading frame."""
+        return world_to_heading(self.qvel[..., :3], self.qpos[..., 3:7])[..., 1]
 
     @property
     def roll_pitch(self) -> tuple[Tensor, Tensor]:

@@ -146,3 +146,21 @@ def test_random_fills_the_range_and_repeats_with_its_seed() -> None:
     assert not torch.equal(random_policy(8, seed=2)(observation), actions)
     policy = random_policy(8, seed=1)
     assert not torch.equal(policy(observation), policy(observation))
+
+
+def test_a_command_that_changes_is_observed_at_once_and_recorded() -> None:
+    env = make_env()
+    seen: list[Tensor] = []
+
+    def act(observation: Tensor) -> Tensor:
+        seen.append(observation[:, env.layouts["observation"].slices["velocity_command"]].clone())
+        return observation.new_zeros(3, 8)
+
+    series = torch.zeros(4, 3, 3)
+    series[2:, :, 0], series[1:, :, 2] = 0.3, 0.5
+    recording = record(act, env, series, 4)
+    assert torch.stack(seen)[..., 0].tolist() == [[0.0] * 3] * 2 + [[pytest.approx(0.3)] * 3] * 2
+    assert torch.equal(recording.commands, series)
+    assert torch.equal(recording.command, torch.zeros(3))
+    assert torch.equal(recording.select([1]).commands, series[:, 1:2])
+    assert record(act, env, torch.full((3,), 0.2), 2).commands is None

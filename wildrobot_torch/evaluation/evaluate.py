@@ -125,7 +125,12 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
     steps = round(scenario.seconds / env.config.ctrl_dt)
     env.set_seed(scenario.seed)
     parts = [
-        record(policy, env, commands[start : start + num], steps).to("cpu")
+        record(
+            policy,
+            env,
+            scenario.commanded(commands[start : start + num], steps, env.config.ctrl_dt),
+            steps,
+        ).to("cpu")
         for start in range(0, episodes, num)
     ]
     return EvaluationResult.of(Recording.concatenate(parts), scenario, env.robot.to("cpu"))

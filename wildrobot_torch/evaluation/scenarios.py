@@ -6,12 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.reality.faults import FaultConfig
 from envs.reality.randomization import RandomizationConfig
 from envs.reality.servo import ServoConfig
+from envs.settings import PositiveFloat, check
+from envs.task.commands import FORWARD, LATERAL, YAW, as_command
 from envs.task.starts import ResetConfig
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.files import CONFIGS
@@ -25,12 +31,42 @@ _TASK_SETTINGS = ("servo", "randomization", "faults", "reset")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wave:
+    """What is added to a command as time goes by; 0 at the start."""
+
+    kind: Literal["sine", "step"]
+    """sine: amplitude x sin(2 pi t / period_s); step: the amplitude in the second half of each
+    period."""
+    amplitude: float
+    """[m/s], of a yaw rate [rad/s]."""
+    period_s: PositiveFloat
+    """[s]."""
+    axis: Literal["forward", "lateral", "yaw"] = "forward"
+    """Which command it is added to."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def values(self, time: Tensor) -> Tensor:
+        """What is added at times (T,) [s]."""
+        phase = torch.remainder(time / self.period_s, 1.0)
+        shape = torch.sin(2.0 * math.pi * phase) if self.kind == "sine" else (phase >= 0.5).float()
+        return self.amplitude * shape
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """One evaluation; a UserError for values that none can have."""
 
     name: str
     commands: tuple[float, ...]
     """Forward velocities [m/s]; episode i is given commands[i % len] from start to end."""
+    lateral: float = 0.0
+    """Velocity to the left, commanded in all episodes [m/s]."""
+    yaw: float = 0.0
+    """Yaw rate to the left, commanded in all episodes [rad/s]."""
+    wave: Wave | None = None
+    """What is added to one of the three as time goes by; None for constant commands."""
     episodes: int
     """Number of episodes in all."""
     seconds: float
@@ -55,6 +91,8 @@ class Scenario:
     def __post_init__(self) -> None:
         if not self.commands or not all(map(math.isfinite, self.commands)):
             fault = f"commands are {list(self.commands)}; at least one finite velocity is needed"
+        elif not math.isfinite(self.lateral + self.yaw):
+            fault = f"lateral is {self.lateral} m/s, yaw {self.yaw} rad/s; both must be finite"
         elif self.episodes < len(self.commands):
             fault = f"{self.episodes} episodes, but each of {len(self.commands)} commands needs one"
         elif not 0.0 <= self.settle_s < self.seconds < math.inf:
@@ -64,6 +102,22 @@ class Scenario:
         else:
             return
         raise UserError(f"scenario {self.name!r}: {fault}")
+
+    def commanded(self, forward: Tensor, steps: int, ctrl_dt: float) -> Tensor:
+        """Commands of robots that are given forward velocities (E,) [m/s], as `record` takes them.
+
+        (E,) where nothing else is commanded, (E, 3) for constant commands, (T, E, 3) with a wave.
+        """
+        if not self.lateral and not self.yaw and self.wave is None:
+            return forward
+        command = as_command(forward)
+        command[:, LATERAL], command[:, YAW] = self.lateral, self.yaw
+        if self.wave is None:
+            return command
+        column = {"forward": FORWARD, "lateral": LATERAL, "yaw": YAW}[self.wave.axis]
+        series = command.repeat(steps, 1, 1)
+        series[..., column] += self.wave.values(ctrl_dt * torch.arange(steps))[:, None]
+        return series
 
     def task(self, config: LocomotionConfig) -> LocomotionConfig:
         """The task `config` with what this scenario sets, and without support."""

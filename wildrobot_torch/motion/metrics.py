@@ -18,7 +18,7 @@ from envs.errors import UserError
 from envs.frames import wrap_angle
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import MOVING, SATURATED
+from envs.thresholds import MOVING, SATURATED, TURNING
 from wildrobot_torch.motion import gait
 
 UNLOADED, SLIPPING, JOINT_STOP = 0.60, 0.10, 0.02
@@ -45,11 +45,18 @@ class Episodes:
     def __init__(self, recording: Recording, robot: RobotSpec, settle_s: float) -> None:
         """`settle_s` is the time at the start of an episode that most metrics leave out [s]."""
         self.recording, self.robot = recording, robot
-        self.dt, self.command = recording.ctrl_dt, recording.command
+        self.dt = recording.ctrl_dt
         self.counted = recording.settled(settle_s)
         """(T, E) bool: steps that most metrics are taken over."""
-        self.moving = self.command.abs() >= MOVING
-        """(E,) bool: the robot is commanded to walk."""
+        if recording.commands is None:
+            self.command = recording.command
+            self.lateral_command = self.yaw_command = torch.zeros_like(self.command)
+        else:
+            self.command, self.lateral_command, self.yaw_command = recording.commands.unbind(-1)
+        walking = torch.maximum(self.command.abs(), self.lateral_command.abs()) >= MOVING
+        moving = walking | (self.yaw_command.abs() >= TURNING)
+        self.moving = moving if moving.dim() == 1 else moving.any(0)
+        """(E,) bool: the robot is commanded to walk or to turn."""
         self.velocity, self.joint_vel = recording.velocity, recording.joint_vel(robot)
         self.ahead = torch.where(self.counted, self.velocity, 0.0).double()
         """(T, E) [m/s]: forward velocity, 0 in steps that do not count."""
@@ -239,18 +246,36 @@ def _tilt(e: Episodes) -> Tensor:
     return torch.rad2deg(torch.stack(e.recording.roll_pitch)[:, e.counted].abs())
 
 
-def _velocity_error_1s(e: Episodes) -> Tensor | float:
-    """Without the swing of the trunk within a step, which is no tracking error; whole seconds."""
+def _error_1s(e: Episodes, values: Tensor, command: Tensor) -> Tensor | float:
+    """Mean size of values (T, E), averaged over whole seconds, minus their command.
+
+    Averaging takes out the swing of the trunk within a step, which is no tracking error. The
+    command is (E,), or (T, E) and averaged likewise.
+    """
     window = round(1.0 / e.dt)
-    if len(e.ahead) < window:
+    if len(values) < window:
         return math.nan
     whole = e.counted.unfold(0, window, 1).all(-1)
-    return (e.ahead.unfold(0, window, 1).mean(-1) - e.command).abs()[whole].mean()
+    mean = torch.where(e.counted, values, 0.0).double().unfold(0, window, 1).mean(-1)
+    if command.dim() == 2:
+        command = command.double().unfold(0, window, 1).mean(-1)
+    return (mean - command).abs()[whole].mean()
+
+
+def _velocity_error_episode(e: Episodes) -> Tensor:
+    command = e.command
+    if command.dim() == 2:
+        command = torch.where(e.counted, command, 0.0).double().sum(0) / e.counted.sum(0)
+    return _mean_size(e.mean_velocities - command)
 
 
 def _heading_drifts(e: Episodes) -> Tensor:
-    """Turn (E,) [deg] from the first to the last step that counts; a whole circle is 360, not 0."""
+    """Turn (E,) [deg] from the first to the last step that counts, less the commanded one.
+
+    A whole circle is 360, not 0.
+    """
     turn = wrap_angle(e.recording.yaw.diff(dim=0)).double()
+    turn = turn - e.dt * (e.yaw_command if e.yaw_command.dim() == 1 else e.yaw_command[1:])
     total = torch.where(e.counted[1:] & e.counted[:-1], turn, 0.0).sum(0)
     return torch.rad2deg(torch.where(e.counted.any(0), total, math.nan))
 
@@ -378,9 +403,13 @@ EPISODE_METRICS: dict[str, Metric] = {
     "velocity_error": Metric("m/s", "mean |v_x - command| over all steps after settling",
         lambda e: (e.velocity - e.command)[e.counted].double().abs().mean()),
     "velocity_error_1s": Metric("m/s", "mean |v_x averaged over 1 s - command|",
-        _velocity_error_1s),
+        lambda e: _error_1s(e, e.velocity, e.command)),
+    "lateral_error_1s": Metric("m/s", "mean |v_y averaged over 1 s - command|",
+        lambda e: _error_1s(e, e.recording.lateral_velocity, e.lateral_command)),
+    "yaw_rate_error_1s": Metric("rad/s", "mean |yaw rate averaged over 1 s - command|",
+        lambda e: _error_1s(e, e.recording.yaw_rate, e.yaw_command)),
     "velocity_error_episode": Metric("m/s", "mean |v_x averaged over an episode - command|",
-        lambda e: _mean_size(e.mean_velocities - e.command)),
+        _velocity_error_episode),
     "velocity": Metric("m/s", "mean v_x, heading frame",
         lambda e: e.mean_velocities.nanmean()),
     # Gait
@@ -439,7 +468,7 @@ EPISODE_METRICS: dict[str, Metric] = {
     "pitch_p95": Metric("deg", "|pitch|, 95th percentile", lambda e: percentile(_tilt(e)[1], 95)),
     "yaw_rate_std": Metric("rad/s", "standard deviation of the yaw rate",
         lambda e: _std(e.recording.yaw_rate[e.counted].double())),
-    "heading_drift": Metric("deg", "turn over an episode, mean of its size",
+    "heading_drift": Metric("deg", "turn over an episode less the commanded one, mean of its size",
         lambda e: _mean_size(_heading_drifts(e))),
     "lateral_drift": Metric("m", "sideways distance over an episode, mean of its size",
         lambda e: _mean_size(_lateral_drifts(e))),

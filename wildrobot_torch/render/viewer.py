@@ -14,14 +14,21 @@ from tensordict import TensorDict
 
 from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction
+from envs.task.commands import FORWARD, LATERAL, YAW
 from envs.task.terminations import ENDS
 
 Array = np.ndarray
 
-KEYS = "arrow up / down: faster / slower by 0.05 m/s; End: 0 m/s; Home: start over"
-_UP, _DOWN, _HOME, _END = 265, 264, 268, 269  # GLFW key codes, which the viewer reports
-STEP = 0.05
-"""What a key press adds to the command [m/s]."""
+KEYS = (
+    "arrow up / down: faster / slower by 0.05 m/s; left / right: turn by 0.1 rad/s; "
+    "page up / down: to the left / right by 0.05 m/s; End: stand; Home: start over"
+)
+_HOME, _END = 268, 269  # GLFW key codes, which the viewer reports
+_STEPS = {
+    265: (FORWARD, 0.05), 264: (FORWARD, -0.05), 263: (YAW, 0.1), 262: (YAW, -0.1),
+    266: (LATERAL, 0.05), 267: (LATERAL, -0.05),
+}  # fmt: skip
+"""Key -> column of the command, and what a press adds to it [m/s, rad/s]."""
 
 
 @dataclass
@@ -30,20 +37,36 @@ class Controls:
 
     velocity: float
     """Commanded forward velocity [m/s]."""
+    lateral: float = 0.0
+    """Commanded velocity to the left [m/s]."""
+    yaw_rate: float = 0.0
+    """Commanded yaw rate to the left [rad/s]."""
     start_over: bool = False
     """Put the robot back at home before the next step."""
 
     def press(self, key: int) -> None:
         """Take in a key of `KEYS`; others are left to the viewer."""
-        if key in (_UP, _DOWN):
-            self.velocity = round(self.velocity + (STEP if key == _UP else -STEP), 3)
+        command = self.command
+        if key in _STEPS:
+            column, added = _STEPS[key]
+            command[column] = round(command[column] + added, 3)
+            self.velocity, self.lateral, self.yaw_rate = command
         elif key == _END:
-            self.velocity = 0.0
+            self.velocity = self.lateral = self.yaw_rate = 0.0
         elif key == _HOME:
             self.start_over = True
         else:
             return
-        print(f"command {self.velocity:.2f} m/s", flush=True)
+        print(
+            f"command {self.velocity:.2f} m/s, to the left {self.lateral:.2f} m/s and "
+            f"{self.yaw_rate:.1f} rad/s",
+            flush=True,
+        )
+
+    @property
+    def command(self) -> list[float]:
+        """The command, in the order of its columns."""
+        return [self.velocity, self.lateral, self.yaw_rate]
 
 
 def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Iterator[Array]:
@@ -56,7 +79,7 @@ def drive(policy: PolicyFunction, env: LocomotionEnv, controls: Controls) -> Ite
     ends: Counter[str] = Counter()
     env.reset()
     while True:
-        env.set_commands(torch.tensor([controls.velocity]))
+        env.set_commands(torch.tensor([controls.command]))
         # Observed anew: the state may be that of a fresh start, and the command has changed.
         observation = env.observe(env.measure())["observation"]
         with torch.no_grad():

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
@@ -77,7 +78,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(UserError, match="quick, speeds, standing, still, walking"):
+    with pytest.raises(UserError, match=r"allowed: .*quick, .*speeds, .*walking"):
         load_scenario("wlaking")
 
 
@@ -90,3 +91,23 @@ def test_the_task_gets_the_scenarios_time_and_pushes() -> None:
     assert (task.episode_length_s, task.push.impulse_max, task.support) == (5.0, 0.3, None)
     assert task.auto_reset
     assert replace(scenario, push_impulse=None).task(config).push.impulse_max == 0.7
+
+
+def test_commands_of_all_kinds_by_hand(tmp_path: Path) -> None:
+    """At 0.25 s of 1 s a sine is at its top, at 0.75 s at its bottom; a step is up from 0.5 s."""
+    forward = torch.tensor([0.1, 0.3])
+    plain = load_scenario(write(tmp_path, PLAIN))
+    assert plain.commanded(forward, 4, 0.25) is forward
+    aside = load_scenario(write(tmp_path, PLAIN + "lateral: 0.1\nyaw: -0.2\n"))
+    expected = [[0.1, 0.1, -0.2], [0.3, 0.1, -0.2]]
+    torch.testing.assert_close(aside.commanded(forward, 4, 0.25), torch.tensor(expected))
+    text = PLAIN + "yaw: 0.1\nwave: {kind: sine, amplitude: 0.5, period_s: 1.0, axis: yaw}\n"
+    series = load_scenario(write(tmp_path, text)).commanded(forward, 4, 0.25)
+    assert series.shape == (4, 2, 3)
+    torch.testing.assert_close(series[:, 1, 2], torch.tensor([0.1, 0.6, 0.1, -0.4]))
+    torch.testing.assert_close(series[:, 1, 0], torch.full((4,), 0.3))
+    text = PLAIN + "wave: {kind: step, amplitude: 0.2, period_s: 1.0}\n"
+    series = load_scenario(write(tmp_path, text)).commanded(forward, 4, 0.25)
+    torch.testing.assert_close(series[:, 0, 0], torch.tensor([0.1, 0.1, 0.3, 0.3]))
+    with pytest.raises(UserError, match="period_s"):
+        load_scenario(write(tmp_path, PLAIN + "wave: {kind: sine, amplitude: 0.2, period_s: 0}\n"))

@@ -393,3 +393,23 @@ def test_a_limit_says_how_it_is_missed() -> None:
     for wrong in ({}, 0.1, {"most": 1}, {"max": "much"}, {"max": True}, {"min": 2, "max": 1}):
         with pytest.raises(UserError, match="mine"):
             Limit.parse(wrong, "mine")
+
+
+def test_tracking_is_measured_against_the_command_of_each_step(
+    robot: RobotSpec, walking: Walking
+) -> None:
+    """Straight ahead at 0.3 m/s for 8 s, commanded 0.2 m/s to the left and 0.1 rad/s as well."""
+    commands = torch.tensor([0.3, 0.2, 0.1]).expand(500, 1, 3).clone()
+    got = measure(replace(walking((0.3,)), commands=commands), robot, settle_s=2.0)
+    assert got["velocity_error_1s"] == pytest.approx(0.0, abs=1e-6)
+    assert got["lateral_error_1s"] == pytest.approx(0.2)
+    assert got["yaw_rate_error_1s"] == pytest.approx(0.1)
+    assert got["heading_drift"] == pytest.approx(math.degrees(0.1 * 399 * 0.02), rel=1e-4)
+    commands[:, :, 0] = 0.3 + 0.1 * (torch.arange(500) % 2)[:, None]  # 0.35 in the mean
+    got = measure(replace(walking((0.3,)), commands=commands), robot, settle_s=2.0)
+    assert got["velocity_error"] == got["velocity_error_1s"] == pytest.approx(0.05, abs=1e-5)
+    assert got["velocity_error_episode"] == pytest.approx(0.05, abs=1e-5)
+    turning = torch.tensor([0.0, 0.0, 0.2]).expand(500, 1, 3).clone()
+    force = torch.full((500, 1, 2), 16.0)
+    got = measure(replace(walking((0.0,), foot_force=force), commands=turning), robot)
+    assert got["stepping"] == 0.0

@@ -15,6 +15,7 @@ from envs.recorder import zero_policy
 from wildrobot_torch.render.viewer import Controls, drive
 
 UP, DOWN, HOME, END = 265, 264, 268, 269
+LEFT, PAGE_DOWN = 263, 267
 
 
 @pytest.fixture
@@ -28,8 +29,12 @@ def test_keys_set_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         controls.press(key)
     assert controls.velocity == pytest.approx(0.35)
     assert "command 0.35 m/s" in capsys.readouterr().out
+    for key in (LEFT, LEFT, PAGE_DOWN):
+        controls.press(key)
+    assert controls.command == pytest.approx([0.35, -0.05, 0.2])
+    assert "to the left -0.05 m/s and 0.2 rad/s" in capsys.readouterr().out
     controls.press(END)
-    assert controls.velocity == 0.0
+    assert controls.command == [0.0, 0.0, 0.0]
     controls.press(ord("Q"))  # the viewer's
     assert not controls.start_over
     controls.press(HOME)
