@@ -22,6 +22,7 @@ from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
+from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
@@ -91,6 +92,7 @@ class LocomotionEnv(EnvBase):
             ValueError: a description, scene, engine or number that cannot be used.
         """
         loaded = load_robot(robot_dir or ROBOT_DIRECTORY, scene, config.sim_dt)
+        require_effects(config, loaded.robot, loaded.model)
         self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
         super().__init__(device=device, batch_size=torch.Size([num_envs]))
@@ -289,6 +291,7 @@ class LocomotionEnv(EnvBase):
 
     def _set_physics(self, mask: Tensor, start: Start) -> PhysicsState:
         """Put the masked simulations at their start; the state of all simulations."""
+        self.reality.draw(mask)
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
         if self.config.support is not None:
             self.support = self.support.let_go(mask)

@@ -1,8 +1,9 @@
 """The wiring of this package: between the task's targets and the engine, and back to its readings.
 
-`Reality` belongs to an environment. When episodes begin, the environment calls `begin`. In a
-control step it calls `send` with the policy's targets, `drive` at each update of the servos, and
-`sense` after the physics. What the settings do not need is not computed: an ideal robot is free.
+`Reality` belongs to an environment. When episodes begin, the environment calls `draw`, resets the
+physics, and calls `begin`. In a control step it calls `send` with the policy's targets, `drive` at
+each update of the servos, and `sense` after the physics. What the settings do not need is
+not computed: an ideal robot is free.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from envs.reality.randomization import (
     model_values,
     required_fields,
     sample,
+    sliding_geoms,
 )
 from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
-from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, with_motor
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
 from envs.reality.timing import CommandState, history_depth, send
 from envs.robot.spec import RobotSpec
 
@@ -62,20 +64,6 @@ class RealityState:
     """None without passing faults."""
 
 
-def needed_readers(config: LocomotionConfig, reads_sensors: bool) -> set[str]:
-    """Who reads randomisation terms in this task; see `Term.reader`."""
-    readers = {"model", "servo", "command"}
-    if config.servo.model != "ideal":
-        readers.add("voltage")
-    if reads_sensors:
-        readers |= {"imu", "encoder"}
-    return readers
-
-
-SET_BY_BAM = ("dof_frictionloss", "dof_damping", "actuator_biasprm")
-"""Fields of the model that the servo model bam sets, so that no term may."""
-
-
 class Reality:
     """Servos, delays, sensors and faults of the robots of one environment."""
 
@@ -93,7 +81,7 @@ class Reality:
             config: the task.
             robot: the robot, on the engine's device.
             backend: its simulations.
-            observed: readers of what policy and critic observe: imu, encoder, switch.
+            observed: readers of what policy and critic observe; see `ObservationField.reader`.
             uniform: gives random numbers in [0, 1) of a shape.
 
         Raises:
@@ -105,8 +93,6 @@ class Reality:
         self._bam = servo.model == "bam"
         self._friction: Tensor | None = None
         self._ranges = config.randomization.active()
-        self._readers = needed_readers(self._config, bool(observed)) | observed
-        self._check_terms()
         names = set(self._ranges)
         readers = {TERMS[name].reader for name in names}
         self.faults = config.faults
@@ -133,18 +119,18 @@ class Reality:
         if self._bam:
             self._set_bam()
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
-        defaults = {
-            name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
-        }
+        # In the engine's precision: a factor of 1 then changes nothing.
+        defaults = {name: live[0].clone() for name, live in self._fields.items()}
         self._constants = any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
-        model = backend.model
-        touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-        sliding = torch.as_tensor(touching.nonzero()[0], device=device)
-        common: dict[str, Any] = {"robot": robot, "config": self._config}
+        sliding = sliding_geoms(backend.model).to(device)
+        common: dict[str, Any] = {"robot": self.robot, "config": self._config}
+        self._draw = recorded(
+            partial(draw, sizes=self._sizes, ranges=self._ranges, **common), device
+        )
         self._begin = recorded(
-            partial(begin, sizes=self._sizes, ranges=self._ranges, schedules=self._schedules,
-                    senses=self._senses, depth=self._depth, **common), device)  # fmt: skip
+            partial(begin, schedules=self._schedules, senses=self._senses, depth=self._depth,
+                    **common), device)  # fmt: skip
         self._model_values = recorded(
             partial(model_values, defaults, robot=robot, sliding_geoms=sliding), device
         )
@@ -165,11 +151,7 @@ class Reality:
     def _set_bam(self) -> None:
         """Give the model the motor and the friction of the robot's BAM file."""
         bam, dofs, backend = self.robot.bam, self.robot.joint_qvel_adr, self._backend
-        if bam is None:
-            raise UserError(
-                "servo.model is bam, but the robot's robot.yaml names no file of BAM parameters; "
-                "name one in its servo.bam"
-            )
+        assert bam is not None  # `ServoConfig.of` has seen the file's name
         self.robot = with_motor(self.robot, bam)
         _live(backend.expand("actuator_biasprm"))[:, :, 2] = -(bam.torque_constant**2) / (
             bam.resistance
@@ -194,41 +176,22 @@ class Reality:
             backend.device,
         )
 
-    def _check_terms(self) -> None:
-        """Refuse a term that would change nothing."""
-        for name in self._ranges:
-            if self._bam and (taken := set(SET_BY_BAM) & set(TERMS[name].model_fields)):
-                raise UserError(
-                    f"randomization.{name} changes nothing: the servo model bam sets "
-                    f"{', '.join(taken)} itself; leave it out"
-                )
-            if (reader := TERMS[name].reader) not in self._readers:
-                why = {
-                    "voltage": "the servo model is ideal; set servo.model to envelope or bam",
-                    "switch": "no foot switch is observed; observe the profile switches",
-                }.get(reader, "no sensor is observed; observe the profile robot or switches")
-                raise UserError(f"randomization.{name} changes nothing: {why}, or leave it out")
-
     # Episodes
 
-    def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
+    def draw(self, mask: Tensor) -> None:
         """New robots for the episodes that begin where `mask` (E,) is set.
 
-        Call it after the physics has been reset; `ctrl` (E, J) [rad] are the targets at the start.
+        Call it before the physics is reset, whose first forces are then those of the new robots.
         """
-        if self.is_ideal:
+        if self.is_ideal or _nobody(mask):
             return
-        if mask.device.type == "cpu" and not bool(mask.any()):
-            return  # free here: the mask is in host memory
-        num, robot = self._backend.num_envs, self.robot
-        uniform = self._uniform(num, sum(self._sizes.values()))
-        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
-        self.state = self._begin(self.state, mask, state, ctrl, uniform, starts, self.difficulty)
-        if self.faults.active and self.state.faults is None:
-            none = FaultState.none(num, self._backend.device)
-            self.state = replace(self.state, faults=none)
+        uniform = self._uniform(self._backend.num_envs, sum(self._sizes.values()))
+        drawn, limits = self._draw(self.state, mask, uniform, self.difficulty)
+        self.state = replace(self.state, drawn=drawn)
+        if self._limits is not None:
+            _write(self._limits, mask, limits)
         if self._fields:
-            values = self._model_values(self.state.drawn)
+            values = self._model_values(drawn)
             for name, live in self._fields.items():
                 _write(live, mask, values[name])
         if self._constants:
@@ -237,10 +200,26 @@ class Reality:
             friction = self._friction[:, self.robot.joint_qvel_adr].float()
             self._rub(torch.where(mask[:, None], self._resting, friction))
 
+    def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
+        """Put servos and sensors at the start of the episodes that begin where `mask` (E,) is set.
+
+        Call it after the physics has been reset; `ctrl` (E, J) [rad] are the targets at the start.
+        """
+        if self.is_ideal or _nobody(mask):
+            return
+        num, robot = self._backend.num_envs, self.robot
+        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
+        self.state = self._begin(self.state, mask, state, ctrl, starts)
+        if self.faults.active and self.state.faults is None:
+            none = FaultState.none(num, self._backend.device)
+            self.state = replace(self.state, faults=none)
+
     @property
     def is_ideal(self) -> bool:
         """Whether nothing is between task and engine."""
-        return not (self._drives or self._schedules or self._senses or self._fields)
+        return not (
+            self._drives or self._schedules or self._senses or self._fields or self.faults.active
+        )
 
     # Steps
 
@@ -339,6 +318,7 @@ class Reality:
         robot = self.robot
         if self.state.commands is None and self.state.sensors is None:
             home = robot.joint_home.expand(self._backend.num_envs, -1)
+            self.draw(everyone)
             self.begin(everyone, self._backend.state(), home)
         if lacking := set(self.saved()) - set(saved):
             raise UserError(
@@ -370,42 +350,63 @@ def longest_age(ranges: Mapping[str, Draw]) -> float:
     )
 
 
-def begin(
+def draw(
     state: RealityState,
     mask: Tensor,
-    physics: PhysicsState,
-    ctrl: Tensor,
     uniform: Tensor,
-    starts: Tensor,
     difficulty: Tensor,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
     sizes: dict[str, int],
     ranges: dict[str, Any],
-    schedules: bool,
-    senses: bool,
-    depth: int,
-) -> RealityState:
-    """The state in which robots are new where `mask` (E,) is set.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Terms of all robots, new where `mask` (E,) is set, and torque limits at rest (E, J, 2) [N m].
 
     Args:
         state: of all robots.
         mask: (E,) bool.
-        physics: at the start of the new episodes.
-        ctrl: (E, J) [rad], the targets at the start.
-        uniform: (E, sum of `sizes`) random numbers for the terms.
-        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        uniform: (E, sum of `sizes`) random numbers.
         difficulty: see `sample`.
         robot: the robot.
         config: the task, with a servo that leaves nothing to robot.yaml.
         sizes: columns of each term.
         ranges: distribution of each term.
+    """
+    new = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    drawn = _select(mask, new, state.drawn)
+    high = torque_limit(torch.zeros_like(state.motor), drawn, robot, config.servo.model)
+    return drawn, torch.stack([-high, high], dim=-1)
+
+
+def begin(
+    state: RealityState,
+    mask: Tensor,
+    physics: PhysicsState,
+    ctrl: Tensor,
+    starts: Tensor,
+    *,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    schedules: bool,
+    senses: bool,
+    depth: int,
+) -> RealityState:
+    """The state in which episodes begin where `mask` (E,) is set.
+
+    Args:
+        state: of all robots, with the terms that `draw` gave them.
+        mask: (E,) bool.
+        physics: at the start of the new episodes.
+        ctrl: (E, J) [rad], the targets at the start.
+        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        robot: the robot.
+        config: the task, with a servo that leaves nothing to robot.yaml.
         schedules: whether targets take time.
         senses: whether sensors are read.
         depth: control steps that are remembered.
     """
-    drawn = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    drawn = state.drawn
     joints = physics.qpos[:, robot.joint_qpos_adr]
     commands = CommandState.at(ctrl, depth) if schedules else None
     new = RealityState(drawn, commands, joints, torch.zeros_like(joints), None, state.faults)
@@ -468,6 +469,11 @@ def true_imu(physics: PhysicsState, drawn: dict[str, Tensor]) -> Tensor:
     if "slope" in drawn:
         gravity = quat_rotate_inverse(quat, downhill(drawn["slope"]))
     return imu_values(gravity, physics.qvel[:, 3:6], yaw(quat))
+
+
+def _nobody(mask: Tensor) -> bool:
+    """Whether no episode begins, where this is known without waiting for a device."""
+    return mask.device.type == "cpu" and not bool(mask.any())
 
 
 def _live(values: Any) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
 from envs.robot.bam import BamServo
 from envs.robot.spec import RobotSpec, ServoSpec
 from envs.settings import NonNegativeFloat, check
@@ -48,8 +49,17 @@ class ServoConfig:
         check(self)
 
     def of(self, servo: ServoSpec) -> ServoConfig:
-        """The same with nothing left to robot.yaml. An ideal servo has no steps unless given."""
+        """The same with nothing left to robot.yaml. An ideal servo has no steps unless given.
+
+        Raises:
+            UserError: the model is bam, and robot.yaml names no file for it.
+        """
         model = servo.model if self.model == "robot" else self.model
+        if model == "bam" and servo.bam is None:
+            raise UserError(
+                "servo.model is bam, but the robot's robot.yaml names no file of BAM parameters; "
+                "name one in its servo.bam"
+            )
 
         def value(name: str) -> float:
             own = getattr(self, name)
