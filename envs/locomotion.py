@@ -362,6 +362,7 @@ class LocomotionEnv(EnvBase):
                 ctrl = self.reality.drive(targets[update], state)
             last = update == updates - 1
             self.backend.step(ctrl, applied, config.decimation // updates, refresh=last)
+            self.reality.feel()
         if supported:
             self.support = SupportState(wrench, total, saturated)
 

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 SERVO_FIELDS = ("actuator_forcerange",)
 """Fields of the engine's model that servos write in each update."""
 
+BAM_FIELDS = ("dof_frictionloss", "dof_damping", "actuator_biasprm")
+"""Fields that a servo of model bam has from its file, besides."""
+
 _REMEDIES = {
-    "voltage": "the servo model is ideal; set servo.model to envelope",
+    "voltage": "the servo model is ideal; set servo.model to envelope or bam",
     "switch": "no foot switch is observed; observe the profile switches",
     "imu": "no reading of the IMU is observed; observe the profile robot or switches",
     "gyro": "imu_angvel is not observed; observe the profile robot or switches",
     "gravity": "imu_gravity is not observed; observe the profile robot or switches",
-    "heading": "imu_heading_error is not observed; observe the profile robot or switches",
+    "heading": "no heading error is observed; observe the profile robot, with command.heading_hold",
     "encoder": "no reading of an encoder is observed; observe the profile robot or switches",
 }
 
@@ -48,14 +51,19 @@ def require_effects(config: LocomotionConfig, robot: RobotSpec, model: mujoco.Mj
         UserError: names the first such setting, and says why it is idle.
     """
     readers = {"model", "servo", "command"} | config.observation.readers
+    if not config.command.heading_hold:
+        readers.discard("heading")
     if readers & {"gyro", "gravity", "heading"}:
         readers.add("imu")
-    if config.servo.of(robot.servo).model != "ideal":
+    servo = config.servo.of(robot.servo).model
+    if servo != "ideal":
         readers.add("voltage")
     ranges = config.randomization.active()
     for name, draw in ranges.items():
         term = TERMS[name]
         why = _REMEDIES[term.reader] if term.reader not in readers else None
+        if servo == "bam" and (own := [f for f in term.model_fields if f in BAM_FIELDS]):
+            why = f"a servo of model bam has {', '.join(own)} from its file"
         if why is None and term.model_fields:
             why = idle_in_model(name, term, draw.bounds(term.neutral), robot, model)
         if why is not None:

@@ -21,6 +21,12 @@ from envs.frames import projected_gravity, quat_rotate_inverse, yaw
 from envs.physics.base import PhysicsBackend, PhysicsState
 from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
+from envs.reality.friction import (
+    OUTPUTS,
+    Hold,
+    friction_budget,
+    load_dependent_friction,
+)
 from envs.reality.randomization import (
     TERMS,
     Draw,
@@ -32,7 +38,7 @@ from envs.reality.randomization import (
     sliding_geoms,
 )
 from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
-from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
 from envs.reality.timing import CommandState, history_depth, send
 from envs.robot.spec import RobotSpec
 
@@ -84,6 +90,8 @@ class Reality:
         self.robot, self._backend, self._uniform = robot, backend, uniform
         self._config = replace(config, servo=config.servo.of(robot.servo))
         servo, dt = self._config.servo, config.ctrl_dt
+        self._bam = servo.model == "bam"
+        self._friction: Tensor | None = None
         self._ranges = config.randomization.active()
         names = set(self._ranges)
         readers = {TERMS[name].reader for name in names}
@@ -108,13 +116,15 @@ class Reality:
         device = backend.device
         self.difficulty = torch.ones((), device=device)
         """In [0, 1]: share of each term's range that is drawn."""
+        if self._bam:
+            self._set_bam()
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
         # In the engine's precision: a factor of 1 then changes nothing.
         defaults = {name: live[0].clone() for name, live in self._fields.items()}
         self._constants = any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
         sliding = sliding_geoms(backend.model).to(device)
-        common: dict[str, Any] = {"robot": robot, "config": self._config}
+        common: dict[str, Any] = {"robot": self.robot, "config": self._config}
         self._draw = recorded(
             partial(draw, sizes=self._sizes, ranges=self._ranges, **common), device
         )
@@ -126,7 +136,7 @@ class Reality:
         )
         self._send = recorded(partial(send, servo=servo, ctrl_dt=dt), device)
         self._drive = recorded(
-            partial(drive, robot=robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
+            partial(drive, robot=self.robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
         )
         self._sense = recorded(partial(sense, **common), device)
         self._next_faults = recorded(
@@ -137,6 +147,34 @@ class Reality:
         self.state = RealityState({}, None, joints, joints.clone(), None, None)
         self._limp: Tensor | None = None
         self._noise: Tensor | None = None
+
+    def _set_bam(self) -> None:
+        """Give the model the motor and the friction of the robot's BAM file."""
+        bam, dofs, backend = self.robot.bam, self.robot.joint_qvel_adr, self._backend
+        assert bam is not None  # `ServoConfig.of` has seen the file's name
+        self.robot = with_motor(self.robot, bam)
+        _live(backend.expand("actuator_biasprm"))[:, :, 2] = -(bam.torque_constant**2) / (
+            bam.resistance
+        )
+        _live(backend.expand("dof_armature"))[:, dofs] = bam.armature
+        _live(backend.expand("dof_damping"))[:, dofs] = bam.viscous
+        self._friction = _live(backend.expand("dof_frictionloss"))
+        still = torch.zeros(1, self.robot.num_joints, device=backend.device)
+        self._resting = friction_budget(still, still, still, bam)
+        self._friction[:, dofs] = self._resting.to(self._friction.dtype)
+        self._inverse_inertia = _live(backend.expand("dof_invweight0"))
+        backend.set_const()
+        for name in OUTPUTS:
+            backend.output(name)  # from now on the engine keeps it
+        self._load_dependent_friction = recorded(
+            partial(
+                load_dependent_friction,
+                robot=self.robot,
+                hold=Hold.of(backend.model, self.robot),
+                dt=float(backend.model.opt.timestep),
+            ),
+            backend.device,
+        )
 
     # Episodes
 
@@ -158,6 +196,9 @@ class Reality:
                 _write(live, mask, values[name])
         if self._constants:
             self._backend.set_const(mask)
+        if self._friction is not None:
+            friction = self._friction[:, self.robot.joint_qvel_adr].float()
+            self._rub(torch.where(mask[:, None], self._resting, friction))
 
     def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
         """Put servos and sensors at the start of the episodes that begin where `mask` (E,) is set.
@@ -231,6 +272,24 @@ class Reality:
         self._limits.copy_(driven.limits)
         return driven.ctrl
 
+    def feel(self) -> None:
+        """Let the servos' friction follow their loads; call it after each update."""
+        if self._friction is None:
+            return
+        backend = self._backend
+        budget = self._load_dependent_friction(
+            tuple(backend.output(name) for name in OUTPUTS),
+            backend.state().qvel,
+            self._friction.float(),
+            self._inverse_inertia.float(),
+        )
+        self._rub(budget)
+
+    def _rub(self, friction: Tensor) -> None:
+        """Set the joints' dry friction (E, J) [N m]."""
+        assert self._friction is not None
+        self._friction[:, self.robot.joint_qvel_adr] = friction.to(self._friction.dtype)
+
     def sense(self, state: PhysicsState) -> None:
         """Let the sensors read the state after a step."""
         if not self._senses:
@@ -246,6 +305,8 @@ class Reality:
         """Copies of everything that later steps depend on, by name."""
         model = {f"model/{name}": live.clone() for name, live in self._fields.items()}
         limits = {} if self._limits is None else {"limits": self._limits.clone()}
+        if self._friction is not None:
+            limits["friction"] = self._friction.clone()
         state = {name: value.clone() for name, value in _flat("state", self.state)}
         return {**state, **model, **limits, "difficulty": self.difficulty.clone()}
 
@@ -259,17 +320,18 @@ class Reality:
             home = robot.joint_home.expand(self._backend.num_envs, -1)
             self.draw(everyone)
             self.begin(everyone, self._backend.state(), home)
-        found = {name for name, _ in _flat("state", self.state)}
-        if lacking := found - set(saved):
+        if lacking := set(self.saved()) - set(saved):
             raise UserError(
                 f"the saved simulations lack {', '.join(sorted(lacking))}: they were saved with "
-                "another randomisation; begin a new training with model.warm_start"
+                "another servo or randomisation; begin a new training with model.warm_start"
             )
         self.state = _unflat("state", self.state, saved, device)
         for name, live in self._fields.items():
             live.copy_(saved[f"model/{name}"])
         if self._limits is not None:
             self._limits.copy_(saved["limits"])
+        if self._friction is not None:
+            self._friction.copy_(saved["friction"])
         if self._constants:
             self._backend.set_const(everyone)
         self.difficulty.copy_(saved["difficulty"])
