@@ -103,7 +103,7 @@ def _range(low: float, high: float) -> Draw:
 
 
 LONGEST_DELAY_MS = 200.0
-"""Ages and delays are limited by the history that is kept [ms]."""
+"""Longest age or delay that a range may have [ms]."""
 
 TERMS: dict[str, Term] = {
     "sole_friction": Term(
