@@ -208,7 +208,12 @@ class Reality:
         if self.is_ideal or _nobody(mask):
             return
         num, robot = self._backend.num_envs, self.robot
-        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
+        size = (num, robot.num_joints + len(robot.plate_names))
+        if "joint_period" in self._ranges or "switch_open" in self._ranges:
+            starts = self._uniform(*size)
+        else:
+            # Drawing them for nothing would let a robot's fall change the pushes of the others.
+            starts = torch.zeros(size, device=self._backend.device)
         self.state = self._begin(self.state, mask, state, ctrl, starts)
         if self.faults.active and self.state.faults is None:
             none = FaultState.none(num, self._backend.device)
