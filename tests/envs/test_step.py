@@ -138,7 +138,8 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META, history)
-    env.reality = Reality(config, env.robot, env.backend, observed.readers, env._uniform)
+    draws = env._uniform, env._uniform_at_start
+    env.reality = Reality(config, env.robot, env.backend, observed.readers, *draws)
     env._record()
     return env
 
