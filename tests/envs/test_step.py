@@ -166,16 +166,10 @@ REAL = LocomotionConfig(
 SETTINGS = {
     "plain": LocomotionConfig(),
     "pushed": LocomotionConfig(push=PushConfig(impulse_max=0.36)),
-    "full range": LocomotionConfig(
+    "full range, all rewards": LocomotionConfig(
         action=replace(LocomotionConfig().action, mapping="full_range"),
         observation=ObservationConfig(fields=("gravity", "joint_pos"), critic_fields=()),
-        reward=RewardConfig(
-            weights=RewardWeights(
-                hip_swing=1.0, knee_swing=1.0, stance_width=-1.0, height_target=1.0,
-                base_height_variance=-1.0, xy_drift=-1.0, feet_contact_forces=-1.0,
-                joint_pos_limits=-1.0,
-            )  # fmt: skip
-        ),
+        reward=RewardConfig(weights=RewardWeights(**dict.fromkeys(vars(RewardWeights()), 1.0))),
     ),
     "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
     "real": REAL,
@@ -425,7 +419,7 @@ def test_the_mean_height_is_that_of_a_second(robot: RobotSpec, state: PhysicsSta
 def test_drift_is_the_way_to_the_side_of_the_commanded_path(
     robot: RobotSpec, state: PhysicsState
 ) -> None:
-    """In 0.02 s: 0.5 m/s at 30 degrees to the path; 0.3 m/s to the left, where 0.1 are asked for."""
+    """In 0.02 s: 0.5 m/s at 30 degrees to the path; 0.3 m/s to the left of 0.1 commanded."""
     config = remembering(xy_drift=-1.0)
     state.qvel[0, :2] = torch.tensor([0.5, 0.0])
     left = 1.0 + math.pi / 2.0  # the second robot faces 1 rad
