@@ -25,7 +25,7 @@ from envs.reality.disturbances import push_force
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, filter_action
-from envs.task.commands import FORWARD, YAW, sample_command
+from envs.task.commands import FORWARD, LATERAL, YAW, sample_command
 from envs.task.features import style_features
 from envs.task.observations import frame, observe
 from envs.task.rewards import total, weighted_terms
@@ -34,6 +34,8 @@ from envs.task.terminations import ENDS, fall_causes
 
 METRICS = ("episode_return", "episode_length", "velocity_error", *(f"end_{c}" for c in ENDS))
 """Columns of `StepResult.metrics`."""
+HEIGHT_TIME = 1.0
+"""Time constant of the average of the root's height that `base_height_variance` is about [s]."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         air_time=torch.where(mask[:, None], start.air_time, episode.air_time),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
         mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
+        mean_height=torch.where(mask, state.qpos[:, 2], episode.mean_height),
+        drift=episode.drift.masked_fill(mask, 0.0),
         push_steps=episode.push_steps.masked_fill(mask, 0),
     )
 
@@ -204,6 +208,8 @@ def step(
         mean_velocity=averaged_velocity(episode.mean_velocity, velocity, config),
     )
     context = StepContext(m, episode, terminated=terminated, robot=robot, config=config)
+    episode = remembered(context, failed)
+    context = replace(context, episode=episode)
     terms = _terms(context, factors, failed)
     reward = total(terms)
     velocity_error = (m.linvel_h[:, 0] - episode.command[:, FORWARD]).abs().masked_fill(failed, 0.0)
@@ -262,6 +268,21 @@ def averaged_velocity(mean: Tensor, velocity: Tensor, config: LocomotionConfig) 
     if config.reward.tracking_time == 0.0:
         return velocity
     return velocity + math.exp(-config.ctrl_dt / config.reward.tracking_time) * (mean - velocity)
+
+
+def remembered(step: StepContext, failed: Tensor) -> Episode:
+    """The episode with what reward terms remember of it; only what has a weight is computed."""
+    episode, weights = step.episode, vars(step.config.reward.weights)
+    if weights["base_height_variance"]:
+        height = torch.where(failed, episode.mean_height, step.m.height)
+        kept = math.exp(-step.config.ctrl_dt / HEIGHT_TIME)
+        episode = replace(episode, mean_height=height + kept * (episode.mean_height - height))
+    if weights["xy_drift"]:
+        off, (forward, left, _) = step.heading_error, step.m.linvel_h.unbind(-1)
+        sideways = forward * off.sin() + left * off.cos() - episode.command[:, LATERAL]
+        moved = step.config.ctrl_dt * sideways.masked_fill(failed, 0.0)
+        episode = replace(episode, drift=episode.drift + moved)
+    return episode
 
 
 def _next_command(

@@ -29,7 +29,7 @@ from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from envs.task.starts import ResetConfig
-from tests.tasks import SIMULATOR
+from tests.tasks import SIMULATOR, ideal_task
 
 ROBOTS, PLAIN, STEPS = 18, 2, 30
 """The first `PLAIN` robots have no term."""
@@ -368,7 +368,7 @@ def test_a_factor_on_what_the_robot_does_not_have_is_refused(robot_model: RobotM
 @pytest.mark.parametrize("fault", ["dropout", "displacement"])
 def test_a_fault_alone_is_enough(fault: str) -> None:
     """In a task that is ideal but for it."""
-    config = LocomotionConfig(faults=FaultConfig(**{f"{fault}_interval_s": 0.6}))
+    config = ideal_task(faults=FaultConfig(**{f"{fault}_interval_s": 0.6}))
     env = LocomotionEnv(config, 8)
     rollout(env, env.reset(), 5)
     assert env.reality.state.faults is not None
