@@ -85,7 +85,7 @@ def test_a_report_is_written_and_summed_up(
     ],
 )
 def test_a_policy_drives_the_servo_it_was_trained_with_unless_the_scenario_names_one(
-    trained: str,
+    trained: Any,
     asked: str,
     used: str,
     make_checkpoint: Callable[..., Path],
