@@ -26,6 +26,7 @@ from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from envs.shares import Shares
 from envs.step import (
     METRICS,
     StepResult,
@@ -34,6 +35,7 @@ from envs.step import (
     observing,
     reset_and_observe,
     step,
+    time_limit,
 )
 from envs.task.actions import ctrl_to_action
 from envs.task.commands import as_command
@@ -114,6 +116,7 @@ class LocomotionEnv(EnvBase):
         self._robot_generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
+        self._shares: Shares | None = None
         self._support_target: tuple[Tensor, Tensor] | None = None
         self._root: dict[str, Tensor] | None = None  # of the next step, to save with the state
         self._restored_root: dict[str, Tensor] | None = None  # for the next `reset`
@@ -259,6 +262,11 @@ class LocomotionEnv(EnvBase):
         self._fixed_command = held.to(self._episode.command, copy=True)
         self._episode = replace(self._episode, command=self._fixed_command)
 
+    def set_shares(self, shares: Shares | None) -> None:
+        """Use so much of the task's ranges from now on; None for the whole of them."""
+        self._shares = shares
+        self.reality.set_shares(shares)
+
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
         start = start_from(qpos, qvel, self._episode.command, self.robot, self.config)
@@ -325,7 +333,7 @@ class LocomotionEnv(EnvBase):
             self._generator,
             lean=reset.lean > 0.0 or reset.lean_rate > 0.0,
         )
-        start = self._sample_start(draws, self._fixed_command)
+        start = self._sample_start(draws, self._fixed_command, self._shares)
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
             self._episode, mask, start, state, self.reality.state.sensors
@@ -357,8 +365,10 @@ class LocomotionEnv(EnvBase):
         xfrc = None
         if config.push.impulse_max > 0.0:
             xfrc = self._no_wrench()
-            push = self._episode.push * self.reality.difficulty
-            xfrc[:, self._pushed_body, :2] = push
+            push = self._episode.push
+            xfrc[:, self._pushed_body, :2] = (
+                push if self._shares is None else push * self._shares.push
+            )
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:
@@ -405,6 +415,7 @@ class LocomotionEnv(EnvBase):
             self.backend.health(),
             command_draws,
             self.reality.state.sensors,
+            self._shares,
         )
         return self._pack(result)
 
@@ -446,8 +457,8 @@ class LocomotionEnv(EnvBase):
         Otherwise robots that do not fall are all reset in the same step, for ever.
         """
         steps = torch.randint(
-            self.config.episode_steps, (self.num_envs,), generator=self._generator,
-            device=self.backend.device,
+            int(time_limit(self.config, self._shares)), (self.num_envs,),
+            generator=self._generator, device=self.backend.device,
         )  # fmt: skip
         self._episode.steps.copy_(steps)
 

@@ -24,6 +24,7 @@ from envs.physics.base import PhysicsState
 from envs.reality.disturbances import push_force
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
+from envs.shares import Shares
 from envs.task.actions import action_to_ctrl, filter_action
 from envs.task.commands import FORWARD, LATERAL, YAW, sample_command
 from envs.task.features import style_features
@@ -168,6 +169,7 @@ def step(
     health: Tensor,
     command_draws: Tensor | None,
     sensors: SensorState | None = None,
+    shares: Shares | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -185,6 +187,7 @@ def step(
         command_draws: (D, E) for commands that are resampled now, see `sample_command`; None
             where commands are held. New commands are observed from the next root on.
         sensors: after the step; None where nothing reads them.
+        shares: of the ranges of commands and of the episode's length; None for the whole of them.
         robot: the robot.
         config: the task.
         layouts: of what policy and critic observe.
@@ -197,7 +200,7 @@ def step(
     fallen = causes.any(-1)
     if config.auto_reset:
         terminated = fallen
-        truncated = (steps >= config.episode_steps) & ~terminated
+        truncated = (steps >= time_limit(config, shares)) & ~terminated
     else:
         terminated, truncated = torch.zeros_like(fallen), torch.zeros_like(fallen)
     velocity = m.linvel_h[:, 0].masked_fill(failed, 0.0)
@@ -242,7 +245,7 @@ def step(
         truncated=truncated,
         done=terminated | truncated,
     )
-    command = _next_command(episode.command, steps, command_draws, config)
+    command = _next_command(episode.command, steps, command_draws, config, shares)
     return replace(following, command=command), result
 
 
@@ -285,11 +288,22 @@ def remembered(step: StepContext, failed: Tensor) -> Episode:
     return episode
 
 
+def time_limit(config: LocomotionConfig, shares: Shares | None) -> Tensor | int:
+    """Control steps after which an episode is truncated."""
+    if shares is None:
+        return config.episode_steps
+    return (shares.episode_length * config.episode_steps).round().long()
+
+
 def _next_command(
-    command: Tensor, steps: Tensor, draws: Tensor | None, config: LocomotionConfig
+    command: Tensor,
+    steps: Tensor,
+    draws: Tensor | None,
+    config: LocomotionConfig,
+    shares: Shares | None,
 ) -> Tensor:
     if draws is None:
         return command
     interval = round(config.command.resample_s / config.ctrl_dt)
     due = (steps % interval)[:, None] == 0
-    return torch.where(due, sample_command(draws, config.command), command)
+    return torch.where(due, sample_command(draws, config.command, shares), command)

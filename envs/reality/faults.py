@@ -68,7 +68,12 @@ class FaultState:
 
 
 def next_steps(
-    remaining: Tensor, draw: Tensor, interval_s: float, duration_s: float, ctrl_dt: float
+    remaining: Tensor,
+    draw: Tensor,
+    interval_s: float,
+    duration_s: float,
+    ctrl_dt: float,
+    share: Tensor | float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Control steps (E,) that an event still lasts with this one, and where one begins (E,) bool.
 
@@ -81,23 +86,32 @@ def next_steps(
         interval_s: mean time between two beginnings [s].
         duration_s: of an event [s].
         ctrl_dt: control step [s].
+        share: factor in [0, 1] on that probability.
     """
     remaining = (remaining - 1).clamp(min=0)
     if interval_s == 0.0:
         return remaining, torch.zeros_like(draw, dtype=torch.bool)
     steps = max(1, round(duration_s / ctrl_dt))
-    begins = (remaining == 0) & (draw < start_probability(interval_s, steps, ctrl_dt))
+    probability = share * start_probability(interval_s, steps, ctrl_dt)
+    begins = (remaining == 0) & (draw < probability)
     return torch.where(begins, torch.full_like(remaining, steps), remaining), begins
 
 
 def next_faults(
-    state: FaultState, draws: Tensor, num_joints: int, config: FaultConfig, ctrl_dt: float
+    state: FaultState,
+    draws: Tensor,
+    share: Tensor | None = None,
+    *,
+    num_joints: int,
+    config: FaultConfig,
+    ctrl_dt: float,
 ) -> tuple[FaultState, Tensor, Tensor, Tensor]:
     """Faults of this control step.
 
     Args:
         state: of the last step.
         draws: (E, 4) random numbers in [0, 1): limp, which servo, burst, displacement.
+        share: factor in [0, 1] on the probability with which a fault begins; None for 1.
         num_joints: J.
         config: how often, how long.
         ctrl_dt: control step [s].
@@ -106,16 +120,22 @@ def next_faults(
         The state, limp servos (E, J) bool, the factor on noise (E,), and where joints are displaced
         in this step (E,) bool.
     """
+    factor = 1.0 if share is None else share
     limp_steps, begins = next_steps(
-        state.limp_steps, draws[:, 0], config.dropout_interval_s, config.dropout_s, ctrl_dt
+        state.limp_steps, draws[:, 0], config.dropout_interval_s, config.dropout_s, ctrl_dt, factor
     )
     chosen = (draws[:, 1] * num_joints).long().clamp(max=num_joints - 1)
     limp_joint = torch.where(begins, chosen, state.limp_joint)
     burst_steps, _ = next_steps(
-        state.burst_steps, draws[:, 2], config.burst_interval_s, config.burst_s, ctrl_dt
+        state.burst_steps, draws[:, 2], config.burst_interval_s, config.burst_s, ctrl_dt, factor
     )
     _, displaced = next_steps(
-        torch.zeros_like(limp_steps), draws[:, 3], config.displacement_interval_s, ctrl_dt, ctrl_dt
+        torch.zeros_like(limp_steps),
+        draws[:, 3],
+        config.displacement_interval_s,
+        ctrl_dt,
+        ctrl_dt,
+        factor,
     )
     joints = torch.arange(num_joints, device=draws.device)
     limp = (joints == limp_joint[:, None]) & (limp_steps > 0)[:, None]

@@ -265,21 +265,21 @@ def columns(term: Term, robot: RobotSpec, num_bodies: int) -> int:
 
 
 def sample(
-    uniform: Tensor, difficulty: Tensor, sizes: Mapping[str, int], ranges: Mapping[str, Draw]
+    uniform: Tensor, widths: Tensor, sizes: Mapping[str, int], ranges: Mapping[str, Draw]
 ) -> dict[str, Tensor]:
     """Values (E, columns) of each term, by name.
 
     Args:
         uniform: (E, sum of the sizes) random numbers in [0, 1).
-        difficulty: scalar in [0, 1]; at 0 each term has its neutral value, at 1 its full range.
+        widths: (K,), in [0, 1]: share of each term's range; at 0 it has its neutral value.
         sizes: columns of each term.
         ranges: its distribution.
     """
     parts = uniform.split(list(sizes.values()), dim=-1)
     drawn = {}
-    for (name, draw), part in zip(ranges.items(), parts, strict=True):
+    for (name, draw), part, width in zip(ranges.items(), parts, widths.unbind(), strict=True):
         neutral = TERMS[name].neutral
-        drawn[name] = neutral + difficulty * (draw.values(part, neutral) - neutral)
+        drawn[name] = neutral + width * (draw.values(part, neutral) - neutral)
     return drawn
 
 

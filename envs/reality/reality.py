@@ -41,6 +41,7 @@ from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sens
 from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
 from envs.reality.timing import CommandState, history_depth, send
 from envs.robot.spec import RobotSpec
+from envs.shares import Shares
 
 if TYPE_CHECKING:
     from envs.config import LocomotionConfig
@@ -117,8 +118,10 @@ class Reality:
         self._sizes = {name: columns(TERMS[name], robot, bodies) for name in self._ranges}
         self._depth = history_depth(longest_age(self._ranges), dt)
         device = backend.device
-        self.difficulty = torch.ones((), device=device)
-        """In [0, 1]: share of each term's range that is drawn."""
+        self.widths = torch.ones(len(self._ranges), device=device)
+        """(K,), in [0, 1]: share of each term's range that is drawn."""
+        self.fault_share: Tensor | None = None
+        """Scalar in [0, 1]: factor on the probability with which passing faults begin."""
         if self._bam:
             self._set_bam()
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
@@ -179,6 +182,11 @@ class Reality:
             backend.device,
         )
 
+    def set_shares(self, shares: Shares | None) -> None:
+        """Draw terms and faults from so much of their ranges; None for the whole of them."""
+        self.fault_share = None if shares is None else shares.faults
+        self.widths = torch.ones_like(self.widths) if shares is None else shares.terms
+
     # Episodes
 
     def draw(self, mask: Tensor) -> None:
@@ -189,7 +197,7 @@ class Reality:
         if self.is_ideal or _nobody(mask):
             return
         uniform = self._uniform_at_start(self._backend.num_envs, sum(self._sizes.values()))
-        drawn, limits = self._draw(self.state, mask, uniform, self.difficulty)
+        drawn, limits = self._draw(self.state, mask, uniform, self.widths)
         self.state = replace(self.state, drawn=drawn)
         if self._limits is not None:
             _write(self._limits, mask, limits)
@@ -246,7 +254,10 @@ class Reality:
     def _pass_faults(self) -> None:
         num = self._backend.num_envs
         assert self.state.faults is not None
-        faults, limp, noise, displaced = self._next_faults(self.state.faults, self._uniform(num, 4))
+        draws = self._uniform(num, 4)
+        faults, limp, noise, displaced = self._next_faults(
+            self.state.faults, draws, self.fault_share
+        )
         self.state = replace(self.state, faults=faults)
         self._limp = limp if self.faults.dropout_interval_s else None
         self._noise = noise if self.faults.burst_interval_s else None
@@ -311,7 +322,7 @@ class Reality:
         if self._friction is not None:
             limits["friction"] = self._friction.clone()
         state = {name: value.clone() for name, value in _flat("state", self.state)}
-        return {**state, **model, **limits, "difficulty": self.difficulty.clone()}
+        return {**state, **model, **limits}
 
     def restore(self, saved: dict[str, Tensor]) -> None:
         """Put back what `saved` returned."""
@@ -337,7 +348,6 @@ class Reality:
             self._friction.copy_(saved["friction"])
         if self._constants:
             self._backend.set_const(everyone)
-        self.difficulty.copy_(saved["difficulty"])
 
 
 def longest_age(ranges: Mapping[str, Draw]) -> float:
@@ -357,7 +367,7 @@ def draw(
     state: RealityState,
     mask: Tensor,
     uniform: Tensor,
-    difficulty: Tensor,
+    widths: Tensor,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -370,13 +380,13 @@ def draw(
         state: of all robots.
         mask: (E,) bool.
         uniform: (E, sum of `sizes`) random numbers.
-        difficulty: see `sample`.
+        widths: see `sample`.
         robot: the robot.
         config: the task, with a servo that leaves nothing to robot.yaml.
         sizes: columns of each term.
         ranges: distribution of each term.
     """
-    new = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    new = sample(uniform, widths, sizes, ranges) if ranges else {}
     drawn = _select(mask, new, state.drawn)
     high = torque_limit(torch.zeros_like(state.motor), drawn, robot, config.servo.model)
     return drawn, torch.stack([-high, high], dim=-1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from envs.errors import UserError
 from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, check
+from envs.shares import Shares
 
 FORWARD, LATERAL, YAW = 0, 1, 2
 """Columns of a command."""
@@ -64,21 +65,27 @@ class CommandConfig:
         return 4 if self.lateral_max or self.yaw_rate_max else 2
 
 
-def sample_command(draws: Tensor, config: CommandConfig) -> Tensor:
+def sample_command(draws: Tensor, config: CommandConfig, shares: Shares | None = None) -> Tensor:
     """Commands (E, 3), uniform in their ranges; some stand still, some turn in place.
 
     Args:
         draws: (`num_draws`, E) random numbers in [0, 1): for the forward velocity, for what is
             commanded, and for lateral velocity and yaw rate.
-        config: ranges and shares.
+        config: ranges and shares of what is commanded.
+        shares: of the ranges; None for the whole of them.
     """
     velocity = config.velocity_min + draws[0] * (config.velocity_max - config.velocity_min)
+    if shares is not None:
+        middle = (config.velocity_min + config.velocity_max) / 2.0
+        velocity = middle + shares.velocity * (velocity - middle)
     standing = draws[1] < config.standing_probability
     if config.num_draws == 2:
         return as_command(velocity.masked_fill(standing, 0.0))
     halted = draws[1] < config.standing_probability + config.turning_probability
     lateral = config.lateral_max * (2.0 * draws[2] - 1.0)
     yaw_rate = config.yaw_rate_max * (2.0 * draws[3] - 1.0)
+    if shares is not None:
+        lateral, yaw_rate = shares.lateral * lateral, shares.yaw_rate * yaw_rate
     return torch.stack(
         [
             velocity.masked_fill(halted, 0.0),

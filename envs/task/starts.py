@@ -11,6 +11,7 @@ from torch import Tensor
 from envs.frames import quat_from_euler, quat_multiply, quat_rotate, quat_rotate_inverse
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
+from envs.shares import Shares
 from envs.task.actions import action_to_ctrl, ctrl_to_action
 from envs.task.commands import CommandConfig, as_command, sample_command
 
@@ -189,6 +190,7 @@ def start_from(
 def sample_start(
     draws: StartDraws,
     held_command: Tensor | None,
+    shares: Shares | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -200,13 +202,14 @@ def sample_start(
         draws: random numbers for E simulations.
         held_command: (E, 3), commanded in any case; None for the reference state's command, at
             home a sampled one.
+        shares: of the ranges of commands and leans; None for the whole of them.
         robot: the robot.
         config: the task.
         starts: reference states that may be drawn, or None.
     """
     qpos = robot.home_qpos.expand(len(draws.joint_pos), -1).clone()
     qvel = torch.zeros_like(draws.velocity)
-    command = sample_command(draws.command, config.command)
+    command = sample_command(draws.command, config.command, shares)
     rsi_index = torch.full_like(command[:, 0], AT_HOME, dtype=torch.long)
     air_time = command.new_zeros(len(command), 2)
     if starts is not None:
@@ -228,13 +231,19 @@ def sample_start(
     )
     qvel = qvel + noise(draws.velocity, config.reset.velocity_noise)
     if draws.lean is not None:
-        qpos, qvel = leaning(qpos, qvel, draws.lean, robot, config.reset)
+        share = 1.0 if shares is None else shares.lean
+        qpos, qvel = leaning(qpos, qvel, draws.lean, robot, config.reset, share)
     command = command if held_command is None else held_command
     return start_from(qpos, qvel, command, robot, config, rsi_index, air_time)
 
 
 def leaning(
-    qpos: Tensor, qvel: Tensor, draws: Tensor, robot: RobotSpec, config: ResetConfig
+    qpos: Tensor,
+    qvel: Tensor,
+    draws: Tensor,
+    robot: RobotSpec,
+    config: ResetConfig,
+    share: Tensor | float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """States (E, nq), (E, nv) turned about the middle of the feet, so that the robot leans.
 
@@ -246,9 +255,11 @@ def leaning(
         draws: (E, 2) random numbers in [0, 1): direction of the lean, rate.
         robot: the robot.
         config: size of lean and rate.
+        share: of that size, in [0, 1].
     """
     direction = 2.0 * torch.pi * draws[:, 0]
-    pitch, roll = config.lean * torch.cos(direction), config.lean * torch.sin(direction)
+    lean = share * config.lean
+    pitch, roll = lean * torch.cos(direction), lean * torch.sin(direction)
     turned = quat_from_euler(roll, pitch, torch.zeros_like(roll))
     over_feet = torch.cat([torch.zeros_like(qpos[:, :2]), qpos[:, 2:3]], dim=-1)
     moved = quat_rotate(turned, over_feet)
@@ -257,7 +268,7 @@ def leaning(
     lift = reach * torch.sin(pitch.abs()) + (leg.leg_y + leg.sole_width / 2) * torch.sin(roll.abs())
     position = torch.cat([qpos[:, :2] + moved[:, :2], (moved[:, 2] + lift)[:, None]], dim=-1)
     quat = quat_multiply(turned, qpos[:, 3:7])
-    rate = config.lean_rate * (2.0 * draws[:, 1] - 1.0)
+    rate = share * config.lean_rate * (2.0 * draws[:, 1] - 1.0)
     axis = torch.stack([torch.sin(direction), torch.cos(direction), torch.zeros_like(rate)], -1)
     spin_w = rate[:, None] * axis
     linear = torch.linalg.cross(spin_w, moved)

@@ -24,13 +24,14 @@ from envs.settings import ClosedUnitInterval, PositiveInt, ShareBelowOne
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
+from wildrobot_torch.ppo.normalizer import Reduce
 from wildrobot_torch.process import one_torch_thread, tune_process
 from wildrobot_torch.reference.curriculum import Curriculum, load_curriculum, require_schedule
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.reach import require_reach
 from wildrobot_torch.reference.splits import family
 from wildrobot_torch.reference.starts import commanded_starts
-from wildrobot_torch.training.difficulty import DifficultyConfig
+from wildrobot_torch.training.difficulty import Difficulty, DifficultyConfig
 
 RANK_STRIDE = 1000
 """Difference of the seeds of two training processes."""
@@ -107,12 +108,13 @@ class RolloutData(pl.LightningDataModule):
             iterations_per_epoch: iterations between two evaluations, each with a checkpoint.
             evaluation: scenario of the evaluations during training: a name in configs/evaluation,
                 or a file.
-            difficulty: how faults and pushes grow during the training; null for their whole range
-                from the start.
+            difficulty: which ranges of the task grow during the training; null for the whole of
+                them from the start.
             seed: of commands, starts and pushes; the run's seed.
 
         Raises:
-            UserError: bad tiers, an unknown engine, or an engine without its device.
+            UserError: bad tiers, stages without effect, an unknown engine, or an engine without its
+                device.
         """
         super().__init__()
         require_schedule(reference_tiers, "data.reference_tiers")
@@ -126,7 +128,7 @@ class RolloutData(pl.LightningDataModule):
         self.validation_split = validation_split
         self.iterations_per_epoch = iterations_per_epoch
         self.evaluation = evaluation
-        self.difficulty = difficulty
+        self.difficulty = None if difficulty is None else Difficulty(difficulty, env)
         self.seed = seed
         self.collection_time = 0.0
         self.reference: ReferenceDataset | None = None
@@ -168,18 +170,27 @@ class RolloutData(pl.LightningDataModule):
             # Later stages first, so that an unusable tier is refused now and not hours later.
             for begin in sorted(set(self.reference_tiers.values()), reverse=True):
                 self._follow(self.curriculum, begin)
-        if self.difficulty is not None:
-            self.env.reality.difficulty.fill_(self.difficulty.start)
+        self._set_difficulty()
 
-    def adapt(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Let the difficulty follow an iteration's metrics; what to log of it."""
-        if self.difficulty is None or self.env is None:
+    def _set_difficulty(self) -> None:
+        if self.difficulty is not None:
+            self.env.set_shares(self.difficulty.shares(self.env.backend.device))
+
+    def adapt(self, rollout: TensorDictBase, reduce: Reduce | None) -> dict[str, float]:
+        """Let the difficulty follow a rollout [E, T]; what to log of it.
+
+        `reduce` adds up a tensor over all processes, whose difficulty is one; None where there is
+        one process.
+        """
+        if self.difficulty is None:
             return {}
-        present = float(self.env.reality.difficulty)
-        if "Metrics/fall_rate" in metrics:
-            present = self.difficulty.next(present, metrics["Metrics/fall_rate"])
-            self.env.reality.difficulty.fill_(present)
-        return {"Curriculum/difficulty": present}
+        following = rollout.get("next")
+        counts = torch.stack([following.get(key).sum() for key in ("done", "terminated")])
+        if reduce is not None:
+            counts = reduce(counts)
+        self.difficulty.follow(*counts.tolist())
+        self._set_difficulty()
+        return self.difficulty.metrics
 
     def _follow(self, curriculum: Curriculum, env_steps: int) -> None:
         """Give discriminator and start states the reference of so many environment steps."""
@@ -302,6 +313,7 @@ class RolloutData(pl.LightningDataModule):
             # States of generators are bytes on the CPU already.
             "simulation": {key: x.cpu() for key, x in self.env.get_sim_state().items()},
             "rng": torch.get_rng_state(),
+            "difficulty": None if self.difficulty is None else self.difficulty.state_dict(),
             # Kinds of reference motion that neither discriminator nor start states have used.
             "held_out": sorted(set(map(family, held_out.segment_clip if held_out else ()))),
         }
@@ -319,6 +331,10 @@ class RolloutData(pl.LightningDataModule):
         Raises:
             UserError: the state is of another number of environments, or of another version.
         """
+        saved = state_dict.get("difficulty")
+        if self.difficulty is not None and saved is not None:
+            self.difficulty.load_state_dict(saved)
+            self._set_difficulty()
         if not self.trainer.is_global_zero:
             return
         if (saved_on := state_dict["physics"]) != self.engine:

@@ -190,7 +190,7 @@ class WalkingModule(pl.LightningModule):
         following = batch.get("next")
         reward = following.get("reward").squeeze(-1)
         self.metrics = step_metrics(batch) | self._episodes.update(batch)
-        self.metrics |= self.data.adapt(self.metrics)
+        self.metrics |= self.data.adapt(batch, self._reduce)
         if self.prior is not None:
             reward = reward + self._style_reward(self.prior, batch)
         rollout = Transitions(

@@ -17,7 +17,9 @@ def simulated(config: FaultConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     state, rows = FaultState.none(ROBOTS, torch.device("cpu")), []
     for _ in range(STEPS):
         draws = torch.rand(ROBOTS, 4, generator=generator)
-        state, limp, noise, displaced = next_faults(state, draws, 8, config, 0.02)
+        state, limp, noise, displaced = next_faults(
+            state, draws, num_joints=8, config=config, ctrl_dt=0.02
+        )
         rows.append((limp, noise, displaced))
     return tuple(torch.stack(part) for part in zip(*rows, strict=True))
 

@@ -66,9 +66,9 @@ def make(terms: dict[str, float], num: int = ROBOTS, engine: str = "native") -> 
     return env
 
 
-def reset(env: LocomotionEnv, robots: slice, difficulty: float = 1.0) -> None:
-    """Begin an episode of some robots; at difficulty 0 their terms change nothing."""
-    env.reality.difficulty.fill_(difficulty)
+def reset(env: LocomotionEnv, robots: slice, width: float = 1.0) -> None:
+    """Begin an episode of some robots; at width 0 their terms change nothing."""
+    env.reality.widths.fill_(width)
     mask = torch.zeros(env.num_envs, 1, dtype=torch.bool)
     mask[robots] = True
     env.reset(TensorDict({"_reset": mask}, batch_size=[env.num_envs]))
@@ -112,7 +112,7 @@ def plain_motion() -> Motion:
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_changes_the_robots_that_have_it_and_no_others(name: str) -> None:
     env = make({name: extreme(name)})
-    reset(env, slice(None), difficulty=0.0)
+    reset(env, slice(None), width=0.0)
     reset(env, slice(PLAIN, None))
     motion = Motion.of(env)
     assert motion.differs(plain_motion(), slice(PLAIN)) == (0.0, 0.0)
@@ -147,7 +147,7 @@ def default(env: LocomotionEnv, name: str) -> np.ndarray:
 def test_each_engine_gets_a_terms_fields_of_the_masked_robots(engine: str) -> None:
     """All model terms at once, each of which is then absent in turn."""
     env = make({name: extreme(name) for name in IN_MODEL}, 3, engine)
-    reset(env, slice(None), difficulty=0.0)
+    reset(env, slice(None), width=0.0)
     reset(env, slice(1, 2))
     for name, values in model_fields(env).items():
         want = default(env, name)
@@ -205,7 +205,7 @@ def test_derived_constants_follow_a_term(name: str, engine: str) -> None:
     """They are those that MuJoCo computes for a model with the robot's own values."""
     derived = ("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0")
     env = make({name: extreme(name)}, 2, engine)
-    reset(env, slice(None), difficulty=0.0)
+    reset(env, slice(None), width=0.0)
     reset(env, slice(1, 2))
     plain = env.backend.model
     for robot in range(2):
