@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def summary(result: EvaluationResult) -> list[str]:
-    """Lines for the console: verdicts, then a row per command."""
+    """Lines for the console: verdicts, a row per command, then why episodes ended."""
     lines = [f"{'metric':<18}{'value':>9} {'unit':<5}{'limit':>10}  verdict"]
     lines += [
         f"{verdict.metric:<18}{number(verdict.value):>9} {METRICS[verdict.metric].unit:<5}"
@@ -54,5 +54,6 @@ def summary(result: EvaluationResult) -> list[str]:
     for row in result.per_command:
         numbers = "".join(f"{number(row[name]):>19}" for name in names)
         lines.append(f"{row['command']:>5g}{row['fall_rate']:>8.0%}{numbers}")
+    lines.append(f"episodes by the cause of their end: {result.ends_in_words}")
     lines.append(f"score {result.score:.3f}: {'passed' if result.passed else 'failed'}")
     return lines
