@@ -76,7 +76,7 @@ class Scenario:
     push_impulse: float | None = None
     """Largest impulse of random pushes [N s], at the task's times; None for the task's pushes."""
     servo: ServoConfig | None = None
-    """Which servo is simulated; None for the task's."""
+    """Which servo is simulated; None for the one that the policy was, or is being, trained with."""
     randomization: RandomizationConfig | None = None
     """What differs from robot to robot; None for the task's."""
     faults: FaultConfig | None = None
