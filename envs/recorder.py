@@ -54,8 +54,8 @@ def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
         "foot_force": m.foot_force,
         "sole_pos_w": m.sole_pos_w,
         "sole_linvel_w": m.sole_linvel_w,
-        "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
-        "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
+        "sole_height": lowest_sole_points(state, env.robot, env.ground),
+        "com_height": env.above_ground(state.sensordata[:, env.robot.sensors["com_pos"]]),
         "torque": m.torque,
         "amp": following["amp"],
     }

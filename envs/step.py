@@ -18,6 +18,7 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.episode import Episode, StepContext
 from envs.frames import turn, yaw
+from envs.ground import Ground
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
@@ -88,10 +89,11 @@ def reset_and_observe(
     robot: RobotSpec,
     config: LocomotionConfig,
     layouts: tuple[Layout, ...],
+    ground: Ground | None = None,
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state)
-    context = observing(measure(state, robot), episode, sensors, robot, config)
+    context = observing(measure(state, robot, ground), episode, sensors, robot, config)
     if config.observation.history:
         # Before an episode the robot has always been where it starts.
         now = frame(context)
@@ -169,6 +171,7 @@ def step(
     config: LocomotionConfig,
     layouts: tuple[Layout, ...],
     factors: Tensor,
+    ground: Ground | None = None,
 ) -> tuple[Episode, StepResult]:
     """Result of a step, and the episode after it.
 
@@ -185,10 +188,11 @@ def step(
         config: the task.
         layouts: of what policy and critic observe.
         factors: (K,), see `term_factors`.
+        ground: under the robots; None for the plane z = 0.
     """
     failed = health != 0
     steps = episode.steps + 1
-    m = measure(state, robot)
+    m = measure(state, robot, ground)
     causes = fall_causes(m, failed, robot, config.termination)
     fallen = causes.any(-1)
     if config.auto_reset:

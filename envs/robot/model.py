@@ -24,6 +24,7 @@ from envs.robot.description import (
 )
 from envs.robot.digest import robot_digests
 from envs.robot.spec import LegGeometry, RobotSpec
+from envs.robot.terrain import MADE, lay
 
 ROBOT_DIRECTORY = Path(__file__).parents[1] / "assets" / "wildrobot"
 """The robot that ships with this package."""
@@ -52,7 +53,7 @@ def load_robot(
 
     Args:
         directory: folder with robot.yaml and scene_<name>.xml files.
-        scene: which scene_<name>.xml.
+        scene: which ground: the name of a scene_<name>.xml, or one of `terrain.MADE`.
         sim_dt: physics step [s]; None for that of the MJCF.
 
     Raises:
@@ -64,13 +65,19 @@ def load_robot(
     scenes = scene_names(directory)
     if scene not in scenes:
         raise RobotDescriptionError(
-            f"scene {scene!r} is not in {directory}; available: {', '.join(scenes) or 'none'}"
+            f"terrain {scene!r} is unknown; allowed: {', '.join(scenes) or 'none'}, the scenes of "
+            f"{directory} and grounds laid into its flat one"
         )
     path = directory / f"scene_{scene}.xml"
+    made = not path.is_file()
+    if made:
+        path = directory / "scene_flat.xml"
     try:
         spec = mujoco.MjSpec.from_file(str(path))
         if sim_dt is not None:
             spec.option.timestep = sim_dt
+        if made:
+            lay(spec, scene)
         model = spec.compile()
     except ValueError as error:
         raise RobotDescriptionError(
@@ -83,9 +90,9 @@ def load_robot(
 
 
 def scene_names(directory: Path | str = ROBOT_DIRECTORY) -> tuple[str, ...]:
-    """Names of the scenes in `directory`, sorted."""
-    files = sorted(Path(directory).glob("scene_*.xml"))
-    return tuple(file.stem.removeprefix("scene_") for file in files)
+    """Names of the robot's grounds, sorted: scenes in `directory`, and those made for its floor."""
+    files = {f.stem.removeprefix("scene_") for f in Path(directory).glob("scene_*.xml")}
+    return tuple(sorted(files | set(MADE if "flat" in files else ())))
 
 
 def _robot_spec(description: RobotDescription, model: mujoco.MjModel, digest: str) -> RobotSpec:

@@ -1,0 +1,85 @@
+"""The height of the ground under any point, as a look-up in tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from envs.frames import quat_rotate
+from envs.physics.base import PhysicsState
+from envs.robot.spec import FEET, RobotSpec
+
+AREA = 1.0 / 3.0
+"""Episodes start within this share of a field's half size around its middle, so that at least 10 m
+lie ahead in any direction."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A height field under E robots."""
+
+    heights: Tensor
+    """(rows, columns) [m] above the world origin; rows along y, columns along x."""
+    cells: Tensor
+    """(2,): number of the field's cells along x and y."""
+    half_size: Tensor
+    """(2,) [m]: half the field's extent along x and y, around the origin."""
+    sole: Tensor
+    """(P, 3) [m]: points all over a sole, from its centre."""
+
+    def height(self, points: Tensor) -> Tensor:
+        """Height (...) [m] of the ground under points (..., 2 or more) [m], x and y in the world.
+
+        Exact: MuJoCo cuts each cell of the grid into two triangles along the diagonal from its
+        lowest to its highest x and y. Beyond the edge it is that of the edge.
+        """
+        columns = self.heights.shape[1]
+        where = (points[..., :2] + self.half_size) / (2.0 * self.half_size) * self.cells
+        where = torch.minimum(where.nan_to_num(0.0).clamp(min=0.0), self.cells)
+        cell = torch.minimum(where.floor(), self.cells - 1.0)
+        share_x, share_y = (where - cell).unbind(-1)
+        column, row = cell.long().unbind(-1)
+        flat, index = self.heights.flatten(), row * columns + column
+        near, far = flat[index], flat[index + columns + 1]
+        # The third corner of the triangle: along x first, or along y first.
+        along_x = share_x > share_y
+        corner = flat[torch.where(along_x, index + 1, index + columns)]
+        longer, shorter = torch.maximum(share_x, share_y), torch.minimum(share_x, share_y)
+        return near + longer * (corner - near) + shorter * (far - corner)
+
+    def scattered(self, qpos: Tensor, draws: Tensor) -> Tensor:
+        """States (E, nq) moved to other places; draws (E, 2) are random numbers in [0, 1)."""
+        moved = qpos.clone()
+        moved[:, :2] += AREA * self.half_size * (2.0 * draws - 1.0)
+        return moved
+
+    def carry(self, qpos: Tensor, state: PhysicsState, robot: RobotSpec) -> Tensor:
+        """States (E, nq) as far above this ground as they were above the plane z = 0.
+
+        Args:
+            qpos: (E, nq) for a robot on the plane z = 0.
+            state: physics in that state, for its soles.
+            robot: the robot.
+        """
+        points = sole_points(state, self.sole, robot)
+        above = (points[..., 2] - self.height(points)).flatten(1).amin(-1)
+        raised = qpos.clone()
+        raised[:, 2] += points[..., 2].flatten(1).amin(-1) - above
+        return raised
+
+
+def sole_points(state: PhysicsState, points: Tensor, robot: RobotSpec) -> Tensor:
+    """Points of both soles in the world (E, 2, P, 3) [m].
+
+    Args:
+        state: physics of E robots.
+        points: (P, 3) [m] from the sole's centre, in the foot's axes.
+        robot: the robot.
+    """
+    centres = state.sensordata[:, robot.sensor_columns["sole_pos"]].unflatten(1, (len(FEET), 3))
+    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
+    shape = (*quat.shape[:2], len(points))
+    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), points.expand(*shape, 3))
+    return centres[:, :, None] + turned
