@@ -22,6 +22,7 @@ from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
+from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
@@ -90,6 +91,7 @@ class LocomotionEnv(EnvBase):
             ValueError: a description, terrain, engine or number that cannot be used.
         """
         loaded = load_robot(robot_dir or ROBOT_DIRECTORY, config.terrain, config.sim_dt)
+        require_effects(config, loaded.robot, loaded.model)
         self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
         super().__init__(device=device, batch_size=torch.Size([num_envs]))
@@ -297,6 +299,7 @@ class LocomotionEnv(EnvBase):
 
         Starts are for the plane z = 0; on other ground they are raised by what is under the feet.
         """
+        self.reality.draw(mask)
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
         if self.ground is not None:
             raised = self.ground.carry(start.qpos, self.backend.state(), self.robot)
@@ -376,6 +379,7 @@ class LocomotionEnv(EnvBase):
                 ctrl = self.reality.drive(targets[update], state)
             last = update == updates - 1
             self.backend.step(ctrl, applied, config.decimation // updates, refresh=last)
+            self.reality.feel()
         if supported:
             self.support = SupportState(wrench, total, saturated)
 

@@ -89,6 +89,17 @@ class PhysicsBackend(Protocol):
         """
         ...
 
+    def output(self, field: str) -> Tensor:
+        """Values (num_envs, ...) of an `mjData` field after the last substep, float32.
+
+        Valid until the next call on the engine, as `state` is; read only. An engine may begin to
+        keep a field at the first call that names it: name it before the steps you need it of.
+
+        Raises:
+            ValueError: the engine has no such field.
+        """
+        ...
+
     def set_const(self, mask: Tensor | None = None) -> None:
         """Recompute the constants that depend on expanded fields, for example after new masses.
 

@@ -136,6 +136,10 @@ class NativePhysics:
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"no per-environment model field {field!r}: {error}") from error
 
+    def output(self, field: str) -> Tensor:
+        """See `PhysicsBackend.output`."""
+        return _float32(self._batch.bind(field))
+
     def set_const(self, mask: Tensor | None = None) -> None:
         """See `PhysicsBackend.set_const`."""
         self._batch.set_const(None if mask is None else mask.numpy())

@@ -250,6 +250,12 @@ class WarpPhysics:
         setattr(owner, attribute, array)
         self._expanded[name] = tiled
 
+    def output(self, field: str) -> Tensor:
+        """See `PhysicsBackend.output`; a view of the engine's memory."""
+        if not hasattr(self._d, field):
+            raise ValueError(f"MuJoCo Warp has no field {field!r}")
+        return wp.to_torch(getattr(self._d, field))
+
     def set_const(self, mask: Tensor | None = None) -> None:
         """See `PhysicsBackend.set_const`; of all simulations, which costs less than a choice."""
         with self._on_stream():

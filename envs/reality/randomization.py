@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, Literal
 
+import mujoco
 import torch
 from torch import Tensor
 
@@ -25,7 +26,9 @@ from envs.settings import PositiveFloat, check
 
 Operation = Literal["add", "scale", "set"]
 Per = Literal["robot", "joint", "plate", "axis", "body"]
-Reader = Literal["model", "servo", "voltage", "command", "imu", "encoder", "switch"]
+Reader = Literal[
+    "model", "servo", "voltage", "command", "imu", "gyro", "gravity", "heading", "encoder", "switch"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,8 @@ class Term:
     """Values below this are impossible."""
     most: float = math.inf
     """Values above this are impossible."""
+    acts: Literal["episode", "step"] = "episode"
+    """step: its value says how something is drawn in each control step."""
     model_fields: tuple[str, ...] = ()
     """Fields of the engine's model that it changes."""
     constants: bool = False
@@ -158,30 +163,30 @@ TERMS: dict[str, Term] = {
         _range(0.0, 5.0), least=0.0, most=LONGEST_DELAY_MS),
     "missed_tick": Term(
         "Share of control steps in which no target is sent.", "1", "add", "robot", "command",
-        _range(0.0, 0.02), least=0.0, most=0.9),
+        _range(0.0, 0.02), least=0.0, most=0.9, acts="step"),
     "imu_age": Term(
         "Age of the IMU's report.", "ms", "add", "robot", "imu", _range(0.0, 20.0), least=0.0,
         most=LONGEST_DELAY_MS),
     "imu_stale": Term(
         "Share of control steps in which the IMU repeats its last report.", "1", "add", "robot",
-        "imu", _range(0.0, 0.05), least=0.0, most=0.9),
+        "imu", _range(0.0, 0.05), least=0.0, most=0.9, acts="step"),
     "imu_tilt": Term(
         "Rotation of the IMU against the body, about each axis.", "rad", "add", "axis", "imu",
         Draw(sd=0.035), least=-0.5, most=0.5),
     "gyro_bias": Term(
-        "Constant error of the gyro, about each axis.", "rad/s", "add", "axis", "imu",
+        "Constant error of the gyro, about each axis.", "rad/s", "add", "axis", "gyro",
         Draw(sd=0.02)),
     "gyro_walk": Term(
-        "Growth of the gyro's error.", "rad/s per root s", "add", "axis", "imu", _range(0.0, 0.002),
-        least=0.0),
+        "Growth of the gyro's error.", "rad/s per root s", "add", "axis", "gyro",
+        _range(0.0, 0.002), least=0.0, acts="step"),
     "gyro_noise": Term(
-        "White noise of the gyro, its standard deviation.", "rad/s", "add", "robot", "imu",
-        _range(0.0, 0.05), least=0.0),
+        "White noise of the gyro, its standard deviation.", "rad/s", "add", "robot", "gyro",
+        _range(0.0, 0.05), least=0.0, acts="step"),
     "gravity_noise": Term(
-        "White noise of roll and pitch, its standard deviation.", "rad", "add", "robot", "imu",
-        _range(0.0, 0.02), least=0.0),
+        "White noise of roll and pitch, its standard deviation.", "rad", "add", "robot",
+        "gravity", _range(0.0, 0.02), least=0.0, acts="step"),
     "heading_drift": Term(
-        "Drift of the heading.", "rad/s", "add", "robot", "imu", Draw(sd=0.003)),
+        "Drift of the heading.", "rad/s", "add", "robot", "heading", Draw(sd=0.003)),
     "joint_age": Term(
         "Age of a joint's reading when it arrives.", "ms", "add", "robot", "encoder",
         _range(0.0, 30.0), least=0.0, most=LONGEST_DELAY_MS),
@@ -190,10 +195,10 @@ TERMS: dict[str, Term] = {
         _range(20.0, 30.0), least=0.0, most=LONGEST_DELAY_MS),
     "joint_loss": Term(
         "Share of joint readings that are lost.", "1", "add", "robot", "encoder",
-        _range(0.0, 0.01), least=0.0, most=0.9),
+        _range(0.0, 0.01), least=0.0, most=0.9, acts="step"),
     "joint_noise": Term(
         "White noise of joint readings, its standard deviation.", "rad", "add", "robot", "encoder",
-        _range(0.0, 0.005), least=0.0),
+        _range(0.0, 0.005), least=0.0, acts="step"),
     "switch_force": Term(
         "Load at which a foot switch closes, over its threshold.", "1", "scale", "plate", "switch",
         _range(0.5, 4.0), neutral=1.0, least=0.0),
@@ -202,6 +207,28 @@ TERMS: dict[str, Term] = {
         _range(0.0, 0.1), least=0.0, most=1.0),
 }  # fmt: skip
 """Name -> term."""
+
+
+def _check_ranges(config: RandomizationConfig) -> None:
+    """Refuse ranges that are empty, impossible or without effect."""
+    for name, draw in config.active().items():
+        term = TERMS[name]
+        low, high = draw.bounds(term.neutral)
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise UserError(
+                f"randomization.{name} is {low} to {high} {term.unit}; allowed: two numbers, the "
+                "smaller first"
+            )
+        if low < term.least or high > term.most:
+            raise UserError(
+                f"randomization.{name} reaches from {low:g} to {high:g} {term.unit}; allowed: "
+                f"{term.least:g} to {term.most:g}"
+            )
+        if low == high == term.neutral:
+            raise UserError(
+                f"randomization.{name} is {low:g} to {high:g} {term.unit}, which changes nothing; "
+                "leave it out"
+            )
 
 
 class RandomizationConfig(
@@ -214,28 +241,13 @@ class RandomizationConfig(
             "__doc__": "One range for each term.\n\nArgs:\n"
             + "\n".join(
                 f"    {n}: {t.meaning} [{t.unit}], {t.operation}." for n, t in TERMS.items()
-            )
+            ),
+            # Here, not below: a dataclass calls only what it has when it is made.
+            "__post_init__": _check_ranges,
         },
     )
 ):
     """Range of each term; null leaves it as it is."""
-
-    def __post_init__(self) -> None:
-        for name, draw in self.active().items():
-            term = TERMS[name]
-            low, high = draw.bounds(term.neutral)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                raise UserError(f"randomization.{name} is {low} to {high} {term.unit}")
-            if low < term.least or high > term.most:
-                raise UserError(
-                    f"randomization.{name} reaches from {low:g} to {high:g} {term.unit}; allowed: "
-                    f"{term.least:g} to {term.most:g}"
-                )
-            if low == high == term.neutral:
-                raise UserError(
-                    f"randomization.{name} is {low:g} to {high:g} {term.unit}, which changes "
-                    "nothing; leave it out"
-                )
 
     def active(self) -> dict[str, Draw]:
         """Terms that have a range, in the order of `TERMS`."""
@@ -299,7 +311,8 @@ def model_values(
     for name, value in drawn.items():
         match name:
             case "sole_friction":
-                start("geom_friction")[:, sliding_geoms, 0] = value
+                friction = start("geom_friction")
+                friction[:, sliding_geoms, 0] = value.to(friction.dtype)
             case "mass":
                 start("body_mass").mul_(value)
                 start("body_inertia").mul_(value[..., None])
@@ -316,10 +329,17 @@ def model_values(
             case "servo_damping":
                 start("actuator_biasprm")[:, :, 2] *= value
             case "slope":
-                start("opt.gravity").copy_(robot.gravity * downhill(value))
+                gravity = start("opt.gravity")
+                gravity.copy_(-gravity[:, 2:] * downhill(value))
             case _:
                 pass
     return values
+
+
+def sliding_geoms(model: mujoco.MjModel) -> Tensor:
+    """(G,) long: geoms that can touch something."""
+    touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    return torch.from_numpy(touching.nonzero()[0])
 
 
 def downhill(slope: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """The wiring of this package: between the task's targets and the engine, and back to its readings.
 
-`Reality` belongs to an environment. When episodes begin, the environment calls `begin`. In a
-control step it calls `send` with the policy's targets, `drive` at each update of the servos, and
-`sense` after the physics. What the settings do not need is not computed: an ideal robot is free.
+`Reality` belongs to an environment. When episodes begin, the environment calls `draw`, resets the
+physics, and calls `begin`. In a control step it calls `send` with the policy's targets, `drive` at
+each update of the servos, and `sense` after the physics. What the settings do not need is
+not computed: an ideal robot is free.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from envs.frames import projected_gravity, quat_rotate_inverse, yaw
 from envs.physics.base import PhysicsBackend, PhysicsState
 from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
+from envs.reality.friction import (
+    OUTPUTS,
+    Hold,
+    friction_budget,
+    load_dependent_friction,
+)
 from envs.reality.randomization import (
     TERMS,
     Draw,
@@ -28,9 +35,10 @@ from envs.reality.randomization import (
     model_values,
     required_fields,
     sample,
+    sliding_geoms,
 )
 from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
-from envs.reality.servo import UPDATES_PER_STEP, Drive, drive
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
 from envs.reality.timing import CommandState, history_depth, send
 from envs.robot.spec import RobotSpec
 
@@ -56,16 +64,6 @@ class RealityState:
     """None without passing faults."""
 
 
-def needed_readers(config: LocomotionConfig, reads_sensors: bool) -> set[str]:
-    """Who reads randomisation terms in this task; see `Term.reader`."""
-    readers = {"model", "servo", "command"}
-    if config.servo.model != "ideal":
-        readers.add("voltage")
-    if reads_sensors:
-        readers |= {"imu", "encoder"}
-    return readers
-
-
 class Reality:
     """Servos, delays, sensors and faults of the robots of one environment."""
 
@@ -83,7 +81,7 @@ class Reality:
             config: the task.
             robot: the robot, on the engine's device.
             backend: its simulations.
-            observed: readers of what policy and critic observe: imu, encoder, switch.
+            observed: readers of what policy and critic observe; see `ObservationField.reader`.
             uniform: gives random numbers in [0, 1) of a shape.
 
         Raises:
@@ -92,9 +90,9 @@ class Reality:
         self.robot, self._backend, self._uniform = robot, backend, uniform
         self._config = replace(config, servo=config.servo.of(robot.servo))
         servo, dt = self._config.servo, config.ctrl_dt
+        self._bam = servo.model == "bam"
+        self._friction: Tensor | None = None
         self._ranges = config.randomization.active()
-        self._readers = needed_readers(self._config, bool(observed)) | observed
-        self._check_terms()
         names = set(self._ranges)
         readers = {TERMS[name].reader for name in names}
         self.faults = config.faults
@@ -118,25 +116,27 @@ class Reality:
         device = backend.device
         self.difficulty = torch.ones((), device=device)
         """In [0, 1]: share of each term's range that is drawn."""
+        if self._bam:
+            self._set_bam()
         self._fields = {name: _live(backend.expand(name)) for name in required_fields(names)}
-        defaults = {
-            name: live[0].to(torch.float32, copy=True) for name, live in self._fields.items()
-        }
+        # In the engine's precision: a factor of 1 then changes nothing.
+        defaults = {name: live[0].clone() for name, live in self._fields.items()}
         self._constants = any(TERMS[name].constants for name in names)
         self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
-        model = backend.model
-        touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-        sliding = torch.as_tensor(touching.nonzero()[0], device=device)
-        common: dict[str, Any] = {"robot": robot, "config": self._config}
+        sliding = sliding_geoms(backend.model).to(device)
+        common: dict[str, Any] = {"robot": self.robot, "config": self._config}
+        self._draw = recorded(
+            partial(draw, sizes=self._sizes, ranges=self._ranges, **common), device
+        )
         self._begin = recorded(
-            partial(begin, sizes=self._sizes, ranges=self._ranges, schedules=self._schedules,
-                    senses=self._senses, depth=self._depth, **common), device)  # fmt: skip
+            partial(begin, schedules=self._schedules, senses=self._senses, depth=self._depth,
+                    **common), device)  # fmt: skip
         self._model_values = recorded(
             partial(model_values, defaults, robot=robot, sliding_geoms=sliding), device
         )
         self._send = recorded(partial(send, servo=servo, ctrl_dt=dt), device)
         self._drive = recorded(
-            partial(drive, robot=robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
+            partial(drive, robot=self.robot, model=servo.model, dt=dt / UPDATES_PER_STEP), device
         )
         self._sense = recorded(partial(sense, **common), device)
         self._next_faults = recorded(
@@ -148,45 +148,78 @@ class Reality:
         self._limp: Tensor | None = None
         self._noise: Tensor | None = None
 
-    def _check_terms(self) -> None:
-        """Refuse a term that would change nothing."""
-        for name in self._ranges:
-            if (reader := TERMS[name].reader) not in self._readers:
-                why = {
-                    "voltage": "the servo model is ideal; set servo.model to envelope",
-                    "switch": "no foot switch is observed; observe the profile switches",
-                }.get(reader, "no sensor is observed; observe the profile robot or switches")
-                raise UserError(f"randomization.{name} changes nothing: {why}, or leave it out")
+    def _set_bam(self) -> None:
+        """Give the model the motor and the friction of the robot's BAM file."""
+        bam, dofs, backend = self.robot.bam, self.robot.joint_qvel_adr, self._backend
+        assert bam is not None  # `ServoConfig.of` has seen the file's name
+        self.robot = with_motor(self.robot, bam)
+        _live(backend.expand("actuator_biasprm"))[:, :, 2] = -(bam.torque_constant**2) / (
+            bam.resistance
+        )
+        _live(backend.expand("dof_armature"))[:, dofs] = bam.armature
+        _live(backend.expand("dof_damping"))[:, dofs] = bam.viscous
+        self._friction = _live(backend.expand("dof_frictionloss"))
+        still = torch.zeros(1, self.robot.num_joints, device=backend.device)
+        self._resting = friction_budget(still, still, still, bam)
+        self._friction[:, dofs] = self._resting.to(self._friction.dtype)
+        self._inverse_inertia = _live(backend.expand("dof_invweight0"))
+        backend.set_const()
+        for name in OUTPUTS:
+            backend.output(name)  # from now on the engine keeps it
+        self._load_dependent_friction = recorded(
+            partial(
+                load_dependent_friction,
+                robot=self.robot,
+                hold=Hold.of(backend.model, self.robot),
+                dt=float(backend.model.opt.timestep),
+            ),
+            backend.device,
+        )
 
     # Episodes
 
-    def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
+    def draw(self, mask: Tensor) -> None:
         """New robots for the episodes that begin where `mask` (E,) is set.
 
-        Call it after the physics has been reset; `ctrl` (E, J) [rad] are the targets at the start.
+        Call it before the physics is reset, whose first forces are then those of the new robots.
         """
-        if self.is_ideal:
+        if self.is_ideal or _nobody(mask):
             return
-        if mask.device.type == "cpu" and not bool(mask.any()):
-            return  # free here: the mask is in host memory
-        num, robot = self._backend.num_envs, self.robot
-        uniform = self._uniform(num, sum(self._sizes.values()))
-        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
-        self.state = self._begin(self.state, mask, state, ctrl, uniform, starts, self.difficulty)
-        if self.faults.active and self.state.faults is None:
-            none = FaultState.none(num, self._backend.device)
-            self.state = replace(self.state, faults=none)
+        uniform = self._uniform(self._backend.num_envs, sum(self._sizes.values()))
+        drawn, limits = self._draw(self.state, mask, uniform, self.difficulty)
+        self.state = replace(self.state, drawn=drawn)
+        if self._limits is not None:
+            _write(self._limits, mask, limits)
         if self._fields:
-            values = self._model_values(self.state.drawn)
+            values = self._model_values(drawn)
             for name, live in self._fields.items():
                 _write(live, mask, values[name])
         if self._constants:
             self._backend.set_const(mask)
+        if self._friction is not None:
+            friction = self._friction[:, self.robot.joint_qvel_adr].float()
+            self._rub(torch.where(mask[:, None], self._resting, friction))
+
+    def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
+        """Put servos and sensors at the start of the episodes that begin where `mask` (E,) is set.
+
+        Call it after the physics has been reset; `ctrl` (E, J) [rad] are the targets at the start.
+        """
+        if self.is_ideal or _nobody(mask):
+            return
+        num, robot = self._backend.num_envs, self.robot
+        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
+        self.state = self._begin(self.state, mask, state, ctrl, starts)
+        if self.faults.active and self.state.faults is None:
+            none = FaultState.none(num, self._backend.device)
+            self.state = replace(self.state, faults=none)
 
     @property
     def is_ideal(self) -> bool:
         """Whether nothing is between task and engine."""
-        return not (self._drives or self._schedules or self._senses or self._fields)
+        return not (
+            self._drives or self._schedules or self._senses or self._fields or self.faults.active
+        )
 
     # Steps
 
@@ -239,6 +272,24 @@ class Reality:
         self._limits.copy_(driven.limits)
         return driven.ctrl
 
+    def feel(self) -> None:
+        """Let the servos' friction follow their loads; call it after each update."""
+        if self._friction is None:
+            return
+        backend = self._backend
+        budget = self._load_dependent_friction(
+            tuple(backend.output(name) for name in OUTPUTS),
+            backend.state().qvel,
+            self._friction.float(),
+            self._inverse_inertia.float(),
+        )
+        self._rub(budget)
+
+    def _rub(self, friction: Tensor) -> None:
+        """Set the joints' dry friction (E, J) [N m]."""
+        assert self._friction is not None
+        self._friction[:, self.robot.joint_qvel_adr] = friction.to(self._friction.dtype)
+
     def sense(self, state: PhysicsState) -> None:
         """Let the sensors read the state after a step."""
         if not self._senses:
@@ -254,6 +305,8 @@ class Reality:
         """Copies of everything that later steps depend on, by name."""
         model = {f"model/{name}": live.clone() for name, live in self._fields.items()}
         limits = {} if self._limits is None else {"limits": self._limits.clone()}
+        if self._friction is not None:
+            limits["friction"] = self._friction.clone()
         state = {name: value.clone() for name, value in _flat("state", self.state)}
         return {**state, **model, **limits, "difficulty": self.difficulty.clone()}
 
@@ -265,18 +318,20 @@ class Reality:
         robot = self.robot
         if self.state.commands is None and self.state.sensors is None:
             home = robot.joint_home.expand(self._backend.num_envs, -1)
+            self.draw(everyone)
             self.begin(everyone, self._backend.state(), home)
-        found = {name for name, _ in _flat("state", self.state)}
-        if lacking := found - set(saved):
+        if lacking := set(self.saved()) - set(saved):
             raise UserError(
                 f"the saved simulations lack {', '.join(sorted(lacking))}: they were saved with "
-                "another randomisation; begin a new training with model.warm_start"
+                "another servo or randomisation; begin a new training with model.warm_start"
             )
         self.state = _unflat("state", self.state, saved, device)
         for name, live in self._fields.items():
             live.copy_(saved[f"model/{name}"])
         if self._limits is not None:
             self._limits.copy_(saved["limits"])
+        if self._friction is not None:
+            self._friction.copy_(saved["friction"])
         if self._constants:
             self._backend.set_const(everyone)
         self.difficulty.copy_(saved["difficulty"])
@@ -295,42 +350,63 @@ def longest_age(ranges: Mapping[str, Draw]) -> float:
     )
 
 
-def begin(
+def draw(
     state: RealityState,
     mask: Tensor,
-    physics: PhysicsState,
-    ctrl: Tensor,
     uniform: Tensor,
-    starts: Tensor,
     difficulty: Tensor,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
     sizes: dict[str, int],
     ranges: dict[str, Any],
-    schedules: bool,
-    senses: bool,
-    depth: int,
-) -> RealityState:
-    """The state in which robots are new where `mask` (E,) is set.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Terms of all robots, new where `mask` (E,) is set, and torque limits at rest (E, J, 2) [N m].
 
     Args:
         state: of all robots.
         mask: (E,) bool.
-        physics: at the start of the new episodes.
-        ctrl: (E, J) [rad], the targets at the start.
-        uniform: (E, sum of `sizes`) random numbers for the terms.
-        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        uniform: (E, sum of `sizes`) random numbers.
         difficulty: see `sample`.
         robot: the robot.
         config: the task, with a servo that leaves nothing to robot.yaml.
         sizes: columns of each term.
         ranges: distribution of each term.
+    """
+    new = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    drawn = _select(mask, new, state.drawn)
+    high = torque_limit(torch.zeros_like(state.motor), drawn, robot, config.servo.model)
+    return drawn, torch.stack([-high, high], dim=-1)
+
+
+def begin(
+    state: RealityState,
+    mask: Tensor,
+    physics: PhysicsState,
+    ctrl: Tensor,
+    starts: Tensor,
+    *,
+    robot: RobotSpec,
+    config: LocomotionConfig,
+    schedules: bool,
+    senses: bool,
+    depth: int,
+) -> RealityState:
+    """The state in which episodes begin where `mask` (E,) is set.
+
+    Args:
+        state: of all robots, with the terms that `draw` gave them.
+        mask: (E,) bool.
+        physics: at the start of the new episodes.
+        ctrl: (E, J) [rad], the targets at the start.
+        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        robot: the robot.
+        config: the task, with a servo that leaves nothing to robot.yaml.
         schedules: whether targets take time.
         senses: whether sensors are read.
         depth: control steps that are remembered.
     """
-    drawn = sample(uniform, difficulty, sizes, ranges) if ranges else {}
+    drawn = state.drawn
     joints = physics.qpos[:, robot.joint_qpos_adr]
     commands = CommandState.at(ctrl, depth) if schedules else None
     new = RealityState(drawn, commands, joints, torch.zeros_like(joints), None, state.faults)
@@ -393,6 +469,11 @@ def true_imu(physics: PhysicsState, drawn: dict[str, Tensor]) -> Tensor:
     if "slope" in drawn:
         gravity = quat_rotate_inverse(quat, downhill(drawn["slope"]))
     return imu_values(gravity, physics.qvel[:, 3:6], yaw(quat))
+
+
+def _nobody(mask: Tensor) -> bool:
+    """Whether no episode begins, where this is known without waiting for a device."""
+    return mask.device.type == "cpu" and not bool(mask.any())
 
 
 def _live(values: Any) -> Tensor:

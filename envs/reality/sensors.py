@@ -12,6 +12,9 @@ from envs.frames import wrap_angle
 from envs.reality.randomization import standard_normal
 from envs.reality.timing import value_at_age
 
+WHITE_NOISE = ("gyro_noise", "gravity_noise", "joint_noise")
+"""Terms whose noise a burst enlarges."""
+
 
 @dataclass(frozen=True)
 class SensorState:

@@ -12,12 +12,14 @@ the same for both engines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from envs.errors import UserError
+from envs.robot.bam import BamServo
 from envs.robot.spec import RobotSpec, ServoSpec
 from envs.settings import NonNegativeFloat, check
 
@@ -32,9 +34,10 @@ COPPER = 0.00393
 class ServoConfig:
     """Which servo is simulated; null takes the value of robot.yaml."""
 
-    model: Literal["robot", "ideal", "envelope"] = "ideal"
-    """Law of the torque limit: robot is that of robot.yaml; ideal has the same limit at all speeds;
-    envelope has a limit that falls with speed."""
+    model: Literal["robot", "ideal", "envelope", "bam"] = "ideal"
+    """The servo's law: robot is that of robot.yaml; ideal has the same torque limit at all speeds;
+    envelope has a limit that falls with speed; bam has the motor and the friction of the BAM file
+    that robot.yaml names."""
     count: NonNegativeFloat | None = None
     """Smallest step of readings and targets [rad]; 0 for none."""
     deadband: NonNegativeFloat | None = None
@@ -46,8 +49,17 @@ class ServoConfig:
         check(self)
 
     def of(self, servo: ServoSpec) -> ServoConfig:
-        """The same with nothing left to robot.yaml. An ideal servo has no steps unless given."""
+        """The same with nothing left to robot.yaml. An ideal servo has no steps unless given.
+
+        Raises:
+            UserError: the model is bam, and robot.yaml names no file for it.
+        """
         model = servo.model if self.model == "robot" else self.model
+        if model == "bam" and servo.bam is None:
+            raise UserError(
+                "servo.model is bam, but the robot's robot.yaml names no file of BAM parameters; "
+                "name one in its servo.bam"
+            )
 
         def value(name: str) -> float:
             own = getattr(self, name)
@@ -82,17 +94,34 @@ def torque_limit(
 
     A motor on a voltage V has torque stall (V / rated - speed / no_load), cut at the limit of the
     servo's electronics, `max_torque`; warm windings have less torque at rest and the same speed
-    without load. Speeds are [rad/s], negative while the motor brakes.
+    without load. Speeds are [rad/s], negative while the motor brakes. Beyond its speed without load
+    a motor of model bam brakes, because its back-EMF is above the supply: the value is negative.
     """
-    limit = robot.torque_limit.expand_as(speed)
-    if model == "envelope":
-        stall: float | Tensor = robot.servo.stall_torque
-        if "temperature" in drawn:
-            stall = stall / (1.0 + COPPER * drawn["temperature"])
+    most = robot.torque_limit.expand_as(speed)
+    limit = most
+    if model != "ideal":
         voltage = drawn.get("voltage", 1.0)
+        stall = robot.servo.stall_torque / heating(drawn)
         line = stall * (voltage - speed / robot.servo.no_load_speed)
-        limit = torch.minimum(limit, line).clamp(min=0.0)
+        limit = torch.minimum(most, line)
+        limit = torch.maximum(limit, -most) if model == "bam" else limit.clamp(min=0.0)
     return limit * drawn["strength"] if "strength" in drawn else limit
+
+
+def heating(drawn: Mapping[str, Tensor]) -> float | Tensor:
+    """Resistance of the windings over that at 25 C, (E, J) or 1."""
+    return 1.0 + COPPER * drawn["temperature"] if "temperature" in drawn else 1.0
+
+
+def with_motor(robot: RobotSpec, bam: BamServo) -> RobotSpec:
+    """The robot with the motor of a BAM file: torque = kt / R (volts - kt speed).
+
+    The volts are in proportion to the position error, so that the stiffness at rest is `kp`, and
+    the supply limits them. So the torque is kp error - kt^2 / R speed, within an envelope.
+    """
+    kt, ohms, volts = bam.torque_constant, bam.resistance, robot.servo.voltage
+    servo = replace(robot.servo, stall_torque=kt * volts / ohms, no_load_speed=volts / kt)
+    return replace(robot, servo=servo, kv=torch.full_like(robot.kv, kt**2 / ohms))
 
 
 def drive(
@@ -121,7 +150,7 @@ def drive(
         limp: (E, J) bool, servos without torque; None for none.
         drawn: terms of this episode by name, see `envs.reality.randomization`.
         robot: the robot.
-        model: law of the torque limit.
+        model: the servo's law; for bam `robot` is one `with_motor`.
         dt: time until the next update [s].
     """
     high = torque_limit(joint_vel, drawn, robot, model)
@@ -136,13 +165,18 @@ def drive(
             step = step * ~limp
         motor = torch.minimum(torch.maximum(motor + step, joint_pos - half), joint_pos + half)
         # The motor ahead of the joint pushes it forwards, the motor behind it backwards.
-        high = high * (motor >= joint_pos + half - 1e-6)
-        low = low * (motor <= joint_pos - half + 1e-6)
+        high = high.clamp(min=0.0) * (motor >= joint_pos + half - 1e-6)
+        low = low.clamp(max=0.0) * (motor <= joint_pos - half + 1e-6)
     else:
         motor = joint_pos
     error = target - motor
     if "gain" in drawn:
         error = error * drawn["gain"]
+    if model == "bam":
+        # The firmware sets a share of the supply's voltage; resistance turns volts into torque.
+        heat = heating(drawn)
+        error = error * drawn.get("voltage", 1.0) / heat
+        error = error + robot.kv / robot.kp * (1.0 - 1.0 / heat) * joint_vel
     offset = motor - joint_pos
     if "compliance" in drawn:
         gain = robot.kp * drawn["gain"] if "gain" in drawn else robot.kp

@@ -95,6 +95,10 @@ def read_description(path: Path) -> RobotDescription:
                 }
     description = _built(RobotDescription, content, str(path))
     _check_names(description, str(path))
+    if description.servo.model == "bam" and description.servo.bam is None:
+        raise RobotDescriptionError(
+            f"{path}: servo.model is 'bam' without servo.bam; name a file of BAM parameters there"
+        )
     return description
 
 

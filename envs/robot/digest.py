@@ -9,6 +9,7 @@ from dataclasses import asdict
 import mujoco
 import numpy as np
 
+from envs.robot.bam import BamServo
 from envs.robot.consistency import IMU_SITE
 from envs.robot.description import RobotDescription
 
@@ -27,7 +28,9 @@ _FIELDS = {
 allows a single value are left out: an actuator's gear, for example, or what a sensor reads."""
 
 
-def robot_digests(description: RobotDescription, model: mujoco.MjModel) -> tuple[str, str]:
+def robot_digests(
+    description: RobotDescription, model: mujoco.MjModel, bam: BamServo | None = None
+) -> tuple[str, str]:
     """16 hex digits over the whole robot, and 16 over all but the physics step.
 
     Not covered are looks and the scene: one robot has one version on every ground. Values are
@@ -47,6 +50,7 @@ def robot_digests(description: RobotDescription, model: mujoco.MjModel) -> tuple
         "description": [(name, asdict(joint)) for name, joint in description.joints.items()],
         "plates": list(description.plates.items()),
         "servo": asdict(description.servo),
+        **({} if bam is None else {"bam": asdict(bam)}),
         "bodies": [names("body", bodies), names("body", model.body_parentid[bodies])],
         "joints": [names("joint", np.arange(model.njnt)), names("body", model.jnt_bodyid)],
         "geoms": names("body", model.geom_bodyid[geoms]),

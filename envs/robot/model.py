@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 import torch
 
+from envs.robot.bam import BamServo, read_bam
 from envs.robot.consistency import (
     LENGTH_TOLERANCE,
     check_consistency,
@@ -84,8 +85,11 @@ def load_robot(
             f"{path} does not compile: {' '.join(str(error).split())}"
         ) from error
     check_consistency(description, model)
-    digest, untimed_digest = robot_digests(description, model)
-    robot = _robot_spec(description, model, digest)
+    bam = None
+    if (file := description.servo.bam) is not None:
+        bam = read_bam(directory / file, RobotDescriptionError)
+    digest, untimed_digest = robot_digests(description, model, bam)
+    robot = _robot_spec(description, model, digest, bam)
     return RobotModel(spec, model, robot, directory, scene, untimed_digest)
 
 
@@ -95,7 +99,9 @@ def scene_names(directory: Path | str = ROBOT_DIRECTORY) -> tuple[str, ...]:
     return tuple(sorted(files | set(MADE if "flat" in files else ())))
 
 
-def _robot_spec(description: RobotDescription, model: mujoco.MjModel, digest: str) -> RobotSpec:
+def _robot_spec(
+    description: RobotDescription, model: mujoco.MjModel, digest: str, bam: BamServo | None
+) -> RobotSpec:
     joint_ids = [model.joint(name).id for name in description.joints]
     names = tuple(description.joints)
     joints = description.joints.values()
@@ -131,6 +137,7 @@ def _robot_spec(description: RobotDescription, model: mujoco.MjModel, digest: st
         },
         servo=description.servo,
         digest=digest,
+        bam=bam,
     )
 
 

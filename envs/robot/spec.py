@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from envs.robot.bam import BamServo
 from envs.settings import NonNegativeFloat, PositiveFloat
 
 FEET = ("left_foot", "right_foot")
@@ -54,7 +55,7 @@ class ServoSpec:
     no_load_speed: PositiveFloat
     """Speed without load, at `voltage` [rad/s]."""
     voltage: PositiveFloat
-    """Voltage of the two numbers above [V]."""
+    """Voltage of the two numbers above [V]; for `bam` times the firmware's largest duty cycle."""
     count: NonNegativeFloat = 0.0
     """Smallest step of readings and targets [rad]; 0 for none."""
     deadband: NonNegativeFloat = 0.0
@@ -62,7 +63,7 @@ class ServoSpec:
     travel_time: NonNegativeFloat = 0.0
     """Time in which the servo's own target travels to a new one [s]."""
     bam: str | None = None
-    """File of BAM parameters beside robot.yaml; for `model: bam`."""
+    """File of BAM parameters in the robot's folder, see `envs.robot.bam`; for `model: bam`."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class RobotSpec:
     """The servo of every joint."""
     digest: str
     """16 hex digits over all that changes the robot's motion or its sensors' readings."""
+    bam: BamServo | None = None
+    """Content of `servo.bam`; None without a file."""
 
     @property
     def num_joints(self) -> int:

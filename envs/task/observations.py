@@ -37,7 +37,7 @@ class ObservationField:
     blocks: int
     """How often the rule's values follow each other."""
     reader: str | None
-    """The sensor that it reads, imu, encoder or switch; None for the true state."""
+    """What it reads: gyro, gravity, heading, encoder or switch; None for the true state."""
     remembered: bool
     """Whether a history of observations has it."""
 
@@ -71,7 +71,8 @@ def observation_field(
         mirror: name of the rule in `MIRRORS` for what the mirrored robot observes; it says how many
             values there are.
         blocks: how often these values follow each other.
-        reader: the sensor that the function reads: imu, encoder or switch; None for none.
+        reader: the reading that the function is of: gyro, gravity, heading, encoder or switch;
+            None for none.
         remembered: whether a history of observations has it.
     """
 
@@ -161,7 +162,7 @@ class ObservationConfig:
 
     @property
     def readers(self) -> set[str]:
-        """Sensors that are observed."""
+        """Readings that are observed."""
         fields = (FIELDS[name] for name in (*self.policy, *self.critic))
         return {field.reader for field in fields if field.reader is not None}
 
@@ -214,7 +215,7 @@ def observe(step: StepContext, layouts: Iterable[Layout]) -> dict[str, Tensor]:
     values = {name: FIELDS[name].function(step) for name in names if not name.endswith(HISTORY)}
     first = 0
     for name in step.config.observation.remembered:
-        size = FIELDS[name].declared(step.robot).size
+        size = values[name].shape[-1]
         values[name + HISTORY] = step.episode.frames[:, :, first : first + size].flatten(1)
         first += size
     return {
@@ -287,19 +288,19 @@ def heading_error(step: StepContext) -> Tensor:
 # What sensors say.
 
 
-@observation_field("1", "imu", "polar", reader="imu", remembered=True)
+@observation_field("1", "imu", "polar", reader="gravity", remembered=True)
 def imu_gravity(step: StepContext) -> Tensor:
     """Unit gravity direction as the IMU reports it."""
     return step.sensed.gravity
 
 
-@observation_field("rad/s", "imu", "axial", reader="imu", remembered=True)
+@observation_field("rad/s", "imu", "axial", reader="gyro", remembered=True)
 def imu_angvel(step: StepContext) -> Tensor:
     """Angular velocity as the IMU reports it."""
     return step.sensed.angvel
 
 
-@observation_field("rad", "world", "odd", reader="imu")
+@observation_field("rad", "world", "odd", reader="heading")
 def imu_heading_error(step: StepContext) -> Tensor:
     """Heading as the IMU reports it minus the heading to hold, in [-pi, pi]."""
     return step.off_heading(step.sensed.heading)[:, None]

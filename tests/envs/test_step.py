@@ -26,11 +26,15 @@ from envs.locomotion import LocomotionEnv
 from envs.measurements import measure
 from envs.physics.base import PhysicsState
 from envs.reality.disturbances import PushConfig
+from envs.reality.faults import FaultConfig
+from envs.reality.randomization import TERMS, RandomizationConfig
+from envs.reality.reality import Reality
+from envs.reality.servo import ServoConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.step import METRICS, act, reset, step
 from envs.task.commands import CommandConfig, as_command
-from envs.task.observations import ObservationConfig, critic_layout, observation_layout
+from envs.task.observations import ObservationConfig, critic_layout, frame_size, observation_layout
 from envs.task.rewards import term_factors
 from envs.task.starts import start_from
 from envs.task.support import SupportConfig, SupportState
@@ -92,6 +96,8 @@ class ShapesOnly:
 
     device = META
 
+    num_envs = NUM
+
     def __init__(self, loaded: RobotModel) -> None:
         self.model = loaded.model
         sizes = (self.model.nq, self.model.nv, self.model.nsensordata)
@@ -108,6 +114,14 @@ class ShapesOnly:
         assert mask.dtype == torch.bool and {x.device for x in (mask, qpos, qvel, ctrl)} == {META}
         assert qpos.shape == self._state.qpos.shape and qvel.shape == self._state.qvel.shape
 
+    def expand(self, field: str) -> Tensor:
+        owner = self.model.opt if field.startswith("opt.") else self.model
+        shape = getattr(owner, field.removeprefix("opt.")).shape
+        return torch.empty(NUM, *shape, device=META)
+
+    def set_const(self, mask: Tensor) -> None:
+        assert mask.dtype == torch.bool and mask.device == META
+
     def state(self) -> PhysicsState:
         return self._state
 
@@ -119,10 +133,12 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     """The environment with everything a step reads on the `meta` device."""
     env = LocomotionEnv(config, NUM)
     env.backend = ShapesOnly(loaded)
+    observed = config.observation
+    history = (observed.history, frame_size(env.robot, observed))
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
-    env.reality.difficulty = env.reality.difficulty.to(META)
-    env._episode = Episode.blank(NUM, env.robot.num_joints, META)
+    env._episode = Episode.blank(NUM, env.robot.num_joints, META, history)
+    env.reality = Reality(config, env.robot, env.backend, observed.readers, env._uniform)
     env._record()
     return env
 
@@ -137,6 +153,15 @@ def step_twice(env: LocomotionEnv) -> TensorDict:
     return taken[-1]
 
 
+FAULTS_THAT_PASS = FaultConfig(dropout_interval_s=1.0, displacement_interval_s=1.0)
+REAL = LocomotionConfig(
+    servo=ServoConfig(model="robot"),
+    observation=ObservationConfig(profile="switches", history=3),
+    randomization=RandomizationConfig(**{name: term.typical for name, term in TERMS.items()}),
+    faults=replace(FAULTS_THAT_PASS, burst_interval_s=1.0),
+)
+"""All terms, all faults and the servo of robot.yaml."""
+
 SETTINGS = {
     "plain": LocomotionConfig(),
     "pushed": LocomotionConfig(push=PushConfig(impulse_max=0.36)),
@@ -150,6 +175,11 @@ SETTINGS = {
         ),
     ),
     "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
+    "real": REAL,
+    "real, support, pushed": replace(
+        REAL, support=SupportConfig(), push=PushConfig(impulse_max=0.36, direction=0.5)
+    ),
+    "passing faults": LocomotionConfig(faults=FAULTS_THAT_PASS),
     "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(impulse_max=0.36)),
 }
 

@@ -194,6 +194,25 @@ def test_per_environment_gravity_masses_act(
     assert (support[0] - support[1]).item() == pytest.approx(extra * 9.81, rel=0.05)
 
 
+def test_outputs_are_those_of_the_last_substep(
+    engine: PhysicsBackend, robot_model: RobotModel
+) -> None:
+    """Servo torques are kp (ctrl - q) - kv qd of the state before it."""
+    robot = robot_model.robot
+    engine.output("qfrc_actuator")
+    ctrl = robot.joint_home.expand(engine.num_envs, -1) + 0.05
+    engine.step(ctrl, None, 3)
+    before = engine.state().clone()
+    engine.step(ctrl, None, 1)
+    error = ctrl - before.qpos[:, robot.joint_qpos_adr]
+    wanted = robot.kp * error - robot.kv * before.qvel[:, robot.joint_qvel_adr]
+    found = engine.output("qfrc_actuator")[:, robot.joint_qvel_adr]
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, wanted, atol=1e-4)
+    with pytest.raises(ValueError, match="qfrc_none"):
+        engine.output("qfrc_none")
+
+
 def test_unknown_model_field_is_refused(engine: PhysicsBackend) -> None:
     with pytest.raises(ValueError, match="body_masss"):
         engine.expand("body_masss")

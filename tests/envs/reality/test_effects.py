@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from envs.config import LocomotionConfig
+from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
+from envs.physics.parity import TOLERANCES, largest
 from envs.reality.faults import FaultConfig
 from envs.reality.randomization import Draw, RandomizationConfig
 from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
@@ -24,6 +27,7 @@ LEFT_KNEE, RIGHT_KNEE = 2, 6
 
 def make(num: int = 1, **settings: Any) -> LocomotionEnv:
     """Robots at home, without noise, filter or ends; terms are given as a single value."""
+    engine = {name: settings.pop(name) for name in ("robot_dir", "physics") if name in settings}
     terms = {n: Draw(low=v, high=v) for n, v in settings.pop("terms", {}).items()}
     config = LocomotionConfig(
         action=ActionConfig(filter=0.0),
@@ -33,7 +37,7 @@ def make(num: int = 1, **settings: Any) -> LocomotionEnv:
         auto_reset=False,
         **settings,
     )
-    env = LocomotionEnv(config, num)
+    env = LocomotionEnv(config, num, **engine)
     env.reset()
     return env
 
@@ -212,3 +216,91 @@ def test_a_missed_tick_keeps_the_last_target() -> None:
     moved = (step(env, home + 0.2 * env.robot.action_sign) - rest).abs().amax(-1)
     late = moved < 0.3 * moved.max()
     assert 0.25 < late.float().mean() < 0.75
+
+
+# BAM
+
+BAM = ServoConfig(model="bam")
+
+
+def test_friction_of_gears_holds_a_limp_robot(bam_robot: Path, stiff_robot: Path) -> None:
+    """With 3 N m of dry friction a robot without any torque stands; with 0.1 it sinks."""
+    sunk = []
+    for folder in (bam_robot, stiff_robot):
+        env = make(robot_dir=folder, servo=BAM, terms={"strength": 0.0})
+        step(env, crouch(env), 25)
+        sunk.append(0.444 - env.backend.state().qpos[0, 2].item())
+    assert sunk[0] > 0.03 and abs(sunk[1]) < 0.003
+
+
+def test_friction_grows_with_the_load(bam_robot: Path) -> None:
+    """Standing, motor and load nearly cancel: 0.1 + (0.2 + 0.1) |torque|, and 0.01 torque^2."""
+    env = make(robot_dir=bam_robot, servo=BAM)
+    step(env, crouch(env), 60)
+    robot = env.robot
+    torque = env.backend.state().sensordata[0, robot.sensor_columns["torque"]].abs()
+    friction = torch.as_tensor(env.backend.expand("dof_frictionloss"))[0, robot.joint_qvel_adr]
+    assert torque[LEFT_KNEE] > 0.2
+    # Friction bears a part of the load, so the load is the torque give or take the friction.
+    least = 0.1 + 0.2 * torque + 0.1 * (torque - friction).clamp(min=0.0)
+    most = 0.1 + 0.2 * torque + 0.1 * (torque + friction) + 0.01 * (torque + friction) ** 2
+    assert (friction > least - 0.02).all() and (friction < most + 0.02).all()
+
+
+def test_a_bam_motor_has_its_speed_without_load(bam_robot: Path) -> None:
+    """In free fall a knee swings at no more than 11.1 V / 1.9 V s = 5.84 rad/s."""
+    fastest = {}
+    for model in ("ideal", "bam"):
+        env = make(robot_dir=bam_robot, servo=ServoConfig(model=model, travel_time=0.0))
+        fall_freely(env)
+        target = env.robot.joint_home.clone()
+        target[[LEFT_KNEE, RIGHT_KNEE]] += 1.35
+        seen = [step(env, target) * 0 + speeds(env).abs() for _ in range(12)]
+        fastest[model] = torch.stack(seen)[:, 0, LEFT_KNEE].max().item()
+    assert 3.0 < fastest["bam"] < 5.84 < fastest["ideal"]
+
+
+@pytest.mark.parametrize("term", ["dry_friction", "damping", "servo_damping"])
+def test_a_term_that_bam_overwrites_is_refused(term: str, bam_robot: Path) -> None:
+    with pytest.raises(UserError, match=rf"randomization\.{term} changes nothing"):
+        make(robot_dir=bam_robot, servo=BAM, terms={term: 2.0})
+
+
+def test_bam_without_a_file_is_refused() -> None:
+    with pytest.raises(UserError, match=r"servo\.bam"):
+        make(servo=BAM)
+
+
+def test_a_bam_servo_resumes_exactly(bam_robot: Path) -> None:
+    first, second = (make(2, robot_dir=bam_robot, servo=BAM) for _ in range(2))
+    target = crouch(first)
+    step(first, target, 5)
+    second.set_sim_state(first.get_sim_state())
+    assert torch.equal(step(first, target, 5), step(second, target, 5))
+
+
+# Parity
+
+SERVOS: dict[str, dict[str, Any]] = {
+    "ideal": {"servo": ServoConfig(model="ideal")},
+    "envelope": {"servo": ServoConfig(model="robot")},
+    "envelope with a gap": {"servo": ServoConfig(model="robot"), "terms": {"backlash": 0.02}},
+    "bam": {"servo": BAM},
+}
+
+
+@pytest.mark.parametrize("name", SERVOS)
+def test_both_engines_move_alike(name: str, bam_robot: Path) -> None:
+    """1 s of bending and stretching; the drift that held targets are allowed."""
+    pytest.importorskip("mujoco_warp")
+    num, ends = 8, []
+    for physics in ("native", "warp-cpu"):
+        env = make(num, robot_dir=bam_robot, physics=physics, **SERVOS[name])
+        middle = crouch(env)
+        size = torch.linspace(0.2, 1.0, num)[:, None]
+        for index in range(50):
+            bend = size * (middle - env.robot.joint_home)
+            step(env, middle + 0.5 * math.sin(2.0 * math.pi * index / 25) * bend)
+        ends.append(env.backend.state().qpos.clone())
+    drift, allowed = largest(ends[0] - ends[1]), TOLERANCES["drift"]
+    assert (drift < allowed.limit).float().mean() >= allowed.share

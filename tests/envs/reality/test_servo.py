@@ -6,11 +6,15 @@ The packaged robot's servo: kp 21.1 N m/rad, kv 0.5 N m s/rad, at most 4 N m; st
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from envs.reality.servo import Drive, ServoConfig, drive, torque_limit
+from envs.reality.servo import Drive, ServoConfig, drive, torque_limit, with_motor
+from envs.robot.bam import BamServo
 from envs.robot.spec import RobotSpec
 
 
@@ -163,3 +167,47 @@ def test_config_takes_the_robots_numbers_where_it_has_none(robot: RobotSpec) -> 
     assert own.travel_time == 0.02
     ideal = ServoConfig(model="ideal", deadband=0.01).of(robot.servo)
     assert (ideal.count, ideal.deadband, ideal.travel_time) == (0.0, 0.01, 0.0)
+
+
+# BAM: kt 2 N m/A, 4 ohm, 12 V: 6 N m at rest, 6 rad/s without load, back-EMF kt^2 / R = 1.
+
+
+@pytest.fixture
+def bam_servo(robot: RobotSpec) -> RobotSpec:
+    """The robot with this motor, and electronics that allow 5 N m."""
+    strong = replace(
+        robot,
+        servo=replace(robot.servo, voltage=12.0),
+        torque_limit=torch.full_like(robot.torque_limit, 5.0),
+    )
+    return with_motor(strong, BamServo(2.0, 4.0, armature=0.02, viscous=0.0, coulomb=0.0))
+
+
+@pytest.mark.parametrize(
+    ("state", "torque"),
+    [
+        ({"target": 0.1}, 2.11),
+        ({"target": 0.1, "speed": 1.0}, 2.11 - 1.0),
+        ({"target": 1.0}, 5.0),  # 6 N m, of which the electronics allow 5
+        ({"target": 1.0, "speed": 3.0}, 3.0),  # full voltage: 6 (1 - 3 / 6)
+        ({"target": 1.0, "speed": 6.0}, 0.0),
+        ({"target": 1.0, "speed": 7.0}, -1.0),  # back-EMF above the supply
+        ({"target": -1.0, "speed": 3.0}, -5.0),  # braking with full voltage: -9
+        ({"target": 0.1, "voltage": 0.5}, 1.055),  # half the volts for the same error
+        ({"target": 1.0, "voltage": 0.5}, 3.0),
+        ({"target": 1.0, "speed": 3.0, "voltage": 0.5}, 0.0),
+        # 100 K: 1.393 times the resistance.
+        ({"target": 0.1, "temperature": 100.0}, 2.11 / 1.393),
+        ({"target": 0.1, "speed": 1.0, "temperature": 100.0}, 1.11 / 1.393),
+        ({"target": 1.0, "temperature": 100.0}, 6.0 / 1.393),
+        ({"target": 1.0, "limp": True}, 0.0),
+    ],
+)
+def test_bam_voltage_law(bam_servo: RobotSpec, state: dict[str, Any], torque: float) -> None:
+    assert driven(bam_servo, model="bam", **state)[1] == pytest.approx(torque, abs=1e-4)
+
+
+def test_a_bam_motor_in_its_gap_never_pulls(bam_servo: RobotSpec) -> None:
+    """Beyond its speed without load it would brake, but it only touches the side it pushes."""
+    _, torque = driven(bam_servo, model="bam", target=1.0, motor=0.01, speed=7.0, backlash=0.02)
+    assert torque == 0.0

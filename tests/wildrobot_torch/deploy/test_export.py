@@ -97,7 +97,7 @@ def test_another_robot_or_layout_is_refused_and_nothing_is_written(
     out = tmp_path / "policy.onnx"
     with pytest.raises(PolicyFileError, match="robot"):
         export_onnx(make_checkpoint(robot_digest="f" * 16), out, robot)
-    fields = (*ObservationConfig().fields[:-1], "height")  # not heading_error
+    fields = (*ObservationConfig().policy[:-1], "height")  # not heading_error
     seen = ObservationConfig(fields=fields, critic_fields=())
     other = observation_layout(robot, seen).to_dict()
     with pytest.raises(LayoutMismatch, match="heading_error"):
