@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import FEET, RobotSpec
 from envs.settings import PositiveFloat, check
 
 Operation = Literal["add", "scale", "set"]
-Per = Literal["robot", "joint", "plate", "axis", "body"]
+Per = Literal["robot", "joint", "plate", "foot", "axis", "body"]
 Reader = Literal[
     "model", "servo", "voltage", "command", "imu", "gyro", "gravity", "heading", "encoder", "switch"
 ]
@@ -110,6 +110,9 @@ TERMS: dict[str, Term] = {
     "sole_friction": Term(
         "Sliding friction of floor and soles.", "1", "set", "robot", "model", _range(0.4, 1.2),
         neutral=1.0, least=0.01, model_fields=("geom_friction",)),
+    "foot_friction": Term(
+        "Sliding friction between floor and the sole of each foot.", "1", "scale", "foot", "model",
+        _range(0.5, 1.0), neutral=1.0, least=0.01, model_fields=("geom_friction",)),
     "mass": Term(
         "Mass and inertia of each body.", "1", "scale", "body", "model", _range(0.85, 1.15),
         neutral=1.0, least=0.05, model_fields=("body_mass", "body_inertia"), constants=True),
@@ -260,6 +263,7 @@ def columns(term: Term, robot: RobotSpec, num_bodies: int) -> int:
         "robot": 1,
         "joint": robot.num_joints,
         "plate": len(robot.plate_names),
+        "foot": len(FEET),
         "axis": 3,
         "body": num_bodies,
     }[term.per]
@@ -313,6 +317,11 @@ def model_values(
             case "sole_friction":
                 friction = start("geom_friction")
                 friction[:, sliding_geoms, 0] = value.to(friction.dtype)
+            case "foot_friction":
+                friction, factor = start("geom_friction"), value.to(defaults["geom_friction"].dtype)
+                friction[:, robot.plate_geoms, 0] *= factor[:, robot.plate_foot]
+                # A contact has the larger friction of its two geoms.
+                friction[:, robot.floor_geom, 0] *= factor.amin(-1)
             case "mass":
                 start("body_mass").mul_(value)
                 start("body_inertia").mul_(value[..., None])

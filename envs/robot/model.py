@@ -127,6 +127,8 @@ def _robot_spec(
         action_sign=values([joint.action_sign for joint in joints]),
         plate_names=tuple(description.plates),
         plate_foot=torch.tensor([feet.index(foot) for foot in description.plates.values()]),
+        plate_geoms=torch.tensor([model.geom(name).id for name in description.plates]),
+        floor_geom=model.geom("floor").id,
         mass=float(model.body_mass.sum()),
         gravity=float(np.linalg.norm(model.opt.gravity)),
         leg=_measure_leg(description, model),

@@ -160,7 +160,8 @@ def test_each_engine_gets_a_terms_fields_of_the_masked_robots(engine: str) -> No
 def test_the_numbers_of_the_terms_in_the_model() -> None:
     """Worked by hand for one robot; a second reset leaves the values as they are."""
     values = {
-        "sole_friction": 0.4, "mass": 1.1, "payload": 0.5, "com": 0.01, "armature": 1.2,
+        "sole_friction": 0.4, "foot_friction": 0.5, "mass": 1.1, "payload": 0.5, "com": 0.01,
+        "armature": 1.2,
         "damping": 2.0, "dry_friction": 3.0, "servo_damping": 1.2, "slope": 0.05,
     }  # fmt: skip
     assert set(values) == set(IN_MODEL)
@@ -175,7 +176,7 @@ def test_the_numbers_of_the_terms_in_the_model() -> None:
         assert np.allclose(found["body_inertia"], 1.1 * model.body_inertia)
         assert np.allclose(found["body_ipos"][root], model.body_ipos[root] + 0.01)
         touching = model.geom_contype | model.geom_conaffinity
-        assert np.allclose(found["geom_friction"][touching != 0, 0], 0.4)
+        assert np.allclose(found["geom_friction"][touching != 0, 0], 0.5 * 0.4)
         assert np.allclose(found["dof_armature"][6:], 1.2 * model.dof_armature[6:])
         assert np.allclose(found["dof_damping"][6:], 2.0 * model.dof_damping[6:])
         assert np.allclose(found["dof_frictionloss"][6:], 3.0 * model.dof_frictionloss[6:])
@@ -184,6 +185,25 @@ def test_the_numbers_of_the_terms_in_the_model() -> None:
         sine = np.sin(0.05)
         want = 9.81 * np.array([sine, sine, -np.sqrt(1.0 - 2.0 * sine**2)])
         assert np.allclose(found["opt.gravity"], want, rtol=1e-5)
+
+
+def test_each_foot_has_the_friction_drawn_for_it() -> None:
+    """What MuJoCo makes of the geoms' frictions at the contacts, which have the larger of two."""
+    env = LocomotionEnv(task({"foot_friction": Draw(low=0.3, high=0.9)}), 3, num_threads=1)
+    env.reset()
+    drawn = env.reality.state.drawn["foot_friction"]
+    assert (drawn[:, 0] - drawn[:, 1]).abs().max() > 0.1
+    for robot, friction in enumerate(per_robot(env, "geom_friction")):
+        model = copy.copy(env.backend.model)
+        model.geom_friction[:] = friction
+        data = mujoco.MjData(model)
+        data.qpos[:] = env.robot.home_qpos.double().numpy()
+        mujoco.mj_forward(model, data)
+        found = {0: set(), 1: set()}
+        for contact in data.contact[: data.ncon]:
+            plate = env.robot.plate_names.index(model.geom(contact.geom2).name)
+            found[int(env.robot.plate_foot[plate])].add(round(float(contact.friction[0]), 5))
+        assert [found[0], found[1]] == [{round(float(x), 5)} for x in drawn[robot]]
 
 
 @pytest.mark.parametrize("name", ALIKE)
