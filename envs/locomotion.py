@@ -53,7 +53,7 @@ class LocomotionEnv(EnvBase):
 
     | key | shape | meaning |
     |---|---|---|
-    | observation | (E, 39) | `layouts["observation"]` |
+    | observation | (E, O) | `layouts["observation"]` |
     | critic_observation | (E, C) | `layouts["critic_observation"]` |
     | amp | (E, F) | `layouts["amp"]`, style features |
     | rsi_index | (E, 1) long | in the root an episode begins with: the index of the reference state
@@ -84,7 +84,7 @@ class LocomotionEnv(EnvBase):
             num_envs: number of robots E.
             physics: name of the engine.
             num_threads: CPU threads of the native engine; None for all physical cores.
-            seed: of commands, starts and pushes.
+            seed: of commands, starts, robots, faults and pushes.
             robot_dir: folder of a robot description; None for the one in this package.
 
         Raises:
@@ -379,7 +379,7 @@ class LocomotionEnv(EnvBase):
                 ctrl = self.reality.drive(targets[update], state)
             last = update == updates - 1
             self.backend.step(ctrl, applied, config.decimation // updates, refresh=last)
-            self.reality.feel()
+            self.reality.update_friction()
         if supported:
             self.support = SupportState(wrench, total, saturated)
 

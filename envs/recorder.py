@@ -74,7 +74,8 @@ def record(
     """One deterministic episode of every robot, from home with the environment's reset noise.
 
     An episode ends at its robot's first `done`. The robot then stands at home until all episodes
-    have ended; it draws no random numbers, so its fall does not change the pushes of other robots.
+    have ended. In a task without randomisation it draws no random numbers, so its fall does not
+    change the pushes of other robots; with randomisation it becomes a new robot, and it does.
 
     The environment's start states and commands are overwritten, and drawn at random afterwards.
 

@@ -50,6 +50,16 @@ class PushConfig:
             )
 
 
+def start_probability(interval_s: float, steps: int, ctrl_dt: float) -> float:
+    """Probability that an event starts in a control step without one.
+
+    It makes the mean time between two starts `interval_s` [s]; an event lasts `steps` control steps
+    of `ctrl_dt` [s].
+    """
+    # An event of n steps, then on average 1 / p - 1 steps without one.
+    return 1.0 / max(interval_s / ctrl_dt - steps + 1.0, 1.0)
+
+
 def push_force(
     force: Tensor,
     remaining: Tensor,
@@ -75,8 +85,7 @@ def push_force(
         force (E, 2) world [N], zero where no push acts, and remaining (E,).
     """
     steps = max(1, round(config.duration_s / ctrl_dt))
-    # A push of n steps, then on average 1 / p - 1 steps without one.
-    probability = 1.0 / max(config.interval_s / ctrl_dt - steps + 1.0, 1.0)
+    probability = start_probability(config.interval_s, steps, ctrl_dt)
     starts = (remaining <= 0) & (draws[0] < probability)
     angle = 2.0 * torch.pi * draws[1] if config.direction is None else heading + config.direction
     # Over whole control steps, so that the impulse is the one asked for.

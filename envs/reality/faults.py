@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
+from envs.reality.disturbances import start_probability
 from envs.settings import NonNegativeFloat, PositiveFloat, check
 
 
@@ -85,9 +86,7 @@ def next_steps(
     if interval_s == 0.0:
         return remaining, torch.zeros_like(draw, dtype=torch.bool)
     steps = max(1, round(duration_s / ctrl_dt))
-    # An event of n steps, then on average 1 / p - 1 steps without one.
-    probability = 1.0 / max(interval_s / ctrl_dt - steps + 1.0, 1.0)
-    begins = (remaining == 0) & (draw < probability)
+    begins = (remaining == 0) & (draw < start_probability(interval_s, steps, ctrl_dt))
     return torch.where(begins, torch.full_like(remaining, steps), remaining), begins
 
 

@@ -34,7 +34,7 @@ _REMEDIES = {
     "imu": "no reading of the IMU is observed; observe the profile robot or switches",
     "gyro": "imu_angvel is not observed; observe the profile robot or switches",
     "gravity": "imu_gravity is not observed; observe the profile robot or switches",
-    "heading": "imu_heading_error is not observed; observe the profile robot or switches",
+    "heading": "no heading error is observed; observe the profile robot, with command.heading_hold",
     "encoder": "no reading of an encoder is observed; observe the profile robot or switches",
 }
 
@@ -51,6 +51,8 @@ def require_effects(config: LocomotionConfig, robot: RobotSpec, model: mujoco.Mj
         UserError: names the first such setting, and says why it is idle.
     """
     readers = {"model", "servo", "command"} | config.observation.readers
+    if not config.command.heading_hold:
+        readers.discard("heading")
     if readers & {"gyro", "gravity", "heading"}:
         readers.add("imu")
     servo = config.servo.of(robot.servo).model

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, Literal
 
-import mujoco
 import torch
 from torch import Tensor
 
@@ -104,7 +103,7 @@ def _range(low: float, high: float) -> Draw:
 
 
 LONGEST_DELAY_MS = 200.0
-"""Ages and delays are limited by the history that is kept [ms]."""
+"""Longest age or delay that a range may have [ms]."""
 
 TERMS: dict[str, Term] = {
     "sole_friction": Term(
@@ -345,8 +344,8 @@ def model_values(
     return values
 
 
-def sliding_geoms(model: mujoco.MjModel) -> Tensor:
-    """(G,) long: geoms that can touch something."""
+def sliding_geoms(model: Any) -> Tensor:
+    """(G,) long: geoms of a compiled MjModel that can touch something."""
     touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     return torch.from_numpy(touching.nonzero()[0])
 

@@ -1,9 +1,9 @@
 """The wiring of this package: between the task's targets and the engine, and back to its readings.
 
 `Reality` belongs to an environment. When episodes begin, the environment calls `draw`, resets the
-physics, and calls `begin`. In a control step it calls `send` with the policy's targets, `drive` at
-each update of the servos, and `sense` after the physics. What the settings do not need is
-not computed: an ideal robot is free.
+physics, and calls `begin`. In a control step it calls `send` with the policy's targets, `drive`
+before and `update_friction` after each update of the servos, and `sense` after the physics. What
+the settings do not need is not computed: an ideal robot is free.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Reality:
             self._backend.set_const(mask)
         if self._friction is not None:
             friction = self._friction[:, self.robot.joint_qvel_adr].float()
-            self._rub(torch.where(mask[:, None], self._resting, friction))
+            self._set_friction(torch.where(mask[:, None], self._resting, friction))
 
     def begin(self, mask: Tensor, state: PhysicsState, ctrl: Tensor) -> None:
         """Put servos and sensors at the start of the episodes that begin where `mask` (E,) is set.
@@ -272,7 +272,7 @@ class Reality:
         self._limits.copy_(driven.limits)
         return driven.ctrl
 
-    def feel(self) -> None:
+    def update_friction(self) -> None:
         """Let the servos' friction follow their loads; call it after each update."""
         if self._friction is None:
             return
@@ -283,9 +283,9 @@ class Reality:
             self._friction.float(),
             self._inverse_inertia.float(),
         )
-        self._rub(budget)
+        self._set_friction(budget)
 
-    def _rub(self, friction: Tensor) -> None:
+    def _set_friction(self, friction: Tensor) -> None:
         """Set the joints' dry friction (E, J) [N m]."""
         assert self._friction is not None
         self._friction[:, self.robot.joint_qvel_adr] = friction.to(self._friction.dtype)

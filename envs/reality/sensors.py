@@ -163,14 +163,14 @@ def _read_imu(
     gravity, angvel, heading = values[:, :3], values[:, 3:6], values[:, 6]
     if "imu_tilt" in drawn:
         turn = drawn["imu_tilt"]
-        gravity, angvel = rotate_small(gravity, turn), rotate_small(angvel, turn)
+        gravity, angvel = in_turned_frame(gravity, turn), in_turned_frame(angvel, turn)
     normal = standard_normal(draws.noise)
     growth = normal[:, 3:6]
     if noise_factor is not None:
         normal = normal * noise_factor[:, None]
     if "gravity_noise" in drawn:
         tilt = drawn["gravity_noise"] * normal[:, 6:8]
-        gravity = rotate_small(gravity, torch.cat([tilt, torch.zeros_like(tilt[:, :1])], dim=-1))
+        gravity = in_turned_frame(gravity, torch.cat([tilt, torch.zeros_like(tilt[:, :1])], dim=-1))
     walk, drift = state.gyro_walk, state.drift
     if "gyro_noise" in drawn:
         angvel = angvel + drawn["gyro_noise"] * normal[:, :3]
@@ -245,7 +245,7 @@ def closed_switches(
     return ((plate_force > limit) & ~stuck).to(plate_force.dtype)
 
 
-def rotate_small(vector: Tensor, turn: Tensor) -> Tensor:
+def in_turned_frame(vector: Tensor, turn: Tensor) -> Tensor:
     """Components (E, 3) of a vector in a frame turned by roll, pitch, yaw (E, 3) [rad].
 
     Rotations about x, then y, then z, exact for any angle.

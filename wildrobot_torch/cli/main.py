@@ -21,7 +21,7 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style")
+VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style", "terms")
 HELP = """\
 usage: wildrobot VERB [...]
 
@@ -34,6 +34,7 @@ From motion clips to a walking policy for a small biped.
   style       measure how much policies move like the reference
   play        watch a policy or a clip, or film it
   export      write a checkpoint's policy as ONNX
+  terms       what can be randomised, with units and typical ranges
   doctor      what is here, what is missing, and the command that mends it
 
 examples:

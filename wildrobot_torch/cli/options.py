@@ -226,6 +226,15 @@ def style(add: Add) -> None:
     add("--seed", type=int, default=0, help="of start noise")
 
 
+def terms(add: Add) -> None:
+    """List what can be randomised: terms, passing faults and pushes, with units and ranges."""
+    settings = (
+        "settings of a training, whose ranges are shown beside the typical ones; may be given "
+        "again, later files win; the name of a shipped file will do"
+    )
+    add("--config", action="append", default=[], metavar="FILE", help=settings)
+
+
 def verify(add: Add) -> None:
     """Test a dataset: features, physics, determinism, invariances, coverage, contacts and more."""
     add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
@@ -258,6 +267,7 @@ EXAMPLES = {
     export: "export RUN/checkpoints/last.ckpt --out policy.onnx",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
+    terms: "terms --config walking_robot",
     verify: "reference --verify runs/reference/walking.npz",
     analyze: "reference --analyze runs/reference/walking.npz --gate",
     export_clips: "reference --export_clips runs/clips --speeds 0.1 0.3",

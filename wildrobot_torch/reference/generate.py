@@ -80,15 +80,9 @@ def generate(
 ) -> Generation:
     """Reference motion from clips and policies; the same inputs give the same dataset.
 
-    Args:
-        clips: clips to follow in the harness.
-        robot: the robot.
-        gates: limits on its motion.
-        config: how to make it.
-        tracked: clips that a tracking policy, trained on all of them, follows without support.
-        policies: policies whose motion at commanded speeds is recorded, without support.
-        checkpoint: file of the tracking policy's training, see `train_tracker`.
-        progress: receives progress lines while the tracking policy is trained.
+    The harness holds up the robots that follow `clips`. A tracking policy follows `tracked` clips
+    without support; its training is kept in the file `checkpoint`, see `train_tracker`, and
+    `progress` receives its lines. The motion of `policies` at commanded speeds is recorded.
 
     Raises:
         UserError: there is nothing to make reference from, a clip is too short to be judged, a

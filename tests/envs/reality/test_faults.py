@@ -19,7 +19,7 @@ def simulated(config: FaultConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         draws = torch.rand(ROBOTS, 4, generator=generator)
         state, limp, noise, displaced = next_faults(state, draws, 8, config, 0.02)
         rows.append((limp, noise, displaced))
-    return tuple(torch.stack(part) for part in zip(*rows, strict=True))  # type: ignore[return-value]
+    return tuple(torch.stack(part) for part in zip(*rows, strict=True))
 
 
 def test_a_servo_goes_limp_for_half_a_second() -> None:

@@ -26,6 +26,7 @@ from envs.reality.randomization import TERMS, Draw, RandomizationConfig, Term
 from envs.reality.servo import ServoConfig
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
+from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from envs.task.starts import ResetConfig
 
@@ -323,6 +324,14 @@ IDLE = {
             "observation": ObservationConfig(fields=("imu_gravity",), critic_fields=()),
         },
         r"randomization\.gyro_noise changes nothing: imu_angvel is not observed",
+    ),
+    "no heading to hold": (
+        {
+            "randomization": {"heading_drift": Draw(sd=0.003)},
+            "observation": ObservationConfig(profile="robot"),
+            "command": CommandConfig(heading_hold=False),
+        },
+        r"randomization\.heading_drift changes nothing: no heading error",
     ),
     "no encoder": (
         {

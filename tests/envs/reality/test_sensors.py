@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors, rotate_small
+from envs.reality.sensors import SensorDraws, SensorState, imu_values, in_turned_frame, read_sensors
 
 CALM = 0.5
 """The random number of no noise."""
@@ -79,7 +79,7 @@ def ramp(steps: int, speed: float, state: SensorState, **settings: object) -> li
     """Readings while each joint moves at a constant speed from 0 [rad/s]."""
     seen = []
     for step in range(1, steps + 1):
-        state = read(state, encoder=speed * 0.02 * step, **settings)  # type: ignore[arg-type]
+        state = read(state, encoder=speed * 0.02 * step, **settings)
         seen.append(state)
     return seen
 
@@ -182,7 +182,7 @@ def test_a_tilted_imu_sees_rates_tilted() -> None:
 
 def test_rotation_keeps_length() -> None:
     vector = torch.randn(10, 3)
-    turned = rotate_small(vector, torch.randn(10, 3))
+    turned = in_turned_frame(vector, torch.randn(10, 3))
     assert torch.allclose(turned.norm(dim=-1), vector.norm(dim=-1), atol=1e-5)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict
@@ -17,13 +17,10 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
-from envs.reality.disturbances import PushConfig
-from envs.reality.servo import ServoConfig
 from envs.recorder import record_step, stacked
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
-from envs.task.support import SupportConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets
@@ -91,26 +88,14 @@ class Rollout:
 
 
 def clip_env(
-    num_envs: int,
-    *,
-    support: SupportConfig | None = None,
-    push: PushConfig | None = None,
-    servo: ServoConfig | None = None,
-    physics: str = "native",
-    seed: int = 0,
+    num_envs: int, *, physics: str = "native", seed: int = 0, **task: Any
 ) -> LocomotionEnv:
     """The environment that clips are followed in: every joint angle within an action's reach.
 
-    `seed` is that of the random pushes; without `push` there are none, and without `servo` the
-    servos are ideal.
+    `task` are other settings of `LocomotionConfig`: support, servo, and pushes by `seed`.
     """
-    config = LocomotionConfig(
-        action=ActionConfig(mapping="full_range", filter=0.0),
-        support=support,
-        push=push or PushConfig(),
-        servo=servo or ServoConfig(),
-        auto_reset=False,
-    )
+    action = ActionConfig(mapping="full_range", filter=0.0)
+    config = LocomotionConfig(action=action, auto_reset=False, **task)
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
 

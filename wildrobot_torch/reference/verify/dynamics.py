@@ -1,8 +1,9 @@
 """Tests 1B with forces and 1C replay: could the robot have made these steps by itself?
 
-While the servos' targets are held over a control step, physics gives a state exactly one successor.
-So for each stored state the targets are searched that lead to the next one, under the support that
-was recorded. Motion that no targets explain was not simulated like this, or something else held it.
+While a servo's target is held over a control step, or travels to the next one as a real servo's
+does, physics gives a state exactly one successor. So for each stored state the targets are searched
+that lead to the next one, under the support that was recorded. Motion that no targets explain was
+not simulated like this, or something else held the robot.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from envs.frames import quat_conjugate, quat_multiply
 from envs.physics.native import NativePhysics
+from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import RobotModel
 from wildrobot_torch.motion.rotations import rotation_vector
 from wildrobot_torch.reference.verify.finding import Finding, bounded, skipped
@@ -45,17 +47,18 @@ def recover(
     root, force [N] and torque [N m] in the world frame.
 
     Returns:
-        Targets (P, J) [rad], and what they leave unexplained (P, 2 nv) as velocities: position
-        error over the control step, then velocity error.
+        Targets at the start and at the end of each step (P, 2 J) [rad], and what they leave
+        unexplained (P, 2 nv) as velocities: position error over the control step, then velocity
+        error.
     """
-    robot, joints, count = loaded.robot, loaded.robot.num_joints, len(qpos)
+    robot, count = loaded.robot, len(qpos)
     # At the origin single precision resolves positions best.
     origin = torch.zeros_like(qpos)
     origin[:, :2] = qpos[:, :2]
-    engines = {n: NativePhysics(loaded.model, count * n) for n in (1, joints)}
+    engines = {n: NativePhysics(loaded.model, count * n) for n in (1, 2 * robot.num_joints)}
 
     def errors(targets: Tensor) -> Tensor:
-        """(P, C, 2 nv) of C targets (P, C, J) for each state."""
+        """(P, C, 2 nv) of C solutions (P, C, 2 J) for each state."""
         copies = targets.shape[1]
         position, velocity, goal_qpos, goal_qvel, support = (
             x.repeat_interleave(copies, 0)
@@ -71,10 +74,10 @@ def recover(
 
     # A servo that needs no torque: a start from which no torque limit is in the way.
     lead = robot.kv / robot.kp * next_qvel[:, robot.joint_qvel_adr]
-    targets = (next_qpos[:, robot.joint_qpos_adr] + lead).double()
+    targets = (next_qpos[:, robot.joint_qpos_adr] + lead).double().repeat(1, 2)
     best = errors(targets[:, None])[:, 0]
     damping = torch.full((count, 1), 1e-3, dtype=torch.float64)
-    unit = TARGET_STEP * torch.eye(joints, dtype=torch.float64)
+    unit = TARGET_STEP * torch.eye(targets.shape[1], dtype=torch.float64)
     for _ in range(ITERATIONS):
         jacobian = (errors(targets[:, None] + unit) - best[:, None]).mT
         normal = jacobian.mT @ jacobian
@@ -102,15 +105,20 @@ def _stepped(
 ) -> tuple[Tensor, Tensor]:
     """States (W, L, nq), (W, L, nv) of W simulations after each of L control steps.
 
-    They start from `qpos`, `qvel`; later states are not overwritten. `targets` (W, L, J) and
-    `wrench` (W, L, 6) are those of each step, as in `recover`.
+    They start from `qpos`, `qvel`; later states are not overwritten. `targets` (W, L, 2 J)
+    and `wrench` (W, L, 6) are those of each step, as in `recover`.
     """
-    physics.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, targets[:, 0])
+    begin, end = targets.chunk(2, dim=-1)
+    decimation = round(ctrl_dt / loaded.model.opt.timestep) // UPDATES_PER_STEP
+    physics.reset(torch.ones(len(qpos), dtype=torch.bool), qpos, qvel, begin[:, 0].contiguous())
     applied = torch.zeros(len(qpos), loaded.model.nbody, 6)
     states = []
     for step in range(targets.shape[1]):
         applied[:, loaded.robot.root_body] = wrench[:, step]
-        physics.step(targets[:, step], applied, round(ctrl_dt / loaded.model.opt.timestep))
+        for update in range(UPDATES_PER_STEP):
+            share = (update + 0.5) / UPDATES_PER_STEP
+            ctrl = torch.lerp(begin[:, step], end[:, step], share)
+            physics.step(ctrl, applied, decimation, refresh=update == UPDATES_PER_STEP - 1)
         states.append((physics.state().qpos.clone(), physics.state().qvel.clone()))
     positions, velocities = zip(*states, strict=True)
     return torch.stack(positions, 1), torch.stack(velocities, 1)
