@@ -11,9 +11,14 @@ from envs.frames import quat_rotate
 from envs.physics.base import PhysicsState
 from envs.robot.spec import FEET, RobotSpec
 
-AREA = 1.0 / 3.0
-"""Episodes start within this share of a field's half size around its middle, so that at least 10 m
-lie ahead in any direction."""
+AREA = 0.2
+"""Episodes start within this share of a field's half size around its middle."""
+EDGE = 0.5
+"""Where a field has less than this left [m], nobody walks on."""
+TILE, TILES = 0.5, 32
+"""Side of the tiles that patches consist of [m]; tiles along a side of their pattern."""
+PATTERN = TILE * TILES
+"""Side of the pattern of patches, which repeats without end [m]."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Ground:
         longer, shorter = torch.maximum(share_x, share_y), torch.minimum(share_x, share_y)
         return near + longer * (corner - near) + shorter * (far - corner)
 
+    def ends_at(self, points: Tensor) -> Tensor:
+        """(...) bool: the field is about to end at points (..., 2 or more) [m]."""
+        return (points[..., :2].abs() > self.half_size - EDGE).any(-1)
+
     def scattered(self, qpos: Tensor, draws: Tensor) -> Tensor:
         """States (E, nq) moved to other places; draws (E, 2) are random numbers in [0, 1)."""
         moved = qpos.clone()
@@ -68,6 +77,18 @@ class Ground:
         raised = qpos.clone()
         raised[:, 2] += points[..., 2].flatten(1).amin(-1) - above
         return raised
+
+
+def make_patches(device: torch.device) -> Tensor:
+    """(TILES, TILES) bool: which tiles of a floor are patches, a third of them at random."""
+    drawn = torch.rand(TILES, TILES, generator=torch.Generator().manual_seed(0))
+    return (drawn < 1.0 / 3.0).to(device)
+
+
+def on_patch(points: Tensor, patches: Tensor) -> Tensor:
+    """(...) bool: which points (..., 2 or more) [m] are on a patch, x and y in the pattern."""
+    column, row = (points[..., :2] / TILE).floor().long().remainder(TILES).unbind(-1)
+    return patches[row, column]
 
 
 def sole_points(state: PhysicsState, points: Tensor, robot: RobotSpec) -> Tensor:

@@ -55,7 +55,7 @@ class StepResult:
     terminated: Tensor
     """(E,) bool: its episode ends by that."""
     truncated: Tensor
-    """(E,) bool: its time is up."""
+    """(E,) bool: its time is up, or it came to the edge of the ground."""
     done: Tensor
     """(E,) bool: either."""
 
@@ -197,7 +197,10 @@ def step(
     fallen = causes.any(-1)
     if config.auto_reset:
         terminated = fallen
-        truncated = (steps >= config.episode_steps) & ~terminated
+        truncated = steps >= config.episode_steps
+        if ground is not None:
+            truncated = truncated | ground.ends_at(state.qpos)
+        truncated = truncated & ~terminated
     else:
         terminated, truncated = torch.zeros_like(fallen), torch.zeros_like(fallen)
     velocity = m.linvel_h[:, 0].masked_fill(failed, 0.0)

@@ -20,9 +20,9 @@ Array = np.ndarray
 
 FLOOR = "floor"
 """Name of the geom that is the ground, in every scene."""
-HALF_SIZE = 15.0
-"""Half the side of a field that is made here [m]. Beyond the edge there is no ground: a robot falls
-there."""
+HALF_SIZE = 25.0
+"""Half the side of a field that is made here [m]. Robots start within 5 m of its middle, so they
+walk for 40 s at 0.5 m/s before their episode is cut short at its edge."""
 
 
 def _rough() -> Array:
