@@ -42,6 +42,11 @@ class Episode:
     """(E,) [s]: how long both feet have been loaded while walking was commanded."""
     mean_velocity: Tensor
     """(E,) [m/s]: forward velocity, averaged over the reward's `tracking_time`."""
+    mean_height: Tensor
+    """(E,) [m]: height of the root, averaged over a second; held where no reward reads it."""
+    drift: Tensor
+    """(E,) [m]: how far the robot is to the left of its path: of a line along the heading to hold,
+    or what was commanded to the side of it; 0 where no reward reads it."""
     push: Tensor
     """(E, 2) [N]: horizontal force of the present push, world."""
     push_steps: Tensor
@@ -70,6 +75,8 @@ class Episode:
             air_time=zeros(2),
             stance_time=zeros(),
             mean_velocity=zeros(),
+            mean_height=zeros(),
+            drift=zeros(),
             push=zeros(2),
             push_steps=zeros(dtype=torch.long),
             frames=zeros(*history),

@@ -73,10 +73,16 @@ class Ground:
             robot: the robot.
         """
         points = sole_points(state, self.sole, robot)
-        above = (points[..., 2] - self.height(points)).flatten(1).amin(-1)
+        wanted, found = (above(g, points).flatten(1).amin(-1) for g in (None, self))
         raised = qpos.clone()
-        raised[:, 2] += points[..., 2].flatten(1).amin(-1) - above
+        raised[:, 2] += wanted - found
         return raised
+
+
+def above(ground: Ground | None, points: Tensor) -> Tensor:
+    """Heights (...) [m] of points (..., 3) [m] above the ground; None for the plane z = 0."""
+    heights = points[..., 2].clone()
+    return heights if ground is None else heights - ground.height(points)
 
 
 def make_patches(device: torch.device) -> Tensor:

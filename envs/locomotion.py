@@ -110,6 +110,8 @@ class LocomotionEnv(EnvBase):
         self.term_names = tuple(vars(config.reward.weights))
         self._make_specs()
         self._generator = torch.Generator(device=device)
+        # Apart, so that a robot that falls does not change the pushes and noise of the others.
+        self._robot_generator = torch.Generator(device=device)
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
         self._support_target: tuple[Tensor, Tensor] | None = None
@@ -121,7 +123,12 @@ class LocomotionEnv(EnvBase):
         history = (observed.history, frame_size(self.robot, observed))
         self._episode = Episode.blank(num_envs, self.robot.num_joints, device, history)
         self.reality = Reality(
-            config, self.robot, self.backend, observed.readers, uniform=self._uniform
+            config,
+            self.robot,
+            self.backend,
+            observed.readers,
+            uniform=self._uniform,
+            uniform_at_start=self._uniform_at_start,
         )
         self._record()
 
@@ -197,6 +204,7 @@ class LocomotionEnv(EnvBase):
 
     def _set_seed(self, seed: int | None) -> None:
         self._generator.manual_seed(0 if seed is None else seed)
+        self._robot_generator.manual_seed(0 if seed is None else seed)
 
     # Settings between steps
 
@@ -278,11 +286,6 @@ class LocomotionEnv(EnvBase):
         """Measured quantities of the present state."""
         return measure(self.backend.state(), self.robot, self.ground)
 
-    def above_ground(self, points: Tensor) -> Tensor:
-        """Heights (...) [m] of points (..., 3) [m] above the ground under them."""
-        heights = points[..., 2]
-        return heights if self.ground is None else heights - self.ground.height(points)
-
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
         sensors = self.reality.state.sensors
@@ -293,6 +296,9 @@ class LocomotionEnv(EnvBase):
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._generator, device=self.backend.device)
+
+    def _uniform_at_start(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self._robot_generator, device=self.backend.device)
 
     def _set_physics(self, mask: Tensor, start: Start) -> PhysicsState:
         """Put the masked simulations at their start; the state of all simulations.
@@ -322,7 +328,7 @@ class LocomotionEnv(EnvBase):
         )
         start = self._sample_start(draws, self._fixed_command)
         if self.ground is not None:
-            places = self._uniform(self.num_envs, 2)
+            places = self._uniform_at_start(self.num_envs, 2)
             start = replace(start, qpos=self.ground.scattered(start.qpos, places))
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
@@ -460,6 +466,7 @@ class LocomotionEnv(EnvBase):
         return {
             **{f.name: getattr(self._episode, f.name) for f in fields(Episode)},
             "generator": self._generator.get_state(),
+            "robot_generator": self._robot_generator.get_state(),
             **({} if self.config.support is None else {"support": self.support.wrench}),
             **{f"root/{key}": value for key, value in (self._root or {}).items()},
             **{f"physics/{key}": value for key, value in self.backend.snapshot().items()},
@@ -483,6 +490,7 @@ class LocomotionEnv(EnvBase):
         self.backend.restore(_under("physics/", state))
         self.reality.restore(_under("reality/", state))
         self._generator.set_state(state["generator"])  # bytes, which torch wants on the CPU
+        self._robot_generator.set_state(state["robot_generator"])
         root = {
             key: value.to(self.backend.device, copy=True)
             for key, value in _under("root/", state).items()
@@ -502,7 +510,7 @@ def require_sim_state(state: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: names what is missing or of another shape.
     """
-    if lacking := {f.name for f in fields(Episode)} - set(state):
+    if lacking := {*(f.name for f in fields(Episode)), "robot_generator"} - set(state):
         raise UserError(
             f"the saved simulations lack {', '.join(sorted(lacking))}: another version saved "
             "them; begin a new training, with the old one's checkpoint as model.warm_start"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.frames import projected_gravity, roll_pitch, turn, yaw
-from envs.ground import Ground, sole_points
+from envs.ground import Ground, above, sole_points
 from envs.physics.base import PhysicsState
 from envs.robot.spec import FEET, RobotSpec
 
@@ -73,12 +73,8 @@ def measure(state: PhysicsState, robot: RobotSpec, ground: Ground | None = None)
     )
     sole_pos_w = sensed("sole_pos").unflatten(1, (len(FEET), 3))
     relative = sole_pos_w - root_pos[:, None]
-    height, sole_height = root_pos[:, 2].clone(), sole_pos_w[..., 2]
-    if ground is not None:
-        height = height - ground.height(root_pos)
-        sole_height = sole_height - ground.height(sole_pos_w)
     return Measurements(
-        height=height,
+        height=above(ground, root_pos),
         roll=roll,
         pitch=pitch,
         yaw=heading,
@@ -91,7 +87,7 @@ def measure(state: PhysicsState, robot: RobotSpec, ground: Ground | None = None)
         plate_force=plate_force,
         foot_force=foot_force,
         sole_pos_w=sole_pos_w,
-        sole_height=sole_height,
+        sole_height=above(ground, sole_pos_w),
         sole_linvel_w=sensed("sole_linvel").unflatten(1, (len(FEET), 3)),
         sole_pos_h=turn(relative, -heading[:, None]),
     )
@@ -105,6 +101,4 @@ def lowest_sole_points(
     corners = torch.tensor(
         [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=state.qpos.device
     )
-    points = sole_points(state, corners, robot)
-    heights = points[..., 2] if ground is None else points[..., 2] - ground.height(points)
-    return heights.amin(-1)
+    return above(ground, sole_points(state, corners, robot)).amin(-1)

@@ -9,6 +9,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from envs.errors import UserError
+from envs.ground import above
 from envs.locomotion import LocomotionEnv
 from envs.measurements import lowest_sole_points
 from envs.physics.base import require_capacities
@@ -55,10 +56,12 @@ def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
         "sole_pos_w": m.sole_pos_w,
         "sole_linvel_w": m.sole_linvel_w,
         "sole_height": lowest_sole_points(state, env.robot, env.ground),
-        "com_height": env.above_ground(state.sensordata[:, env.robot.sensors["com_pos"]]),
+        "com_height": above(env.ground, state.sensordata[:, env.robot.sensors["com_pos"]]),
         "torque": m.torque,
         "amp": following["amp"],
     }
+    if env.ground is not None:
+        step["ground_height"] = env.ground.height(m.sole_pos_w)
     if env.config.support is not None:
         step |= {"support": env.support.mean, "support_saturated": env.support.saturated}
     return step
@@ -74,8 +77,8 @@ def record(
     """One deterministic episode of every robot, from home with the environment's reset noise.
 
     An episode ends at its robot's first `done`. The robot then stands at home until all episodes
-    have ended. In a task without randomisation it draws no random numbers, so its fall does not
-    change the pushes of other robots; with randomisation it becomes a new robot, and it does.
+    have ended. Its fall changes neither the pushes nor the noise of other robots, so two policies
+    are given the same of both.
 
     The environment's start states and commands are overwritten, and drawn at random afterwards.
 

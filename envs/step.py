@@ -18,7 +18,7 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.episode import Episode, StepContext
 from envs.frames import turn, yaw
-from envs.ground import Ground
+from envs.ground import Ground, above
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
@@ -26,7 +26,7 @@ from envs.reality.disturbances import push_force
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.task.actions import action_to_ctrl, filter_action
-from envs.task.commands import FORWARD, YAW, sample_command
+from envs.task.commands import FORWARD, LATERAL, YAW, sample_command
 from envs.task.features import style_features
 from envs.task.observations import frame, observe
 from envs.task.rewards import total, weighted_terms
@@ -35,6 +35,8 @@ from envs.task.terminations import ENDS, fall_causes
 
 METRICS = ("episode_return", "episode_length", "velocity_error", *(f"end_{c}" for c in ENDS))
 """Columns of `StepResult.metrics`."""
+HEIGHT_TIME = 1.0
+"""Time constant of the average of the root's height that `base_height_variance` is about [s]."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,11 @@ class StepResult:
     """(E,) bool: either."""
 
 
-def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
+def reset(
+    episode: Episode, mask: Tensor, start: Start, state: PhysicsState, ground: Ground | None = None
+) -> Episode:
     """Episodes in which those where `mask` (E,) is set begin anew, in the present `state`."""
+    height = above(ground, state.qpos)
     heading = yaw(state.qpos[:, 3:7])
     velocity = turn(state.qvel[:, :3], -heading)[:, 0]
     return replace(
@@ -75,6 +80,8 @@ def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         air_time=torch.where(mask[:, None], start.air_time, episode.air_time),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
         mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
+        mean_height=torch.where(mask, height, episode.mean_height),
+        drift=episode.drift.masked_fill(mask, 0.0),
         push_steps=episode.push_steps.masked_fill(mask, 0),
     )
 
@@ -92,7 +99,7 @@ def reset_and_observe(
     ground: Ground | None = None,
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
-    episode = reset(episode, mask, start, state)
+    episode = reset(episode, mask, start, state, ground)
     context = observing(measure(state, robot, ground), episode, sensors, robot, config)
     if config.observation.history:
         # Before an episode the robot has always been where it starts.
@@ -211,6 +218,8 @@ def step(
         mean_velocity=averaged_velocity(episode.mean_velocity, velocity, config),
     )
     context = StepContext(m, episode, terminated=terminated, robot=robot, config=config)
+    episode = remembered(context, failed)
+    context = replace(context, episode=episode)
     terms = _terms(context, factors, failed)
     reward = total(terms)
     velocity_error = (m.linvel_h[:, 0] - episode.command[:, FORWARD]).abs().masked_fill(failed, 0.0)
@@ -269,6 +278,21 @@ def averaged_velocity(mean: Tensor, velocity: Tensor, config: LocomotionConfig) 
     if config.reward.tracking_time == 0.0:
         return velocity
     return velocity + math.exp(-config.ctrl_dt / config.reward.tracking_time) * (mean - velocity)
+
+
+def remembered(step: StepContext, failed: Tensor) -> Episode:
+    """The episode with what reward terms remember of it; only what has a weight is computed."""
+    episode, weights = step.episode, vars(step.config.reward.weights)
+    if weights["base_height_variance"]:
+        height = torch.where(failed, episode.mean_height, step.m.height)
+        kept = math.exp(-step.config.ctrl_dt / HEIGHT_TIME)
+        episode = replace(episode, mean_height=height + kept * (episode.mean_height - height))
+    if weights["xy_drift"]:
+        off, (forward, left, _) = step.heading_error, step.m.linvel_h.unbind(-1)
+        sideways = forward * off.sin() + left * off.cos() - episode.command[:, LATERAL]
+        moved = step.config.ctrl_dt * sideways.masked_fill(failed, 0.0)
+        episode = replace(episode, drift=episode.drift + moved)
+    return episode
 
 
 def _next_command(

@@ -12,6 +12,8 @@ TURNING = 0.1
 walk forwards [rad/s]."""
 SATURATED = 0.95
 """A servo at this share of its torque limit or above is saturated."""
+JOINT_STOP = 0.02
+"""A joint closer than this to an end of its range is on its stop [rad]."""
 MIN_AIR_S = 0.06
 """A foot must be unloaded for this long before its next contact is a touchdown [s]."""
 MIN_STANCE_S = 0.04

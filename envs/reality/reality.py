@@ -78,6 +78,7 @@ class Reality:
         backend: PhysicsBackend,
         observed: set[str],
         uniform: Callable[..., Tensor],
+        uniform_at_start: Callable[..., Tensor],
     ) -> None:
         """Expands the model's fields that terms change.
 
@@ -86,12 +87,14 @@ class Reality:
             robot: the robot, on the engine's device.
             backend: its simulations.
             observed: readers of what policy and critic observe; see `ObservationField.reader`.
-            uniform: gives random numbers in [0, 1) of a shape.
+            uniform: gives random numbers in [0, 1) of a shape, within episodes.
+            uniform_at_start: the same, when episodes begin.
 
         Raises:
             UserError: a term that nothing reads or that the engine cannot change.
         """
-        self.robot, self._backend, self._uniform = robot, backend, uniform
+        self.robot, self._backend = robot, backend
+        self._uniform, self._uniform_at_start = uniform, uniform_at_start
         self._config = replace(config, servo=config.servo.of(robot.servo))
         servo, dt = self._config.servo, config.ctrl_dt
         self._bam = servo.model == "bam"
@@ -194,7 +197,7 @@ class Reality:
         """
         if self.is_ideal or _nobody(mask):
             return
-        uniform = self._uniform(self._backend.num_envs, sum(self._sizes.values()))
+        uniform = self._uniform_at_start(self._backend.num_envs, sum(self._sizes.values()))
         drawn, limits = self._draw(self.state, mask, uniform, self.difficulty)
         self.state = replace(self.state, drawn=drawn)
         if self._limits is not None:
@@ -217,8 +220,8 @@ class Reality:
         if self.is_ideal or _nobody(mask):
             return
         num, robot = self._backend.num_envs, self.robot
-        starts = self._uniform(num, robot.num_joints + len(robot.plate_names))
-        places = self._uniform(num, 2) if self._patchy else None
+        starts = self._uniform_at_start(num, robot.num_joints + len(robot.plate_names))
+        places = self._uniform_at_start(num, 2) if self._patchy else None
         self.state = self._begin(self.state, mask, state, ctrl, starts, places)
         if self.faults.active and self.state.faults is None:
             none = FaultState.none(num, self._backend.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from envs.episode import StepContext
 from envs.task.commands import FORWARD, LATERAL, YAW
-from envs.thresholds import MOVING, SATURATED
+from envs.thresholds import JOINT_STOP, MOVING, SATURATED
 
 if TYPE_CHECKING:
     from envs.config import RewardConfig
@@ -230,6 +230,31 @@ def track_yaw_rate(step: StepContext, sharpness: float = 2.0) -> Tensor:
     """Tracking of a commanded yaw rate, exp(-k |error|) with k = 2 s/rad; 0 without one."""
     asked = step.episode.command[:, YAW] != 0.0
     return torch.exp(-sharpness * _yaw_rate_error(step).abs()) * asked
+
+
+@reward_term()
+def joint_pos_limits(step: StepContext, margin: float = JOINT_STOP) -> Tensor:
+    """Sum over the joints of how far each is beyond the last 0.02 rad before its stop [rad]."""
+    free = step.robot.joint_half_span - margin
+    return ((step.m.joint_pos - step.robot.joint_center).abs() - free).clamp(min=0.0).sum(-1)
+
+
+@reward_term()
+def feet_contact_forces(step: StepContext, limit: float = 1.5) -> Tensor:
+    """Sum over the feet of the force beyond 1.5 times the weight [m g] (hard landings)."""
+    return (step.m.foot_force / step.robot.weight - limit).clamp(min=0.0).sum(-1)
+
+
+@reward_term()
+def base_height_variance(step: StepContext, sigma: float = 0.01) -> Tensor:
+    """Squared deviation of the root's height from its average over a second, in units of 1 cm."""
+    return ((step.m.height - step.episode.mean_height) / sigma).square()
+
+
+@reward_term()
+def xy_drift(step: StepContext, most: float = 1.0) -> Tensor:
+    """Distance to the side of the commanded path [m], at most 1 m."""
+    return step.episode.drift.abs().clamp(max=most)
 
 
 def _lateral_error(step: StepContext) -> Tensor:

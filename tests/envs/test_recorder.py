@@ -9,8 +9,10 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.reality.disturbances import PushConfig
+from envs.reality.randomization import Draw, RandomizationConfig
 from envs.recorder import random_policy, record, zero_policy
 from envs.recording import Recording
+from envs.task.observations import ObservationConfig
 from envs.task.support import SupportConfig
 from envs.task.terminations import ENDS
 
@@ -42,6 +44,25 @@ def fallen() -> tuple[LocomotionEnv, Recording]:
     env = make_env(push=0.24)
     command = torch.tensor([0.1, 0.2, 0.3])
     return env, record(topple_first, env, command, STEPS)
+
+
+def test_a_fall_does_not_change_what_the_other_robots_meet() -> None:
+    """Two policies, one of which throws the first robot over, meet the same robots and noise."""
+    config = LocomotionConfig(
+        push=PushConfig(impulse_max=0.24, interval_s=0.3),
+        episode_length_s=STEPS * 0.02,
+        observation=ObservationConfig(profile="robot"),
+        randomization=RandomizationConfig(
+            mass=Draw(low=0.8, high=1.2), gyro_noise=Draw(low=0.0, high=0.1)
+        ),
+    )
+    falls, stands = (
+        record(policy, LocomotionEnv(config, 3, num_threads=1), torch.zeros(3), STEPS)
+        for policy in (topple_first, zero_policy(8))
+    )
+    assert falls.terminated.tolist() == [True, False, False]
+    assert not stands.terminated.any()
+    assert torch.equal(falls.qpos[:, 1:], stands.qpos[:, 1:])
 
 
 def test_standing_robots_are_valid_to_the_end() -> None:

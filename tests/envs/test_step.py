@@ -138,7 +138,8 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META, history)
-    env.reality = Reality(config, env.robot, env.backend, observed.readers, env._uniform)
+    draws = env._uniform, env._uniform_at_start
+    env.reality = Reality(config, env.robot, env.backend, observed.readers, *draws)
     env._record()
     return env
 
@@ -165,14 +166,10 @@ REAL = LocomotionConfig(
 SETTINGS = {
     "plain": LocomotionConfig(),
     "pushed": LocomotionConfig(push=PushConfig(impulse_max=0.36)),
-    "full range": LocomotionConfig(
+    "full range, all rewards": LocomotionConfig(
         action=replace(LocomotionConfig().action, mapping="full_range"),
         observation=ObservationConfig(fields=("gravity", "joint_pos"), critic_fields=()),
-        reward=RewardConfig(
-            weights=RewardWeights(
-                hip_swing=1.0, knee_swing=1.0, stance_width=-1.0, height_target=1.0
-            )
-        ),
+        reward=RewardConfig(weights=RewardWeights(**dict.fromkeys(vars(RewardWeights()), 1.0))),
     ),
     "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
     "real": REAL,
@@ -400,6 +397,58 @@ def test_ends_are_counted_by_cause(robot: RobotSpec, state: PhysicsState) -> Non
     }  # fmt: skip
     assert result.terminated.tolist() == [True, False]
     assert result.truncated.tolist() == [False, True]
+
+
+def remembering(**weights: float) -> LocomotionConfig:
+    return LocomotionConfig(reward=RewardConfig(weights=RewardWeights(**weights)))
+
+
+def test_the_mean_height_is_that_of_a_second(robot: RobotSpec, state: PhysicsState) -> None:
+    """Half a second after a rise of 10 cm, 1 - exp(-0.5) of it are in the mean."""
+    config = remembering(base_height_variance=-1.0)
+    start = start_from(state.qpos, state.qvel, COMMANDS, robot, config)
+    episode = reset(blank(robot), torch.tensor([True, True]), start, state)
+    home = state.qpos[0, 2].item()
+    assert episode.mean_height.tolist() == pytest.approx([home, home])
+    state.qpos[1, 2] += 0.1
+    for _ in range(25):
+        episode, _ = stepped(episode, state, robot, config)
+    assert episode.mean_height.tolist() == pytest.approx([home, home + 0.1 * 0.39347], abs=1e-5)
+
+
+def test_drift_is_the_way_to_the_side_of_the_commanded_path(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    """In 0.02 s: 0.5 m/s at 30 degrees to the path; 0.3 m/s to the left of 0.1 commanded."""
+    config = remembering(xy_drift=-1.0)
+    state.qvel[0, :2] = torch.tensor([0.5, 0.0])
+    left = 1.0 + math.pi / 2.0  # the second robot faces 1 rad
+    state.qvel[1, :2] = 0.3 * torch.tensor([math.cos(left), math.sin(left)])
+    episode = replace(
+        blank(robot), heading=torch.tensor([-math.pi / 6, 1.0]), drift=torch.tensor([0.0, 0.5]),
+        command=torch.tensor([[0.5, 0.0, 0.0], [0.0, 0.1, 0.0]]),
+    )  # fmt: skip
+    after, _ = stepped(episode, state, robot, config)
+    assert after.drift.tolist() == pytest.approx([0.005, 0.504])
+    start = start_from(state.qpos, state.qvel, COMMANDS, robot, config)
+    begun = reset(after, torch.tensor([False, True]), start, state)
+    assert begun.drift.tolist() == pytest.approx([0.005, 0.0])
+
+
+def test_what_no_reward_reads_is_not_remembered(robot: RobotSpec, state: PhysicsState) -> None:
+    state.qvel[:, :2] = 1.0
+    episode = blank(robot)
+    after, _ = stepped(episode, state, robot, LocomotionConfig())
+    assert after.drift is episode.drift and after.mean_height is episode.mean_height
+
+
+def test_a_failed_simulation_leaves_what_is_remembered_finite(
+    robot: RobotSpec, state: PhysicsState
+) -> None:
+    state.qpos[1], state.qvel[1] = float("nan"), float("nan")
+    config = remembering(xy_drift=-1.0, base_height_variance=-1.0)
+    after, _ = stepped(blank(robot), state, robot, config, health=(0, 2))
+    assert after.drift.isfinite().all() and after.mean_height.isfinite().all()
 
 
 def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: PhysicsState) -> None:

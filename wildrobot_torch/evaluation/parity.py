@@ -75,8 +75,9 @@ def environments(
     for _ in range(steps):
         noise = 0.2 * torch.randn(first.num_envs, first.robot.num_joints, generator=generator)
         action = policy(root.get("observation")) + noise
-        own = second.get_sim_state()["generator"]
-        second.set_sim_state(first.get_sim_state() | {"generator": own})
+        own = second.get_sim_state()
+        generators = {name: own[name] for name in ("generator", "robot_generator")}
+        second.set_sim_state(first.get_sim_state() | generators)
         root.set("action", action)
         moved, root = first.step_and_maybe_reset(root)
         same = TensorDict({"action": action.to(second.device)}, batch_size=second.batch_size)

@@ -18,13 +18,12 @@ from envs.errors import UserError
 from envs.frames import wrap_angle
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import MOVING, SATURATED, TURNING
+from envs.thresholds import JOINT_STOP, MOVING, SATURATED, TURNING
 from wildrobot_torch.motion import gait
 
-UNLOADED, SLIPPING, JOINT_STOP = 0.60, 0.10, 0.02
+UNLOADED, SLIPPING = 0.60, 0.10
 """A step in which the feet carry less than this share of the weight is unloaded; a loaded foot
-whose sole moves faster over the floor slips [m/s]; a joint closer to an end of its range is on its
-stop [rad]."""
+whose sole moves faster over the floor slips [m/s]."""
 STEPPING, STRIKE_S = 4, 0.1
 """Touchdowns an episode must have to count as stepping; time from a touchdown in which the peak of
 the foot's force is its impact [s]."""
@@ -446,7 +445,7 @@ EPISODE_METRICS: dict[str, Metric] = {
         lambda e: e.ranges_of_motion("hip_pitch").double().mean()),
     # Feet
     "clearance": Metric("m", "rise of the sole under the ankle in a stride",
-        lambda e: gait.stride_ranges(e.strides, e.recording.sole_pos_w[..., 2]).double().mean()),
+        lambda e: gait.stride_ranges(e.strides, e.recording.sole_rise).double().mean()),
     "foot_slip": Metric("m/s", "speed of loaded soles over the floor, mean",
         lambda e: e.slip_speeds.double().mean()),
     "slip_share": Metric("1",

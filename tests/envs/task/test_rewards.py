@@ -284,9 +284,46 @@ def test_who_turns_in_place_has_to_step_but_not_to_move_on(
     assert not bool(context(slow, robot, command=torch.tensor([[0.0, 0.04, 0.09]])).walking)
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0], ids=["lower", "upper"])
+def test_a_joint_on_its_stop_costs_how_far_it_is_on_it(
+    standing: Measurements, robot: RobotSpec, side: float
+) -> None:
+    """A joint may come within 0.02 rad of its stop; straight knees are on theirs."""
+    assert terms(standing, robot)["joint_pos_limits"] == pytest.approx(2 * 0.02)
+    unit = replace(robot, joint_range=torch.tensor([[-1.0, 1.0]]).expand(8, 2))
+    for position, cost in ((0.9, 0.0), (0.98, 0.0), (0.99, 0.01), (1.0, 0.02), (1.01, 0.03)):
+        m = replace(standing, joint_pos=side * torch.tensor([[position, 0.985] + [0.0] * 6]))
+        assert terms(m, unit)["joint_pos_limits"] == pytest.approx(cost + 0.005, abs=1e-6)
+
+
+def test_a_hard_landing_costs_its_force_beyond_one_and_a_half_weights(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    assert terms(standing, robot)["feet_contact_forces"] == 0.0
+    force = torch.tensor([[1.75, 2.25]]) * robot.weight
+    got = terms(replace(standing, foot_force=force), robot)
+    assert got["feet_contact_forces"] == pytest.approx(0.25 + 0.75)
+
+
+def test_bobbing_costs_the_square_of_the_height_off_its_average(
+    standing: Measurements, robot: RobotSpec
+) -> None:
+    got = terms(standing, robot, mean_height=torch.tensor([0.448]))  # 2 cm below the root
+    assert got["base_height_variance"] == pytest.approx(4.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(("drift", "cost"), [(0.0, 0.0), (-0.2, 0.2), (0.3, 0.3), (4.0, 1.0)])
+def test_drift_costs_its_distance_on_either_side(
+    standing: Measurements, robot: RobotSpec, drift: float, cost: float
+) -> None:
+    got = terms(standing, robot, drift=torch.tensor([drift]))
+    assert got["xy_drift"] == pytest.approx(cost)
+
+
 def test_terms_that_came_later_leave_the_reward_its_last_bit() -> None:
     values = torch.randn(64, len(TERMS))
-    values[:, -2:] = 0.0
-    assert torch.equal(total(values), values[:, :-2].sum(-1))
+    later = list(TERMS).index("termination") + 1
+    values[:, later:] = 0.0
+    assert torch.equal(total(values), values[:, :later].sum(-1))
     values[:, -1] = 1.0
     torch.testing.assert_close(total(values), values.sum(-1))
