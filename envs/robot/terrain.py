@@ -11,6 +11,7 @@ from collections.abc import Callable
 import mujoco
 import numpy as np
 import torch
+from torch import Tensor
 
 from envs.errors import UserError
 from envs.ground import Ground
@@ -95,15 +96,24 @@ def ground_of(model: mujoco.MjModel, robot: RobotSpec) -> Ground | None:
     first = int(model.hfield_adr[index])
     data = model.hfield_data[first : first + rows * columns].reshape(rows, columns)
     size_x, size_y, top, _ = model.hfield_size[index]
-    leg = robot.leg
-    x, y = torch.meshgrid(
-        torch.linspace(leg.heel, leg.toe, 6),
-        torch.linspace(-leg.sole_width / 2, leg.sole_width / 2, 4),
-        indexing="ij",
-    )
     return Ground(
         torch.as_tensor(data * top + floor.pos[2], dtype=torch.float32, device=device),
         torch.tensor([columns - 1.0, rows - 1.0], device=device),
         torch.tensor([size_x, size_y], dtype=torch.float32, device=device),
-        torch.stack([x, y, torch.zeros_like(x)], dim=-1).reshape(-1, 3).to(device),
+        _sole(model, robot).to(device),
     )
+
+
+def _sole(model: mujoco.MjModel, robot: RobotSpec) -> Tensor:
+    """(P, 3) [m]: points all over the plates of a sole, from its centre; nothing lies between."""
+    plates = robot.plate_geoms[robot.plate_foot == 0].cpu().numpy()
+    share = np.linspace(-1.0, 1.0, 4)
+    x, y = (
+        model.geom_pos[plates, axis, None] + share * model.geom_size[plates, axis, None]
+        for axis in (0, 1)
+    )
+    x += robot.leg.heel - x.min()
+    y -= (y.min() + y.max()) / 2.0
+    x, y = np.broadcast_arrays(x[:, :, None], y[:, None])
+    points = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
+    return torch.as_tensor(points, dtype=torch.float32)

@@ -68,8 +68,8 @@ def test_a_ball_touches_the_ground_at_its_height(terrain: str) -> None:
     ball.add_freejoint()
     ball.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS, 0, 0])
     lay(spec, terrain)
-    model = spec.compile()
-    ground = ground_of(model, load_robot().robot)
+    model, loaded = spec.compile(), load_robot(scene=terrain)
+    ground = ground_of(loaded.model, loaded.robot)
     assert ground is not None
     data, across = mujoco.MjData(model), 0.003
     tested = 0
