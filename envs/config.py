@@ -150,9 +150,10 @@ class LocomotionConfig:
         return round(self.episode_length_s / self.ctrl_dt)
 
 
-POLICY_SETTINGS = ("sim_dt", "ctrl_dt", "action", "observation")
-"""Settings a policy's behaviour depends on. Its file holds them and no others, so it stays readable
-when a reward term or a termination gets another name; an evaluation brings its own."""
+POLICY_SETTINGS = ("sim_dt", "ctrl_dt", "action", "observation", "command", "servo")
+"""Settings that decide what a policy observes and what its actions do. Its file holds them and no
+others, so it stays readable when a reward term or a termination gets another name; an evaluation
+brings its own."""
 
 
 def policy_settings(config: LocomotionConfig) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class LocomotionEnv(EnvBase):
         self.support = SupportState.none(num_envs, device)
         self._set_seed(seed)
         observed = config.observation
-        history = (observed.history, frame_size(self.robot, observed))
+        history = (observed.past, frame_size(self.robot, observed))
         self._episode = Episode.blank(num_envs, self.robot.num_joints, device, history)
         self.reality = Reality(
             config,
@@ -131,6 +131,11 @@ class LocomotionEnv(EnvBase):
             uniform_at_start=self._uniform_at_start,
         )
         self._record()
+
+    @property
+    def servo(self) -> str:
+        """The servos' law: ideal, envelope or bam."""
+        return self.config.servo.of(self.robot.servo).model
 
     def _body(self, name: str | None) -> int:
         """Number of a body of the model; the root's for None.

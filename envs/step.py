@@ -101,7 +101,7 @@ def reset_and_observe(
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state, ground)
     context = observing(measure(state, robot, ground), episode, sensors, robot, config)
-    if config.observation.history:
+    if config.observation.past:
         # Before an episode the robot has always been where it starts.
         now = frame(context)
         episode = replace(
@@ -231,7 +231,7 @@ def step(
         * (context.loaded.all(-1) & context.walking),
     )
     seen = observing(m, following, sensors, robot, config)
-    if config.observation.history:
+    if config.observation.past:
         frames = torch.cat([episode.frame[:, None], episode.frames[:, :-1]], dim=1)
         following = replace(following, frames=frames)
         seen = replace(seen, episode=following)

@@ -36,7 +36,7 @@ def parser() -> Parser:
         "time_to_walk",
         "Train a recipe with several seeds until it walks; time and steps that took. Other options "
         "are the recipe and go to `wildrobot fit`.",
-        "python tools/time_to_walk.py --config walking --config laptop --out runs/time_to_walk/ppo",
+        "python tools/time_to_walk.py --config walking --out runs/time_to_walk/ppo",
     )
     add = parser.add_argument
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])

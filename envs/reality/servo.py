@@ -34,7 +34,7 @@ COPPER = 0.00393
 class ServoConfig:
     """Which servo is simulated; null takes the value of robot.yaml."""
 
-    model: Literal["robot", "ideal", "envelope", "bam"] = "ideal"
+    model: Literal["robot", "ideal", "envelope", "bam"] = "robot"
     """The servo's law: robot is that of robot.yaml; ideal has the same torque limit at all speeds;
     envelope has a limit that falls with speed; bam has the motor and the friction of the BAM file
     that robot.yaml names."""

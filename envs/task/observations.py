@@ -99,33 +99,48 @@ _HIDDEN = (
     "stance_time", "mean_velocity",
 )  # fmt: skip
 
-PROFILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "robot": (_SENSED, (*_TRUE, *_HIDDEN)),
-    "switches": ((*_SENSED, "switch_reading"), (*_TRUE, *_HIDDEN)),
-    "simulator": (
+
+@dataclass(frozen=True)
+class Profile:
+    """What an observation has where a config does not say otherwise."""
+
+    fields: tuple[str, ...]
+    """Of the policy."""
+    critic_fields: tuple[str, ...]
+    """That the critic observes after those of the policy."""
+    history: int
+    """Number of earlier control steps that the policy observes."""
+
+
+PROFILES = {
+    "robot": Profile(_SENSED, (*_TRUE, *_HIDDEN), history=5),
+    "switches": Profile((*_SENSED, "switch_reading"), (*_TRUE, *_HIDDEN), history=5),
+    "simulator": Profile(
         ("gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "prev_action",
          "velocity_command", "heading_error"),
         _HIDDEN,
+        history=0,
     ),
 }  # fmt: skip
-"""Profile -> fields of the policy, and those that the critic observes after them. robot is what the
-robot's sensors measure. switches adds foot switches, which open under load on the real robot.
-simulator has the root's true velocity, which no robot measures: its policies are not deployable."""
+"""Profiles by name. robot is what the robot's sensors measure; without a velocity it needs a
+history. switches adds foot switches, which open under load on the real robot. simulator has the
+root's true velocity, which no robot measures: its policies are not deployable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationConfig:
     """What policy and critic observe."""
 
-    profile: Literal["robot", "switches", "simulator"] = "simulator"
-    """Names the fields below. robot: what the robot's sensors measure; switches: the same with foot
-    switches; simulator: the true state, which no robot measures."""
+    profile: Literal["robot", "switches", "simulator"] = "robot"
+    """Names the fields and the history below. robot: what the robot's sensors measure; switches:
+    the same with foot switches; simulator: the true state, which no robot measures."""
     fields: tuple[str, ...] | None = None
     """Fields of the policy's observation, in order; null for those of the profile."""
     critic_fields: tuple[str, ...] | None = None
     """Fields that the critic observes after the policy's; null for those of the profile."""
-    history: NonNegativeInt = 0
-    """Number of earlier control steps whose sensor readings and actions the policy observes."""
+    history: NonNegativeInt | None = None
+    """Number of earlier control steps whose sensor readings and actions the policy observes; null
+    for that of the profile: 5, and 0 for simulator."""
     foot_switch_threshold: NonNegativeFloat = 2.0
     """Support above which a plate's foot switch reads 1 [N]."""
 
@@ -144,21 +159,34 @@ class ObservationConfig:
                 f"{', '.join(self.critic) or 'none'}; at least one field must be in the "
                 "first list, and none twice"
             )
+        if self.history and not self.past:
+            raise UserError(
+                f"observation.history is {self.history}, but no field of the policy is kept in a "
+                f"history; observe one of {', '.join(n for n in FIELDS if FIELDS[n].remembered)}, "
+                "or leave history out"
+            )
 
     @property
     def policy(self) -> tuple[str, ...]:
         """Fields of the policy's observation, without its history."""
-        return PROFILES[self.profile][0] if self.fields is None else self.fields
+        return PROFILES[self.profile].fields if self.fields is None else self.fields
 
     @property
     def critic(self) -> tuple[str, ...]:
         """Fields that the critic observes after the policy's."""
-        return PROFILES[self.profile][1] if self.critic_fields is None else self.critic_fields
+        own = self.critic_fields
+        return PROFILES[self.profile].critic_fields if own is None else own
+
+    @property
+    def past(self) -> int:
+        """Number of earlier control steps that the policy observes; 0 of fields of the present."""
+        number = PROFILES[self.profile].history if self.history is None else self.history
+        return number if any(FIELDS[name].remembered for name in self.policy) else 0
 
     @property
     def remembered(self) -> tuple[str, ...]:
         """Fields of the policy's that a history has; none without a history."""
-        return tuple(n for n in self.policy if FIELDS[n].remembered) if self.history else ()
+        return tuple(n for n in self.policy if FIELDS[n].remembered) if self.past else ()
 
     @property
     def readers(self) -> set[str]:
@@ -178,8 +206,8 @@ def observation_layout(robot: RobotSpec, config: ObservationConfig) -> Layout:
         replace(
             field,
             name=field.name + HISTORY,
-            size=config.history * field.size,
-            meaning=f"The last {config.history} of {field.name}, newest first",
+            size=config.past * field.size,
+            meaning=f"The last {config.past} of {field.name}, newest first",
         )
         for field in _declared(robot, config.remembered)
     )

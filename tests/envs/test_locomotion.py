@@ -87,7 +87,7 @@ def test_time_out_keeps_the_true_last_observation() -> None:
     assert data["next", "truncated"][:, 9].all() and not data["next", "terminated"].any()
     home = env.reset()["observation"]
     last, fresh = data["next", "observation"][:, 9], data["observation"][:, 10]
-    joint_pos = env.layouts["observation"].slices["joint_pos"]
+    joint_pos = env.layouts["observation"].slices["encoder_pos"]
     assert torch.allclose(fresh[:, joint_pos], home[:, joint_pos], atol=1e-5)
     assert (last[:, joint_pos] - fresh[:, joint_pos]).abs().max() > 0.05
     assert data["next", "metrics", "episode_length"][:, :, 0].tolist()[0] == [
@@ -131,15 +131,15 @@ def test_start_states_are_used_with_their_commands() -> None:
     qvel = torch.zeros(1, 14)
     qvel[0, 0] = 0.25
     env.set_start_states(qpos, qvel, torch.tensor([0.22]), probability=1.0)
-    observation = env.layouts["observation"].unpack(env.reset()["observation"])
+    observation = env.layouts["critic_observation"].unpack(env.reset()["critic_observation"])
     assert torch.allclose(observation["linvel"][:, 0], torch.full((NUM,), 0.25), atol=1e-4)
-    assert torch.allclose(observation["velocity_command"], torch.full((NUM, 1), 0.22))
+    assert torch.allclose(observation["command"][:, 0], torch.full((NUM,), 0.22))
 
 
 def test_commands_stay_then_change() -> None:
     env = make(command=CommandConfig(resample_s=0.1), reset=QUIET)
     data = rollout(env, 9)
-    where = env.layouts["observation"].slices["velocity_command"]
+    where = env.layouts["observation"].slices["command"]
     command = data["observation"][..., where][..., 0]
     assert torch.equal(command[:, 0], command[:, 4])
     assert not torch.isclose(command[:, 4], command[:, 5]).any()
@@ -151,7 +151,7 @@ def test_fixed_commands_survive_resets_and_resampling() -> None:
     fixed = torch.linspace(0.1, 0.5, NUM)
     env.set_commands(fixed)
     data = rollout(env, 12)
-    where = env.layouts["observation"].slices["velocity_command"]
+    where = env.layouts["observation"].slices["command"]
     assert torch.equal(data["observation"][..., where][..., 0], fixed[:, None].expand(-1, 12))
 
 
@@ -311,7 +311,8 @@ def test_the_root_an_episode_begins_with_says_where() -> None:
 
 
 def test_no_observation_is_constant_over_a_random_rollout() -> None:
-    data = rollout(make(num=16), 60)
+    every_way = CommandConfig(lateral_max=0.2, yaw_rate_max=0.5)
+    data = rollout(make(num=16, command=every_way), 60)
     for key, layout in make().layouts.items():
         spread = data["next", key].flatten(0, 1).std(0)
         for name, where in layout.slices.items():

@@ -174,7 +174,7 @@ def test_a_command_that_changes_is_observed_at_once_and_recorded() -> None:
     seen: list[Tensor] = []
 
     def act(observation: Tensor) -> Tensor:
-        seen.append(observation[:, env.layouts["observation"].slices["velocity_command"]].clone())
+        seen.append(observation[:, env.layouts["observation"].slices["command"]].clone())
         return observation.new_zeros(3, 8)
 
     series = torch.zeros(4, 3, 3)

@@ -29,7 +29,6 @@ from envs.reality.disturbances import PushConfig
 from envs.reality.faults import FaultConfig
 from envs.reality.randomization import TERMS, RandomizationConfig
 from envs.reality.reality import Reality
-from envs.reality.servo import ServoConfig
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.step import METRICS, act, reset, step
@@ -38,6 +37,7 @@ from envs.task.observations import ObservationConfig, critic_layout, frame_size,
 from envs.task.rewards import term_factors
 from envs.task.starts import start_from
 from envs.task.support import SupportConfig, SupportState
+from tests.tasks import ideal_task
 
 META = torch.device("meta")
 NUM = 4
@@ -134,7 +134,7 @@ def on_meta(config: LocomotionConfig, loaded: RobotModel) -> LocomotionEnv:
     env = LocomotionEnv(config, NUM)
     env.backend = ShapesOnly(loaded)
     observed = config.observation
-    history = (observed.history, frame_size(env.robot, observed))
+    history = (observed.past, frame_size(env.robot, observed))
     env.robot = env.robot.to(META)
     env.support = SupportState.none(NUM, META)
     env._episode = Episode.blank(NUM, env.robot.num_joints, META, history)
@@ -156,7 +156,6 @@ def step_twice(env: LocomotionEnv) -> TensorDict:
 
 FAULTS_THAT_PASS = FaultConfig(dropout_interval_s=1.0, displacement_interval_s=1.0)
 REAL = LocomotionConfig(
-    servo=ServoConfig(model="robot"),
     observation=ObservationConfig(profile="switches", history=3),
     randomization=RandomizationConfig(**{name: term.typical for name, term in TERMS.items()}),
     faults=replace(FAULTS_THAT_PASS, burst_interval_s=1.0),
@@ -164,20 +163,21 @@ REAL = LocomotionConfig(
 """All terms, all faults and the servo of robot.yaml."""
 
 SETTINGS = {
-    "plain": LocomotionConfig(),
-    "pushed": LocomotionConfig(push=PushConfig(impulse_max=0.36)),
-    "full range, all rewards": LocomotionConfig(
-        action=replace(LocomotionConfig().action, mapping="full_range"),
+    "default": LocomotionConfig(),
+    "ideal": ideal_task(),
+    "pushed": ideal_task(push=PushConfig(impulse_max=0.36)),
+    "full range, all rewards": ideal_task(
+        action=replace(ideal_task().action, mapping="full_range"),
         observation=ObservationConfig(fields=("gravity", "joint_pos"), critic_fields=()),
         reward=RewardConfig(weights=RewardWeights(**dict.fromkeys(vars(RewardWeights()), 1.0))),
     ),
-    "support": LocomotionConfig(support=SupportConfig(), auto_reset=False),
+    "support": ideal_task(support=SupportConfig(), auto_reset=False),
     "real": REAL,
     "real, support, pushed": replace(
         REAL, support=SupportConfig(), push=PushConfig(impulse_max=0.36, direction=0.5)
     ),
-    "passing faults": LocomotionConfig(faults=FAULTS_THAT_PASS),
-    "support, pushed": LocomotionConfig(support=SupportConfig(), push=PushConfig(impulse_max=0.36)),
+    "passing faults": ideal_task(faults=FAULTS_THAT_PASS),
+    "support, pushed": ideal_task(support=SupportConfig(), push=PushConfig(impulse_max=0.36)),
 }
 
 
@@ -225,7 +225,7 @@ def test_planted_faults_are_found(
 
     monkeypatch.setattr(envs.step, "fall_causes", planted)
     with pytest.raises((HostAccess, RuntimeError)):
-        step_twice(on_meta(LocomotionConfig(), robot_model))
+        step_twice(on_meta(ideal_task(), robot_model))
 
 
 # Arithmetic
@@ -273,7 +273,7 @@ COMMANDS = torch.tensor([[0.2, 0.0, 0.0], [0.3, -0.1, 0.5]])
 
 def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: PhysicsState) -> None:
     ones = {f.name: torch.ones_like(getattr(blank(robot), f.name)) for f in fields(Episode)}
-    start = start_from(state.qpos, state.qvel, COMMANDS, robot, LocomotionConfig())
+    start = start_from(state.qpos, state.qvel, COMMANDS, robot, ideal_task())
     got = reset(Episode(**ones), torch.tensor([False, True]), start, state)
     for name in ones:
         assert (getattr(got, name)[0] == 1).all(), name
@@ -285,7 +285,7 @@ def test_reset_changes_the_masked_episodes_only(robot: RobotSpec, state: Physics
 
 
 def test_act_filters_and_pushes(robot: RobotSpec) -> None:
-    config = LocomotionConfig(push=PushConfig(impulse_max=0.16, duration_s=0.04, interval_s=1.0))
+    config = ideal_task(push=PushConfig(impulse_max=0.16, duration_s=0.04, interval_s=1.0))
     action = torch.full((2, 8), 0.2)
     # A push starts for draws below 0.02 s / 1 s; half of 0.16 N s in 0.04 s, a quarter turn: +y.
     draws = torch.tensor([[0.01, 0.03], [0.25, 0.25], [0.5, 0.5]])
@@ -299,7 +299,7 @@ def test_act_filters_and_pushes(robot: RobotSpec) -> None:
 
 
 def test_step_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
-    config = LocomotionConfig(episode_length_s=0.08)
+    config = ideal_task(episode_length_s=0.08)
     episode = replace(
         blank(robot), steps=torch.tensor([3, 1]), episode_return=torch.tensor([2.0, 0.0]),
         air_time=torch.tensor([[0.1, 0.0], [0.0, 0.0]]),
@@ -332,15 +332,15 @@ def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(
     stands = replace(state, sensordata=sensors)  # the first; the second is in the air
     assert (measure(stands, robot).foot_force > 5.0).tolist() == [[True, True], [False, False]]
     walking = replace(blank(robot), command=as_command(torch.tensor([0.2, 0.2])))
-    once, _ = stepped(walking, stands, robot, LocomotionConfig())
-    twice, result = stepped(once, stands, robot, LocomotionConfig())
+    once, _ = stepped(walking, stands, robot, ideal_task())
+    twice, result = stepped(once, stands, robot, ideal_task())
     assert torch.allclose(twice.stance_time, torch.tensor([0.04, 0.0]))
-    layout = critic_layout(robot, LocomotionConfig().observation)
+    layout = critic_layout(robot, ideal_task().observation)
     seen = layout.unpack(result.observations["critic_observation"])["stance_time"]
     assert torch.allclose(seen, torch.tensor([[0.04], [0.0]]))
-    lifted, _ = stepped(twice, state, robot, LocomotionConfig())
+    lifted, _ = stepped(twice, state, robot, ideal_task())
     assert lifted.stance_time.tolist() == [0.0, 0.0]
-    asked_to_stand, _ = stepped(blank(robot), stands, robot, LocomotionConfig())
+    asked_to_stand, _ = stepped(blank(robot), stands, robot, ideal_task())
     assert asked_to_stand.stance_time.tolist() == [0.0, 0.0]
 
 
@@ -348,19 +348,15 @@ def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) 
     """It begins with the speed along the heading; after 0.02 s of 0.1 s, exp(-0.2) is left."""
     qvel = state.qvel.clone()
     qvel[:, :2] = 0.5 * torch.tensor([[1.0, 0.0], [math.cos(1.0), math.sin(1.0)]])
-    start = start_from(
-        state.qpos, qvel, as_command(torch.tensor([0.3, 0.3])), robot, LocomotionConfig()
-    )
+    start = start_from(state.qpos, qvel, as_command(torch.tensor([0.3, 0.3])), robot, ideal_task())
     begun = reset(blank(robot), torch.tensor([True, True]), start, replace(state, qvel=qvel))
     assert begun.mean_velocity.tolist() == pytest.approx([0.5, 0.5])
-    averaging = LocomotionConfig(reward=RewardConfig(tracking_time=0.1))
+    averaging = ideal_task(reward=RewardConfig(tracking_time=0.1))
     after, result = stepped(begun, state, robot, averaging)  # at rest
     left = 0.5 * math.exp(-0.2)
     assert after.mean_velocity.tolist() == pytest.approx([left, left])
     assert result.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * (left - 0.3))] * 2)
-    now, result = stepped(
-        begun, state, robot, LocomotionConfig(reward=RewardConfig(tracking_time=0))
-    )
+    now, result = stepped(begun, state, robot, ideal_task(reward=RewardConfig(tracking_time=0)))
     assert now.mean_velocity.tolist() == [0.0, 0.0]
     assert result.terms[:, 0].tolist() == pytest.approx([0.4 * math.exp(-4 * 0.3)] * 2)
 
@@ -368,7 +364,7 @@ def test_speed_is_tracked_as_its_average(robot: RobotSpec, state: PhysicsState) 
 def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: PhysicsState) -> None:
     """States may be views that change with the next step; what is kept must not."""
     engine = {x.untyped_storage().data_ptr() for x in vars(state).values()}
-    after, result = stepped(blank(robot), state, robot, LocomotionConfig())
+    after, result = stepped(blank(robot), state, robot, ideal_task())
     mask, start = (
         torch.ones(2, dtype=torch.bool),
         start_from(
@@ -376,7 +372,7 @@ def test_nothing_of_a_step_is_the_engines_memory(robot: RobotSpec, state: Physic
             state.qvel.clone(),
             torch.zeros(2, 3),
             robot,
-            LocomotionConfig(),
+            ideal_task(),
         ),
     )
     kept = [after, result, reset(after, mask, start, state)]
@@ -388,7 +384,7 @@ def test_ends_are_counted_by_cause(robot: RobotSpec, state: PhysicsState) -> Non
     """One robot lies on its side when its time is up, the other's time is up."""
     state.qpos[0, 3:7] = torch.tensor([0.7071, 0.7071, 0.0, 0.0])
     episode = replace(blank(robot), steps=torch.tensor([3, 3]))
-    config = LocomotionConfig(episode_length_s=0.08)
+    config = ideal_task(episode_length_s=0.08)
     _, result = stepped(episode, state, robot, config)
     ends = {name: column.tolist() for name, column in zip(METRICS, result.metrics.T, strict=True)}
     assert {name: who for name, who in ends.items() if name.startswith("end_")} == {
@@ -400,7 +396,7 @@ def test_ends_are_counted_by_cause(robot: RobotSpec, state: PhysicsState) -> Non
 
 
 def remembering(**weights: float) -> LocomotionConfig:
-    return LocomotionConfig(reward=RewardConfig(weights=RewardWeights(**weights)))
+    return ideal_task(reward=RewardConfig(weights=RewardWeights(**weights)))
 
 
 def test_the_mean_height_is_that_of_a_second(robot: RobotSpec, state: PhysicsState) -> None:
@@ -438,7 +434,7 @@ def test_drift_is_the_way_to_the_side_of_the_commanded_path(
 def test_what_no_reward_reads_is_not_remembered(robot: RobotSpec, state: PhysicsState) -> None:
     state.qvel[:, :2] = 1.0
     episode = blank(robot)
-    after, _ = stepped(episode, state, robot, LocomotionConfig())
+    after, _ = stepped(episode, state, robot, ideal_task())
     assert after.drift is episode.drift and after.mean_height is episode.mean_height
 
 
@@ -453,7 +449,7 @@ def test_a_failed_simulation_leaves_what_is_remembered_finite(
 
 def test_failed_simulations_end_with_finite_values(robot: RobotSpec, state: PhysicsState) -> None:
     state.qvel[1] = float("nan")
-    _, result = stepped(blank(robot), state, robot, LocomotionConfig(), health=(0, 2))
+    _, result = stepped(blank(robot), state, robot, ideal_task(), health=(0, 2))
     assert result.terminated.tolist() == [False, True]
     for value in (result.reward, result.metrics, *result.observations.values()):
         assert torch.isfinite(value).all()
@@ -465,8 +461,8 @@ def test_a_failed_simulation_pays_for_its_end_as_a_fall_does(
 ) -> None:
     state.qvel[0] = float("nan")
     state.qpos[1, 2] = 0.1  # fallen
-    _, result = stepped(blank(robot), state, robot, LocomotionConfig(), health=(2, 0))
-    last = result.terms[:, list(vars(LocomotionConfig().reward.weights)).index("termination")]
+    _, result = stepped(blank(robot), state, robot, ideal_task(), health=(2, 0))
+    last = result.terms[:, list(vars(ideal_task().reward.weights)).index("termination")]
     assert last.tolist() == pytest.approx([-1.0, -1.0])  # weight -10, scale 0.1
     assert float(result.reward[0]) == pytest.approx(-1.0)
 
@@ -477,7 +473,7 @@ def test_a_swing_that_a_start_begins_in_is_paid_by_its_whole_length(
     """0.24 s in the air at the start and 0.02 s after it exceed `swing_time` 0.25 s."""
     command = as_command(torch.tensor([0.3, 0.3]))
     air_time = torch.tensor([[0.24, 0.0], [0.0, 0.0]])
-    config = LocomotionConfig()
+    config = ideal_task()
     start = start_from(state.qpos, state.qvel, command, robot, config, air_time=air_time)
     begun = reset(blank(robot), torch.tensor([True, True]), start, state)
     swung, _ = stepped(begun, state, robot, config)  # both feet in the air
@@ -496,7 +492,7 @@ def test_without_auto_reset_a_fall_is_recorded_and_the_episode_goes_on(
     robot: RobotSpec, state: PhysicsState
 ) -> None:
     state.qpos[0, 2] = 0.1
-    config = LocomotionConfig(auto_reset=False)
+    config = ideal_task(auto_reset=False)
     _, result = stepped(blank(robot), state, robot, config)
     assert result.fallen.tolist() == [True, False]
     assert not result.done.any()
@@ -506,7 +502,7 @@ def test_commands_whose_time_is_up_are_drawn_unless_held(
     robot: RobotSpec, state: PhysicsState
 ) -> None:
     command = CommandConfig(velocity_min=0.1, velocity_max=0.3, resample_s=0.1)
-    config = LocomotionConfig(command=command)
+    config = ideal_task(command=command)
     episode = replace(blank(robot), steps=torch.tensor([4, 3]), command=torch.full((2, 3), 0.9))
     draws = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
     after, _ = stepped(episode, state, robot, config, draws=draws)
@@ -523,7 +519,7 @@ def test_the_heading_to_hold_turns_with_the_commanded_yaw_rate(
 
     The robots keep the headings they started with, 0 and 1 rad.
     """
-    config = LocomotionConfig()
+    config = ideal_task()
     start = start_from(state.qpos, state.qvel, COMMANDS, robot, config)
     episode = reset(blank(robot), torch.tensor([True, True]), start, state)
     for _ in range(3):
@@ -536,6 +532,6 @@ def test_the_heading_to_hold_turns_with_the_commanded_yaw_rate(
     layout = observation_layout(robot, config.observation)
     seen = layout.unpack(result.observations["observation"])["heading_error"][:, 0]
     assert seen.tolist() == pytest.approx([0.0, 0.01], abs=1e-5)
-    free = LocomotionConfig(command=CommandConfig(heading_hold=False))
+    free = ideal_task(command=CommandConfig(heading_hold=False))
     _, result = stepped(episode, state, robot, free)
     assert not layout.unpack(result.observations["observation"])["heading_error"].any()

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from envs.config import LocomotionConfig, policy_settings
+from envs.config import policy_settings
 from envs.frames import heading_to_world, quat_from_euler, quat_rotate_inverse
 from envs.recording import Recording
 from envs.robot.spec import LegGeometry, RobotSpec, ServoSpec
 from envs.task.observations import observation_layout
 from envs.task.terminations import ENDS
+from tests.tasks import ideal_task
 from wildrobot_torch.ppo.average import WEIGHTS_PREFIX
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import CHECKPOINT_FORMAT
@@ -38,7 +39,7 @@ def make_checkpoint(tmp_path: Path, robot: RobotSpec, policy: Policy) -> MakeChe
     """Writes a checkpoint of `policy`; keywords replace entries of its description."""
 
     def make(**changes: Any) -> Path:
-        task = LocomotionConfig()
+        task = ideal_task()
         about = {
             "format": CHECKPOINT_FORMAT,
             "observation_layout": observation_layout(robot, task.observation).to_dict(),

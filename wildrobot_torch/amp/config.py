@@ -15,6 +15,7 @@ from envs.settings import (
     PositiveInt,
     check,
 )
+from wildrobot_torch.amp.derived import DERIVED
 from wildrobot_torch.motion.metrics import Limit
 
 FEATURES = (
@@ -29,17 +30,22 @@ class FeatureStage:
     """More features for the discriminator, once the policy is good enough for them."""
 
     add: tuple[str, ...]
-    """Fields of a frame that the discriminator sees from this stage on."""
+    """Fields that the discriminator sees from this stage on."""
+    share: ClosedUnitInterval = 1.0
+    """Factor on their normalised values; a later stage may raise it."""
     limits: Mapping[str, dict[str, float]] = field(default_factory=dict)
     """Limits that an evaluation must keep to: metric -> min, max or both."""
+    after: NonNegativeInt = 0
+    """Environment steps that the evaluation must come after."""
 
     def __post_init__(self) -> None:
+        check(self)
         for metric, limit in self.limits.items():
             Limit.parse(limit, f"amp.stages: the limit of {metric}")
-        if not self.add or not self.limits:
+        if not self.add or not (self.limits or self.after):
             raise UserError(
-                "amp.stages: a stage needs features to add and limits of the evaluation, as in "
-                "{add: [height], limits: {fall_rate: {max: 0.02}}}"
+                "amp.stages: a stage needs features to add, and limits of the evaluation or steps "
+                "to come after, as in {add: [height], limits: {fall_rate: {max: 0.02}}}"
             )
 
     def require_metrics(self, names: Collection[str]) -> None:
@@ -49,9 +55,13 @@ class FeatureStage:
                 f"amp.stages: the evaluation has no {', '.join(unknown)}; it has {', '.join(names)}"
             )
 
-    def reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether an evaluation's metrics keep to all limits; an undefined one (NaN) never does."""
-        return all(Limit(**limit).holds(metrics[name]) for name, limit in self.limits.items())
+    def reached(self, metrics: Mapping[str, float], env_steps: int) -> bool:
+        """Whether an evaluation after so many environment steps begins the stage.
+
+        Its metrics must keep to all limits; an undefined one (NaN) never does.
+        """
+        kept = all(Limit(**limit).holds(metrics[name]) for name, limit in self.limits.items())
+        return env_steps >= self.after and kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +80,13 @@ class AMPConfig:
     window: PositiveInt = 2
     """Frames in a window; they are `data.env.ctrl_dt` apart."""
     features: tuple[str, ...] = FEATURES
-    """Fields of a frame that the discriminator sees. Without contact it lets steps pass that are
-    too short on both feet."""
+    """Fields that the discriminator sees: those of a frame (the default), and linvel_direction,
+    linvel_clipped, foot_height, foot_vel_z, foot_speed_near_ground, which are computed from them.
+    Without contact it lets steps pass that are too short on both feet."""
     stages: tuple[FeatureStage, ...] = ()
     """More features, left out of `features`, each stage once an evaluation during training keeps to
-    its limits: a list of {add: [height], limits: {fall_rate: {max: 0.02}}}."""
+    its limits: a list of {add: [height], limits: {fall_rate: {max: 0.02}}}; with {share: 0.3} only
+    a share of them, with {after: 50000} not before so many environment steps."""
     hidden: tuple[PositiveInt, ...] = (256, 128)
     """Widths of the discriminator's hidden layers."""
     activation: Literal["elu", "relu", "silu", "tanh"] = "relu"
@@ -111,14 +123,21 @@ class AMPConfig:
         check(self)
         if not self.features:
             raise UserError("amp.features is empty; name at least one field of a frame")
-        seen = set(self.features)
+        seen = dict.fromkeys(self.features, 1.0)
         for stage in self.stages:
-            if known := seen.intersection(stage.add):
+            if known := [name for name in stage.add if seen.get(name, 0.0) >= stage.share]:
                 raise UserError(
                     f"amp.stages adds {', '.join(sorted(known))}, which the discriminator sees "
-                    "already; leave it out of amp.features and of the stages before"
+                    "already; leave it out of amp.features and of the stages before, or raise its "
+                    "share"
                 )
-            seen.update(stage.add)
+            seen |= dict.fromkeys(stage.add, stage.share)
+        late = [name for name in seen if name in DERIVED and DERIVED[name].needs_past]
+        if late and self.window < 2:
+            raise UserError(
+                f"amp.features or amp.stages names {', '.join(late)}, a change between frames; set "
+                "amp.window to at least 2"
+            )
         if self.ramp_end < self.ramp_start:
             raise UserError(
                 f"amp.ramp_end is {self.ramp_end}; allowed: at least amp.ramp_start, "
@@ -132,6 +151,14 @@ class AMPConfig:
             raise UserError(
                 f"amp.ramp_gate is {list(self.ramp_gate)}; its first value must be below its second"
             )
+
+    @property
+    def shares(self) -> list[dict[str, float]]:
+        """Field -> its share in what the discriminator sees, at first and after each stage."""
+        shares = [dict.fromkeys(self.features, 1.0)]
+        for stage in self.stages:
+            shares.append(shares[-1] | dict.fromkeys(stage.add, stage.share))
+        return shares
 
     def share(self, env_steps: int) -> float:
         """Share of `weight` after `env_steps` environment steps: the ramp, from 0 to 1."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -11,24 +11,25 @@ from torch.nn.utils import parametrizations
 
 from envs.errors import UserError
 from envs.layout import Layout
+from wildrobot_torch.amp.derived import DERIVED
 from wildrobot_torch.ppo.networks import mlp
 from wildrobot_torch.ppo.normalizer import RunningNorm
 
 
-def feature_mask(layout: Layout, names: Collection[str]) -> Tensor:
-    """1 for the features (F,) of the named fields, 0 for all others.
+def feature_mask(layout: Layout, shares: Mapping[str, float]) -> Tensor:
+    """The share (F,) of each feature: that of its field, 0 where the field has none.
 
     Raises:
-        UserError: a frame has no such field.
+        UserError: there is no such field.
     """
-    if unknown := sorted(set(names) - set(layout.slices)):
+    if unknown := sorted(set(shares) - set(layout.slices)):
+        names = dict.fromkeys([*layout.slices, *DERIVED])
         raise UserError(
-            f"amp.features or amp.stages names {', '.join(unknown)}; a frame has "
-            f"{', '.join(layout.slices)}"
+            f"amp.features or amp.stages names {', '.join(unknown)}; a frame has {', '.join(names)}"
         )
     mask = torch.zeros(layout.size)
-    for name in names:
-        mask[layout.slices[name]] = 1.0
+    for name, share in shares.items():
+        mask[layout.slices[name]] = share
     return mask
 
 
@@ -36,7 +37,7 @@ class Discriminator(nn.Module):
     """One logit per window: greater for reference, smaller for the policy."""
 
     mask: Tensor
-    """(F,): 1 for the features it sees, 0 for the others."""
+    """(F,): share of each feature in what it sees, 0 to 1."""
 
     def __init__(
         self,
@@ -47,21 +48,22 @@ class Discriminator(nn.Module):
         window: int = 2,
         mask: Tensor | None = None,
         spectral_norm: bool = False,
+        derive: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """An untrained discriminator of windows of K = `window` frames of F features.
 
-        `mask` (F,) is 1 for the features it sees, 0 for the others; None for all. With
+        `mask` (F,) is the share of each feature in what it sees, 0 to 1; None for all of all. With
         `spectral_norm` each layer's weights are divided by their largest singular value (Miyato et
-        al. 2018, arXiv:1802.05957).
+        al. 2018, arXiv:1802.05957). `derive` adds features to raw windows; None for none.
         """
         super().__init__()
-        self.window = window
+        self.window, self.derive = window, derive
         self.normalizer = RunningNorm(num_features)
         self.register_buffer("mask", torch.ones(num_features) if mask is None else mask)
         self.net = mlp([window * num_features, *hidden, 1], activation)
         with torch.no_grad():
             # Features of later stages begin with weight 0, so adding them changes no logit.
-            cast(nn.Linear, self.net[0]).weight.mul_(self.mask.repeat(window))
+            cast(nn.Linear, self.net[0]).weight.mul_((self.mask > 0.0).repeat(window))
         if spectral_norm:
             for layer in self.net:
                 if isinstance(layer, nn.Linear):
@@ -69,12 +71,16 @@ class Discriminator(nn.Module):
 
     def forward(self, normalized: Tensor) -> Tensor:
         """Logits (B,) of normalised windows (B, K F)."""
-        # Masked here as well, so that the gradient penalty ignores unseen features.
-        return self.net(normalized * self.mask.repeat(self.window)).squeeze(-1)
+        # Masked here as well, so that noise and the gradient penalty leave out unseen features.
+        return self.net(normalized * (self.mask > 0.0).repeat(self.window)).squeeze(-1)
+
+    def extend(self, raw: Tensor) -> Tensor:
+        """Raw windows (..., K, F) with the features that are derived from a frame's own."""
+        return raw if self.derive is None else self.derive(raw)
 
     def normalize(self, raw: Tensor) -> Tensor:
-        """Normalised, masked, flat windows (..., K F) of raw ones (..., K, F)."""
-        return (self.normalizer(raw) * self.mask).flatten(-2)
+        """Normalised, masked, flat windows (..., K F) of raw ones as a rollout has them."""
+        return (self.normalizer(self.extend(raw)) * self.mask).flatten(-2)
 
 
 # Style reward

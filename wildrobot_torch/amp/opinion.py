@@ -73,7 +73,8 @@ def load_prior(path: Path, layout: Layout) -> CheckpointPrior | None:
     found = Layout.from_dict(content["wildrobot"]["amp_layout"])
     layout.require(found, f"the motion prior of {path} (its exported policy can be measured)")
     where = f"{path}: settings of the motion prior"
-    prior = MotionPrior(layout, from_mapping(AMPConfig, settings, where, PolicyFileError))
+    config = from_mapping(AMPConfig, settings, where, PolicyFileError)
+    prior = MotionPrior(layout, config, content["wildrobot"]["env_config"]["ctrl_dt"])
     try:
         prior.load_state_dict(with_prefix("prior.", content["state_dict"]))
     except RuntimeError as error:

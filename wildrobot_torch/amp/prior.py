@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from envs.config import LocomotionConfig
 from envs.layout import Layout
 from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.amp.derived import Derivation
 from wildrobot_torch.amp.discriminator import Discriminator, feature_mask, style_reward
 from wildrobot_torch.amp.losses import discriminator_loss
 from wildrobot_torch.amp.replay import Replay
@@ -44,27 +46,30 @@ class MotionPrior(nn.Module):
     stage: Tensor
     """() long: stages of more features reached."""
 
-    def __init__(self, layout: Layout, config: AMPConfig) -> None:
-        """An untrained prior on frames packed by a layout.
+    def __init__(
+        self, frame: Layout, config: AMPConfig, ctrl_dt: float = LocomotionConfig.ctrl_dt
+    ) -> None:
+        """An untrained prior on frames packed by a layout, `ctrl_dt` [s] apart.
 
         Raises:
-            UserError: the settings name a field that a frame does not have.
+            UserError: the settings name a field that there is not.
         """
         super().__init__()
         self.config = config
-        seen = list(config.features)
-        self._masks = [feature_mask(layout, seen)]
-        for stage in config.stages:
-            seen += stage.add
-            self._masks.append(feature_mask(layout, seen))
+        shares = config.shares
+        derive = Derivation.of(frame, shares[-1], ctrl_dt)
+        self.layout = derive.layout
+        """Of the frames that the discriminator sees."""
+        self._masks = [feature_mask(self.layout, share) for share in shares]
         self.register_buffer("stage", torch.zeros((), dtype=torch.long))
         self.discriminator = Discriminator(
-            layout.size,
+            self.layout.size,
             config.hidden,
             config.activation,
             window=config.window,
             mask=self._masks[0],
             spectral_norm=config.spectral_norm,
+            derive=derive,
         )
         self.history = History(config.window)
         self.replay = Replay(config.replay_size)
@@ -136,7 +141,7 @@ class MotionPrior(nn.Module):
             # As many policy windows: by the reference alone early policies would be far outside the
             # normal range, where the discriminator saturates.
             both = torch.cat([self._real.flatten(0, 1), drawn(updates * size)])
-            self.discriminator.normalizer.update(both, reduce)
+            self.discriminator.normalizer.update(self.discriminator.extend(both), reduce)
         self.replay.insert(drawn(min(REPLAY_INSERT, self.replay.capacity)))
 
     def loss(self, update: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -146,10 +151,13 @@ class MotionPrior(nn.Module):
         loss, parts = discriminator_loss(self.discriminator, real, fake, self.config)
         return loss, {f"AMP/{name}": part for name, part in parts.items()}
 
-    def advance(self, evaluation: Mapping[str, float]) -> bool:
-        """Show the features of the next stage if an evaluation keeps to its limits; whether so."""
-        stage = int(self.stage)
-        if stage == len(self.config.stages) or not self.config.stages[stage].reached(evaluation):
+    def advance(self, evaluation: Mapping[str, float], env_steps: int) -> bool:
+        """Show the features of the next stage if it is reached; whether so.
+
+        `evaluation` has the metrics after `env_steps` environment steps.
+        """
+        stage, stages = int(self.stage), self.config.stages
+        if stage == len(stages) or not stages[stage].reached(evaluation, env_steps):
             return False
         self.stage += 1
         self.discriminator.mask.copy_(self._masks[stage + 1])

@@ -19,7 +19,7 @@ from wildrobot_torch.cli import main as wildrobot
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 
-RECIPE = ("walking_amp", "laptop", "demo")
+RECIPE = ("walking_amp", "demo")
 LEARNING_SHARE = 0.7
 """Rate of a training over that of the environment alone, on a CPU."""
 OTHER_S = 90.0
@@ -39,9 +39,11 @@ def main(options: argparse.Namespace) -> int:
         *("--run.folder", str(out), "--run.name", "training"),
         *options.others,
     ]
-    env_steps = fit.parser().read(training).run.env_steps  # or refused here
+    parser = fit.parser()
+    made = parser.construct(parser.read(training))  # or refused here
+    task, env_steps = made.data.config, made.run.env_steps
     tracker_steps = 0 if options.reference else TrackingConfig().env_steps
-    print(expectation(speed(options.physics), tracker_steps, env_steps), flush=True)
+    print(expectation(speed(task, options.physics), tracker_steps, env_steps), flush=True)
 
     engine = ["--physics", options.physics]
     policy, film = str(out / "policy.onnx"), str(out / "walking.gif")
@@ -72,9 +74,11 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def speed(physics: str, num_envs: int = 1024, seconds: float = 5.0) -> float:
-    """Environment steps per second of this machine, now, with random actions and no training."""
-    env = LocomotionEnv(LocomotionConfig(), num_envs, physics=physics)
+def speed(
+    task: LocomotionConfig, physics: str, num_envs: int = 1024, seconds: float = 5.0
+) -> float:
+    """Steps of the task per second of this machine, now, with random actions and no training."""
+    env = LocomotionEnv(task, num_envs, physics=physics)
     root, steps = env.reset(), -2  # the first two steps set things up
     begin = 0.0
     with one_torch_thread():

@@ -34,10 +34,12 @@ def main(options: argparse.Namespace) -> int:
         "file": str(options.policy),
         "sha256": hashlib.sha256(options.policy.read_bytes()).hexdigest(),
         "env_steps": policy.env_steps,
+        "servo": env.servo,
     }
     result = evaluate(policy, env, scenario)
     folder = options.out or options.policy.parent / "evaluation" / scenario.name
     written = write_report(result, env.robot.to("cpu"), folder, about, physics)
+    print(f"servo: {env.servo}")
     print("\n".join(summary(result)))
     print(f"wrote {written[1]}")
     return 1 if options.gate and not result.passed else 0

@@ -40,7 +40,7 @@ From motion clips to a walking policy for a small biped.
 examples:
   wildrobot play                                    the policy that ships with the project
   wildrobot reference --out runs/reference/walking.npz
-  wildrobot fit --config walking_amp --config laptop
+  wildrobot fit --config walking_amp
   wildrobot evaluate runs/walking_amp/DATE/checkpoints/last.ckpt --scenario walking
   wildrobot export runs/walking_amp/DATE/checkpoints/last.ckpt --out policy.onnx
 

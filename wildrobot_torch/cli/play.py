@@ -79,7 +79,7 @@ def _view(options: argparse.Namespace) -> None:
         return
     policy, env = _open(options, 3600.0)
     controls = Controls(options.velocity)
-    print(KEYS, flush=True)
+    print(f"servo {env.servo}\n{KEYS}", flush=True)
     positions = drive(policy, env, controls)
     show(env.backend.model, env.robot.root_body, positions, env.config.ctrl_dt, controls.press)
 
@@ -115,7 +115,7 @@ def _film(options: argparse.Namespace) -> str:
     end = f"fell ({cause})" if bool(episode.terminated[0]) else "upright"
     return (
         f"wrote {path}: {length * dt:.1f} s, {end}, mean speed {float(velocity.mean()):.3f} m/s at "
-        f"command {options.velocity:g} m/s"
+        f"command {options.velocity:g} m/s, servo {env.servo}"
     )
 
 

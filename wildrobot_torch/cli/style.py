@@ -47,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
     replicate = copied and references.replicate(copied.select(tiers))
     priors = {name: load_prior(p.path, references.layout) for name, p in policies.items()}
     commands, families = references.commands(options.episodes)
-    recordings = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
+    recordings, servos = _recordings(policies, commands, options, physics, dataset.ctrl_dt)
     assessment = judge.assess(references, recordings, families, replicate)
 
     rewards: dict[str, dict[str, dict[str, float]]] = {}
@@ -79,6 +79,7 @@ def main(options: argparse.Namespace) -> int:
         about[f"policy {name}"] = str(policy.path)
         about[f"sha256 {name}"] = hashlib.sha256(policy.path.read_bytes()).hexdigest()
         about[f"env_steps {name}"] = policy.env_steps
+        about[f"servo {name}"] = servos[name]
     folder = options.out or options.policies[0].parent / "style"
     written = write_report(assessment, judged, rewards, about, folder)
 
@@ -128,13 +129,16 @@ def _recordings(
     options: argparse.Namespace,
     physics: str,
     ctrl_dt: float,
-) -> dict[str, Recording]:
+) -> tuple[dict[str, Recording], dict[str, str]]:
     """What the policies did at the commands, and standing still in the first one's task.
+
+    Each in the task of its file, servo included; the servos' laws are the second dictionary.
 
     Raises:
         UserError: a policy acts at another rate than the reference's, or always falls.
     """
     recordings: dict[str, Recording] = {}
+    servos: dict[str, str] = {}
     for name, policy in {STANDING: next(iter(policies.values())), **policies}.items():
         env = _environment(policy, len(commands), options.seconds, physics)
         if env.config.ctrl_dt != ctrl_dt:
@@ -143,9 +147,10 @@ def _recordings(
             raise UserError(f"{acts}, {apart}; make the reference again")
         act: PolicyFunction = zero_policy(env.robot.num_joints) if name == STANDING else policy
         env.set_seed(options.seed)
+        servos[name] = env.servo
         recordings[name] = record(act, env, commands, env.config.episode_steps).to("cpu")
     for name, recording in recordings.items():
         if not bool(recording.settled(SETTLE_S).any()):
             falls = f"every episode of {name} ends in a fall within {SETTLE_S:g} s"
             raise UserError(f"{falls}; there is no style to measure")
-    return recordings
+    return recordings, servos

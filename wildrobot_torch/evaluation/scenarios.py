@@ -78,7 +78,7 @@ class Scenario:
     terrain: str | None = None
     """The ground; None for the task's."""
     servo: ServoConfig | None = None
-    """Which servo is simulated; None for the task's."""
+    """Which servo is simulated; None for the one that the policy was, or is being, trained with."""
     randomization: RandomizationConfig | None = None
     """What differs from robot to robot; None for the task's."""
     faults: FaultConfig | None = None

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from envs.errors import UserError
 from envs.frames import wrap_angle
+from envs.reality.servo import torque_limit
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
 from envs.thresholds import JOINT_STOP, MOVING, SATURATED, TURNING
@@ -307,6 +308,14 @@ def _travel_ratio(e: Episodes) -> Tensor:
     return torch.where(net > 0.0, ahead / net, math.nan).nanmean()
 
 
+def _envelope_saturation(e: Episodes) -> Tensor:
+    """Of all joints and steps; a torque is held against the speed in its own direction."""
+    torque = e.recorded("torque")[e.counted]
+    speed = e.joint_vel[e.counted] * torque.sign()
+    most = torque_limit(speed, {}, e.robot, e.robot.servo.model)
+    return _share((torque != 0.0) & (torque.abs() >= SATURATED * most))
+
+
 def _joint_stop_share(e: Episodes) -> Tensor:
     low, high = e.robot.joint_range.unbind(-1)
     joints = e.recording.joint_pos(e.robot)[e.counted]
@@ -479,6 +488,9 @@ EPISODE_METRICS: dict[str, Metric] = {
     "torque_saturation": Metric("1", f"share of torques at >= {SATURATED} of the limit",
         lambda e: _share(
             (e.recorded("torque").abs() >= SATURATED * e.robot.torque_limit)[e.counted])),
+    "envelope_saturation": Metric("1",
+        f"share of torques at >= {SATURATED} of what robot.yaml's servo has at the joint's speed",
+        _envelope_saturation),
     "joint_stop_share": Metric("1",
         f"share of steps within {JOINT_STOP} rad of a stop, worst joint", _joint_stop_share),
     "action_rate": Metric("1", "mean ||a_t - a_(t-1)||^2", _action_rate),

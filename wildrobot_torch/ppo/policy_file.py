@@ -41,7 +41,7 @@ class LoadedPolicy:
     robot_digest: str
     """Version of the robot description it was trained on."""
     env_config: dict[str, Any]
-    """Timing, action and observation of the task it was trained on, as plain containers."""
+    """`POLICY_SETTINGS` of the task it was trained on, as plain containers."""
     env_steps: int
     """Environment steps it was trained for."""
     act: Callable[[Tensor], Tensor]
@@ -62,13 +62,17 @@ class LoadedPolicy:
 
     @property
     def task(self) -> LocomotionConfig:
-        """The task with the policy's timing, action and observation, the rest at its defaults.
+        """The task with the policy's own `POLICY_SETTINGS`, the rest at its defaults.
 
         Raises:
             PolicyFileError: a setting is unknown to this version, or out of its range.
         """
         where = f"the task stored in {self.path}"
-        return from_mapping(LocomotionConfig, self.env_config, where, PolicyFileError)
+        # A file that names neither servo nor profile is of a version that knew only the ideal ones.
+        stored = {"servo": {"model": "ideal"}, "observation": {}, **self.env_config}
+        if isinstance(stored["observation"], dict):
+            stored["observation"] = {"profile": "simulator", **stored["observation"]}
+        return from_mapping(LocomotionConfig, stored, where, PolicyFileError)
 
     def require(self, layout: Layout, robot_digest: str) -> None:
         """Refuse an environment of another observation layout or robot.

@@ -56,7 +56,7 @@ class Table:
 class Study:
     """Which trainings to run, and which numbers of them to show."""
 
-    options: str
+    options: str = ""
     """Options of `fit` that all arms share."""
     seeds: tuple[int, ...]
     env_steps: PositiveInt

@@ -118,7 +118,7 @@ class WalkingModule(pl.LightningModule):
             if stage == "fit":
                 trained_on = self._require_reference(self.amp).whole.to("cpu")
                 self.style_target = StyleTarget.of(trained_on, robot)
-            self.prior = MotionPrior(data.layouts["amp"], self.amp)
+            self.prior = MotionPrior(data.layouts["amp"], self.amp, data.config.ctrl_dt)
 
     def _require_reference(self, amp: AMPConfig) -> Curriculum:
         """The reference a motion prior needs; refuses to train one without."""
@@ -236,8 +236,7 @@ class WalkingModule(pl.LightningModule):
         held_out = None
         if curriculum.held_out is not None:
             held_out = curriculum.held_out.sample_windows(NUM_WINDOWS, window)
-        layout = data.layouts["amp"]
-        self.metrics |= diagnose(prior, flat[drawn], real, held_out, style, layout)
+        self.metrics |= diagnose(prior, flat[drawn], real, held_out, style)
         self.metrics |= {"AMP/weight": weight, "AMP/stage": float(prior.stage)}
         auc = torch.tensor(self.metrics.get("AMP/auc_held_out", math.nan), device=self.device)
         # The mean over all processes, so that their ramps keep step.
@@ -266,7 +265,7 @@ class WalkingModule(pl.LightningModule):
         self.log_dict(shown, logger=False, batch_size=1)
         self._log({f"Evaluation/{name}": value for name, value in self.evaluation.items()})
         if self.prior is not None and self.trainer.state.fn == "fit":
-            self.prior.advance(self.evaluation)
+            self.prior.advance(self.evaluation, self.env_steps)
 
     # Checkpoints
 

@@ -134,7 +134,8 @@ def scripted(env: LocomotionEnv, steps: int) -> Iterator[dict[str, Tensor]]:
     device, generator = env.backend.device, torch.Generator().manual_seed(1)
     home = env.robot.home_qpos.repeat(3, 1)
     home[:, 2] += 0.02
-    saved, root = env.get_sim_state(), env.reset()
+    root = env.reset()
+    saved = env.get_sim_state()
     for step in range(steps):
         if env.config.support is not None:
             quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]], device=device).repeat(env.num_envs, 1)

@@ -19,23 +19,24 @@ from envs.reality.faults import FaultConfig
 from envs.reality.randomization import Draw, RandomizationConfig
 from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
 from envs.task.actions import ActionConfig
-from envs.task.observations import ObservationConfig
 from envs.task.starts import ResetConfig
 
 LEFT_KNEE, RIGHT_KNEE = 2, 6
 
 
 def make(num: int = 1, **settings: Any) -> LocomotionEnv:
-    """Robots at home, without noise, filter or ends; terms are given as a single value."""
+    """Robots at home, without noise, filter or ends; terms are given as a single value.
+
+    The servo is ideal unless it is given.
+    """
     engine = {name: settings.pop(name) for name in ("robot_dir", "physics") if name in settings}
     terms = {n: Draw(low=v, high=v) for n, v in settings.pop("terms", {}).items()}
     config = LocomotionConfig(
         action=ActionConfig(filter=0.0),
         reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
-        observation=ObservationConfig(profile="robot"),
         randomization=RandomizationConfig(**terms),
         auto_reset=False,
-        **settings,
+        **({"servo": ServoConfig(model="ideal")} | settings),
     )
     env = LocomotionEnv(config, num, **engine)
     env.reset()

@@ -31,6 +31,7 @@ from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from envs.task.starts import ResetConfig
+from tests.tasks import SIMULATOR, ideal_task
 
 ROBOTS, PLAIN, STEPS = 18, 2, 30
 """The first `PLAIN` robots have no term."""
@@ -54,7 +55,6 @@ def task(terms: dict[str, Draw], **settings: object) -> LocomotionConfig:
     return LocomotionConfig(
         action=ActionConfig(filter=0.0),
         reset=ResetConfig(joint_noise=0.0, velocity_noise=0.0),
-        servo=ServoConfig(model="robot"),
         observation=ObservationConfig(profile="switches"),
         randomization=RandomizationConfig(**terms),
         **{"auto_reset": False, **settings},
@@ -346,10 +346,12 @@ def test_an_exact_resume_with_everything_on(engine: str) -> None:
 # What would change nothing
 
 
-SIMULATOR = ObservationConfig(profile="simulator")
 IDLE = {
     "a servo law that knows no voltage": (
-        {"randomization": {"voltage": Draw(low=0.9, high=1.1)}},
+        {
+            "randomization": {"voltage": Draw(low=0.9, high=1.1)},
+            "servo": ServoConfig(model="ideal"),
+        },
         r"randomization\.voltage changes nothing: the servo model is ideal",
     ),
     "no IMU": (
@@ -366,7 +368,6 @@ IDLE = {
     "no heading to hold": (
         {
             "randomization": {"heading_drift": Draw(sd=0.003)},
-            "observation": ObservationConfig(profile="robot"),
             "command": CommandConfig(heading_hold=False),
         },
         r"randomization\.heading_drift changes nothing: no heading error",
@@ -379,10 +380,7 @@ IDLE = {
         r"randomization\.joint_age changes nothing: no reading of an encoder",
     ),
     "no switch": (
-        {
-            "randomization": {"switch_open": Draw(low=0.0, high=0.1)},
-            "observation": ObservationConfig(profile="robot"),
-        },
+        {"randomization": {"switch_open": Draw(low=0.0, high=0.1)}},
         r"randomization\.switch_open changes nothing: no foot switch",
     ),
     "a burst of no noise": (
@@ -428,7 +426,7 @@ def test_a_factor_on_what_the_robot_does_not_have_is_refused(robot_model: RobotM
 @pytest.mark.parametrize("fault", ["dropout", "displacement"])
 def test_a_fault_alone_is_enough(fault: str) -> None:
     """In a task that is ideal but for it."""
-    config = LocomotionConfig(faults=FaultConfig(**{f"{fault}_interval_s": 0.6}))
+    config = ideal_task(faults=FaultConfig(**{f"{fault}_interval_s": 0.6}))
     env = LocomotionEnv(config, 8)
     rollout(env, env.reset(), 5)
     assert env.reality.state.faults is not None

@@ -13,6 +13,7 @@ from envs.locomotion import LocomotionEnv
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.task.observations import ObservationConfig, observation_layout
 from envs.task.starts import ResetConfig
+from tests.tasks import SIMULATOR
 
 LIKE = 0.15
 """Largest difference of a mirrored simulation: the robot's masses are not quite symmetric."""
@@ -69,7 +70,7 @@ def test_a_mirror_of_a_mirror_is_the_thing_itself(sides, name):
 
 def test_plates_and_signs_by_hand(sides):
     env, _ = sides
-    layout = env.layouts["observation"]
+    layout = observation_layout(env.robot, SIMULATOR)
     mirror = layout_mirror(layout, env.robot)
     values = torch.zeros(layout.size)
     values[layout.slices["foot_switch"]] = torch.tensor(
@@ -87,7 +88,7 @@ def test_plates_and_signs_by_hand(sides):
 
 def test_a_command_is_mirrored_by_hand(sides):
     """Ahead stays ahead; to the left becomes to the right, of a turn as well."""
-    layout = observation_layout(sides[0].robot, ObservationConfig(profile="robot"))
+    layout = observation_layout(sides[0].robot, ObservationConfig())
     values = torch.zeros(layout.size)
     values[layout.slices["command"]] = torch.tensor([0.3, 0.1, -0.5])
     mirrored = layout.unpack(layout_mirror(layout, sides[0].robot)(values))["command"]

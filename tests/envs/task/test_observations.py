@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from envs.config import LocomotionConfig
 from envs.episode import Episode, StepContext
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
@@ -21,11 +21,12 @@ from envs.task.observations import (
     observation_layout,
     observe,
 )
+from tests.tasks import SIMULATOR, ideal_task
 
 
 @pytest.fixture(scope="module")
 def standing() -> Measurements:
-    env = LocomotionEnv(LocomotionConfig(), 1)
+    env = LocomotionEnv(ideal_task(), 1)
     root = env.reset()
     for _ in range(200):
         _, root = env.step_and_maybe_reset(root.set("action", torch.zeros(1, 8)))
@@ -35,19 +36,19 @@ def standing() -> Measurements:
 def step(m: Measurements, robot: RobotSpec, **changes: torch.Tensor) -> StepContext:
     """A step of one robot, with changes of its episode."""
     episode = replace(Episode.blank(1, 8, torch.device("cpu")), **changes)
-    return StepContext(m, episode, torch.zeros(1, dtype=torch.bool), robot, LocomotionConfig())
+    return StepContext(m, episode, torch.zeros(1, dtype=torch.bool), robot, ideal_task())
 
 
 def unpacked(
     m: Measurements, robot: RobotSpec, config: ObservationConfig | None = None, **changes: Tensor
 ) -> dict[str, list[float]]:
-    layout = critic_layout(robot, config or ObservationConfig())
+    layout = critic_layout(robot, config or SIMULATOR)
     blocks = layout.unpack(observe(step(m, robot, **changes), [layout])[layout.name])
     return {name: block[0].tolist() for name, block in blocks.items()}
 
 
 def test_slices_are_those_the_robot_expects(robot: RobotSpec) -> None:
-    layout = observation_layout(robot, ObservationConfig())
+    layout = observation_layout(robot, SIMULATOR)
     assert layout.size == 39
     assert {name: (s.start, s.stop) for name, s in layout.slices.items()} == {
         "gravity": (0, 3),
@@ -70,7 +71,7 @@ def test_fields_are_chosen_by_name_and_in_order(standing: Measurements, robot: R
     assert [field.name for field in critic_layout(robot, config).fields] == [
         "height", "gravity", "torque",
     ]  # fmt: skip
-    assert layout.digest != observation_layout(robot, ObservationConfig()).digest
+    assert layout.digest != observation_layout(robot, SIMULATOR).digest
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,27 @@ def test_fields_are_chosen_by_name_and_in_order(standing: Measurements, robot: R
         ({"critic_fields": ("scent",)}, "'scent' is unknown; allowed: gravity, "),
         ({"fields": ()}, "at least one"),
         ({"fields": ("gravity", "gravity")}, "none twice"),
-        ({"critic_fields": ("gravity",)}, "none twice"),
+        ({"critic_fields": ("command",)}, "none twice"),
+        ({"fields": ("velocity_command",), "history": 3}, "history is 3, but no field .*; observe"),
         ({"foot_switch_threshold": -1.0}, "foot_switch_threshold"),
     ],
 )
 def test_refuses_fields_that_cannot_be_observed(bad: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         ObservationConfig(**bad)
+
+
+def test_a_history_is_that_of_the_profile_unless_given(robot: RobotSpec) -> None:
+    def size(**settings: Any) -> int:
+        return observation_layout(robot, ObservationConfig(**settings)).size
+
+    # Six steps of IMU 3 + 3, joints 8 + 8 and action 8; now the commands 3 and the heading error 1.
+    assert size() == size(profile="robot") == size(history=5) == 6 * 30 + 4
+    assert size(history=0) == 34
+    assert size(profile="simulator") == 39
+    assert size(profile="simulator", history=2) == 39 + 2 * 8
+    # Fields that no history keeps have none.
+    assert size(fields=("gravity",), critic_fields=()) == 3
 
 
 def test_quiet_standing_closes_all_four_switches(standing: Measurements, robot: RobotSpec) -> None:
@@ -127,7 +142,7 @@ def test_command_action_and_heading_are_passed_on(standing: Measurements, robot:
 def test_critic_sees_the_observation_and_the_loads(
     standing: Measurements, robot: RobotSpec
 ) -> None:
-    config = ObservationConfig()
+    config = SIMULATOR
     here = step(
         standing, robot, air_time=torch.tensor([[0.0, 0.3]]), stance_time=torch.tensor([0.1]),
         mean_velocity=torch.tensor([0.2]),

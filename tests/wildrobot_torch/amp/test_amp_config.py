@@ -24,6 +24,10 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
             {"stages": (FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}}),)},
             "amp.stages adds height, which the discriminator sees already",
         ),
+        (
+            {"features": ("foot_height", "foot_vel_z"), "window": 1},
+            "names foot_vel_z, a change between frames; set amp.window to at least 2",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str):
@@ -60,12 +64,26 @@ def test_a_stage_is_reached_when_an_evaluation_keeps_to_all_its_limits():
     stage = FeatureStage(
         add=("height",), limits={"fall_rate": {"max": 0.02}, "alternation": {"min": 0.9, "max": 1}}
     )
-    assert stage.reached({"fall_rate": 0.02, "alternation": 0.95, "score": 1.0})
-    assert not stage.reached({"fall_rate": 0.03, "alternation": 0.95})
-    assert not stage.reached({"fall_rate": 0.0, "alternation": 0.5})
-    assert not stage.reached({"fall_rate": 0.0, "alternation": math.nan})
+    assert stage.reached({"fall_rate": 0.02, "alternation": 0.95, "score": 1.0}, 0)
+    assert not stage.reached({"fall_rate": 0.03, "alternation": 0.95}, 0)
+    assert not stage.reached({"fall_rate": 0.0, "alternation": 0.5}, 0)
+    assert not stage.reached({"fall_rate": 0.0, "alternation": math.nan}, 0)
     with pytest.raises(UserError, match="has no alternation; it has fall_rate"):
         stage.require_metrics({"fall_rate": 0.0})
+
+
+def test_a_share_can_only_rise():
+    def stages(*shares: float) -> tuple[FeatureStage, ...]:
+        return tuple(FeatureStage(add=("contact",), share=share, after=9) for share in shares)
+
+    config = AMPConfig(features=("height",), stages=stages(0.3, 1.0))
+    both = {"height": 1.0}
+    assert config.shares == [both, both | {"contact": 0.3}, both | {"contact": 1.0}]
+    for shares in ((0.3, 0.3), (1.0, 0.5), (0.0,)):
+        with pytest.raises(UserError, match=r"sees already.*raise its share"):
+            AMPConfig(features=("height",), stages=stages(*shares))
+    with pytest.raises(UserError, match="share"):
+        stages(1.5)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from envs.errors import UserError
 from envs.layout import Field, Layout
 from wildrobot_torch.amp.discriminator import Discriminator, feature_mask, style_reward
 
@@ -32,10 +33,10 @@ def test_one_logit_per_window(window: int):
 
 
 def test_masks_name_fields():
-    assert feature_mask(LAYOUT, ["speed"]).tolist() == [0.0, 0.0, 1.0]
-    assert feature_mask(LAYOUT, ["speed", "pose"]).tolist() == [1.0, 1.0, 1.0]
-    with pytest.raises(ValueError, match="names height; a frame has pose, speed"):
-        feature_mask(LAYOUT, ["height", "pose"])
+    assert feature_mask(LAYOUT, {"speed": 1.0}).tolist() == [0.0, 0.0, 1.0]
+    assert feature_mask(LAYOUT, {"speed": 0.5, "pose": 1.0}).tolist() == [1.0, 1.0, 0.5]
+    with pytest.raises(UserError, match="names height; a frame has pose, speed, linvel_direction"):
+        feature_mask(LAYOUT, {"height": 1.0, "pose": 1.0})
 
 
 def test_what_is_masked_is_not_seen_and_has_no_gradient():
@@ -50,6 +51,16 @@ def test_what_is_masked_is_not_seen_and_has_no_gradient():
     gone = normalized.grad[:, [2, 5]]
     assert gone.abs().max() == 0.0
     assert normalized.grad[:, [0, 1, 3, 4]].abs().min() > 0.0
+
+
+def test_a_share_of_a_feature_scales_it_once():
+    """In the logit; the gradient penalty is taken at what the network is given."""
+    disc = Discriminator(3, hidden=(8,), mask=torch.tensor([1.0, 1.0, 0.3]))
+    raw = torch.randn(5, 2, 3)
+    third = raw * torch.tensor([1.0, 1.0, 0.3])
+    shared = disc(disc.normalize(raw))
+    disc.mask.fill_(1.0)
+    torch.testing.assert_close(shared, disc(disc.normalize(third)))
 
 
 def test_a_feature_shown_later_changes_nothing_until_it_is_learned():

@@ -30,7 +30,11 @@ def content(robot: RobotSpec) -> dict[str, Any]:
     return {
         "state_dict": {f"prior.{name}": value for name, value in prior.state_dict().items()},
         "training": {"amp": {"window": 3, "hidden": [8]}},
-        "wildrobot": {"format": CHECKPOINT_FORMAT, "amp_layout": layout.to_dict()},
+        "wildrobot": {
+            "format": CHECKPOINT_FORMAT,
+            "amp_layout": layout.to_dict(),
+            "env_config": {"ctrl_dt": 0.02},
+        },
     }
 
 

@@ -75,15 +75,56 @@ def test_stages_add_features_one_after_the_other_and_are_saved():
     stage = FeatureStage(add=("height",), limits={"fall_rate": {"max": 0.1}})
     prior = MotionPrior(LAYOUT, replace(CONFIG, features=("pose",), stages=(stage,)))
     assert prior.discriminator.mask.tolist() == [1.0, 1.0, 0.0]
-    assert not prior.advance({"fall_rate": 0.2})
+    assert not prior.advance({"fall_rate": 0.2}, 10)
     assert prior.discriminator.mask.tolist() == [1.0, 1.0, 0.0]
-    assert prior.advance({"fall_rate": 0.1})
+    assert prior.advance({"fall_rate": 0.1}, 20)
     assert prior.discriminator.mask.tolist() == [1.0, 1.0, 1.0]
-    assert not prior.advance({"fall_rate": 0.0})
+    assert not prior.advance({"fall_rate": 0.0}, 30)
     restored = MotionPrior(LAYOUT, prior.config)
     restored.load_state_dict(prior.state_dict())
     assert restored.discriminator.mask.tolist() == [1.0, 1.0, 1.0]
-    assert not restored.advance({"fall_rate": 0.0})
+    assert not restored.advance({"fall_rate": 0.0}, 30)
+
+
+def test_a_share_rises_in_stages_by_steps():
+    stages = (
+        FeatureStage(add=("height",), share=0.25, after=50),
+        FeatureStage(add=("height",), after=100),
+    )
+    prior = MotionPrior(LAYOUT, replace(CONFIG, features=("pose",), stages=stages))
+    shares = []
+    for env_steps in (0, 49, 50, 60, 100, 200):
+        prior.advance({}, env_steps)
+        shares.append(prior.discriminator.mask.tolist())
+    assert [share[2] for share in shares] == [0.0, 0.0, 0.25, 0.25, 1.0, 1.0]
+    assert all(share[:2] == [1.0, 1.0] for share in shares)
+
+
+def test_derived_fields_are_judged_and_learned_from():
+    """Feet that rise are told from feet that do not, by their vertical velocity alone."""
+    frame = Layout(
+        "amp", (Field("sole_pos", 6, "m", "-", ""), Field("height", 1, "m", "-", ""))
+    )  # fmt: skip
+    config = replace(CONFIG, features=("foot_vel_z",), batch_size=64, input_noise=0.1)
+    prior = MotionPrior(frame, config)
+    assert [field.name for field in prior.layout.fields] == ["sole_pos", "height", "foot_vel_z"]
+    optimizer = torch.optim.Adam(prior.parameters(), 0.01)
+
+    def rising(num: int, frames: int) -> Tensor:
+        start = torch.randn(num, 1, 7).expand(-1, frames, -1).clone()
+        start[..., 6] += 0.1 * torch.arange(frames)
+        return start
+
+    still = torch.randn(8, 30, 1, 7).expand(-1, -1, 2, -1)
+    for iteration in range(20):
+        prior.sample_batches(still, rising, iteration)
+        for update in range(config.num_updates):
+            optimizer.zero_grad()
+            prior.loss(update)[0].backward()
+            optimizer.step()
+    rises, stays = (prior.style_reward(windows).mean() for windows in (
+        rising(240, 2).unflatten(0, (8, 30)), still))  # fmt: skip
+    assert rises > 0.9 and stays < 0.1
 
 
 def test_unknown_features_are_refused():

@@ -18,7 +18,7 @@ from wildrobot_torch.cli import fit
 from wildrobot_torch.cli.main import main
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-OVERLAYS = ("walking", "standing", "walking_amp", "laptop", "gpu", "demo")
+OVERLAYS = ("walking", "standing", "walking_amp", "walking_robot", "gpu", "demo")
 
 
 WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

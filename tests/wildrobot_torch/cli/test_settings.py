@@ -23,10 +23,10 @@ def test_names_of_shipped_files_are_read_where_no_file_has_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("gpu").touch()
-    words = ["--config", "walking", "--config=laptop", "--config", "gpu", "--seed", "walking"]
-    walking, laptop = CONFIGS / "walking.yaml", CONFIGS / "laptop.yaml"
+    words = ["--config", "walking", "--config=demo", "--config", "gpu", "--seed", "walking"]
+    walking, demo = CONFIGS / "walking.yaml", CONFIGS / "demo.yaml"
     assert named_configs(words) == [
-        *("--config", str(walking), f"--config={laptop}", "--config", "gpu", "--seed", "walking")
+        *("--config", str(walking), f"--config={demo}", "--config", "gpu", "--seed", "walking")
     ]
 
 

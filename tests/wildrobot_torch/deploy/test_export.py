@@ -17,6 +17,7 @@ from envs.layout import LayoutMismatch
 from envs.robot.spec import RobotSpec
 from envs.task.actions import ActionConfig, action_to_ctrl
 from envs.task.observations import ObservationConfig, observation_layout
+from tests.tasks import SIMULATOR
 from wildrobot_torch.deploy import export
 from wildrobot_torch.deploy.export import export_onnx, probe_observations
 from wildrobot_torch.ppo.networks import Policy
@@ -97,8 +98,8 @@ def test_another_robot_or_layout_is_refused_and_nothing_is_written(
     out = tmp_path / "policy.onnx"
     with pytest.raises(PolicyFileError, match="robot"):
         export_onnx(make_checkpoint(robot_digest="f" * 16), out, robot)
-    fields = (*ObservationConfig().policy[:-1], "height")  # not heading_error
-    seen = ObservationConfig(fields=fields, critic_fields=())
+    fields = (*SIMULATOR.policy[:-1], "height")  # not heading_error
+    seen = ObservationConfig(profile="simulator", fields=fields, critic_fields=())
     other = observation_layout(robot, seen).to_dict()
     with pytest.raises(LayoutMismatch, match="heading_error"):
         export_onnx(make_checkpoint(observation_layout=other), out, robot)

@@ -1,4 +1,4 @@
-"""The laptop's engine and the GPU's simulate the same robot; the second runs on Warp's CPU device.
+"""The CPU's engine and the GPU's simulate the same robot; the second runs on Warp's CPU device.
 
 Tolerances and their reasons: `envs.physics.parity.TOLERANCES`.
 """

@@ -11,7 +11,7 @@ import torch
 
 from envs.errors import UserError
 from envs.recording import Recording
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import RobotSpec, ServoSpec
 from wildrobot_torch.motion.metrics import METRICS, Limit, measure, percentile
 
 Walking = Callable[..., Recording]
@@ -226,6 +226,20 @@ def test_a_servo_is_saturated_from_95_percent_of_its_limit(toy_walk, toy_robot):
     assert measure(toy_walk(torque=torque), toy_robot)["torque_saturation"] == pytest.approx(0.2)
 
 
+def test_a_servo_that_turns_fast_is_at_its_end_with_less_torque(toy_walk, toy_robot):
+    """2 N m at rest, none at 10 rad/s, 1.5 N m at most: 1 N m at 5 rad/s, 1.5 N m against it."""
+    motor = ServoSpec(model="envelope", stall_torque=2.0, no_load_speed=10.0, voltage=12.0)
+    robot = replace(toy_robot, servo=motor, torque_limit=torch.full((2,), 1.5))
+    speed, torque = torch.zeros(100, 2), torch.zeros(100, 2)
+    speed[:, 0] = -5.0
+    torque[:30, 0], torque[30:60, 0], torque[60:80, 0] = -0.96, -0.94, 1.4
+    speed[:, 1] = 11.0  # beyond its speed without load; only a brake has torque there
+    torque[:20, 1], torque[20:40, 1] = 0.01, -1.4
+    m = measure(toy_walk(torque=torque, joint_vel=speed), robot)
+    assert m["envelope_saturation"] == pytest.approx((30 + 20) / 200)
+    assert m["torque_saturation"] == 0.0
+
+
 def test_steps_in_which_a_cap_limits_the_support_are_counted(toy_walk, toy_robot):
     capped = torch.zeros(50, 2, dtype=torch.bool)
     capped[:5, 0], capped[10:30, 1] = True, True
@@ -376,7 +390,13 @@ def test_one_bad_number_leaves_nothing_measured(toy_walk, toy_robot, bad):
 def test_what_was_not_recorded_is_undefined_and_no_support_is_none(toy_walk, toy_robot):
     bare = replace(toy_walk(), torque=None, joint_target=None, support=None)
     m = measure(bare, toy_robot)
-    needs = {"torque_p95", "torque_saturation", "cost_of_transport", "joint_error"}
+    needs = {
+        "torque_p95",
+        "torque_saturation",
+        "envelope_saturation",
+        "cost_of_transport",
+        "joint_error",
+    }
     assert all(math.isnan(m[name]) for name in needs)
     assert m["support_force_p90"] == m["support_force_saturation"] == 0.0
     names = ("load_mean", "alternation")

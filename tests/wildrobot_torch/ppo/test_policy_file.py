@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from onnx import TensorProto, helper
 from envs.config import LocomotionConfig, policy_settings
 from envs.errors import UserError
 from envs.layout import LayoutMismatch
+from envs.reality.servo import ServoConfig
 from envs.robot.spec import RobotSpec
+from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig, observation_layout
+from tests.tasks import SIMULATOR, ideal_task
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import PolicyFileError, load_policy
 
 MakeCheckpoint = Callable[..., Path]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_checkpoint_gives_back_the_policy_and_what_it_was_trained_on(
@@ -29,19 +34,43 @@ def test_a_checkpoint_gives_back_the_policy_and_what_it_was_trained_on(
     assert torch.equal(loaded(observation), policy.act(observation).detach())
     assert not loaded(observation).requires_grad
     assert loaded.env_steps == 12345
-    assert loaded.task == LocomotionConfig()
-    loaded.require(observation_layout(robot, ObservationConfig()), robot.digest)
+    assert loaded.task == ideal_task()
+    loaded.require(observation_layout(robot, SIMULATOR), robot.digest)
 
 
 def test_changed_settings_of_the_task_survive(make_checkpoint: MakeCheckpoint) -> None:
-    config = policy_settings(LocomotionConfig(ctrl_dt=0.01))
+    config = policy_settings(ideal_task(ctrl_dt=0.01))
     config["action"]["filter"] = 0.25
     task = load_policy(make_checkpoint(env_config=config)).task
     assert (task.action.filter, task.ctrl_dt) == (0.25, 0.01)
 
 
+def test_what_a_policy_observes_and_drives_is_in_its_file(make_checkpoint: MakeCheckpoint) -> None:
+    blind = CommandConfig(heading_hold=False, yaw_rate_max=0.5)
+    for task in (
+        LocomotionConfig(command=blind, servo=ServoConfig(model="envelope", deadband=0.0)),
+        LocomotionConfig(observation=ObservationConfig(history=2)),
+        ideal_task(command=blind),
+    ):
+        # As JSON, which is how an ONNX file holds them.
+        stored = json.loads(json.dumps(policy_settings(task)))
+        assert load_policy(make_checkpoint(env_config=stored)).task == task
+
+
+@pytest.mark.parametrize(
+    "path", ["tests/data/walking_policy.onnx", "wildrobot_torch/assets/walking.onnx"]
+)
+def test_a_file_that_names_no_servo_and_no_profile_is_of_the_ideal_simulator(path: str) -> None:
+    loaded = load_policy(ROOT / path)
+    assert "servo" not in loaded.env_config
+    task = loaded.task
+    assert (task.servo.model, task.observation.profile) == ("ideal", "simulator")
+    assert (task.observation.policy, task.observation.past) == (SIMULATOR.policy, 0)
+    assert task.observation.critic == SIMULATOR.critic and loaded.layout.size == 39
+
+
 def test_a_task_of_another_version_is_refused_in_one_line(make_checkpoint: MakeCheckpoint) -> None:
-    config = policy_settings(LocomotionConfig()) | {"gravity_on_tuesdays": 1.0}
+    config = policy_settings(ideal_task()) | {"gravity_on_tuesdays": 1.0}
     loaded = load_policy(make_checkpoint(env_config=config))
     with pytest.raises(PolicyFileError, match="gravity_on_tuesdays") as caught:
         _ = loaded.task
@@ -52,7 +81,9 @@ def test_another_layout_or_robot_is_refused(
     make_checkpoint: MakeCheckpoint, robot: RobotSpec
 ) -> None:
     loaded = load_policy(make_checkpoint())
-    without_heading = observation_layout(robot, ObservationConfig(fields=("gravity",)))
+    without_heading = observation_layout(
+        robot, ObservationConfig(profile="simulator", fields=("gravity",))
+    )
     with pytest.raises(LayoutMismatch, match="heading_error"):
         loaded.require(without_heading, robot.digest)
     with pytest.raises(PolicyFileError, match="robot"):
@@ -118,7 +149,7 @@ def test_a_checkpoint_is_read_without_running_code_in_it(tmp_path: Path) -> None
 
 
 def test_an_altered_layout_is_noticed(make_checkpoint: MakeCheckpoint, robot: RobotSpec) -> None:
-    layout = observation_layout(robot, ObservationConfig()).to_dict()
+    layout = observation_layout(robot, SIMULATOR).to_dict()
     layout["fields"][1]["unit"] = "deg/s"
     with pytest.raises(PolicyFileError, match="altered"):
         load_policy(make_checkpoint(observation_layout=layout))

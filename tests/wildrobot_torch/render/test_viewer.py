@@ -45,8 +45,8 @@ def test_the_policy_sees_the_command_of_the_moment(env: LocomotionEnv) -> None:
     seen = []
 
     def act(observation: Tensor) -> Tensor:
-        where = env.layouts["observation"].slices["velocity_command"]
-        seen.append(round(float(observation[0, where]), 3))
+        where = env.layouts["observation"].slices["command"]
+        seen.append(round(float(observation[0, where][0]), 3))
         return observation.new_zeros(1, 8)
 
     controls = Controls(0.3)
@@ -60,7 +60,7 @@ def test_the_first_action_after_a_fall_is_that_of_the_fresh_start(env: Locomotio
     up = []
 
     def act(observation: Tensor) -> Tensor:
-        where = env.layouts["observation"].slices["gravity"]
+        where = env.layouts["observation"].slices["imu_gravity"]
         up.append(-float(observation[0, where][2]))
         return observation.new_ones(1, 8)
 

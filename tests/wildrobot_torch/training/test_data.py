@@ -10,6 +10,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from envs.robot.spec import RobotSpec
+from envs.task.observations import observation_layout
 from wildrobot_torch.ppo.config import PPOConfig
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
@@ -17,16 +19,17 @@ from wildrobot_torch.training.data import RolloutData, Rollouts, SamplingActor
 
 
 @pytest.fixture
-def data() -> RolloutData:
+def data(robot: RobotSpec) -> RolloutData:
     """Six robots, five steps per rollout, acted on by an untrained policy."""
     made = RolloutData(num_envs=6, num_steps=5, num_threads=1, iterations_per_epoch=3)
+    size = observation_layout(robot, made.config.observation).size
     # All that rollouts ask of a trainer.
     made.trainer = SimpleNamespace(
         global_rank=0,
         is_global_zero=True,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
         lightning_module=SimpleNamespace(
-            policy=Policy(39, 8, hidden=(16,)), ppo=PPOConfig(), env_steps=0
+            policy=Policy(size, 8, hidden=(16,)), ppo=PPOConfig(), env_steps=0
         ),
     )
     made.setup("fit")

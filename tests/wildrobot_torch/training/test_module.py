@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.config import LocomotionConfig
+from envs.config import POLICY_SETTINGS, LocomotionConfig
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.physics.capacities import Capacities, read_capacities
@@ -144,8 +144,9 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     about = checkpoint["wildrobot"]
     assert about["env_steps"] == 3 * ENVS * STEPS
     # What a policy's behaviour depends on: a renamed reward term leaves its file readable.
-    assert about["env_config"].keys() == {"sim_dt", "ctrl_dt", "action", "observation"}
-    assert Layout.from_dict(about["observation_layout"]).size == 39
+    assert about["env_config"].keys() == set(POLICY_SETTINGS)
+    size = Layout.from_dict(about["observation_layout"]).size
+    assert size == 6 * 30 + 4  # the profile robot with its history
     assert {"fall_rate", "velocity_error", "score"} <= about["metrics"].keys()
     # The reference stands, so there is no style to rank by.
     assert about["metrics"]["rank"] == about["metrics"]["score"]
@@ -153,7 +154,7 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     policy = read_checkpoint(folder / "checkpoints" / "last.ckpt").actor
     # Every observation and its mirror image.
     assert float(policy.normalizer.count) == 2 * 3 * ENVS * STEPS
-    assert policy.act(torch.zeros(1, 39)).shape == (1, 8)
+    assert policy.act(torch.zeros(1, size)).shape == (1, 8)
 
     written = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "command.txt", "environment.json", "metrics.csv"} <= written

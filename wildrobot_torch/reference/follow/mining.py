@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ class PolicySource:
             "file": self.policy.path.name,
             "sha256": self.sha256,
             "env_steps": self.policy.env_steps,
+            "servo": asdict(self.policy.task.servo),
             "clips": [{"name": self.clip_name(v), "command": v} for v in config.speeds],
         }
 
@@ -104,7 +105,7 @@ def mine(
 ) -> tuple[Rollout, ...]:
     """Rollouts of a policy, deterministic, one for each commanded speed.
 
-    The task is the one it was trained on, without pushes, support or reset noise.
+    The task is the one it was trained on, servo included, without pushes, support or reset noise.
 
     Raises:
         PolicyFileError: the policy is one of another robot or of another control rate, or returns

@@ -17,10 +17,12 @@ from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
 from envs.physics.base import require_capacities
+from envs.reality.servo import ServoConfig
 from envs.recorder import record_step, stacked
 from envs.recording import Recording
 from envs.robot.model import RobotModel
 from envs.task.actions import ActionConfig
+from envs.task.observations import ObservationConfig
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import position_targets
 from wildrobot_torch.reference.follow.balance import BalanceConfig, balance_offsets
@@ -34,6 +36,7 @@ policy: a policy walks at a command. forced: the state is set to the clip's befo
 """
 DIAGNOSTIC_TIER = "2"
 """The best tier of forced motion."""
+IDEAL_SERVO = ServoConfig(model="ideal")
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,26 @@ class Rollout:
 
 
 def clip_env(
-    num_envs: int, *, physics: str = "native", seed: int = 0, **task: Any
+    num_envs: int,
+    *,
+    servo: ServoConfig = IDEAL_SERVO,
+    physics: str = "native",
+    seed: int = 0,
+    **task: Any,
 ) -> LocomotionEnv:
     """The environment that clips are followed in: every joint angle within an action's reach.
 
-    `task` are other settings of `LocomotionConfig`: support, servo, and pushes by `seed`.
+    What follows them is no policy for a robot: it observes the true state, and has an ideal servo
+    unless `servo` is given. `task` are other settings of `LocomotionConfig`: support, and pushes by
+    `seed`.
     """
-    action = ActionConfig(mapping="full_range", filter=0.0)
-    config = LocomotionConfig(action=action, auto_reset=False, **task)
+    config = LocomotionConfig(
+        action=ActionConfig(mapping="full_range", filter=0.0),
+        observation=ObservationConfig(profile="simulator"),
+        servo=servo,
+        auto_reset=False,
+        **task,
+    )
     return LocomotionEnv(config, num_envs, physics=physics, seed=seed)
 
 

@@ -99,7 +99,7 @@ class TrackingConfig:
     """Joint angle one unit of action adds to the clip [rad]."""
     push_impulse: NonNegativeFloat = 0.48
     """Largest random push during training [N s], for robustness."""
-    servo: ServoConfig = field(default_factory=partial(ServoConfig, model="robot"))
+    servo: ServoConfig = field(default_factory=ServoConfig)
     """The servo of the robots that follow clips without support."""
     seed: int = 0
     """Of start frames, pushes and exploration."""

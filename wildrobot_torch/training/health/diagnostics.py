@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.layout import Layout
 from wildrobot_torch.amp.discriminator import score
 from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.evaluation.statistics import auc
@@ -25,20 +24,19 @@ def diagnose(
     reference: Tensor,
     held_out: Tensor | None,
     style_reward: Tensor,
-    layout: Layout,
 ) -> dict[str, float]:
     """State of a motion prior, by metric name; changes nothing.
 
     Raw windows (N, K, F) are of the present rollout, of the reference that the prior learns from
     and of reference motion that it never learns from; its `style_reward` (E, T) is that of the
-    whole rollout, the layout that of the F features.
+    whole rollout.
     """
     disc, loss = prior.discriminator, prior.config.loss
     disc.eval()  # in training mode each call updates the spectral norm's estimate
     fake, real = disc.normalize(policy), disc.normalize(reference)
     fake_logit, real_logit = disc(fake), disc(real)
     fake_score, real_score = score(fake_logit, loss), score(real_logit, loss)
-    apart, constant = separation(policy, reference)
+    apart, constant = separation(disc.extend(policy), disc.extend(reference))
     seen = disc.mask > 0.0
     values = {
         # Reference and policy count half each.
@@ -60,7 +58,7 @@ def diagnose(
         logit = disc(disc.normalize(held_out))
         values |= {"auc_held_out": auc(logit, fake_logit), "logit_held_out": logit.mean()}
     shown = seen.tolist()
-    for name, where in layout.slices.items():
+    for name, where in prior.layout.slices.items():
         group = "separation" if shown[where.start] else "separation_unseen"
         values[f"{group}/{name}"] = apart[where].max()
     # One transfer for all of them: on a GPU each transfer waits.

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.locomotion import LocomotionConfig, LocomotionEnv
+from envs.locomotion import LocomotionEnv
 from envs.physics.native import NativePhysics
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import load_robot
 from envs.task.actions import ActionConfig
 from envs.task.support import SupportConfig
+from tests.tasks import ideal_task
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import clip_states
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
@@ -56,7 +57,7 @@ class TakenDown:
 def make_env(num: int, harness: SupportConfig = HARNESS) -> LocomotionEnv:
     action = ActionConfig(mapping="full_range", filter=0.0)
     return LocomotionEnv(
-        LocomotionConfig(action=action, support=harness, auto_reset=False), num, num_threads=1
+        ideal_task(action=action, support=harness, auto_reset=False), num, num_threads=1
     )
 
 

@@ -17,8 +17,8 @@ from wildrobot_torch.training.health.alarms import Rule, rules
 
 ROOT = Path(__file__).parents[4]
 RECORDED = ROOT / "tests" / "data" / "default_run.csv"
-"""Metrics of a training by `wildrobot fit --config walking_amp --config laptop --run.env_steps
-5898240` that ended in a good walk: the columns that rules read, to three digits."""
+"""Metrics of a training by `wildrobot fit --config walking_amp --run.env_steps 5898240` that ended
+in a good walk: the columns that rules read, to three digits."""
 
 # Another good one: reference inside the commanded speeds, style and accuracy at 2, 3.4, 4.9, 5.9 M
 # steps, a discriminator that is always right and a style reward that holds.

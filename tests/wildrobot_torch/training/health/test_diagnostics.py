@@ -94,7 +94,7 @@ def _windows(speed: list[float]) -> Tensor:
 
 def _metrics(loss: str, *windows_and_style: Tensor | None) -> dict[str, float]:
     prior = _prior(loss, 1.0, features=("speed", "pose"))
-    return diagnose(prior, *windows_and_style, LAYOUT)  # pyright: ignore
+    return diagnose(prior, *windows_and_style)  # pyright: ignore
 
 
 def test_a_prior_is_described_by_its_logits():
@@ -134,7 +134,7 @@ def test_what_the_discriminator_does_not_see_is_told_apart():
     policy, reference = _windows([0.0, 1.0]), _windows([1.0, 0.0])
     policy[..., 1:] = 0.0  # constant, and masked
     prior = _prior("lsgan", 1.0, features=("speed",))
-    found = diagnose(prior, policy, reference, None, torch.zeros(1, 2), LAYOUT)
+    found = diagnose(prior, policy, reference, None, torch.zeros(1, 2))
     assert found["AMP/near_constant"] == 0.0
     assert "AMP/separation/speed" in found and "AMP/separation/pose" not in found
     assert "AMP/separation_unseen/pose" in found
@@ -145,6 +145,6 @@ def test_looking_changes_nothing():
     prior.discriminator.train()
     before = {name: value.clone() for name, value in prior.state_dict().items()}
     windows = torch.randn(3, 8, 2, 3)
-    found = diagnose(prior, *windows, torch.rand(3, 1), LAYOUT)
+    found = diagnose(prior, *windows, torch.rand(3, 1))
     assert 0.0 <= found["AMP/auc_held_out"] <= 1.0
     assert all(torch.equal(value, before[name]) for name, value in prior.state_dict().items())
