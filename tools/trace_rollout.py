@@ -80,7 +80,8 @@ def count_calls(events: Sequence[Event]) -> dict[str, int]:
 
 def recordings(env: LocomotionEnv) -> int:
     """How often the parts of an environment have recorded graphs."""
-    parts = [part for part in vars(env).values() if isinstance(part, Replay)]
+    held = (*vars(env).values(), *vars(env.reality).values())
+    parts = [part for part in held if isinstance(part, Replay)]
     return sum(part.recordings for part in parts) + getattr(env.backend, "recordings", 0)
 
 

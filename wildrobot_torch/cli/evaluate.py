@@ -21,6 +21,8 @@ def main(options: argparse.Namespace) -> int:
     scenario = load_scenario(options.scenario)
     if options.seed is not None:
         scenario = replace(scenario, seed=options.seed)
+    if options.terrain is not None:
+        scenario = replace(scenario, terrain=options.terrain)
     policy = load_policy(options.policy)
     num_envs = options.num_envs or scenario.episodes
     if scenario.episodes % num_envs:

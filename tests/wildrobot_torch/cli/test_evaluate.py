@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from envs.config import policy_settings
 from envs.physics.capacities import Capacities, read_capacities
+from envs.reality.servo import ServoConfig
+from tests.tasks import ideal_task
 from wildrobot_torch.cli.main import main
 from wildrobot_torch.ppo.networks import Policy
 
@@ -71,6 +74,34 @@ def test_a_report_is_written_and_summed_up(
     said = capsys.readouterr().out
     assert "cause of their end: time 4" in said
     assert "velocity_error" in said and "passed" in said and str(out / "report.md") in said
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "used"),
+    [
+        ("ideal", "", "ideal"),
+        ("robot", "", "envelope"),
+        ("ideal", "servo: {model: robot}", "envelope"),
+        ("robot", "servo: {model: ideal}", "ideal"),
+    ],
+)
+def test_a_policy_drives_the_servo_it_was_trained_with_unless_the_scenario_names_one(
+    trained: Any,
+    asked: str,
+    used: str,
+    make_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = policy_settings(ideal_task(servo=ServoConfig(model=trained)))
+    path = str(make_checkpoint(env_config=settings))
+    scenario = tmp_path / "mine.yaml"
+    scenario.write_text(f"commands: [0.0]\nepisodes: 1\nseconds: 0.2\nsettle_s: 0.1\n{asked}\n")
+    out = tmp_path / "report"
+    assert main(["evaluate", path, "--scenario", str(scenario), "--out", str(out)]) == 0
+    assert f"servo: {used}\n" in capsys.readouterr().out
+    assert json.loads((out / "report.json").read_text())["policy"]["servo"] == used
+    assert f"| servo | {used} |" in (out / "report.md").read_text()
 
 
 def test_a_gate_is_an_exit_code(
