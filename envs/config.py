@@ -84,6 +84,9 @@ class LocomotionConfig:
     """From policy output to joint targets."""
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     """What policy and critic observe."""
+    terrain: str = "flat"
+    """The ground: flat, rough (smooth noise of +-20 mm), steps (tiles of 0 to 6 mm), or another
+    scene of the robot's folder; for a slope see randomization.slope."""
     command: CommandConfig = field(default_factory=CommandConfig)
     """Commanded velocities."""
     reward: RewardConfig = field(default_factory=RewardConfig)

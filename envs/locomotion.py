@@ -26,6 +26,7 @@ from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from envs.robot.terrain import ground_of
 from envs.shares import Shares
 from envs.step import (
     METRICS,
@@ -77,7 +78,6 @@ class LocomotionEnv(EnvBase):
         num_threads: int | None = None,
         seed: int = 0,
         robot_dir: Path | str | None = None,
-        scene: str = "flat",
     ) -> None:
         """Loads the robot and allocates its simulations.
 
@@ -88,18 +88,18 @@ class LocomotionEnv(EnvBase):
             num_threads: CPU threads of the native engine; None for all physical cores.
             seed: of commands, starts, robots, faults and pushes.
             robot_dir: folder of a robot description; None for the one in this package.
-            scene: which of the robot's scenes.
 
         Raises:
-            ValueError: a description, scene, engine or number that cannot be used.
+            ValueError: a description, terrain, engine or number that cannot be used.
         """
-        loaded = load_robot(robot_dir or ROBOT_DIRECTORY, scene, config.sim_dt)
+        loaded = load_robot(robot_dir or ROBOT_DIRECTORY, config.terrain, config.sim_dt)
         require_effects(config, loaded.robot, loaded.model)
         self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
         super().__init__(device=device, batch_size=torch.Size([num_envs]))
         self.config = config
         self.robot = loaded.robot.to(device)
+        self.ground = ground_of(loaded.model, self.robot)
         self.num_envs = num_envs
         self._pushed_body = self._body(config.push.body)
         self._observed = (
@@ -194,7 +194,7 @@ class LocomotionEnv(EnvBase):
         # Made here because they come from lists: within a step they would be copied from the host.
         factors, _ = term_factors(config.reward).to(device), self.robot.sensor_columns
         task: dict[str, Any] = {"robot": self.robot, "config": config}
-        seen = {**task, "layouts": self._observed}
+        seen = {**task, "layouts": self._observed, "ground": self.ground}
         self._act = recorded(partial(act, **task), device)
         self._step_result = recorded(partial(step, factors=factors, **seen), device)
         self._reset_and_observe = recorded(partial(reset_and_observe, **seen), device)
@@ -277,7 +277,7 @@ class LocomotionEnv(EnvBase):
         )
 
     def set_support_targets(self, height: Tensor, quat: Tensor) -> None:
-        """Root height (E,) [m] and orientation (E, 4) that the support holds from now on.
+        """Height of the root above the ground (E,) [m] and orientation (E, 4) to hold from now on.
 
         Raises:
             ValueError: the environment has no support.
@@ -297,7 +297,7 @@ class LocomotionEnv(EnvBase):
 
     def measure(self) -> Measurements:
         """Measured quantities of the present state."""
-        return measure(self.backend.state(), self.robot)
+        return measure(self.backend.state(), self.robot, self.ground)
 
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
@@ -314,9 +314,15 @@ class LocomotionEnv(EnvBase):
         return torch.rand(*shape, generator=self._robot_generator, device=self.backend.device)
 
     def _set_physics(self, mask: Tensor, start: Start) -> PhysicsState:
-        """Put the masked simulations at their start; the state of all simulations."""
+        """Put the masked simulations at their start; the state of all simulations.
+
+        Starts are for the plane z = 0; on other ground they are raised by what is under the feet.
+        """
         self.reality.draw(mask)
         self.backend.reset(mask, start.qpos, start.qvel, start.ctrl)
+        if self.ground is not None:
+            raised = self.ground.carry(start.qpos, self.backend.state(), self.robot)
+            self.backend.reset(mask, raised, start.qvel, start.ctrl)
         if self.config.support is not None:
             self.support = self.support.let_go(mask)
         self.reality.begin(mask, self.backend.state(), start.ctrl)
@@ -334,6 +340,9 @@ class LocomotionEnv(EnvBase):
             lean=reset.lean > 0.0 or reset.lean_rate > 0.0,
         )
         start = self._sample_start(draws, self._fixed_command, self._shares)
+        if self.ground is not None:
+            places = self._uniform_at_start(self.num_envs, 2)
+            start = replace(start, qpos=self.ground.scattered(start.qpos, places))
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
             self._episode, mask, start, state, self.reality.state.sensors
@@ -379,7 +388,10 @@ class LocomotionEnv(EnvBase):
         for update in range(updates):
             state, applied = self.backend.state(), xfrc
             if supported and self._support_target is not None:
-                wrench, capped = self._supporting_wrench(wrench, state, *self._support_target)
+                height, quat = self._support_target
+                if self.ground is not None:
+                    height = height + self.ground.height(state.qpos)
+                wrench, capped = self._supporting_wrench(wrench, state, height, quat)
                 applied = self._no_wrench() if xfrc is None else xfrc.clone()
                 applied[:, root] += wrench
                 total += wrench / updates

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.frames import projected_gravity, quat_rotate, roll_pitch, turn, yaw
+from envs.frames import projected_gravity, roll_pitch, turn, yaw
+from envs.ground import Ground, above, sole_points
 from envs.physics.base import PhysicsState
 from envs.robot.spec import FEET, RobotSpec
 
@@ -20,7 +21,7 @@ class Measurements:
     """Quantities of all simulations at one instant; E simulations, J joints, 2 feet, 4 plates."""
 
     height: Tensor
-    """(E,) [m]: root origin above the world origin."""
+    """(E,) [m]: root origin above the ground under it."""
     roll: Tensor
     """(E,) [rad]."""
     pitch: Tensor
@@ -45,14 +46,19 @@ class Measurements:
     """(E, 2) [N]: vertical support of each foot, the sum of its plates."""
     sole_pos_w: Tensor
     """(E, 2, 3) [m]: sole centre under the ankle axis."""
+    sole_height: Tensor
+    """(E, 2) [m]: sole centre above the ground under it."""
     sole_linvel_w: Tensor
     """(E, 2, 3) [m/s]."""
     sole_pos_h: Tensor
     """(E, 2, 3) [m]: sole centre relative to the root origin, heading frame."""
 
 
-def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
-    """Named quantities of the physics state; fresh tensors that outlive it."""
+def measure(state: PhysicsState, robot: RobotSpec, ground: Ground | None = None) -> Measurements:
+    """Named quantities of the physics state; fresh tensors that outlive it.
+
+    `ground` is the one under the robots, None for the plane z = 0.
+    """
     root_pos, quat = state.qpos[:, :3], state.qpos[:, 3:7]
     roll, pitch = roll_pitch(quat)
     heading = yaw(quat)
@@ -68,7 +74,7 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
     sole_pos_w = sensed("sole_pos").unflatten(1, (len(FEET), 3))
     relative = sole_pos_w - root_pos[:, None]
     return Measurements(
-        height=root_pos[:, 2].clone(),
+        height=above(ground, root_pos),
         roll=roll,
         pitch=pitch,
         yaw=heading,
@@ -81,18 +87,18 @@ def measure(state: PhysicsState, robot: RobotSpec) -> Measurements:
         plate_force=plate_force,
         foot_force=foot_force,
         sole_pos_w=sole_pos_w,
+        sole_height=above(ground, sole_pos_w),
         sole_linvel_w=sensed("sole_linvel").unflatten(1, (len(FEET), 3)),
         sole_pos_h=turn(relative, -heading[:, None]),
     )
 
 
-def lowest_sole_points(state: PhysicsState, sole_pos_w: Tensor, robot: RobotSpec) -> Tensor:
-    """Height of each sole's lowest corner (E, 2) [m], from the sole centres (E, 2, 3) [m]."""
+def lowest_sole_points(
+    state: PhysicsState, robot: RobotSpec, ground: Ground | None = None
+) -> Tensor:
+    """Height of each sole's lowest corner above the ground under it (E, 2) [m]."""
     leg, half = robot.leg, robot.leg.sole_width / 2
     corners = torch.tensor(
-        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=sole_pos_w.device
+        [[x, y, 0.0] for x in (leg.heel, leg.toe) for y in (-half, half)], device=state.qpos.device
     )
-    quat = torch.stack([state.sensordata[:, robot.sensors[f"{f}_quat"]] for f in FEET], dim=1)
-    shape = (*quat.shape[:2], corners.shape[0])
-    turned = quat_rotate(quat[:, :, None].expand(*shape, 4), corners.expand(*shape, 3))
-    return sole_pos_w[..., 2] + turned[..., 2].amin(-1)
+    return above(ground, sole_points(state, corners, robot)).amin(-1)

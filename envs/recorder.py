@@ -9,6 +9,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from envs.errors import UserError
+from envs.ground import above
 from envs.locomotion import LocomotionEnv
 from envs.measurements import lowest_sole_points
 from envs.physics.base import require_capacities
@@ -54,11 +55,13 @@ def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
         "foot_force": m.foot_force,
         "sole_pos_w": m.sole_pos_w,
         "sole_linvel_w": m.sole_linvel_w,
-        "sole_height": lowest_sole_points(state, m.sole_pos_w, env.robot),
-        "com_height": state.sensordata[:, env.robot.sensors["com_pos"]][:, 2],
+        "sole_height": lowest_sole_points(state, env.robot, env.ground),
+        "com_height": above(env.ground, state.sensordata[:, env.robot.sensors["com_pos"]]),
         "torque": m.torque,
         "amp": following["amp"],
     }
+    if env.ground is not None:
+        step["ground_height"] = env.ground.height(m.sole_pos_w)
     if env.config.support is not None:
         step |= {"support": env.support.mean, "support_saturated": env.support.saturated}
     return step

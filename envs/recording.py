@@ -50,6 +50,8 @@ class Recording:
     """(T, E, J): output of the policy, clipped to [-1, 1]."""
     sole_height: Tensor | None = None
     """(T, E, 2) [m]: lowest point of each sole above the floor."""
+    ground_height: Tensor | None = None
+    """(T, E, 2) [m]: of the ground under each sole's centre; None for a level floor."""
     com_height: Tensor | None = None
     """(T, E) [m]: centre of mass above the floor."""
     support: Tensor | None = None
@@ -109,6 +111,12 @@ class Recording:
     def sole_speed(self) -> Tensor:
         """(T, E, 2) [m/s]: horizontal speed of each sole."""
         return torch.linalg.vector_norm(self.sole_linvel_w[..., :2], dim=-1)
+
+    @property
+    def sole_rise(self) -> Tensor:
+        """(T, E, 2) [m]: sole centres above the ground under them."""
+        height = self.sole_pos_w[..., 2]
+        return height if self.ground_height is None else height - self.ground_height
 
     @property
     def foot_separation(self) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from envs.config import LocomotionConfig
 from envs.episode import Episode, StepContext
 from envs.frames import turn, yaw
+from envs.ground import Ground, above
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
@@ -57,13 +58,16 @@ class StepResult:
     terminated: Tensor
     """(E,) bool: its episode ends by that."""
     truncated: Tensor
-    """(E,) bool: its time is up."""
+    """(E,) bool: its time is up, or it came to the edge of the ground."""
     done: Tensor
     """(E,) bool: either."""
 
 
-def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> Episode:
+def reset(
+    episode: Episode, mask: Tensor, start: Start, state: PhysicsState, ground: Ground | None = None
+) -> Episode:
     """Episodes in which those where `mask` (E,) is set begin anew, in the present `state`."""
+    height = above(ground, state.qpos)
     heading = yaw(state.qpos[:, 3:7])
     velocity = turn(state.qvel[:, :3], -heading)[:, 0]
     return replace(
@@ -77,7 +81,7 @@ def reset(episode: Episode, mask: Tensor, start: Start, state: PhysicsState) -> 
         air_time=torch.where(mask[:, None], start.air_time, episode.air_time),
         stance_time=episode.stance_time.masked_fill(mask, 0.0),
         mean_velocity=torch.where(mask, velocity, episode.mean_velocity),
-        mean_height=torch.where(mask, state.qpos[:, 2], episode.mean_height),
+        mean_height=torch.where(mask, height, episode.mean_height),
         drift=episode.drift.masked_fill(mask, 0.0),
         push_steps=episode.push_steps.masked_fill(mask, 0),
     )
@@ -93,10 +97,11 @@ def reset_and_observe(
     robot: RobotSpec,
     config: LocomotionConfig,
     layouts: tuple[Layout, ...],
+    ground: Ground | None = None,
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
-    episode = reset(episode, mask, start, state)
-    context = observing(measure(state, robot), episode, sensors, robot, config)
+    episode = reset(episode, mask, start, state, ground)
+    context = observing(measure(state, robot, ground), episode, sensors, robot, config)
     if config.observation.past:
         # Before an episode the robot has always been where it starts.
         now = frame(context)
@@ -175,6 +180,7 @@ def step(
     config: LocomotionConfig,
     layouts: tuple[Layout, ...],
     factors: Tensor,
+    ground: Ground | None = None,
 ) -> tuple[Episode, StepResult]:
     """Result of a step, and the episode after it.
 
@@ -192,15 +198,19 @@ def step(
         config: the task.
         layouts: of what policy and critic observe.
         factors: (K,), see `term_factors`.
+        ground: under the robots; None for the plane z = 0.
     """
     failed = health != 0
     steps = episode.steps + 1
-    m = measure(state, robot)
+    m = measure(state, robot, ground)
     causes = fall_causes(m, failed, robot, config.termination)
     fallen = causes.any(-1)
     if config.auto_reset:
         terminated = fallen
-        truncated = (steps >= time_limit(config, shares)) & ~terminated
+        truncated = steps >= time_limit(config, shares)
+        if ground is not None:
+            truncated = truncated | ground.ends_at(state.qpos)
+        truncated = truncated & ~terminated
     else:
         terminated, truncated = torch.zeros_like(fallen), torch.zeros_like(fallen)
     velocity = m.linvel_h[:, 0].masked_fill(failed, 0.0)

@@ -43,8 +43,8 @@ def measure(options: argparse.Namespace) -> list[Difference]:
         )
     policy = None if options.policy is None else load_policy(options.policy)
     task = LocomotionConfig() if policy is None else policy.task
-    task = replace(task, push=PushConfig(), support=None, auto_reset=True)
-    loaded = load_robot(options.robot, options.scene, task.sim_dt)
+    task = replace(task, terrain=options.terrain, push=PushConfig(), support=None, auto_reset=True)
+    loaded = load_robot(options.robot, task.terrain, task.sim_dt)
     act = policy or zero_policy(loaded.robot.num_joints)
 
     first, second = (make_physics(engine, loaded, num, None) for engine in ("native", name))
@@ -54,7 +54,7 @@ def measure(options: argparse.Namespace) -> list[Difference]:
         differences += single_step(first, second, states, kind)
         differences.append(open_loop(first, second, states, kind))
     pair = [
-        LocomotionEnv(task, num, physics=engine, robot_dir=options.robot, scene=options.scene)
+        LocomotionEnv(task, num, physics=engine, robot_dir=options.robot)
         for engine in ("native", name)
     ]
     what = "walking" if policy else "standing"
@@ -81,7 +81,7 @@ def main(words: list[str]) -> int:
     add("--physics", default="auto", help="engine to check: warp, warp-cpu or auto")
     add("--policy", type=Path, help="walking policy, .ckpt or .onnx; adds walking, pushed robots")
     add("--robot", type=Path, default=ROBOT_DIRECTORY, help="the robot's folder")
-    add("--scene", default="flat", help="scene of the robot")
+    add("--terrain", default="flat", help="the ground")
     add("--states", type=positive, default=256, help="states of each kind")
     add("--out", type=Path, default=Path("runs/parity.md"), help="file to write")
     options = parser.parse_args(words)

@@ -50,7 +50,7 @@ def require_effects(config: LocomotionConfig, robot: RobotSpec, model: mujoco.Mj
     Raises:
         UserError: names the first such setting, and says why it is idle.
     """
-    readers = {"model", "servo", "command"} | config.observation.readers
+    readers = {"model", "floor", "servo", "command"} | config.observation.readers
     if not config.command.heading_hold:
         readers.discard("heading")
     if readers & {"gyro", "gravity", "heading"}:
@@ -64,7 +64,7 @@ def require_effects(config: LocomotionConfig, robot: RobotSpec, model: mujoco.Mj
         why = _REMEDIES[term.reader] if term.reader not in readers else None
         if servo == "bam" and (own := [f for f in term.model_fields if f in BAM_FIELDS]):
             why = f"a servo of model bam has {', '.join(own)} from its file"
-        if why is None and term.model_fields:
+        if why is None and term.reader == "model":
             why = idle_in_model(name, term, draw.bounds(term.neutral), robot, model)
         if why is not None:
             raise UserError(f"randomization.{name} changes nothing: {why}, or leave it out")

@@ -26,8 +26,9 @@ from envs.settings import PositiveFloat, check
 Operation = Literal["add", "scale", "set"]
 Per = Literal["robot", "joint", "plate", "axis", "body"]
 Reader = Literal[
-    "model", "servo", "voltage", "command", "imu", "gyro", "gravity", "heading", "encoder", "switch"
-]
+    "model", "floor", "servo", "voltage", "command", "imu", "gyro", "gravity", "heading", "encoder",
+    "switch",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,10 @@ TERMS: dict[str, Term] = {
     "sole_friction": Term(
         "Sliding friction of floor and soles.", "1", "set", "robot", "model", _range(0.4, 1.2),
         neutral=1.0, least=0.01, model_fields=("geom_friction",)),
+    "patch_friction": Term(
+        "Sliding friction of a foot on a patch of the floor: a third of its tiles of 0.5 m.", "1",
+        "scale", "robot", "floor", _range(0.3, 0.7), neutral=1.0, least=0.01,
+        model_fields=("geom_friction",)),
     "mass": Term(
         "Mass and inertia of each body.", "1", "scale", "body", "model", _range(0.85, 1.15),
         neutral=1.0, least=0.05, model_fields=("body_mass", "body_inertia"), constants=True),
@@ -312,6 +317,8 @@ def model_values(
             case "sole_friction":
                 friction = start("geom_friction")
                 friction[:, sliding_geoms, 0] = value.to(friction.dtype)
+            case "patch_friction":
+                start("geom_friction")  # see `friction_underfoot`
             case "mass":
                 start("body_mass").mul_(value)
                 start("body_inertia").mul_(value[..., None])
@@ -333,6 +340,28 @@ def model_values(
             case _:
                 pass
     return values
+
+
+def friction_underfoot(
+    default: Tensor, drawn: Mapping[str, Tensor], slippery: Tensor, robot: RobotSpec
+) -> tuple[Tensor, Tensor]:
+    """Sliding friction of the plates (E, plates) and of the floor (E,), with patches.
+
+    A contact has the larger friction of its two geoms, so the floor has that of the plate that
+    slides best.
+
+    Args:
+        default: (geoms, 3) friction in the compiled model.
+        drawn: terms by name (E, columns), `patch_friction` among them.
+        slippery: (E, 2) bool: which foot is on a patch.
+        robot: the robot.
+    """
+    sliding = torch.maximum(default[robot.plate_geoms, 0], default[robot.floor_geom, 0])
+    if "sole_friction" in drawn:
+        sliding = drawn["sole_friction"].to(default.dtype)
+    factor = torch.where(slippery, drawn["patch_friction"], 1.0)
+    plates = sliding * factor[:, robot.plate_foot]
+    return plates, plates.amin(-1)
 
 
 def sliding_geoms(model: Any) -> Tensor:

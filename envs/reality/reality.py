@@ -18,6 +18,7 @@ from torch import Tensor
 
 from envs.errors import UserError
 from envs.frames import projected_gravity, quat_rotate_inverse, yaw
+from envs.ground import PATTERN, make_patches, on_patch
 from envs.physics.base import PhysicsBackend, PhysicsState
 from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
@@ -32,6 +33,7 @@ from envs.reality.randomization import (
     Draw,
     columns,
     downhill,
+    friction_underfoot,
     model_values,
     required_fields,
     sample,
@@ -40,7 +42,7 @@ from envs.reality.randomization import (
 from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
 from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
 from envs.reality.timing import CommandState, history_depth, send
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import FEET, RobotSpec
 from envs.shares import Shares
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class RealityState:
     """None where nothing reads sensors."""
     faults: FaultState | None
     """None without passing faults."""
+    patches_at: Tensor | None
+    """(E, 2) [m]: where in the world the pattern of patches begins; None without patches."""
 
 
 class Reality:
@@ -109,6 +113,7 @@ class Reality:
             bool(servo.count or servo.deadband or servo.travel_time) or "command" in readers
         )
         self._senses = bool(observed)
+        self._patchy = "patch_friction" in names
         if (self._drives or self._schedules) and config.decimation % UPDATES_PER_STEP:
             raise UserError(
                 f"ctrl_dt is {config.decimation} times sim_dt; with this servo it must be a "
@@ -137,6 +142,10 @@ class Reality:
         self._begin = recorded(
             partial(begin, schedules=self._schedules, senses=self._senses, depth=self._depth,
                     **common), device)  # fmt: skip
+        if self._patchy:
+            self._underfoot = recorded(
+                partial(underfoot, defaults["geom_friction"], patches=make_patches(device),
+                        robot=robot), device)  # fmt: skip
         self._model_values = recorded(
             partial(model_values, defaults, robot=robot, sliding_geoms=sliding), device
         )
@@ -150,7 +159,7 @@ class Reality:
             device,
         )
         joints = torch.zeros(backend.num_envs, robot.num_joints, device=device)
-        self.state = RealityState({}, None, joints, joints.clone(), None, None)
+        self.state = RealityState({}, None, joints, joints.clone(), None, None, None)
         self._limp: Tensor | None = None
         self._noise: Tensor | None = None
 
@@ -220,7 +229,8 @@ class Reality:
             return
         num, robot = self._backend.num_envs, self.robot
         starts = self._uniform_at_start(num, robot.num_joints + len(robot.plate_names))
-        self.state = self._begin(self.state, mask, state, ctrl, starts)
+        places = self._uniform_at_start(num, 2) if self._patchy else None
+        self.state = self._begin(self.state, mask, state, ctrl, starts, places)
         if self.faults.active and self.state.faults is None:
             none = FaultState.none(num, self._backend.device)
             self.state = replace(self.state, faults=none)
@@ -241,6 +251,8 @@ class Reality:
         """
         if self.faults.active:
             self._pass_faults()
+        if self._patchy:
+            self._set_sole_friction()
         if self._schedules:
             missed = None
             if "missed_tick" in self._ranges:
@@ -269,6 +281,13 @@ class Reality:
             state.qpos[:, robot.joint_qpos_adr] = moved.clamp(low, high)
             joints = state.qpos[:, robot.joint_qpos_adr]
             self._backend.reset(displaced, state.qpos, state.qvel, joints)
+
+    def _set_sole_friction(self) -> None:
+        """Let each foot slide as the floor under it does."""
+        friction, robot = self._fields["geom_friction"], self.robot
+        plates, floor = self._underfoot(self.state, self._backend.state())
+        friction[:, robot.plate_geoms, 0] = plates.to(friction.dtype)
+        friction[:, robot.floor_geom, 0] = floor.to(friction.dtype)
 
     def drive(self, target: Tensor, state: PhysicsState) -> Tensor:
         """Targets (E, J) [rad] for the engine until the next update, whose limits are set.
@@ -398,6 +417,7 @@ def begin(
     physics: PhysicsState,
     ctrl: Tensor,
     starts: Tensor,
+    places: Tensor | None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -413,6 +433,7 @@ def begin(
         physics: at the start of the new episodes.
         ctrl: (E, J) [rad], the targets at the start.
         starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
+        places: (E, 2) random numbers: where the patches are; None without patches.
         robot: the robot.
         config: the task, with a servo that leaves nothing to robot.yaml.
         schedules: whether targets take time.
@@ -422,7 +443,10 @@ def begin(
     drawn = state.drawn
     joints = physics.qpos[:, robot.joint_qpos_adr]
     commands = CommandState.at(ctrl, depth) if schedules else None
-    new = RealityState(drawn, commands, joints, torch.zeros_like(joints), None, state.faults)
+    patches_at = None if places is None else PATTERN * places
+    new = RealityState(
+        drawn, commands, joints, torch.zeros_like(joints), None, state.faults, patches_at
+    )
     if state.faults is not None:
         new = replace(new, faults=FaultState.none(len(mask), mask.device))
     if senses:
@@ -446,6 +470,21 @@ def begin(
         first = replace(first, joint_pos=value, joint_vel=torch.zeros_like(value))
         new = replace(new, sensors=replace(first, since_poll=phase, since_sample=phase.clone()))
     return _select(mask, new, state)
+
+
+def underfoot(
+    default: Tensor,
+    state: RealityState,
+    physics: PhysicsState,
+    *,
+    patches: Tensor,
+    robot: RobotSpec,
+) -> tuple[Tensor, Tensor]:
+    """`friction_underfoot` of robots that stand where they are in `physics`."""
+    soles = physics.sensordata[:, robot.sensor_columns["sole_pos"]].unflatten(1, (len(FEET), 3))
+    assert state.patches_at is not None
+    slippery = on_patch(soles[..., :2] - state.patches_at[:, None], patches)
+    return friction_underfoot(default, state.drawn, slippery, robot)
 
 
 def sense(

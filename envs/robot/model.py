@@ -25,6 +25,7 @@ from envs.robot.description import (
 )
 from envs.robot.digest import robot_digests
 from envs.robot.spec import LegGeometry, RobotSpec
+from envs.robot.terrain import MADE, lay
 
 ROBOT_DIRECTORY = Path(__file__).parents[1] / "assets" / "wildrobot"
 """The robot that ships with this package."""
@@ -53,7 +54,7 @@ def load_robot(
 
     Args:
         directory: folder with robot.yaml and scene_<name>.xml files.
-        scene: which scene_<name>.xml.
+        scene: which ground: the name of a scene_<name>.xml, or one of `terrain.MADE`.
         sim_dt: physics step [s]; None for that of the MJCF.
 
     Raises:
@@ -65,13 +66,19 @@ def load_robot(
     scenes = scene_names(directory)
     if scene not in scenes:
         raise RobotDescriptionError(
-            f"scene {scene!r} is not in {directory}; available: {', '.join(scenes) or 'none'}"
+            f"terrain {scene!r} is unknown; allowed: {', '.join(scenes) or 'none'}, the scenes of "
+            f"{directory} and grounds laid into its flat one"
         )
     path = directory / f"scene_{scene}.xml"
+    made = not path.is_file()
+    if made:
+        path = directory / "scene_flat.xml"
     try:
         spec = mujoco.MjSpec.from_file(str(path))
         if sim_dt is not None:
             spec.option.timestep = sim_dt
+        if made:
+            lay(spec, scene)
         model = spec.compile()
     except ValueError as error:
         raise RobotDescriptionError(
@@ -87,9 +94,9 @@ def load_robot(
 
 
 def scene_names(directory: Path | str = ROBOT_DIRECTORY) -> tuple[str, ...]:
-    """Names of the scenes in `directory`, sorted."""
-    files = sorted(Path(directory).glob("scene_*.xml"))
-    return tuple(file.stem.removeprefix("scene_") for file in files)
+    """Names of the robot's grounds, sorted: scenes in `directory`, and those made for its floor."""
+    files = {f.stem.removeprefix("scene_") for f in Path(directory).glob("scene_*.xml")}
+    return tuple(sorted(files | set(MADE if "flat" in files else ())))
 
 
 def _robot_spec(
@@ -120,6 +127,8 @@ def _robot_spec(
         action_sign=values([joint.action_sign for joint in joints]),
         plate_names=tuple(description.plates),
         plate_foot=torch.tensor([feet.index(foot) for foot in description.plates.values()]),
+        plate_geoms=torch.tensor([model.geom(name).id for name in description.plates]),
+        floor_geom=model.geom("floor").id,
         mass=float(model.body_mass.sum()),
         gravity=float(np.linalg.norm(model.opt.gravity)),
         leg=_measure_leg(description, model),

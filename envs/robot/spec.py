@@ -100,6 +100,10 @@ class RobotSpec:
     """Contact plates in observation order: left toe, left heel, right toe, right heel."""
     plate_foot: Tensor
     """(plates,) long: the foot (0 left, 1 right) each plate belongs to."""
+    plate_geoms: Tensor
+    """(plates,) long: their geoms in the compiled model."""
+    floor_geom: int
+    """The geom that is the ground."""
     mass: float
     """Total mass [kg]."""
     gravity: float

@@ -357,7 +357,7 @@ def switch_reading(step: StepContext) -> Tensor:
 
 @observation_field("m", "world", "even")
 def height(step: StepContext) -> Tensor:
-    """Root height."""
+    """Root above the ground."""
     return step.m.height[:, None]
 
 
@@ -375,8 +375,8 @@ def torque(step: StepContext) -> Tensor:
 
 @observation_field("m", "world", "feet")
 def sole_height(step: StepContext) -> Tensor:
-    """Sole centres above the world origin."""
-    return step.m.sole_pos_w[..., 2]
+    """Sole centres above the ground."""
+    return step.m.sole_height
 
 
 @observation_field("m/s", "world", "feet_polar")

@@ -127,7 +127,7 @@ def slip(step: StepContext) -> Tensor:
 @reward_term(weight=0.5)
 def clearance(step: StepContext, height: float = 0.04) -> Tensor:
     """Height of the swinging sole up to 4 cm, 0 to 1, in single support."""
-    share = (step.m.sole_pos_w[..., 2] / height).clamp(0.0, 1.0)
+    share = (step.m.sole_height / height).clamp(0.0, 1.0)
     return (share * ~step.loaded).sum(-1) * step.single_support
 
 

@@ -39,7 +39,7 @@ def test_a_gpus_engine_walks_as_the_native_one_does(tmp_path: Path) -> None:
         (["--physics", "wrap"], "allowed: native, warp"),
         (["--physics", "warp-cpu", "--states", "0"], "--states: 0; allowed"),
         (["--physics", "warp-cpu", "--policy", "missing.onnx"], "missing.onnx"),
-        (["--physics", "warp-cpu", "--scene", "moon"], "moon"),
+        (["--physics", "warp-cpu", "--terrain", "moon"], "moon"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

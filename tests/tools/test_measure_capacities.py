@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -24,11 +25,22 @@ SAME = {
 """What is counted, the capacity it becomes, and the bit that says it was too small."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_other_ground() -> Iterator[None]:
+    """Robots have no ground but those of their folders: measuring one is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tool, "scene_names", scenes_in)
+        yield
+
+
+def scenes_in(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(f.stem.removeprefix("scene_") for f in folder.glob("scene_*.xml")))
+
+
 def flat_robot(folder: Path) -> Path:
-    """A copy of the robot, with its flat scene alone and without capacities."""
+    """A copy of the robot without capacities."""
     shutil.copytree(ROBOT_DIRECTORY, folder)
     (folder / "capacities.yaml").unlink()
-    (folder / "scene_rough.xml").unlink()
     return folder
 
 

@@ -131,6 +131,8 @@ def toy_robot() -> RobotSpec:
         mirror_sign=pair,
         action_sign=pair,
         plate_names=("left_plate", "right_plate"),
+        plate_geoms=torch.arange(4),
+        floor_geom=0,
         plate_foot=torch.tensor([0, 1]),
         mass=3.0,
         gravity=10.0,

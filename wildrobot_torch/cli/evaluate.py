@@ -21,6 +21,8 @@ def main(options: argparse.Namespace) -> int:
     scenario = load_scenario(options.scenario)
     if options.seed is not None:
         scenario = replace(scenario, seed=options.seed)
+    if options.terrain is not None:
+        scenario = replace(scenario, terrain=options.terrain)
     policy = load_policy(options.policy)
     num_envs = options.num_envs or scenario.episodes
     if scenario.episodes % num_envs:
@@ -44,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def summary(result: EvaluationResult) -> list[str]:
-    """Lines for the console: verdicts, then a row per command."""
+    """Lines for the console: verdicts, a row per command, then why episodes ended."""
     lines = [f"{'metric':<18}{'value':>9} {'unit':<5}{'limit':>10}  verdict"]
     lines += [
         f"{verdict.metric:<18}{number(verdict.value):>9} {METRICS[verdict.metric].unit:<5}"
@@ -56,5 +58,6 @@ def summary(result: EvaluationResult) -> list[str]:
     for row in result.per_command:
         numbers = "".join(f"{number(row[name]):>19}" for name in names)
         lines.append(f"{row['command']:>5g}{row['fall_rate']:>8.0%}{numbers}")
+    lines.append(f"episodes by the cause of their end: {result.ends_in_words}")
     lines.append(f"score {result.score:.3f}: {'passed' if result.passed else 'failed'}")
     return lines

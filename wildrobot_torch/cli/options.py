@@ -176,6 +176,7 @@ def evaluate(add: Add) -> None:
     add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
+    add("--terrain", help="the ground: flat, rough, steps (default: the scenario's)")
     add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
 
 
@@ -198,6 +199,7 @@ def play(add: Add) -> None:
     add("--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, default=0, help="of start noise and random actions")
+    add("--terrain", default="flat", help="the ground: flat, rough, steps")
     add("--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)")
     drawn = "of films: OpenGL where there is one (auto), or numpy alone (software)"
     add("--renderer", choices=("auto", "gl", "software"), default="auto", help=drawn)

@@ -52,7 +52,14 @@ def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, 
     trivial = options.policy in ("zero", "random")
     loaded = None if trivial else load_policy(options.policy or WALKING_POLICY)
     task = LocomotionConfig() if loaded is None else loaded.task
-    task = replace(task, episode_length_s=seconds, push=PushConfig(), support=None, auto_reset=True)
+    task = replace(
+        task,
+        terrain=options.terrain,
+        episode_length_s=seconds,
+        push=PushConfig(),
+        support=None,
+        auto_reset=True,
+    )
     env = LocomotionEnv(task, 1, physics=options.physics, num_threads=1, seed=options.seed)
     if loaded is not None:
         loaded.require(env.layouts["observation"], env.robot.digest)

@@ -80,6 +80,11 @@ class EvaluationResult:
         return dict(zip(ENDS, causes.bincount(minlength=len(ENDS)).tolist(), strict=True))
 
     @property
+    def ends_in_words(self) -> str:
+        """The same, without causes that nothing ended by."""
+        return ", ".join(f"{cause} {count}" for cause, count in self.ends.items() if count)
+
+    @property
     def score(self) -> float:
         """Ranks policies; bigger is better."""
         return score(self.metrics, self.scenario.commands)

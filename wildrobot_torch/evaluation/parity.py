@@ -32,8 +32,8 @@ def draw_states(
         return _uncontrolled(loaded, config, num, seconds=2.0, spread=1.0)
     impulse = 1.8 if kind == "pushed" else 0.0
     push = replace(config.push, impulse_min=0.0, impulse_max=impulse, interval_s=0.5)
-    task = replace(config, push=push, support=None, auto_reset=True)
-    env = LocomotionEnv(task, num, num_threads=1, scene=loaded.scene, robot_dir=loaded.directory)
+    task = replace(config, terrain=loaded.scene, push=push, support=None, auto_reset=True)
+    env = LocomotionEnv(task, num, num_threads=1, robot_dir=loaded.directory)
     root = env.reset()
     # The robots end at different phases of the stride because they started at different phases.
     for _ in range(round(2.0 / config.ctrl_dt)):

@@ -82,7 +82,6 @@ def markdown(
         (f"{row['command']:g}", f"{row['episodes']:.0f}", *(number(row[n]) for n in PER_COMMAND))
         for row in result.per_command
     ]
-    ends = ", ".join(f"{cause} {count}" for cause, count in result.ends.items() if count)
     dependencies = {**about, **environment(robot, physics)}
     lines = [
         f"# Evaluation: {scenario.name}",
@@ -93,7 +92,13 @@ def markdown(
         f"gait measured after {scenario.settle_s:g} s.",
         "",
         *table(("metric", "value", "unit", "limit", "verdict", "meaning"), metrics),
-        *("", f"Episodes by the cause of their end: {ends}.", "", "## Per command", ""),
+        *(
+            "",
+            f"Episodes by the cause of their end: {result.ends_in_words}.",
+            "",
+            "## Per command",
+            "",
+        ),
         *table(("command m/s", "episodes", *PER_COMMAND), commands),
         *("", "## Policy and environment", ""),
         *table(("what", "value"), list(dependencies.items())),

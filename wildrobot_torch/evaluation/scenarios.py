@@ -26,7 +26,7 @@ from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
 DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
 
-_TASK_SETTINGS = ("servo", "randomization", "faults", "reset")
+_TASK_SETTINGS = ("terrain", "servo", "randomization", "faults", "reset")
 """Settings of the task that a scenario may replace."""
 
 
@@ -75,6 +75,8 @@ class Scenario:
     """Time at the start of an episode that tracking and gait are not measured in [s]."""
     push_impulse: float | None = None
     """Largest impulse of random pushes [N s], at the task's times; None for the task's pushes."""
+    terrain: str | None = None
+    """The ground; None for the task's."""
     servo: ServoConfig | None = None
     """Which servo is simulated; None for the one that the policy was, or is being, trained with."""
     randomization: RandomizationConfig | None = None

@@ -454,7 +454,7 @@ EPISODE_METRICS: dict[str, Metric] = {
         lambda e: e.ranges_of_motion("hip_pitch").double().mean()),
     # Feet
     "clearance": Metric("m", "rise of the sole under the ankle in a stride",
-        lambda e: gait.stride_ranges(e.strides, e.recording.sole_pos_w[..., 2]).double().mean()),
+        lambda e: gait.stride_ranges(e.strides, e.recording.sole_rise).double().mean()),
     "foot_slip": Metric("m/s", "speed of loaded soles over the floor, mean",
         lambda e: e.slip_speeds.double().mean()),
     "slip_share": Metric("1",

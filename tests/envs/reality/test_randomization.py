@@ -6,6 +6,7 @@ Tests are over `TERMS`, so that a new term is covered by itself.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
+from envs.ground import TILE, make_patches
 from envs.locomotion import LocomotionEnv
 from envs.reality.faults import FaultConfig
 from envs.reality.lint import SERVO_FIELDS, idle_in_model, require_effects
@@ -35,8 +37,9 @@ ROBOTS, PLAIN, STEPS = 18, 2, 30
 """The first `PLAIN` robots have no term."""
 READ = ("imu", "gyro", "gravity", "heading", "encoder", "switch")
 IN_MODEL = [name for name, term in TERMS.items() if term.model_fields]
+OTHER_DRAWS = ("joint_period", "switch_open", "patch_friction")
 ALIKE = [name for name, term in TERMS.items()
-         if term.acts == "episode" and name not in ("joint_period", "switch_open")]  # fmt: skip
+         if term.acts == "episode" and name not in OTHER_DRAWS]  # fmt: skip
 """Terms with which all episodes are alike; with the others they draw further random numbers."""
 ENGINES = ["native", "warp-cpu"]
 
@@ -164,7 +167,7 @@ def test_the_numbers_of_the_terms_in_the_model() -> None:
         "sole_friction": 0.4, "mass": 1.1, "payload": 0.5, "com": 0.01, "armature": 1.2,
         "damping": 2.0, "dry_friction": 3.0, "servo_damping": 1.2, "slope": 0.05,
     }  # fmt: skip
-    assert set(values) == set(IN_MODEL)
+    assert {*values, "patch_friction"} == set(IN_MODEL)
     env = make(values, 1)
     model, root = env.backend.model, env.robot.root_body
     for _ in range(2):
@@ -185,6 +188,61 @@ def test_the_numbers_of_the_terms_in_the_model() -> None:
         sine = np.sin(0.05)
         want = 9.81 * np.array([sine, sine, -np.sqrt(1.0 - 2.0 * sine**2)])
         assert np.allclose(found["opt.gravity"], want, rtol=1e-5)
+
+
+def tiles_under(env: LocomotionEnv, *kinds: tuple[bool, bool]) -> None:
+    """Put the pattern so that each robot's (left, right) foot is on a patch or beside it."""
+    patches, corners = make_patches(torch.device("cpu")), []
+    for left, right in kinds:
+        # The tile at the left of the origin, and the one at its right, a row of the table before.
+        found = (patches[1:] == left) & (patches[:-1] == right)
+        row, column = found.nonzero()[0].tolist()
+        corners.append([-(column + 0.5) * TILE, -(row + 1.0) * TILE])
+    env.reality.state = replace(env.reality.state, patches_at=torch.tensor(corners))
+
+
+FEET_ON = ((True, True), (True, False), (False, True), (False, False))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_contact_has_the_friction_of_the_floor_under_its_foot(engine: str) -> None:
+    """What MuJoCo makes of the geoms' frictions at the contacts, which have the larger of two."""
+    env = make({"patch_friction": 0.5, "sole_friction": 0.8}, 4, engine)
+    env.reset()
+    tiles_under(env, *FEET_ON)
+    env.step(TensorDict({"action": torch.zeros(4, 8)}, [4]))
+    for friction, on_patch in zip(per_robot(env, "geom_friction"), FEET_ON, strict=True):
+        model = copy.copy(env.backend.model)
+        model.geom_friction[:] = friction
+        data = mujoco.MjData(model)
+        data.qpos[:] = env.robot.home_qpos.double().numpy()
+        mujoco.mj_forward(model, data)
+        found: dict[int, set[float]] = {0: set(), 1: set()}
+        for contact in data.contact[: data.ncon]:
+            plate = env.robot.plate_names.index(model.geom(contact.geom2).name)
+            found[int(env.robot.plate_foot[plate])].add(round(float(contact.friction[0]), 5))
+        assert [found[0], found[1]] == [{0.4 if on else 0.8} for on in on_patch]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_robot_slides_on_a_patch_and_nowhere_else(engine: str) -> None:
+    """On a slope whose tangent lies between the frictions of patch and floor."""
+    slope, friction = 0.08, 0.03
+    env = make({"patch_friction": friction, "slope": slope}, 2, engine)
+    env.reset()
+    tiles_under(env, (True, True), (False, False))
+    start = env.measure().sole_pos_w.clone()
+    home = env.joint_targets_to_action(env.robot.joint_home.expand(2, -1))
+    steps = 20
+    for _ in range(steps):
+        env.step(TensorDict({"action": home}, [2]))
+    slid = (env.measure().sole_pos_w - start)[..., :2].mean(1)
+    # Both slopes are downhill. A block would slide by a t^2 / 2; the robot also tilts.
+    steep = math.hypot(math.sin(slope), math.sin(slope))
+    block = 0.5 * 9.81 * (steep - friction) * (steps * env.config.ctrl_dt) ** 2
+    assert slid[0].norm().item() == pytest.approx(block, rel=0.3)
+    assert slid[0].min() > 0.4 * slid[0].norm()
+    assert slid[1].norm() < 0.003
 
 
 @pytest.mark.parametrize("name", ALIKE)
@@ -410,4 +468,4 @@ def test_terms_are_whole() -> None:
         assert isinstance(term, Term)
         low, high = term.typical.bounds(term.neutral)
         assert term.least <= low < high <= term.most, name
-        assert bool(term.model_fields) == (term.reader == "model"), name
+        assert bool(term.model_fields) == (term.reader in ("model", "floor")), name

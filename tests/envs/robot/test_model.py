@@ -54,8 +54,8 @@ def test_folder_may_be_a_string(robot_model: RobotModel) -> None:
 
 def test_unknown_scene_lists_the_scenes(folder: Path, refusal) -> None:
     message = refusal(folder, "moon")
-    assert "'moon'" in message and "flat, rough" in message
-    assert scene_names(folder) == ("flat", "rough")
+    assert "'moon'" in message and "flat, rough, steps" in message
+    assert scene_names(folder) == ("flat", "rough", "steps")
 
 
 def test_folder_without_description(tmp_path: Path, refusal) -> None:
@@ -65,4 +65,4 @@ def test_folder_without_description(tmp_path: Path, refusal) -> None:
 def test_folder_without_scenes(folder: Path, refusal) -> None:
     for file in folder.glob("scene_*.xml"):
         file.unlink()
-    assert "available: none" in refusal(folder)
+    assert "allowed: none" in refusal(folder)

@@ -276,7 +276,7 @@ def test_accelerometer_reads_gravity_at_rest(robot_model: RobotModel) -> None:
 
 def test_scenes_differ_in_the_ground_only() -> None:
     scenes = {name: load_robot(scene=name) for name in scene_names()}
-    assert {"flat", "rough"} <= set(scenes)
+    assert set(scenes) == {"flat", "rough", "steps"}
     flat = scenes["flat"]
     for other in scenes.values():
         for size in ("nq", "nv", "nu", "nbody", "nsensordata"):

@@ -36,6 +36,7 @@ def standing(robot: RobotSpec) -> Measurements:
         plate_force=torch.full((1, 4), 8.1),
         foot_force=torch.full((1, 2), 16.2),
         sole_pos_w=sole,
+        sole_height=sole[..., 2],
         sole_linvel_w=torch.zeros(1, 2, 3),
         sole_pos_h=sole - torch.tensor([0.0, 0.0, 0.468]),
     )
@@ -48,7 +49,13 @@ def left_foot_up(m: Measurements, robot: RobotSpec) -> Measurements:
     joint_pos[0, 2] += 0.3
     sole = m.sole_pos_w.clone()
     sole[0, 0, 2] = 0.02
-    return replace(m, foot_force=torch.tensor([[0.0, 32.4]]), sole_pos_w=sole, joint_pos=joint_pos)
+    return replace(
+        m,
+        foot_force=torch.tensor([[0.0, 32.4]]),
+        sole_pos_w=sole,
+        sole_height=sole[..., 2],
+        joint_pos=joint_pos,
+    )
 
 
 def context(

@@ -72,6 +72,7 @@ def test_a_report_is_written_and_summed_up(
     assert len(report["policy"]["sha256"]) == 64
     assert report["metrics"]["velocity_error"]["value"] == pytest.approx(0.15, abs=0.02)
     said = capsys.readouterr().out
+    assert "cause of their end: time 4" in said
     assert "velocity_error" in said and "passed" in said and str(out / "report.md") in said
 
 

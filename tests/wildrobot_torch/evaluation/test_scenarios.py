@@ -111,3 +111,10 @@ def test_commands_of_all_kinds_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(series[:, 0, 0], torch.tensor([0.1, 0.1, 0.3, 0.3]))
     with pytest.raises(UserError, match="period_s"):
         load_scenario(write(tmp_path, PLAIN + "wave: {kind: sine, amplitude: 0.2, period_s: 0}\n"))
+
+
+def test_the_ground_is_the_scenarios_or_the_tasks(tmp_path: Path) -> None:
+    rough = LocomotionConfig(terrain="rough")
+    assert load_scenario(write(tmp_path, PLAIN)).task(rough).terrain == "rough"
+    steps = load_scenario(write(tmp_path, PLAIN + "terrain: steps\n"))
+    assert steps.task(rough).terrain == "steps"

@@ -147,7 +147,7 @@ def forward(qpos: Tensor, qvel: Tensor, loaded: RobotModel, ctrl_dt: float) -> R
                 "foot_force": m.foot_force,
                 "sole_pos_w": m.sole_pos_w,
                 "sole_linvel_w": m.sole_linvel_w,
-                "sole_height": lowest_sole_points(state, m.sole_pos_w, robot),
+                "sole_height": lowest_sole_points(state, robot),
                 "amp": style_features(m, robot),
             }
         )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from envs.errors import UserError
+from envs.robot.spec import ServoSpec
 from wildrobot_torch.motion.metrics import Limit, measure
 from wildrobot_torch.reference.judge.gates import (
     TIERS,
@@ -225,6 +226,22 @@ def test_no_shipped_gate_is_laxer_in_a_better_tier(shipped):
         assert highs == sorted(highs), gate.name
         judged = [gate.limit(tier) is not None for tier in TIERS[:3]]
         assert judged == sorted(judged, reverse=True), gate.name
+
+
+@pytest.mark.parametrize(("steps", "tier"), [(50, "0+"), (52, "1"), (80, "1"), (82, "2")])
+def test_fast_joints_with_more_torque_than_their_servos_have_are_rejected(
+    walking, toy_robot, shipped, steps, tier
+):
+    """At half its speed without load a servo of 1 N m has half of that; one joint of two."""
+    motor = ServoSpec(model="envelope", stall_torque=1.0, no_load_speed=10.0, voltage=12.0)
+    robot = replace(toy_robot, servo=motor)
+    speed, torque = torch.zeros(100, 2), torch.zeros(100, 2)
+    speed[:, 0], torque[:steps, 0] = 5.0, 0.49
+    frames = walking(foot_force=walk_with_double_support(), joint_vel=speed, torque=torque)
+    metrics = measure(frames, robot)
+    assert best_tier(metrics, shipped) == tier
+    failed = () if tier == "0+" else ("envelope",)
+    assert judge(metrics, shipped, "0+").failed == failed
 
 
 @pytest.mark.parametrize(("force", "tier"), [(2.9, "0+"), (4.0, "0"), (9.0, "1"), (13.0, "2")])
