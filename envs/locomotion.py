@@ -375,9 +375,9 @@ class LocomotionEnv(EnvBase):
         if config.push.impulse_max > 0.0:
             xfrc = self._no_wrench()
             push = self._episode.push
-            xfrc[:, self._pushed_body, :2] = (
-                push if self._shares is None else push * self._shares.push
-            )
+            if self._shares is not None:
+                push = self._shares.push * push
+            xfrc[:, self._pushed_body, :2] = push
         targets = self.reality.send(ctrl)
         supported = config.support is not None and self._support_target is not None
         if targets is None and not supported:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -9,9 +11,12 @@ from torchrl.envs.utils import check_env_specs
 
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.reality.disturbances import PushConfig
+from envs.reality.faults import FaultConfig
+from envs.reality.randomization import Draw, RandomizationConfig
 from envs.task.commands import CommandConfig
 from envs.task.starts import ResetConfig
 from envs.task.support import SupportConfig
+from tests.tasks import shares
 
 NUM = 6
 QUIET = ResetConfig(joint_noise=0.0, velocity_noise=0.0)
@@ -190,6 +195,29 @@ def test_pushes_move_the_robot() -> None:
             _, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
         ends.append(root["amp"])
     assert (ends[0] - ends[1]).abs().max() > 0.05
+
+
+def test_a_share_of_none_leaves_pushes_leans_faults_and_terms_out() -> None:
+    hard = {
+        "push": PushConfig(impulse_max=1.2, interval_s=0.3),
+        "reset": replace(QUIET, lean=0.2, lean_rate=0.5),
+        "faults": FaultConfig(displacement_interval_s=0.1),
+        "randomization": RandomizationConfig(payload=Draw(low=0.4, high=0.5)),
+    }
+    ends = []
+    for config, share in (({"reset": QUIET}, None), (hard, 0.0), (hard, 1.0)):
+        env = make(**config)
+        if share is not None:
+            names = ("push", "lean", "faults", "terms")
+            env.set_shares(shares(num_terms=1, **dict.fromkeys(names, share)))
+        env.set_commands(torch.full((NUM,), 0.2))
+        root = env.reset()
+        for _ in range(20):
+            _, root = env.step_and_maybe_reset(root.set("action", torch.zeros(NUM, 8)))
+        ends.append(root["amp"])
+    plain, none, whole = ends
+    assert torch.equal(plain, none)
+    assert (plain - whole).abs().max() > 0.05
 
 
 def test_support_holds_and_without_auto_reset_a_fall_ends_nothing() -> None:

@@ -31,13 +31,14 @@ from envs.reality.randomization import TERMS, RandomizationConfig
 from envs.reality.reality import Reality
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
+from envs.shares import Shares
 from envs.step import METRICS, act, reset, step
 from envs.task.commands import CommandConfig, as_command
 from envs.task.observations import ObservationConfig, critic_layout, frame_size, observation_layout
 from envs.task.rewards import term_factors
-from envs.task.starts import start_from
+from envs.task.starts import ResetConfig, start_from
 from envs.task.support import SupportConfig, SupportState
-from tests.tasks import ideal_task
+from tests.tasks import ideal_task, shares
 
 META = torch.device("meta")
 NUM = 4
@@ -198,6 +199,13 @@ def test_no_step_waits_for_the_device_or_mixes_devices(
         assert value.shape[0] == NUM, key
 
 
+def test_no_step_waits_for_the_device_in_a_curriculum(robot_model: RobotModel) -> None:
+    push, lean = PushConfig(impulse_max=0.36), ResetConfig(lean=0.1)
+    env = on_meta(replace(REAL, push=push, reset=lean), robot_model)
+    env.set_shares(shares(META, len(REAL.randomization.active())))
+    assert step_twice(env)["next", "reward"].device == META
+
+
 FAULTS: dict[str, Callable[[Tensor], Any]] = {
     "item": lambda fell: fell.sum().item(),
     "bool": lambda fell: bool(fell.any()),
@@ -248,12 +256,15 @@ def stepped(
     config: LocomotionConfig,
     health: tuple[int, int] = (0, 0),
     draws: Tensor | None = None,
+    given: Shares | None = None,
 ) -> Any:
     return step(
         episode,
         state,
         torch.tensor(health, dtype=torch.int32),
         draws,
+        None,
+        given,
         robot=robot,
         config=config,
         layouts=(
@@ -320,6 +331,16 @@ def test_step_counts_and_totals(robot: RobotSpec, state: PhysicsState) -> None:
     metrics = dict(zip(METRICS, result.metrics.unbind(-1), strict=True))
     assert metrics["episode_length"].tolist() == [4.0, 2.0]
     assert metrics["velocity_error"].tolist() == pytest.approx([0.25, 0.0])
+
+
+def test_a_share_of_the_episodes_length_ends_it(robot: RobotSpec, state: PhysicsState) -> None:
+    """A quarter of 2000 steps."""
+    config = ideal_task(episode_length_s=40.0)
+    episode = replace(blank(robot), steps=torch.tensor([499, 498]))
+    _, result = stepped(episode, state, robot, config, given=shares(episode_length=0.25))
+    assert result.truncated.tolist() == [True, False]
+    _, result = stepped(episode, state, robot, config)
+    assert result.truncated.tolist() == [False, False]
 
 
 def test_time_on_both_feet_counts_while_asked_to_walk_until_one_is_lifted(

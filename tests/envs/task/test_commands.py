@@ -7,6 +7,7 @@ import torch
 
 from envs.errors import UserError
 from envs.task.commands import CommandConfig, as_command, sample_command
+from tests.tasks import shares
 
 
 def test_draws_cover_the_range_and_the_standing_share() -> None:
@@ -39,6 +40,18 @@ def test_lateral_velocities_and_yaw_rates_are_drawn_to_both_sides() -> None:
     )
     expected = [[0.0, 0.0, 0.0], [0.0, 0.0, -0.5], [0.0, 0.0, 0.5], [0.4, 0.1, -0.25]]
     torch.testing.assert_close(sample_command(draws, config), torch.tensor(expected))
+
+
+def test_a_share_of_the_ranges_is_drawn() -> None:
+    """0.5 m/s is 0.1 above the middle of 0.2 to 0.6, of which a half stays."""
+    config = CommandConfig(
+        velocity_min=0.2, velocity_max=0.6, standing_probability=0.1, lateral_max=0.2,
+        yaw_rate_max=0.5,
+    )  # fmt: skip
+    draws = torch.tensor([[0.75, 0.75], [0.5, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    expected = torch.tensor([[0.45, 0.2 * 0.25, -0.5 * 0.75], [0.0, 0.0, 0.0]])
+    given = shares(velocity=0.5, lateral=0.25, yaw_rate=0.75)
+    torch.testing.assert_close(sample_command(draws, config, given), expected)
 
 
 def test_a_forward_velocity_is_a_command() -> None:

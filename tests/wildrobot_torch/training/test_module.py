@@ -325,6 +325,40 @@ def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path
     assert whole["training"]["style"]["history"]["past"].shape == (ENVS, 3, 34)
 
 
+GROWING = (
+    "--data.difficulty.stages", "{terms: [0.0, 0.5], push: [0.5, 1.0]}",
+    "--data.difficulty.episodes", "6", "--data.difficulty.step", "0.2",
+    "--data.env.randomization.mass", "{low: 0.9, high: 1.1}",
+    "--data.env.push.impulse_max", "0.1", "--data.env.episode_length_s", "0.2",
+)  # fmt: skip
+"""Episodes of 10 steps, in which nobody has the time to fall."""
+
+
+def test_a_difficulty_is_logged_shown_and_resumed_exactly(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    whole_run = _fit(files, tmp_path / "whole", 6, *GROWING, amp=False)
+    assert re.search(r"iter +1 .* difficulty 0\.00", capsys.readouterr().out)
+    part = _fit(files, tmp_path / "part", 4, *GROWING, amp=False)
+    last = str(part / "checkpoints" / "last.ckpt")
+    resumed = _load(_fit(files, tmp_path / "part", 6, *GROWING, "--ckpt_path", last, amp=False))
+    whole = _load(whole_run)
+    _require_same_training(whole, resumed)
+    table = np.genfromtxt(whole_run / "metrics.csv", delimiter=",", names=True)
+    rows = table[~np.isnan(table["Curriculumdifficulty"])]
+    # Counted again, from what is logged of the ends of episodes.
+    ended, value = 0, 0.0
+    for row in rows:
+        assert sum(row[f"Episodeend_{cause}"] for cause in ("height", "pitch", "roll")) == 0
+        ended += row["Episodeend_time"]
+        if ended >= 6:
+            ended, value = 0, value + 0.2
+        assert row["Curriculumdifficulty"] == pytest.approx(value)
+        assert row["Curriculumterms"] == pytest.approx(min(value / 0.5, 1.0))
+        assert row["Curriculumpush"] == pytest.approx(max(value / 0.5 - 1.0, 0.0))
+    assert 0.4 <= value <= 1.0
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
