@@ -65,8 +65,9 @@ benchmark: $(INSTALLED)  ## how fast physics, environment, collection and traini
 capacities: $(INSTALLED)  ## measure the room MuJoCo Warp needs; after each change of the robot
 	@$(RUN) tools/measure_capacities.py $(ARGS)
 
-test: $(INSTALLED)  ## the default tests
-	@$(RUN) -m pytest $(ARGS)
+# A file's tests stay in one process, which makes their shared simulations once.
+test: $(INSTALLED)  ## the default tests, on all cores
+	@$(RUN) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 wheel-test: $(INSTALLED)  ## build the wheel and use it in an environment of its own
 	@$(RUN) -m pytest -m slow tests/test_wheel.py

@@ -116,7 +116,7 @@ def test_robots_start_apart_and_on_the_ground(terrain: str, physics: str) -> Non
     moved = record(zero_policy(8), env, torch.zeros(32), 25)
     assert not moved.terminated.any()
     # MuJoCo finds one contact of a box with each triangle, so a corner may be a little deeper.
-    assert moved.sole_height.min() > -0.01
+    assert moved.sole_height is not None and moved.sole_height.min() > -0.01
 
 
 def test_everything_is_judged_by_the_ground_under_it(robot_model: RobotModel) -> None:

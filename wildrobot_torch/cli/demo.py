@@ -19,7 +19,7 @@ from wildrobot_torch.cli import main as wildrobot
 from wildrobot_torch.process import one_torch_thread
 from wildrobot_torch.reference.follow.tracking import TrackingConfig
 
-RECIPE = ("walking_amp", "demo")
+RECIPE = ("walking_amp_robot", "demo")
 LEARNING_SHARE = 0.7
 """Rate of a training over that of the environment alone, on a CPU."""
 OTHER_S = 90.0

@@ -70,7 +70,7 @@ def check_output(path: Path) -> Path:
 
 
 def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> GlRenderer | SoftwareRenderer:
-    """The renderer of `config`; prints to stderr when `auto` finds no OpenGL.
+    """The renderer of `config`; prints to stderr what it cannot do.
 
     Raises:
         RenderError: the renderer is `gl`, and there is no OpenGL.
@@ -83,6 +83,10 @@ def make_renderer(model: mujoco.MjModel, config: RenderConfig) -> GlRenderer | S
         raise RenderError(f"no OpenGL without a display here; {remedy}, or use renderer software")
     if config.renderer == "auto":
         print(f"no OpenGL without a display: drawing in software; {remedy}", file=sys.stderr)
+    if model.nhfield:
+        print(
+            "drawing in software: a level floor at height 0, not the height field", file=sys.stderr
+        )
     return SoftwareRenderer(model, config.width, config.height)
 
 

@@ -51,6 +51,19 @@ def test_a_perfect_walk_measures_as_it_was_drawn(robot: RobotSpec, walking: Walk
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-4)
 
 
+def test_clearance_counts_from_the_ground_under_a_sole(robot: RobotSpec, walking: Walking) -> None:
+    """The same walk, uphill."""
+    level = walking()
+    uphill = (
+        0.05 * level.sole_pos_w[..., 0] + torch.linspace(0.0, 1.0, len(level.qpos))[:, None, None]
+    )
+    sole = level.sole_pos_w.clone()
+    sole[..., 2] += uphill
+    metrics = measure(walking(sole_pos_w=sole, ground_height=uphill), robot, settle_s=2.0)
+    assert metrics["clearance"] == pytest.approx(0.04, abs=1e-4)
+    assert measure(walking(sole_pos_w=sole), robot, settle_s=2.0)["clearance"] > 0.06
+
+
 def test_falls_shorten_survival_and_leave_the_rest_alone(
     robot: RobotSpec, walking: Walking
 ) -> None:

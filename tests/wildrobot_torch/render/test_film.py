@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from envs.robot.model import RobotModel
+from envs.robot.model import RobotModel, load_robot
 from wildrobot_torch.render import film as render
 from wildrobot_torch.render.film import (
     RenderConfig,
@@ -122,6 +122,8 @@ def test_without_opengl_it_says_what_to_install(
     assert "libosmesa6" in said
     render.make_renderer(robot_model.model, CONFIG)  # asked for: nothing to say
     assert capsys.readouterr().err == ""
+    render.make_renderer(load_robot(scene="rough").model, CONFIG)
+    assert "not the height field" in capsys.readouterr().err
 
 
 def test_a_ghost_walks_beside_the_robot_in_films_and_strips(
