@@ -459,7 +459,9 @@ class LocomotionEnv(EnvBase):
         """
         following = self._control_step(tensordict.get("action"))
         tensordict.set("next", following)
-        return tensordict, self._reset_masked(following.get("done")[:, 0])
+        done, fallen = following.get("done")[:, 0], following.get("terminated")[:, 0]
+        self.reality.count_ends(done, fallen)
+        return tensordict, self._reset_masked(done)
 
     # Resume
 

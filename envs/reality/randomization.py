@@ -58,6 +58,18 @@ class Draw:
         assert self.low is not None and self.high is not None
         return self.low, self.high
 
+    def edges(self, neutral: float) -> tuple[float, float]:
+        """The two values that are hardest: the ends, or twice the one that is further off.
+
+        Of a normal distribution they are a standard deviation off.
+        """
+        if self.sd is not None:
+            return neutral - self.sd, neutral + self.sd
+        low, high = self.bounds(neutral)
+        if low < neutral < high:
+            return low, high
+        return (high, high) if neutral <= low else (low, low)
+
     def values(self, uniform: Tensor, neutral: float) -> Tensor:
         """Values for random numbers in [0, 1), of the same shape."""
         if self.sd is not None:
@@ -270,7 +282,11 @@ def columns(term: Term, robot: RobotSpec, num_bodies: int) -> int:
 
 
 def sample(
-    uniform: Tensor, widths: Tensor, sizes: Mapping[str, int], ranges: Mapping[str, Draw]
+    uniform: Tensor,
+    widths: Tensor,
+    sizes: Mapping[str, int],
+    ranges: Mapping[str, Draw],
+    edge: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Values (E, columns) of each term, by name.
 
@@ -279,13 +295,55 @@ def sample(
         widths: (K,), in [0, 1]: share of each term's range; at 0 it has its neutral value.
         sizes: columns of each term.
         ranges: its distribution.
+        edge: (E,) long, which term of each robot is at its edge; None for no robot.
     """
     parts = uniform.split(list(sizes.values()), dim=-1)
     drawn = {}
-    for (name, draw), part, width in zip(ranges.items(), parts, widths.unbind(), strict=True):
-        neutral = TERMS[name].neutral
-        drawn[name] = neutral + width * (draw.values(part, neutral) - neutral)
+    for index, (name, draw) in enumerate(ranges.items()):
+        neutral, part = TERMS[name].neutral, parts[index]
+        values = draw.values(part, neutral)
+        if edge is not None:
+            low, high = draw.edges(neutral)
+            at_edge = low + (high - low) * (part >= 0.5)
+            values = torch.where((edge == index)[:, None], at_edge, values)
+        drawn[name] = neutral + widths[index] * (values - neutral)
     return drawn
+
+
+EDGE_SHARE = 0.5
+"""Share of the robots that have a term at its edge, where each term has a width of its own."""
+NO_EDGE = -1
+"""Number of the term at its edge, of robots that have none."""
+
+
+def new_edges(edge: Tensor, mask: Tensor, draws: Tensor, num_terms: int) -> Tensor:
+    """Which term of each robot is at its edge (E,) long, or `NO_EDGE`; new where `mask` is set.
+
+    As in automatic domain randomisation (arXiv 1910.07113): half of the robots have one term at its
+    edge, all others within their present widths. How they do says whether it may become wider.
+
+    Args:
+        edge: (E,) long, until now.
+        mask: (E,) bool.
+        draws: (2, E) random numbers in [0, 1): whether, which.
+        num_terms: K.
+    """
+    which = (draws[1] * num_terms).long().clamp(max=num_terms - 1)
+    chosen = which.masked_fill(draws[0] >= EDGE_SHARE, NO_EDGE)
+    return torch.where(mask, chosen, edge)
+
+
+def ends_at_edges(edge: Tensor, done: Tensor, fallen: Tensor, num_terms: int) -> Tensor:
+    """Ended episodes and falls (K, 2) long of the robots at each term's edge.
+
+    Args:
+        edge: (E,) long, see `new_edges`.
+        done: (E,) bool: the episode ends now.
+        fallen: (E,) bool: by a fall.
+        num_terms: K.
+    """
+    at = (edge[:, None] == torch.arange(num_terms, device=edge.device)) & done[:, None]
+    return torch.stack([at.sum(0), (at & fallen[:, None]).sum(0)], dim=-1)
 
 
 def model_values(

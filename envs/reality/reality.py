@@ -29,12 +29,15 @@ from envs.reality.friction import (
     load_dependent_friction,
 )
 from envs.reality.randomization import (
+    NO_EDGE,
     TERMS,
     Draw,
     columns,
     downhill,
+    ends_at_edges,
     friction_underfoot,
     model_values,
+    new_edges,
     required_fields,
     sample,
     sliding_geoms,
@@ -125,6 +128,10 @@ class Reality:
         device = backend.device
         self.widths = torch.ones(len(self._ranges), device=device)
         """(K,), in [0, 1]: share of each term's range that is drawn."""
+        self.edge: Tensor | None = None
+        """(E,) long: which term of each robot is at its edge, or `NO_EDGE`; see `judge_terms`."""
+        self.edge_ends: Tensor | None = None
+        """(K, 2) long: see `take_edge_ends`."""
         self.fault_share: Tensor | None = None
         """Scalar in [0, 1]: factor on the probability with which passing faults begin."""
         if self._bam:
@@ -196,6 +203,27 @@ class Reality:
         self.fault_share = None if shares is None else shares.faults
         self.widths = torch.ones_like(self.widths) if shares is None else shares.terms
 
+    def judge_terms(self) -> None:
+        """Put robots at the edges of terms from now on, and count how their episodes end.
+
+        Call it before the first episode begins.
+        """
+        robots, terms, device = self._backend.num_envs, len(self._ranges), self._backend.device
+        self.edge = torch.full((robots,), NO_EDGE, dtype=torch.long, device=device)
+        self.edge_ends = torch.zeros(terms, 2, dtype=torch.long, device=device)
+
+    def count_ends(self, done: Tensor, fallen: Tensor) -> None:
+        """Count the episodes that end now (E,) bool, and those of them that end in a fall."""
+        if self.edge is not None and self.edge_ends is not None:
+            ends = ends_at_edges(self.edge, done, fallen, len(self._ranges))
+            self.edge_ends = self.edge_ends + ends
+
+    def take_edge_ends(self) -> Tensor:
+        """Ended episodes and falls (K, 2) at each term's edge, since the last call."""
+        assert self.edge_ends is not None
+        taken, self.edge_ends = self.edge_ends, torch.zeros_like(self.edge_ends)
+        return taken
+
     # Episodes
 
     def draw(self, mask: Tensor) -> None:
@@ -206,7 +234,10 @@ class Reality:
         if self.is_ideal or _nobody(mask):
             return
         uniform = self._uniform_at_start(self._backend.num_envs, sum(self._sizes.values()))
-        drawn, limits = self._draw(self.state, mask, uniform, self.widths)
+        if self.edge is not None:
+            draws = self._uniform_at_start(2, self._backend.num_envs)
+            self.edge = new_edges(self.edge, mask, draws, len(self._ranges))
+        drawn, limits = self._draw(self.state, mask, uniform, self.widths, self.edge)
         self.state = replace(self.state, drawn=drawn)
         if self._limits is not None:
             _write(self._limits, mask, limits)
@@ -341,7 +372,10 @@ class Reality:
         if self._friction is not None:
             limits["friction"] = self._friction.clone()
         state = {name: value.clone() for name, value in _flat("state", self.state)}
-        return {**state, **model, **limits}
+        edges: dict[str, Tensor] = {}
+        if self.edge is not None and self.edge_ends is not None:
+            edges = {"edge": self.edge.clone(), "edge_ends": self.edge_ends.clone()}
+        return {**state, **model, **limits, **edges}
 
     def restore(self, saved: dict[str, Tensor]) -> None:
         """Put back what `saved` returned."""
@@ -365,6 +399,9 @@ class Reality:
             self._limits.copy_(saved["limits"])
         if self._friction is not None:
             self._friction.copy_(saved["friction"])
+        if self.edge is not None:
+            self.edge = saved["edge"].to(device, copy=True)
+            self.edge_ends = saved["edge_ends"].to(device, copy=True)
         if self._constants:
             self._backend.set_const(everyone)
 
@@ -387,6 +424,7 @@ def draw(
     mask: Tensor,
     uniform: Tensor,
     widths: Tensor,
+    edge: Tensor | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -400,12 +438,13 @@ def draw(
         mask: (E,) bool.
         uniform: (E, sum of `sizes`) random numbers.
         widths: see `sample`.
+        edge: likewise.
         robot: the robot.
         config: the task, with a servo that leaves nothing to robot.yaml.
         sizes: columns of each term.
         ranges: distribution of each term.
     """
-    new = sample(uniform, widths, sizes, ranges) if ranges else {}
+    new = sample(uniform, widths, sizes, ranges, edge) if ranges else {}
     drawn = _select(mask, new, state.drawn)
     high = torque_limit(torch.zeros_like(state.motor), drawn, robot, config.servo.model)
     return drawn, torch.stack([-high, high], dim=-1)

@@ -203,6 +203,7 @@ def test_no_step_waits_for_the_device_in_a_curriculum(robot_model: RobotModel) -
     push, lean = PushConfig(impulse_max=0.36), ResetConfig(lean=0.1)
     env = on_meta(replace(REAL, push=push, reset=lean), robot_model)
     env.set_shares(shares(META, len(REAL.randomization.active())))
+    env.reality.judge_terms()
     assert step_twice(env)["next", "reward"].device == META
 
 

@@ -162,6 +162,7 @@ class Alarms(Callback):
 COLUMNS = (
     ("falls", "Metrics/fall_rate", "{:.0%}"),
     ("difficulty", "Curriculum/difficulty", "{:.2f}"),
+    ("terms", "Curriculum/terms", "{:.2f}"),
     ("length", "Train/mean_episode_length", "{:.0f}"),
     ("reward", "Reward/total", "{:.3f}"),
     ("v err", "Metrics/velocity_error", "{:.3f}"),

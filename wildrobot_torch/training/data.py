@@ -170,6 +170,8 @@ class RolloutData(pl.LightningDataModule):
             # Later stages first, so that an unusable tier is refused now and not hours later.
             for begin in sorted(set(self.reference_tiers.values()), reverse=True):
                 self._follow(self.curriculum, begin)
+        if self.difficulty is not None and self.difficulty.config.per_term:
+            self.env.reality.judge_terms()
         self._set_difficulty()
 
     def _set_difficulty(self) -> None:
@@ -185,10 +187,13 @@ class RolloutData(pl.LightningDataModule):
         if self.difficulty is None:
             return {}
         following = rollout.get("next")
-        counts = torch.stack([following.get(key).sum() for key in ("done", "terminated")])
+        counts = torch.stack([following.get(key).sum() for key in ("done", "terminated")])[None]
+        if self.difficulty.config.per_term:
+            counts = torch.cat([counts, self.env.reality.take_edge_ends()])
         if reduce is not None:
             counts = reduce(counts)
-        self.difficulty.follow(*counts.tolist())
+        (ended, fallen), *by_term = counts.tolist()
+        self.difficulty.follow(ended, fallen, by_term)
         self._set_difficulty()
         return self.difficulty.metrics
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -64,8 +65,12 @@ class DifficultyConfig:
 
     stages: Stages = field(default_factory=Stages)
     """What grows with the difficulty."""
+    per_term: bool = False
+    """Whether each randomisation term has a width of its own in place of the stage `terms`, which
+    follows the robots that have the term at the edge of its range (automatic domain randomisation).
+    It takes many robots: half of them are at an edge, each at that of one term."""
     start: ClosedUnitInterval = 0.0
-    """Difficulty at the start."""
+    """Difficulty, and width of each term, at the start."""
     step: PositiveFloat = 0.05
     """Change in a decision."""
     raise_above: ClosedUnitInterval = 0.8
@@ -100,7 +105,16 @@ class DifficultyConfig:
             "lean": (reset.lean > 0.0 or reset.lean_rate > 0.0, "reset.lean"),
             "episode_length": (task.episode_length_s > SHORTEST_S, "episode_length_s"),
         }
-        if not self.stages.named():
+        if self.per_term and self.stages.terms is not None:
+            raise UserError(
+                "data.difficulty.stages.terms and data.difficulty.per_term both say how wide the "
+                "terms are; leave one out"
+            )
+        if self.per_term and not has["terms"][0]:
+            raise UserError(
+                "data.difficulty.per_term would widen nothing: data.env.randomization has no terms"
+            )
+        if not self.stages.named() and not self.per_term:
             raise UserError(
                 "data.difficulty has no stages, so nothing would grow; give data.difficulty.stages "
                 f"one of {', '.join(has)}, as in {{terms: [0, 1]}}"
@@ -148,16 +162,27 @@ class Difficulty:
         config.require_effects(task)
         self.config, self._task = config, task
         self._level = Level(config.start)
+        terms = tuple(task.randomization.active()) if config.per_term else ()
+        self._widths = {name: Level(config.start) for name in terms}
 
-    def follow(self, ended: int, fallen: int) -> None:
-        """Count an iteration's ended episodes, so many of them in a fall."""
+    def follow(self, ended: int, fallen: int, by_term: Sequence[Sequence[int]] = ()) -> None:
+        """Count an iteration's ended episodes, so many of them in a fall.
+
+        `by_term` are the same two numbers of the robots at each term's edge, with `per_term`.
+        """
         self._level.follow(ended, fallen, self.config)
+        for width, counts in zip(self._widths.values(), by_term, strict=True):
+            width.follow(*counts, self.config)
 
     @property
     def metrics(self) -> dict[str, float]:
         """The difficulty and the share of what grows with it, by logged names."""
-        shares = {f"Curriculum/{n}": self._share(n) for n in self.config.stages.named()}
-        return {"Curriculum/difficulty": self._level.value} | shares
+        values: dict[str, float] = {}
+        if stages := self.config.stages.named():
+            values = {"difficulty": self._level.value} | {n: self._share(n) for n in stages}
+        if widths := {f"width_{name}": width.value for name, width in self._widths.items()}:
+            values |= {"terms": sum(widths.values()) / len(widths)} | widths
+        return {f"Curriculum/{name}": value for name, value in values.items()}
 
     def shares(self, device: torch.device) -> Shares:
         """How much of each of the task's ranges is in use."""
@@ -168,6 +193,8 @@ class Difficulty:
         terms = len(self._task.randomization.active())
         shares = {name: self._share(name) for name in vars(self.config.stages)}
         widths = full(shares.pop("terms"), terms)
+        if self._widths:
+            widths = torch.tensor([width.value for width in self._widths.values()], device=device)
         return Shares(terms=widths, **{name: full(value) for name, value in shares.items()})
 
     def _share(self, name: str) -> float:
@@ -181,10 +208,13 @@ class Difficulty:
             return shortest + share * (1.0 - shortest)
         return share
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         """What an exact resume needs."""
-        return dict(vars(self._level))
+        widths = {name: dict(vars(width)) for name, width in self._widths.items()}
+        return {"level": dict(vars(self._level)), "widths": widths}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on where `state_dict` was."""
-        self._level = Level(state["value"], int(state["ended"]), int(state["fallen"]))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was; terms that it has not begin at their start."""
+        self._level = Level(**state["level"])
+        saved = {name: Level(**values) for name, values in state["widths"].items()}
+        self._widths |= {name: level for name, level in saved.items() if name in self._widths}

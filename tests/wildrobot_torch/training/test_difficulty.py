@@ -151,6 +151,37 @@ def test_a_stage_that_would_grow_nothing_is_refused(
         Difficulty(config, replace(TASK, **without))
 
 
+def test_the_width_of_a_term_follows_the_robots_at_its_edge() -> None:
+    level = difficulty(stages=Stages(push=(0.0, 1.0)), per_term=True, start=0.5)
+    level.follow(10, 3, [[10, 0], [9, 9]])
+    assert level.shares(torch.device("cpu")).terms.tolist() == [0.75, 0.5]
+    level.follow(0, 0, [[3, 3], [1, 0]])  # 1 of 10 for the second
+    assert level.shares(torch.device("cpu")).terms.tolist() == [0.75, 0.25]
+    assert level.metrics == {
+        "Curriculum/difficulty": 0.5, "Curriculum/push": 0.5, "Curriculum/terms": 0.5,
+        "Curriculum/width_mass": 0.75, "Curriculum/width_zero_error": 0.25,
+    }  # fmt: skip
+    again = difficulty(stages=Stages(push=(0.0, 1.0)), per_term=True)
+    again.load_state_dict(level.state_dict())
+    again.follow(0, 0, [[7, 7], [10, 0]])
+    assert again.shares(torch.device("cpu")).terms.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("randomization", "stages", "message"),
+    [
+        (TASK.randomization, Stages(terms=(0, 1)), "leave one out"),
+        (RandomizationConfig(), Stages(), "data.env.randomization has no terms"),
+    ],
+)
+def test_widths_without_terms_or_beside_their_stage_are_refused(
+    randomization: RandomizationConfig, stages: Stages, message: str
+) -> None:
+    config = DifficultyConfig(per_term=True, stages=stages)
+    with pytest.raises(UserError, match=message):
+        Difficulty(config, replace(TASK, randomization=randomization))
+
+
 def test_a_stage_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(UserError, match=r"stages\.push is \[0\.5, 0\.5\]; allowed: two numbers"):
         Stages(push=(0.5, 0.5))

@@ -359,6 +359,26 @@ def test_a_difficulty_is_logged_shown_and_resumed_exactly(
     assert 0.4 <= value <= 1.0
 
 
+def test_widths_of_terms_grow_and_resume_exactly(files: Path, tmp_path: Path):
+    more = (
+        "--data.difficulty.per_term", "true", *GROWING[2:],
+        "--data.difficulty.episodes", "1", "--data.env.randomization.payload.low", "0",
+        "--data.env.randomization.payload.high", "0.1",
+    )  # fmt: skip
+    whole_run = _fit(files, tmp_path / "whole", 6, *more, amp=False)
+    part = _fit(files, tmp_path / "part", 4, *more, amp=False)
+    last = str(part / "checkpoints" / "last.ckpt")
+    resumed = _load(_fit(files, tmp_path / "part", 6, *more, "--ckpt_path", last, amp=False))
+    _require_same_training(_load(whole_run), resumed)
+    table = np.genfromtxt(whole_run / "metrics.csv", delimiter=",", names=True)
+    mass, payload, mean = (
+        table[f"Curriculum{name}"] for name in ("width_mass", "width_payload", "terms")
+    )
+    rows = ~np.isnan(mean)
+    assert mean[rows] == pytest.approx((mass + payload)[rows] / 2)
+    assert 0.0 < mean[rows][-1] <= 1.0 and (np.diff(mass[rows]) >= 0.0).all()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
