@@ -42,12 +42,6 @@ class Stages:
 
     def __post_init__(self) -> None:
         check(self)
-        for name, (begin, end) in self.named().items():
-            if begin >= end:
-                raise UserError(
-                    f"data.difficulty.stages.{name} is [{begin}, {end}]; allowed: two numbers in "
-                    "[0, 1], the smaller first"
-                )
 
     def named(self) -> dict[str, tuple[float, float]]:
         """The stages there are."""
@@ -82,18 +76,26 @@ class DifficultyConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def require_effects(self, task: LocomotionConfig) -> None:
+        """Refuse limits in the wrong order, a curriculum of nothing, and stages without a range.
+
+        Not in `__post_init__`: the parser would bury the message, because null is allowed as well.
+
+        Raises:
+            UserError: names the setting, and what it needs.
+        """
         if self.lower_below > self.raise_above:
             raise UserError(
                 f"data.difficulty.lower_below {self.lower_below} is above "
                 f"data.difficulty.raise_above {self.raise_above}"
             )
-
-    def require_effects(self, task: LocomotionConfig) -> None:
-        """Refuse a curriculum of nothing, and stages of what the task has not.
-
-        Raises:
-            UserError: names the stage and the setting that it needs.
-        """
+        for name, (begin, end) in self.stages.named().items():
+            if begin >= end:
+                raise UserError(
+                    f"data.difficulty.stages.{name} is [{begin}, {end}]; allowed: two numbers in "
+                    "[0, 1], the smaller first"
+                )
         command, reset = task.command, task.reset
         has = {
             "velocity": (command.velocity_max > command.velocity_min, "command.velocity_max"),
@@ -172,7 +174,7 @@ class Difficulty:
         """
         self._level.follow(ended, fallen, self.config)
         for width, counts in zip(self._widths.values(), by_term, strict=True):
-            width.follow(*counts, self.config)
+            width.follow(counts[0], counts[1], self.config)
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -93,4 +93,5 @@ def test_an_environment_puts_robots_at_edges_counts_their_ends_and_resumes() -> 
     counted = env.reality.take_edge_ends()
     assert counted.sum() > 0
     assert torch.equal(counted, again.reality.take_edge_ends())
+    assert again.reality.edge is not None
     assert torch.equal(env.reality.edge, again.reality.edge)

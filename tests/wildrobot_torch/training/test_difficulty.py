@@ -184,9 +184,9 @@ def test_widths_without_terms_or_beside_their_stage_are_refused(
 
 def test_a_stage_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(UserError, match=r"stages\.push is \[0\.5, 0\.5\]; allowed: two numbers"):
-        Stages(push=(0.5, 0.5))
+        difficulty(stages=Stages(push=(0.5, 0.5)))
 
 
 def test_limits_that_cross_are_refused() -> None:
     with pytest.raises(UserError, match=r"lower_below 0\.9 is above .*raise_above 0\.8"):
-        DifficultyConfig(lower_below=0.9)
+        difficulty(lower_below=0.9)
