@@ -30,6 +30,7 @@ from envs.physics.engines import resolve_engine
 from envs.physics.native import physical_cores
 from envs.task.actions import action_to_ctrl, filter_action
 from wildrobot_torch.amp.config import AMPConfig
+from wildrobot_torch.cli import fit
 from wildrobot_torch.cli.doctor import nvidia, processor, version
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import ENGINES, Parser, positive
@@ -53,9 +54,9 @@ PACKAGES = ("mujoco", "mujoco-warp", "warp-lang", "torch", "torchrl")
 class Stepping:
     """Physics alone, and the environment around it, from the same states with the same actions."""
 
-    def __init__(self, engine: str, num_envs: int, num_steps: int) -> None:
-        self.env = LocomotionEnv(LocomotionConfig(), num_envs, physics=engine)
-        self.bare = LocomotionEnv(LocomotionConfig(), num_envs, physics=engine).backend
+    def __init__(self, task: LocomotionConfig, engine: str, num_envs: int, num_steps: int) -> None:
+        self.env = LocomotionEnv(task, num_envs, physics=engine)
+        self.bare = LocomotionEnv(task, num_envs, physics=engine).backend
         # As an untrained policy acts.
         shape = (num_steps, num_envs, self.env.robot.num_joints)
         self.actions = NetworkConfig().init_std * torch.randn(shape, device=self.bare.device)
@@ -104,7 +105,7 @@ class Rounds(Callback):
         assert data.env is not None
         end = now(data.env.backend.device)
         if self.stepping is None:
-            self.stepping = Stepping(data.engine, data.num_envs, data.num_steps)
+            self.stepping = Stepping(data.config, data.engine, data.num_envs, data.num_steps)
         else:
             self.seconds["training"].append(end - self._begin)
             self.seconds["collection"].append(data.collection_time)
@@ -170,9 +171,9 @@ def surroundings(engine: str) -> dict[str, Any]:
 def markdown(report: dict[str, Any]) -> str:
     """Table of the results, with what they were measured on above it."""
     lines = [
-        f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, "
-        f"{report['steps']} steps, median of {report['rounds']} interleaved rounds; update "
-        f"{'with' if report['motion_prior'] else 'without'} motion prior.",
+        f"Physics `{report['physics']}` on {report['device']}: {report['envs']:,} robots, task "
+        f"{report['task']}, {report['steps']} steps, median of {report['rounds']} interleaved "
+        f"rounds; update {'with' if report['motion_prior'] else 'without'} motion prior.",
         f"{report['date']}, commit {report['commit']}; {report['machine']}; {report['versions']}.",
         "",
     ]
@@ -198,6 +199,7 @@ def main(words: list[str]) -> int:
         "python tools/benchmark.py --physics warp --num_envs 4096",
     )
     add = parser.add_argument
+    add("--config", nargs="*", default=[], help="whose task; a name or file, as of `wildrobot fit`")
     add("--physics", default="native", help=ENGINES)
     add("--num_envs", type=positive, default=1024, help="robots")
     add("--steps", type=positive, default=24, help="control steps per round")
@@ -208,7 +210,12 @@ def main(words: list[str]) -> int:
     if options.out.suffix != ".json":
         raise UserError(f"--out is {options.out}; results are written as .json")
     report = surroundings(resolve_engine(options.physics))
+    parser = fit.parser()
+    recipe = parser.construct(
+        parser.read([x for name in options.config for x in ("--config", name)])
+    )
     data = RolloutData(
+        env=recipe.data.config,
         num_envs=options.num_envs,
         num_steps=options.steps,
         physics=options.physics,
@@ -221,6 +228,7 @@ def main(words: list[str]) -> int:
         "envs": options.num_envs,
         "steps": options.steps,
         "rounds": options.rounds,
+        "task": " and ".join(options.config) or "the default",
         "motion_prior": options.reference is not None,
         "results": results(rounds.seconds, options.num_envs, options.steps),
         "seconds": rounds.seconds,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tasks import ideal_task
 from tools import benchmark
 from wildrobot_torch.cli.main import run
 
@@ -34,7 +35,7 @@ def test_it_times_each_round_of_each_thing(
 
 @pytest.mark.parametrize("physics", ["native", "warp-cpu"])
 def test_bare_physics_continues_from_the_environments_states(physics: str) -> None:
-    stepping = benchmark.Stepping(physics, 2, 4)
+    stepping = benchmark.Stepping(ideal_task(), physics, 2, 4)
     env = stepping.env
     qpos = env.robot.home_qpos.repeat(2, 1)
     qpos[:, 2] = torch.tensor([1.5, 2.5])
