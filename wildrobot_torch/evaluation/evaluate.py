@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -111,8 +111,16 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
     return EvaluationResult.of(run(policy, env, scenario), scenario, env.robot.to("cpu"))
 
 
-def run(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> Recording:
+def run(
+    policy: PolicyFunction,
+    env: LocomotionEnv,
+    scenario: Scenario,
+    impulses: Tensor | None = None,
+) -> Recording:
     """Episodes of `policy` in `scenario`, on the CPU; deterministic for a given number of robots.
+
+    `impulses` (E,) [N s] take the place of those of the scenario's disturbances, in an environment
+    whose task has them in its range.
 
     Episodes run side by side, in as many rounds as they need. The environment has the task of
     `scenario.task(config)`; it is reseeded, and its start states and commands are overwritten.
@@ -143,6 +151,8 @@ def run(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> Recor
     for start in range(0, episodes, num):
         numbers = torch.arange(start, start + num)
         plan = scenario.disturbances and scenario.disturbances.schedule(numbers, dt).to(device)
+        if plan is not None and impulses is not None:
+            plan = replace(plan, impulse=impulses[numbers].to(device))
         commands = scenario.commanded(numbers, steps, dt)
         parts.append(record(policy, env, commands, steps, schedule=plan).to("cpu"))
     return Recording.concatenate(parts)
