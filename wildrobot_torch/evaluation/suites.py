@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError, closest
+from envs.task.observations import FIELDS
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.evaluation import scenarios
 from wildrobot_torch.evaluation.ladder import LadderConfig
@@ -210,6 +211,12 @@ def _limits(content: Any, where: str) -> dict[str, Limit]:
 def _require_sense(entry: Entry, where: str) -> None:
     """Refuse an entry whose target cannot be met or judged, whatever the policy does."""
     scenario = entry.scenario
+    for name in scenario.removed:
+        if name not in FIELDS:
+            raise UserError(
+                f"{where}: removed names {name!r}{closest(name, FIELDS)}; allowed: "
+                f"{', '.join(FIELDS)}"
+            )
     if not entry.success:
         raise UserError(f"{where}: success is empty; name the measures that an episode must meet")
     if not isinstance(entry.home_hold, bool):
