@@ -52,9 +52,9 @@ def main(options: argparse.Namespace) -> int:
 
 def suite(options: argparse.Namespace) -> int:
     """0 when every target of the suite is met, 1 when not."""
-    for name in ("scenario", "num_envs", "seed", "terrain"):
-        if getattr(options, name) is not None:
-            raise UserError(f"--{name} goes with a scenario; a suite's file says it for each entry")
+    for name in ("scenario", "num_envs", "seed", "terrain", "gate"):
+        if getattr(options, name) not in (None, False):
+            raise UserError(f"--{name} goes with a scenario, not with a suite; leave it out")
     physics = resolve_engine(options.physics)
     chosen = load_suite(options.suite)
     robot = load_robot().robot

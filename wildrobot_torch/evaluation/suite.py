@@ -221,22 +221,36 @@ def run_suite(
     """
     absent = {entry.name: _absent(entry, columns) for entry in suite.entries}
     results = []
-    for entry in suite.entries:
-        begun, outcomes = time.monotonic(), {}
-        env: LocomotionEnv | None = None
-        for column in columns:
-            if column.name in absent[entry.name]:
-                continue
-            task = _task(entry, column)
-            if env is None or env.config != task:
-                env = LocomotionEnv(
-                    task, _robots(entry.scenario.episodes), physics=physics, num_threads=num_threads
-                )
-            outcomes[column.name] = _outcome(entry, column, env)
-        result = EntryResult(entry, outcomes, absent[entry.name], time.monotonic() - begun)
-        results.append(result)
-        say(_line(result, columns[0].name))
+    # The batches are small: threads of torch would wait for each other longer than they work.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for entry in suite.entries:
+            results.append(_run_entry(entry, columns, absent[entry.name], physics, num_threads))
+            say(_line(results[-1], columns[0].name))
+    finally:
+        torch.set_num_threads(threads)
     return SuiteResult(suite, tuple(column.name for column in columns), tuple(results))
+
+
+def _run_entry(
+    entry: Entry,
+    columns: Sequence[Column],
+    absent: Mapping[str, str],
+    physics: str,
+    num_threads: int | None,
+) -> EntryResult:
+    begun, outcomes = time.monotonic(), {}
+    robots = _robots(entry.scenario.episodes)
+    env: LocomotionEnv | None = None
+    for column in columns:
+        if column.name in absent:
+            continue
+        task = _task(entry, column)
+        if env is None or env.config != task:
+            env = LocomotionEnv(task, robots, physics=physics, num_threads=num_threads)
+        outcomes[column.name] = _outcome(entry, column, env)
+    return EntryResult(entry, outcomes, absent, time.monotonic() - begun)
 
 
 def within(estimate: Estimate, limit: Limit) -> bool:
