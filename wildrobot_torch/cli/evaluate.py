@@ -10,11 +10,11 @@ from typing import Any
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
+from envs.physics.native import physical_cores
 from envs.robot.model import load_robot
-from envs.task.observations import observation_layout
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
 from wildrobot_torch.evaluation.report import number, write_report
-from wildrobot_torch.evaluation.suite import HOME_HOLD, Column, run_suite
+from wildrobot_torch.evaluation.suite import columns_of, run_suite
 from wildrobot_torch.evaluation.suite_report import write_suite
 from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.motion.metrics import METRICS
@@ -57,22 +57,21 @@ def suite(options: argparse.Namespace) -> int:
             raise UserError(f"--{name} goes with a scenario, not with a suite; leave it out")
     physics = resolve_engine(options.physics)
     chosen = load_suite(options.suite)
-    robot = load_robot().robot
-    columns, about = [], {}
-    for path in filter(None, (options.policy, options.against)):
-        policy = load_policy(path)
-        policy.require(observation_layout(robot, policy.task.observation), robot.digest)
-        name = path.stem if path.stem not in about else str(path)
-        columns.append(Column(name, policy.task, policy))
-        about[name] = described(policy)
-    columns.insert(1, Column(HOME_HOLD, columns[0].task, None))
+    columns = columns_of([path for path in (options.policy, options.against) if path])
+    about = {c.name: described(c.policy) for c in columns if isinstance(c.policy, LoadedPolicy)}
     episodes = sum(entry.scenario.episodes for entry in chosen.entries)
     print(f"suite {chosen.name}: {len(chosen.entries)} scenarios, {episodes} episodes, "
           f"{chosen.seconds / 3600:.1f} h of simulated time for each of {len(columns)} columns",
           flush=True)  # fmt: skip
-    result = run_suite(chosen, columns, physics, say=lambda line: print(line, flush=True))
+    result = run_suite(
+        chosen,
+        columns,
+        physics,
+        workers=physical_cores() if physics == "native" else 1,
+        say=lambda line: print(line, flush=True),
+    )
     folder = options.out or options.policy.parent / "evaluation" / f"suite_{chosen.name}"
-    written = write_suite(result, robot, folder, about, physics)
+    written = write_suite(result, load_robot().robot, folder, about, physics)
     for name, (count, enough) in result.group_passes(columns[0].name).items():
         print(f"{name}: {count} passed, {'enough' if enough else 'too few'}")
     print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +22,7 @@ from envs.locomotion import LocomotionEnv
 from envs.reality.lint import require_effects
 from envs.recorder import PolicyFunction
 from envs.recording import Recording
-from envs.robot.model import load_robot
+from envs.robot.model import RobotModel, load_robot
 from envs.robot.spec import RobotSpec
 from envs.task.actions import ctrl_to_action
 from envs.task.observations import observation_layout
@@ -29,6 +33,7 @@ from wildrobot_torch.evaluation.measures import Walks, measured
 from wildrobot_torch.evaluation.statistics import Estimate, mean, rate, rate_difference
 from wildrobot_torch.evaluation.suites import Entry, Suite
 from wildrobot_torch.motion.metrics import Limit, measure
+from wildrobot_torch.ppo.policy_file import load_policy
 
 HOME_HOLD = "home hold"
 """Name of the column of the robot that holds its home pose, without any policy."""
@@ -61,6 +66,8 @@ class Column:
     """With the settings of its policy."""
     policy: PolicyFunction | None
     """None for the home pose."""
+    path: Path | None = None
+    """File that the policy is from."""
 
     def acting(self, env: LocomotionEnv) -> PolicyFunction:
         """What it does in an environment."""
@@ -68,6 +75,22 @@ class Column:
             return self.policy
         home = ctrl_to_action(env.robot.joint_home[None], env.robot, env.config.action)
         return lambda observation: home.expand(len(observation), -1)
+
+
+def columns_of(paths: Sequence[Path]) -> list[Column]:
+    """The policy of the first file, home hold with its task, then the policies of the others.
+
+    Raises:
+        UserError: a file holds no policy, or one of another layout or robot.
+    """
+    robot, found = load_robot().robot, []
+    for path in paths:
+        policy = load_policy(path)
+        policy.require(observation_layout(robot, policy.task.observation), robot.digest)
+        taken = {column.name for column in found}
+        name = path.stem if path.stem not in taken else f"{path} ({len(found)})"
+        found.append(Column(name, policy.task, policy, path))
+    return [found[0], Column(HOME_HOLD, found[0].task, None), *found[1:]]
 
 
 @dataclass(frozen=True)
@@ -200,6 +223,7 @@ def run_suite(
     columns: Sequence[Column],
     physics: str = "native",
     num_threads: int | None = None,
+    workers: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> SuiteResult:
     """Every entry with every column.
@@ -213,24 +237,78 @@ def run_suite(
         columns: the policy first.
         physics: name of the engine.
         num_threads: CPU threads of the native engine; None for all physical cores.
+        workers: processes that run entries side by side, with one thread each; more than one for
+            columns from files only. They change no number.
         say: gets a line for each entry.
 
     Raises:
         UserError: an entry's terrain is unknown; nothing has run then.
         PhysicsError: as `record`.
     """
-    absent = {entry.name: _absent(entry, columns) for entry in suite.entries}
+    load = cache(load_robot)
+    absent = [_absent(entry, columns, load) for entry in suite.entries]
+    work = list(zip(suite.entries, absent, strict=True))
     results = []
+    for result in (
+        _in_processes(work, columns, physics, workers)
+        if min(workers, len(work)) > 1
+        else (run_entry(entry, columns, missing, physics, num_threads) for entry, missing in work)
+    ):
+        results.append(result)
+        say(_line(result, columns[0].name))
+    return SuiteResult(suite, tuple(column.name for column in columns), tuple(results))
+
+
+def run_entry(
+    entry: Entry,
+    columns: Sequence[Column],
+    absent: Mapping[str, str],
+    physics: str,
+    num_threads: int | None,
+) -> EntryResult:
+    """An entry with every column that is not absent."""
     # The batches are small: threads of torch would wait for each other longer than they work.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for entry in suite.entries:
-            results.append(_run_entry(entry, columns, absent[entry.name], physics, num_threads))
-            say(_line(results[-1], columns[0].name))
+        return _run_entry(entry, columns, absent, physics, num_threads)
     finally:
         torch.set_num_threads(threads)
-    return SuiteResult(suite, tuple(column.name for column in columns), tuple(results))
+
+
+_worker_columns: list[Column] = []
+"""Columns of a worker process; loaded once there, because policies cannot be sent to it."""
+
+
+def _begin_worker(paths: Sequence[Path]) -> None:
+    _worker_columns[:] = columns_of(paths)
+
+
+def _work(entry: Entry, absent: Mapping[str, str], physics: str) -> bytes:
+    # As bytes, because the pool would send each tensor through an open file.
+    return pickle.dumps(run_entry(entry, _worker_columns, absent, physics, 1))
+
+
+def _in_processes(
+    work: Sequence[tuple[Entry, Mapping[str, str]]],
+    columns: Sequence[Column],
+    physics: str,
+    workers: int,
+) -> Iterator[EntryResult]:
+    """Results in the entries' order; the longest entries are begun first."""
+    paths = [column.path for column in columns if column.path is not None]
+    pool = ProcessPoolExecutor(
+        min(workers, len(work)), get_context("spawn"), _begin_worker, (paths,)
+    )
+    try:
+        longest = sorted(work, key=lambda pair: -pair[0].cost)
+        waiting = {
+            entry.name: pool.submit(_work, entry, absent, physics) for entry, absent in longest
+        }
+        for entry, _ in work:
+            yield pickle.loads(waiting[entry.name].result())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _run_entry(
@@ -324,7 +402,9 @@ def _task(entry: Entry, column: Column) -> LocomotionConfig:
     return replace(task, push=replace(task.push, impulse_min=0.0))
 
 
-def _absent(entry: Entry, columns: Sequence[Column]) -> dict[str, str]:
+def _absent(
+    entry: Entry, columns: Sequence[Column], load: Callable[..., RobotModel]
+) -> dict[str, str]:
     """Column -> why its task cannot have the entry."""
     found: dict[str, str] = {}
     for column in columns:
@@ -332,7 +412,7 @@ def _absent(entry: Entry, columns: Sequence[Column]) -> dict[str, str]:
             found[column.name] = "not asked for"
             continue
         task = _task(entry, column)
-        loaded = load_robot(scene=task.terrain, sim_dt=task.sim_dt)
+        loaded = load(scene=task.terrain, sim_dt=task.sim_dt)
         try:
             require_effects(task, loaded.robot, loaded.model)
             layout = observation_layout(loaded.robot, task.observation)

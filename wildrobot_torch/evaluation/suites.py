@@ -69,6 +69,13 @@ class Entry:
         return self.scenario.name
 
     @property
+    def cost(self) -> float:
+        """About how long it takes, against others: a control step costs as much as 24 robots."""
+        columns = 2 if self.home_hold else 1
+        rounds = 1 if self.ladder is None else self.ladder.rounds
+        return columns * rounds * self.scenario.seconds * (24 + self.scenario.episodes)
+
+    @property
     def judged(self) -> bool:
         """Whether it has a target."""
         return self.above is not None or bool(self.limits)

@@ -31,6 +31,7 @@ from wildrobot_torch.evaluation.suite import (
     EntryResult,
     Outcome,
     SuiteResult,
+    columns_of,
     falls,
     outcome,
     run_suite,
@@ -230,6 +231,25 @@ def test_a_ladder_is_climbed_in_every_direction(ran: SuiteResult) -> None:
     assert [rung.direction for rung in stands] == pytest.approx([0.0, 1.57])
     assert [rung.survived for rung in stands] == [pytest.approx((0.3, 0.3))] * 2
     assert [rung.survived for rung in lies] == [(0.0, 0.0)] * 2
+
+
+def test_processes_side_by_side_change_no_number(
+    make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SUITE)
+    suite, columns = load_suite(path), columns_of([make_checkpoint(env_steps=7)])
+    one, two = (
+        run_suite(suite, columns, num_threads=2, workers=workers).entries for workers in (1, 2)
+    )
+    assert [result.entry.name for result in two] == ["pushed", "late", "ladder"]
+    for mine, other in zip(one, two, strict=True):
+        assert mine.absent == other.absent and set(mine.outcomes) == set(other.outcomes)
+        for name, found in mine.outcomes.items():
+            assert found.rungs == other.outcomes[name].rungs
+            for measure, values in found.values.items():
+                theirs = other.outcomes[name].values[measure]
+                assert torch.equal(values.nan_to_num(), theirs.nan_to_num()), measure
 
 
 def test_a_report_has_every_number(ran: SuiteResult, robot: RobotSpec, tmp_path: Path) -> None:
