@@ -19,7 +19,7 @@ from envs.frames import wrap_angle
 from envs.reality.servo import torque_limit
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
-from envs.thresholds import MOVING, SATURATED
+from envs.thresholds import MOVING, SATURATED, TURNING
 
 END_S = 1.0
 """The end of an episode is its last second [s]."""
@@ -221,6 +221,12 @@ def _share(w: Walks) -> Tensor:
     return torch.where(command >= MOVING, w.error(0).abs() / command, math.nan)
 
 
+def _turn_share(w: Walks) -> Tensor:
+    command = w.mean(w.commands[..., 2])
+    share = w.mean(w.velocities[..., 2]) / command
+    return torch.where(command.abs() >= TURNING, share, math.nan)
+
+
 def _heading(w: Walks) -> Tensor:
     turn = wrap_angle(w.recording.yaw.diff(dim=0)).double() - w.dt * w.commands[1:, :, 2]
     return torch.rad2deg(torch.where(w.valid[1:], turn, 0.0).sum(0).abs())
@@ -262,6 +268,7 @@ MEASURES: dict[str, Measure] = {
     "lateral_error": Measure("m/s", "|mean v_y - mean command|", lambda w: w.error(1).abs()),
     "turn_rate": Measure("rad/s", "mean yaw rate", lambda w: w.mean(w.velocities[..., 2])),
     "turn_error": Measure("rad/s", "|mean yaw rate - mean command|", lambda w: w.error(2).abs()),
+    "turn_share": Measure("1", "mean yaw rate over the commanded one", _turn_share),
     "command_gain": Measure("1", "amplitude of the velocity over that of the command",
         lambda w: w.response[0], "a wave"),
     "command_lag": Measure("deg", "phase by which the velocity is later than the command",
@@ -274,6 +281,9 @@ MEASURES: dict[str, Measure] = {
     "height_sd": Measure("m", "largest standard deviation of the root's height within a second",
         _height_sd),
     "tilt": Measure("deg", "largest lean", lambda w: _largest(w, torch.rad2deg(w.tilt), w.counted)),
+    "start_tilt": Measure("deg", "lean after the first step", lambda w: torch.rad2deg(w.tilt[0])),
+    "start_rate": Measure("rad/s", "angular velocity of the root after the first step",
+        lambda w: w.recording.qvel[0, :, 3:6].norm(dim=-1)),
     "end_tilt": Measure("deg", "largest lean in the last second",
         lambda w: _largest(w, torch.rad2deg(w.tilt), w.ending)),
     "end_rate": Measure("rad/s", "largest angular velocity of the root in the last second",

@@ -119,6 +119,8 @@ class Outcome:
     """(E,) bool."""
     values: Mapping[str, Tensor]
     """(E,) of every measure."""
+    misses: Mapping[str, int]
+    """Measure that success limits -> number of episodes that miss the limit."""
     ends: Mapping[str, int]
     """Cause of an end -> number of episodes."""
     falls: tuple[Fall, ...]
@@ -448,6 +450,10 @@ def outcome(recording: Recording, entry: Entry, robot: RobotSpec) -> Outcome:
     return Outcome(
         success=successes(values, entry.success),
         values=values,
+        misses={
+            name: int((~successes(values, {name: limit})).sum())
+            for name, limit in entry.success.items()
+        },
         ends={cause: n for cause, n in zip(ENDS, counts, strict=True) if n},
         falls=falls(walks),
         servo_saturation=per_servo(walks.saturated),
@@ -530,6 +536,7 @@ def _entry_dict(result: EntryResult, columns: Sequence[str]) -> dict[str, Any]:
         "columns": {
             column: {
                 "success": vars(outcome.rate) if not outcome.rungs else None,
+                "misses": outcome.misses,
                 "targets": [asdict(target) for target in result.targets(column)],
                 "means": {name: vars(outcome.mean(name)) for name in outcome.values},
                 "ends": outcome.ends,

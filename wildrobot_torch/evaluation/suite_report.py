@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from wildrobot_torch.evaluation.suite import (
 EFFORT = (
     "speed_error",
     "drift",
-    "height_sd",
     "torque_mean",
     "torque_rms",
     "saturation",
@@ -35,6 +34,18 @@ EFFORT = (
 """Columns of the table of measures."""
 GAIT = ("alternation", "stride_frequency", "stride_length", "duty_factor", "clearance", "foot_slip")
 """Columns of the table of the gait."""
+TRACKING = (
+    "speed",
+    "speed_error_share",
+    "lateral_error",
+    "turn_rate",
+    "turn_share",
+    "command_gain",
+    "command_lag",
+)
+"""Columns of the table of commands."""
+POSTURE = ("tilt", "end_tilt", "end_rate", "recovery_time", "heading", "height_sd")
+"""Columns of the table of the posture."""
 COMPARED = ("success", "speed_error", "torque_mean", "power", "drift")
 """Columns of the comparison of two policies."""
 
@@ -86,7 +97,9 @@ def markdown(
         *_section("Push ladder", _ladders(result)),
         *_section("Why episodes ended", _ends(result)),
         *_section("Falls, and the second before", _falls(result)),
-        *_section("Effort and path", _measures(result)),
+        *_section("Commands", _measures(result, TRACKING)),
+        *_section("Posture", _measures(result, POSTURE)),
+        *_section("Effort and path", _measures(result, EFFORT)),
         *_section("Servos", _servos(result, robot)),
         *_section("Gait", _gait(result)),
     ]
@@ -149,9 +162,11 @@ def _groups(result: SuiteResult) -> list[str]:
 
 
 def _rates(result: SuiteResult) -> list[str]:
-    rows = []
+    rows, policy = [], result.columns[0]
     for one in result.entries:
         if one.entry.ladder is None:
+            missed = one.outcomes[policy].misses if policy in one.outcomes else {}
+            why = ", ".join(f"{name} {count}" for name, count in missed.items() if count)
             success = ", ".join(f"{name} {limit}" for name, limit in one.entry.success.items())
             shown = (
                 _percent(one.outcomes[c].rate) if c in one.outcomes else "not run"
@@ -159,8 +174,8 @@ def _rates(result: SuiteResult) -> list[str]:
             )  # fmt: skip
             scenario = one.entry.scenario
             size = f"{scenario.episodes} x {scenario.seconds:g} s"
-            rows.append((one.entry.title, size, success, *shown, f"{one.wall_s:.1f}"))
-    head = ("scenario", "episodes", "success of an episode", *result.columns, "took s")
+            rows.append((one.entry.title, size, success, *shown, why, f"{one.wall_s:.1f}"))
+    head = ("scenario", "episodes", "success of an episode", *result.columns, "missed by", "took s")
     return table(head, rows)
 
 
@@ -203,12 +218,15 @@ def _falls(result: SuiteResult) -> list[str]:
     return table(head, rows)
 
 
-def _measures(result: SuiteResult) -> list[str]:
+def _measures(result: SuiteResult, names: Sequence[str]) -> list[str]:
+    """A row of means for each entry in which any of them is defined."""
+    means = [(one, [outcome.mean(name).value for name in names]) for one, outcome in _mine(result)]
     rows = [
-        (one.entry.title, *(number(outcome.mean(name).value) for name in EFFORT))
-        for one, outcome in _mine(result)
+        (one.entry.title, *map(number, values))
+        for one, values in means
+        if not all(map(math.isnan, values))
     ]
-    head = (f"{name} {MEASURES[name].unit}".removesuffix(" 1") for name in EFFORT)
+    head = (f"{name} {MEASURES[name].unit}".removesuffix(" 1") for name in names)
     return table(("scenario", *head), rows)
 
 

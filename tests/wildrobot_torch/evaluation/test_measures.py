@@ -49,6 +49,8 @@ def test_a_perfect_walk_measures_as_it_was_drawn(robot: RobotSpec, walking: Walk
         "tilt": [0.2228, 0.2228],  # the home pose leans by 2 x 0.001944 rad
         "end_tilt": [0.2228, 0.2228],
         "end_rate": [0, 0],
+        "start_tilt": [0.2228, 0.2228],
+        "start_rate": [0, 0],
         "torque_mean": [2, 2],
         "torque_rms": [2, 2],
         "saturation": [0, 0],
@@ -59,7 +61,7 @@ def test_a_perfect_walk_measures_as_it_was_drawn(robot: RobotSpec, walking: Walk
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, abs=1e-3), name
     undefined = set(MEASURES) - set(expected) - {"turn_error"}
-    assert undefined == {"command_gain", "command_lag", "recovery_time"}
+    assert undefined == {"turn_share", "command_gain", "command_lag", "recovery_time"}
     assert all(math.isnan(x) for name in undefined for x in found[name])
 
 
@@ -151,6 +153,20 @@ def test_the_response_to_a_sine_by_hand(robot: RobotSpec, walking: Walking) -> N
     found = numbers(replace(walking(qvel=qvel), commands=commands), robot)
     assert found["command_gain"] == pytest.approx([0.6, 0.6], abs=1e-4)
     assert found["command_lag"] == pytest.approx([30.0, 30.0], abs=0.01)
+
+
+def test_turning_by_hand(robot: RobotSpec, walking: Walking) -> None:
+    """0.3 of 0.5 rad/s to the left, 0.1 rad/s to the right in place of 0.5: 0.6 and 0.2 of it."""
+    qvel = torch.zeros(500, 2, 14)
+    qvel[:, 0, 5], qvel[:, 1, 5] = 0.3, -0.1
+    qpos = walking().qpos
+    qpos[..., 3:7] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    commands = torch.zeros(500, 2, 3)
+    commands[..., 2] = torch.tensor([0.5, -0.5])
+    found = numbers(replace(walking(qvel=qvel, qpos=qpos), commands=commands), robot)
+    assert found["turn_share"] == pytest.approx([0.6, 0.2])
+    assert found["turn_error"] == pytest.approx([0.2, 0.4])
+    assert found["turn_rate"] == pytest.approx([0.3, -0.1])
 
 
 def test_numbers_that_are_not_finite_measure_nothing(robot: RobotSpec, walking: Walking) -> None:

@@ -53,7 +53,7 @@ def make_entry(name: str = "e", episodes: int = 100, **changes: object) -> Entry
 
 def made(success: int, of: int, **values: Tensor) -> Outcome:
     flags = torch.arange(of) < success
-    return Outcome(flags, values, {"time": of}, (), {}, {}, {})
+    return Outcome(flags, values, {}, {"time": of}, (), {}, {}, {})
 
 
 def result(entry: Entry, found: Outcome) -> EntryResult:
@@ -140,6 +140,7 @@ def test_falls_are_told_by_cause_with_the_second_before(robot: RobotSpec, walkin
     found = outcome(recording, make_entry(episodes=3), robot)
     assert found.ends == {"pitch": 1, "roll": 1, "time": 1}
     assert found.success.tolist() == [False, False, True]
+    assert found.misses == {"fallen": 2}
     assert found.servo_rms["left_knee_pitch"] == pytest.approx(2.0)
 
 
