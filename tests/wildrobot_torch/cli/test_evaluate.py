@@ -166,6 +166,8 @@ def test_a_policy_of_another_robot_is_refused(
     torch.save(content, checkpoint)
     assert main(["evaluate", checkpoint, "--scenario", scenario(0.1)]) == 2
     assert "robot 0000000000000000" in capsys.readouterr().err
+    assert main(["evaluate", checkpoint, "--suite", "quick"]) == 2
+    assert "robot 0000000000000000" in capsys.readouterr().err
 
 
 SUITE = """
