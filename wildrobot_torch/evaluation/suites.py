@@ -26,6 +26,7 @@ from typing import Any
 
 from envs.errors import UserError, closest
 from envs.task.observations import FIELDS
+from envs.thresholds import MOVING
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.evaluation import scenarios
 from wildrobot_torch.evaluation.ladder import LadderConfig
@@ -38,6 +39,8 @@ DIRECTORY = scenarios.DIRECTORY / "suites"
 """Where the suites of this project lie, one YAML file each."""
 
 _SECTIONS = ("defaults", "entries", "groups")
+_JOINED = ("randomization", "disturbances")
+"""Keys of which a rung or an entry may say a part."""
 _OWN = ("title", "success", "above", "limits", "home_hold", "ladder")
 
 
@@ -148,11 +151,11 @@ def _mapping(content: Any, where: str) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what `own` says; of two mappings of one name the entries are joined."""
+    """`base` with what `own` says in place of it; of `_JOINED` the entries are joined."""
     joined = {
-        key: {**base[key], **value}
-        for key, value in own.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
+        key: {**base[key], **own[key]}
+        for key in _JOINED
+        if isinstance(own.get(key), dict) and isinstance(base.get(key), dict)
     }
     return {**base, **own, **joined}
 
@@ -238,6 +241,12 @@ def _require_sense(entry: Entry, where: str) -> None:
     for name in (*entry.success, *entry.limits):
         if not has[MEASURES[name].needs]:
             raise UserError(f"{where}: {name} needs {MEASURES[name].needs}, which it has not")
+    standing = max(map(abs, scenario.commands)) < MOVING and scenario.wave is None
+    if standing and "speed_error_share" in entry.success:
+        raise UserError(
+            f"{where}: success limits speed_error_share, which is undefined where standing is "
+            "commanded; limit speed_error"
+        )
     if entry.ladder is not None and entry.judged:
         raise UserError(f"{where}: a ladder has no success rate; leave out above and limits")
     if entry.limits and scenario.episodes < 2:

@@ -58,7 +58,11 @@ def test_defaults_are_joined_and_rungs_are_entries(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         """
-defaults: {commands: [0.4], seconds: 5, randomization: {mass: {low: 0.9, high: 1.1}}}
+defaults:
+  commands: [0.4]
+  seconds: 5
+  randomization: {mass: {low: 0.9, high: 1.1}}
+  success: {speed_error_share: {max: 0.5}}
 entries:
   weak:
     title: weaker
@@ -72,6 +76,7 @@ entries:
     a, b = load_suite(path).entries
     assert (a.name, b.name, a.family, b.rung) == ("weak a", "weak b", "weak", "b")
     assert b.title == "weaker: b"
+    assert a.success == {"fallen": Limit(max=0.0)}  # in place of the defaults'
     assert (a.scenario.episodes, b.scenario.episodes) == (4, 8)
     terms = a.scenario.randomization
     assert terms is not None and set(terms.active()) == {"mass", "strength"}
@@ -96,6 +101,8 @@ entries:
         ("entries: {a: {FLAT, limits: {command_gain: {min: 1}}}}\n", "needs a wave"),
         ("entries: {a: {FLAT, randomization: {strenth: {low: 1, high: 1}}}}\n", "strenth"),
         ("entries: {a: {commands: [0.3], episodes: 4, seconds: 5}}\n", "success is empty"),
+        ("entries: {a: {commands: [0.0], episodes: 4, seconds: 5, success: {speed_error_share: "
+         "{max: 1}}}}\n", "undefined where standing is commanded"),
         ("entries: {a: {FLAT, ladder: {largest: 2.0}}}\n", "disturbances is None"),
         ("entries: {a: {FLAT}}\ngroups: {g: {entries: [b], passing: 1}}\n", "no entry 'b'"),
         ("entries: {a: {FLAT}}\ngroups: {g: {entries: [a], passing: 1}}\n", "has no target"),
