@@ -8,7 +8,7 @@
 PYTHON ?= python3#  interpreter .venv is made with; 3.11 or newer
 VENV ?= .venv#      folder of the environment
 ARGS ?=#            more arguments for the program that a target runs
-RECIPE ?= walking_amp#  overlays in configs/ that `make train` uses, later ones win
+RECIPE ?= walking_amp_robot#  overlays in configs/ that `make train` uses, later ones win
 POLICY ?=#          checkpoint or ONNX file for evaluate, play, export; play has a default
 
 BIN := $(VENV)/bin

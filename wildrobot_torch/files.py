@@ -59,10 +59,10 @@ def load_tensors(path: Path | str, what: str, remedy: str) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{what}: {path} cannot be read ({type(error).__name__}: {reason}); {remedy}"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        if isinstance(error, pickle.UnpicklingError):  # torch's words are about its own options
+            reason = "it holds no tensors that torch saved"
+        raise UserError(f"{what}: {path} cannot be read ({reason}); {remedy}") from error
     if not isinstance(content, dict):
         raise UserError(f"{what}: {path} holds a {type(content).__name__}; {remedy}")
     return content

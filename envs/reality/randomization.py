@@ -230,19 +230,20 @@ def _check_ranges(config: RandomizationConfig) -> None:
     for name, draw in config.active().items():
         term = TERMS[name]
         low, high = draw.bounds(term.neutral)
+        unit = "" if term.unit == "1" else f" {term.unit}"
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise UserError(
-                f"randomization.{name} is {low} to {high} {term.unit}; allowed: two numbers, the "
-                "smaller first"
+                f"randomization.{name} is {low} to {high}{unit}; allowed: two numbers, the smaller "
+                "first"
             )
         if low < term.least or high > term.most:
             raise UserError(
-                f"randomization.{name} reaches from {low:g} to {high:g} {term.unit}; allowed: "
+                f"randomization.{name} reaches from {low:g} to {high:g}{unit}; allowed: "
                 f"{term.least:g} to {term.most:g}"
             )
         if low == high == term.neutral:
             raise UserError(
-                f"randomization.{name} is {low:g} to {high:g} {term.unit}, which changes nothing; "
+                f"randomization.{name} is {low:g} to {high:g}{unit}, which changes nothing; "
                 "leave it out"
             )
 

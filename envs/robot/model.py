@@ -66,8 +66,8 @@ def load_robot(
     scenes = scene_names(directory)
     if scene not in scenes:
         raise RobotDescriptionError(
-            f"terrain {scene!r} is unknown; allowed: {', '.join(scenes) or 'none'}, the scenes of "
-            f"{directory} and grounds laid into its flat one"
+            f"terrain {scene!r} is unknown; allowed: {', '.join(scenes) or 'none'}, or a "
+            f"scene_{scene}.xml in {directory}"
         )
     path = directory / f"scene_{scene}.xml"
     made = not path.is_file()

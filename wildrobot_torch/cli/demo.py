@@ -54,7 +54,8 @@ def main(options: argparse.Namespace) -> int:
         ],
         "training": lambda: ["fit", *training],
         "evaluation": lambda: [
-            *("evaluate", str(best_checkpoint(out)), *engine, "--out", str(out / "evaluation"))
+            *("evaluate", str(best_checkpoint(out)), *engine, "--scenario", "robot"),
+            *("--out", str(out / "evaluation")),
         ],
         "export": lambda: ["export", str(best_checkpoint(out)), "--out", policy],
         "film": lambda: ["play", policy, *engine, "--out", film],

@@ -40,9 +40,9 @@ From motion clips to a walking policy for a small biped.
 examples:
   wildrobot play                                    the policy that ships with the project
   wildrobot reference --out runs/reference/walking.npz
-  wildrobot fit --config walking_amp
-  wildrobot evaluate runs/walking_amp/DATE/checkpoints/last.ckpt --scenario walking
-  wildrobot export runs/walking_amp/DATE/checkpoints/last.ckpt --out policy.onnx
+  wildrobot fit --config walking_amp_robot
+  wildrobot evaluate runs/walking_amp_robot/DATE/checkpoints/last.ckpt --scenario robot
+  wildrobot export runs/walking_amp_robot/DATE/checkpoints/last.ckpt --out policy.onnx
 
 `wildrobot VERB --help` lists the options of a verb. Exit code 0 is success, 1 a result that failed,
 2 bad input with nothing written.

@@ -23,12 +23,12 @@ usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
 Train a policy. Writes runs/NAME/DATE: settings, metrics, checkpoints.
 
   wildrobot fit --config walking
-  wildrobot fit --config walking_amp --config gpu --model.ppo.gamma 0.99
+  wildrobot fit --config walking_amp_robot --config gpu --model.ppo.gamma 0.99
   wildrobot fit --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt
 
 options:
   --config FILE      settings; several are merged, later ones win; the name of a shipped file
-                     will do: walking_robot, walking_amp, standing, gpu, demo
+                     will do: walking_amp_robot, walking_robot, walking, gpu, demo
   --ckpt_path FILE   checkpoint to resume from
   --seed N           of everything random
   --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard

@@ -85,7 +85,9 @@ def readable(message: str) -> str:
     text = one_line(message) or "the command line cannot be read"
     about = re.match(r'Parser key "([\w.]+)":? (.*)', text)
     if about is None:
-        return text
+        # A group that may be null, refused by its own check: what that check says.
+        own = re.match(r"Does not validate against .*? Errors: - (.*?) - Expected a ", text)
+        return own[1] if own else text
     name, reason = about.groups()
     if unknown := re.search(r"Option '([\w.]+)' is not accepted", reason):
         return f"{name}: option '{unknown[1]}' is not accepted"
@@ -97,7 +99,7 @@ def readable(message: str) -> str:
     for kind, choices, restricted, rule, group in re.findall(
         r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])"
         r"|Not of type (\w+):(?:(?:(?!- ).)*?restriction (\S+(?: (?:and|or) \S+)*))?"
-        r"|(Expected a dot import path)",
+        r"|(Expected a dot import path|Unexpected import path)",
         reason,
     ):
         words = re.sub("(?<=[a-z])(?=[A-Z])", " ", restricted).lower()

@@ -76,6 +76,12 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         (["--model.ema_decay", "1"], "model.ema_decay is 1; allowed: "),
         (["--model.network.asymmetry", "0"], "network.deployed_asymmetry is 0.1; allowed with"),
         (["--model.amp", "7"], "model.amp is 7; allowed: a group of settings or null"),
+        (
+            ["--data.env.randomization.mass", "{low:1,high:2}"],  # no YAML without spaces
+            "mass is {low:1,high:2}; allowed: a group of settings or null",
+        ),
+        (["--data.env.randomization.mass", "{sd: 1, low: 1}"], "give low and high, or sd alone"),
+        (["--data.env.randomization.mass", "{low: -1, high: 1}"], "from -1 to 1; allowed: 0.05"),
         (["--data.num_envs", "0"], "data.num_envs is 0"),
         (["--data.num_threads", "all"], "data.num_threads is"),
         (["--data.env.sim_dt", "0.003"], "integer multiple"),
