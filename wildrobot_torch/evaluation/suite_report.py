@@ -10,9 +10,7 @@ from typing import Any
 
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.evaluation.measures import MEASURES
-from wildrobot_torch.evaluation.report import environment, number, plain, table
-from wildrobot_torch.evaluation.statistics import LEVEL, Estimate
-from wildrobot_torch.evaluation.suite import (
+from wildrobot_torch.evaluation.outcomes import (
     HOME_HOLD,
     EntryResult,
     Outcome,
@@ -20,6 +18,8 @@ from wildrobot_torch.evaluation.suite import (
     Target,
     as_dict,
 )
+from wildrobot_torch.evaluation.report import environment, number, plain, table
+from wildrobot_torch.evaluation.statistics import LEVEL, Estimate
 
 EFFORT = (
     "speed_error",

@@ -24,20 +24,18 @@ from tests.tasks import ideal_task
 from wildrobot_torch.evaluation import Scenario
 from wildrobot_torch.evaluation.evaluate import without
 from wildrobot_torch.evaluation.measures import Walks
-from wildrobot_torch.evaluation.statistics import Estimate
-from wildrobot_torch.evaluation.suite import (
+from wildrobot_torch.evaluation.outcomes import (
     HOME_HOLD,
-    Column,
     EntryResult,
     Outcome,
     SuiteResult,
-    columns_of,
     falls,
     outcome,
-    run_suite,
     successes,
     within,
 )
+from wildrobot_torch.evaluation.statistics import Estimate
+from wildrobot_torch.evaluation.suite import Column, columns_of, run_suite
 from wildrobot_torch.evaluation.suite_report import markdown, write_suite
 from wildrobot_torch.evaluation.suites import Entry, Group, Suite, load_suite
 from wildrobot_torch.motion.metrics import Limit
