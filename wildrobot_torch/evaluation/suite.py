@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
@@ -104,15 +104,16 @@ def run_suite(
     load = cache(load_robot)
     absent = [_absent(entry, columns, load) for entry in suite.entries]
     work = list(zip(suite.entries, absent, strict=True))
-    results = []
+    results: dict[str, EntryResult] = {}
     for result in (
         _in_processes(work, columns, physics, workers)
         if min(workers, len(work)) > 1
         else (run_entry(entry, columns, missing, physics, num_threads) for entry, missing in work)
     ):
-        results.append(result)
+        results[result.entry.name] = result
         say(_line(result, columns[0].name))
-    return SuiteResult(suite, tuple(column.name for column in columns), tuple(results))
+    in_order = tuple(results[entry.name] for entry in suite.entries)
+    return SuiteResult(suite, tuple(column.name for column in columns), in_order)
 
 
 def run_entry(
@@ -161,18 +162,16 @@ def _in_processes(
     physics: str,
     workers: int,
 ) -> Iterator[EntryResult]:
-    """Results in the entries' order; the longest entries are begun first."""
+    """Results as they are found; the longest entries are begun first."""
     paths = [column.path for column in columns if column.path is not None]
     pool = ProcessPoolExecutor(
         min(workers, len(work)), get_context("spawn"), _begin_worker, (paths,)
     )
     try:
         longest = sorted(work, key=lambda pair: -pair[0].cost)
-        waiting = {
-            entry.name: pool.submit(_work, entry, absent, physics) for entry, absent in longest
-        }
-        for entry, _ in work:
-            yield pickle.loads(waiting[entry.name].result())
+        waiting = [pool.submit(_work, entry, absent, physics) for entry, absent in longest]
+        for found in as_completed(waiting):
+            yield pickle.loads(found.result())
     finally:
         pool.shutdown(cancel_futures=True)
 
