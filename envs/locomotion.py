@@ -17,11 +17,13 @@ from torchrl.envs import EnvBase
 from envs.config import LocomotionConfig
 from envs.episode import Episode
 from envs.errors import UserError, closest
+from envs.frames import yaw
 from envs.layout import Layout
 from envs.measurements import Measurements, measure
 from envs.physics.base import PhysicsState
 from envs.physics.engines import make_physics
 from envs.physics.graph import recorded
+from envs.reality.disturbances import Schedule
 from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.servo import UPDATES_PER_STEP
@@ -117,6 +119,7 @@ class LocomotionEnv(EnvBase):
         self._starts: StartStates | None = None
         self._fixed_command: Tensor | None = None
         self._shares: Shares | None = None
+        self._schedule: Schedule | None = None
         self._support_target: tuple[Tensor, Tensor] | None = None
         self._root: dict[str, Tensor] | None = None  # of the next step, to save with the state
         self._restored_root: dict[str, Tensor] | None = None  # for the next `reset`
@@ -267,6 +270,12 @@ class LocomotionEnv(EnvBase):
         self._shares = shares
         self.reality.set_shares(shares)
 
+    def set_schedule(self, schedule: Schedule | None) -> None:
+        """Let pushes and passing faults begin at given times from now on; None for random ones."""
+        self._schedule = schedule
+        if schedule is None:
+            self.reality.begins = None
+
     def set_state(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
         """Begin an episode of the masked (E,) simulations in a given state (E, nq), (E, nv)."""
         start = start_from(qpos, qvel, self._episode.command, self.robot, self.config)
@@ -294,6 +303,11 @@ class LocomotionEnv(EnvBase):
     def command(self) -> Tensor:
         """Present commands (E, 3), see `Episode.command`; a copy."""
         return self._episode.command.clone()
+
+    @property
+    def disturbed(self) -> Tensor:
+        """(E,) bool: a push, a limp servo or a displacement acted on the robot in the last step."""
+        return (self._episode.push != 0.0).any(-1) | self.reality.disturbed
 
     def measure(self) -> Measurements:
         """Measured quantities of the present state."""
@@ -412,8 +426,13 @@ class LocomotionEnv(EnvBase):
         """One control step; the entries of "next", before any reset."""
         self._root = self._restored_root = None
         draws = quat = None
+        begins = None
+        if self._schedule is not None:
+            begins = self.reality.begins = self._schedule.begins(self._episode.steps)
         if self.config.push.impulse_max > 0.0:
             draws, quat = self._uniform(3, self.num_envs), self.backend.state().qpos[:, 3:7]
+            if self._schedule is not None and begins is not None:
+                draws = self._schedule.push_draws(begins, yaw(quat), self.config.push)
         self._episode, ctrl = self._act(self._episode, action, draws, quat)
         self._simulate(ctrl)
         state = self.backend.state()

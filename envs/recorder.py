@@ -13,6 +13,7 @@ from envs.ground import above
 from envs.locomotion import LocomotionEnv
 from envs.measurements import lowest_sole_points
 from envs.physics.base import require_capacities
+from envs.reality.disturbances import Schedule
 from envs.recording import Recording
 from envs.task.commands import FORWARD, as_command
 from envs.task.terminations import ENDS
@@ -62,6 +63,8 @@ def record_step(env: LocomotionEnv, following: TensorDict) -> dict[str, Tensor]:
     }
     if env.ground is not None:
         step["ground_height"] = env.ground.height(m.sole_pos_w)
+    if env.config.push.impulse_max > 0.0 or env.config.faults.active:
+        step["disturbed"] = env.disturbed
     if env.config.support is not None:
         step |= {"support": env.support.mean, "support_saturated": env.support.saturated}
     return step
@@ -73,6 +76,7 @@ def record(
     command: Tensor,
     num_steps: int,
     stop_steps: int = 0,
+    schedule: Schedule | None = None,
 ) -> Recording:
     """One deterministic episode of every robot, from home with the environment's reset noise.
 
@@ -89,6 +93,7 @@ def record(
             throughout; or (T, E, 3) the command of each step.
         num_steps: control steps T.
         stop_steps: last steps of these in which the command is 0 instead.
+        schedule: when pushes and passing faults begin; None for random times.
 
     Raises:
         UserError: the policy returns another shape or a number that is not finite.
@@ -113,6 +118,7 @@ def record(
     changes = [False, *(commands[1:] != commands[:-1]).flatten(1).any(-1).tolist()]
     env.set_start_states(home[:1], still[:1], home.new_zeros(1), probability=0.0)
     env.set_commands(commands[0])
+    env.set_schedule(schedule)
     running = torch.ones(num, dtype=torch.bool, device=home.device)
     terminated = torch.zeros_like(running)
     end_cause = torch.full_like(running, ENDS.index("time"), dtype=torch.long)
@@ -140,6 +146,7 @@ def record(
                 env.set_state(done, home, still)
     finally:
         env.set_commands(None)
+        env.set_schedule(None)
     require_capacities(env.backend)
     after = {**steps[-1], "valid": torch.zeros_like(running)}
     steps += [after] * (num_steps - len(steps))

@@ -62,6 +62,9 @@ class Recording:
     commands: Tensor | None = None
     """(T, E, 3): what was commanded in each step, see `Episode.command`; None where that was
     `command` alone."""
+    disturbed: Tensor | None = None
+    """(T, E) bool: a push, a limp servo or a displacement acted on the robot in the step; None
+    where the task has neither."""
     joint_target: Tensor | None = None
     """(T, E, J) [rad]: joint positions of the clip; None where no clip is followed."""
 

@@ -14,6 +14,7 @@ import yaml
 from wildrobot_torch.cli.fit import RunConfig, TrainerConfig
 from wildrobot_torch.cli.main import main as wildrobot
 from wildrobot_torch.evaluation import load_scenario
+from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.reference.generate import ReferenceConfig
 from wildrobot_torch.reference.judge.gates import load_gates
 from wildrobot_torch.study.plan import load_study
@@ -101,6 +102,8 @@ def _settings_of(verb: str) -> Callable[[Path], object]:
 def _reader(path: Path) -> Callable[[Path], object]:
     if path.parent.name == "evaluation":
         return load_scenario
+    if path.parent.name == "suites":
+        return load_suite
     if path.parent.name == "study":
         return load_study
     return load_gates if path.stem == "gates" else _settings_of("fit")

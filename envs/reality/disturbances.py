@@ -1,4 +1,4 @@
-"""Pushes: short horizontal forces on a body at random times."""
+"""Pushes: short horizontal forces on a body, at random times or at given ones."""
 
 from __future__ import annotations
 
@@ -48,6 +48,34 @@ class PushConfig:
                 f"push.direction is {self.direction} rad; allowed: -{math.tau:.4f} to "
                 f"{math.tau:.4f}, or null for any"
             )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When disturbances of E robots begin, in place of random times."""
+
+    steps: Tensor
+    """(E, N) long: control steps of an episode in which pushes and passing faults begin."""
+    impulse: Tensor
+    """(E,) [N s]: of the pushes, between the task's impulse_min and impulse_max."""
+    direction: Tensor
+    """(E,) [rad]: where they go, from the robot's heading; where the task leaves it open."""
+
+    def to(self, device: torch.device | str) -> Schedule:
+        """The same schedule on another device."""
+        return Schedule(*(part.to(device) for part in vars(self).values()))
+
+    def begins(self, steps: Tensor) -> Tensor:
+        """(E,) bool: whether disturbances begin in the step after `steps` (E,) long."""
+        return (self.steps == steps[:, None]).any(-1)
+
+    def push_draws(self, begins: Tensor, heading: Tensor, config: PushConfig) -> Tensor:
+        """What `push_force` takes for random numbers (3, E), at robots' present headings (E,)."""
+        start = (~begins).to(heading)  # 0 is below any probability, 1 below none
+        turn = torch.remainder((heading + self.direction) / (2.0 * torch.pi), 1.0)
+        range_ = config.impulse_max - config.impulse_min
+        size = (self.impulse - config.impulse_min) / range_ if range_ else torch.zeros_like(start)
+        return torch.stack([start, turn, size])
 
 
 def start_probability(interval_s: float, steps: int, ctrl_dt: float) -> float:

@@ -132,6 +132,8 @@ class Reality:
         """(E,) long: which term of each robot is at its edge, or `NO_EDGE`; see `judge_terms`."""
         self.edge_ends: Tensor | None = None
         """(K, 2) long: see `take_edge_ends`."""
+        self.begins: Tensor | None = None
+        """(E,) bool: where passing faults begin in the next step; None for random times."""
         self.fault_share: Tensor | None = None
         """Scalar in [0, 1]: factor on the probability with which passing faults begin."""
         if self._bam:
@@ -169,6 +171,7 @@ class Reality:
         self.state = RealityState({}, None, joints, joints.clone(), None, None, None)
         self._limp: Tensor | None = None
         self._noise: Tensor | None = None
+        self._displaced: Tensor | None = None
 
     def _set_bam(self) -> None:
         """Give the model the motor and the friction of the robot's BAM file."""
@@ -298,12 +301,17 @@ class Reality:
         num = self._backend.num_envs
         assert self.state.faults is not None
         draws = self._uniform(num, 4)
+        if self.begins is not None:
+            # 0 is below any probability, 1 below none; which servo goes limp stays random.
+            start = (~self.begins).to(draws)
+            draws = torch.stack([start, draws[:, 1], start, start], dim=-1)
         faults, limp, noise, displaced = self._next_faults(
             self.state.faults, draws, self.fault_share
         )
         self.state = replace(self.state, faults=faults)
         self._limp = limp if self.faults.dropout_interval_s else None
         self._noise = noise if self.faults.burst_interval_s else None
+        self._displaced = displaced if self.faults.displacement_interval_s else None
         if self.faults.displacement_interval_s:
             robot, state = self.robot, self._backend.state().clone()
             shift = self.faults.displacement * (2.0 * self._uniform(num, robot.num_joints) - 1.0)
@@ -312,6 +320,15 @@ class Reality:
             state.qpos[:, robot.joint_qpos_adr] = moved.clamp(low, high)
             joints = state.qpos[:, robot.joint_qpos_adr]
             self._backend.reset(displaced, state.qpos, state.qvel, joints)
+
+    @property
+    def disturbed(self) -> Tensor:
+        """(E,) bool: in the last step a servo was limp, or the joints were displaced."""
+        device = self._backend.device
+        found = torch.zeros(self._backend.num_envs, dtype=torch.bool, device=device)
+        if self._limp is not None:
+            found = found | self._limp.any(-1)
+        return found if self._displaced is None else found | self._displaced
 
     def _set_sole_friction(self) -> None:
         """Let each foot slide as the floor under it does."""

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.reality.disturbances import PushConfig
+from envs.reality.disturbances import PushConfig, Schedule
+from envs.reality.faults import FaultConfig
 from envs.reality.randomization import Draw, RandomizationConfig
 from envs.recorder import random_policy, record, zero_policy
 from envs.recording import Recording
@@ -185,3 +186,32 @@ def test_a_command_that_changes_is_observed_at_once_and_recorded() -> None:
     assert torch.equal(recording.command, torch.zeros(3))
     assert torch.equal(recording.select([1]).commands, series[:, 1:2])
     assert record(act, env, torch.full((3,), 0.2), 2).commands is None
+
+
+def test_disturbances_begin_at_their_times_and_nowhere_else() -> None:
+    """A push of 0.12 s is 6 steps long; ahead for the first robot, to the left for the second."""
+    config = LocomotionConfig(
+        push=PushConfig(impulse_min=0.2, impulse_max=0.6, interval_s=0.2),
+        faults=FaultConfig(dropout_interval_s=0.3, dropout_s=0.1),
+        episode_length_s=STEPS * 0.02,
+    )
+    env = LocomotionEnv(config, 3, num_threads=1)
+    plan = Schedule(
+        steps=torch.tensor([[10], [20], [STEPS]]),
+        impulse=torch.tensor([0.6, 0.4, 0.4]),
+        direction=torch.tensor([0.0, torch.pi / 2, 0.0]),
+    )
+    recording = record(zero_policy(8), env, torch.zeros(3), 40, schedule=plan)
+    assert recording.disturbed is not None
+    # A limp servo lasts 5 steps, within the push's 6.
+    expected = torch.zeros(40, 3, dtype=torch.bool)
+    expected[10:16, 0] = expected[20:26, 1] = True
+    assert torch.equal(recording.disturbed, expected)
+    # The push of 0.6 N s is 0.18 m/s of the whole robot's velocity, from which its feet take some.
+    moved = recording.qvel[15, 0, :2] - recording.qvel[9, 0, :2]
+    assert float(moved[0]) > 0.1 > 2 * abs(float(moved[1]))
+    moved = recording.qvel[25, 1, :2] - recording.qvel[19, 1, :2]
+    assert float(moved[1]) > 2 * abs(float(moved[0]))
+    assert env.disturbed.shape == (3,)
+    again = record(zero_policy(8), env, torch.zeros(3), STEPS)  # at random times again
+    assert again.disturbed is not None and again.disturbed.any(0).all()

@@ -1,24 +1,34 @@
-"""`wildrobot evaluate`: run a policy in a scenario and write a report."""
+"""`wildrobot evaluate`: run a policy in a scenario or a suite, and write a report."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
+from envs.physics.native import physical_cores
+from envs.robot.model import load_robot
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
 from wildrobot_torch.evaluation.report import number, write_report
+from wildrobot_torch.evaluation.suite import columns_of, run_suite
+from wildrobot_torch.evaluation.suite_report import write_suite
+from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.motion.metrics import METRICS
-from wildrobot_torch.ppo.policy_file import load_policy
+from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
 
 def main(options: argparse.Namespace) -> int:
-    """0; with --gate 1 when a limit of the scenario does not hold."""
+    """0; 1 when a target of the suite, or with --gate a limit of the scenario, is missed."""
+    if options.suite is not None:
+        return suite(options)
+    if options.against is not None:
+        raise UserError("--against holds policies against each other in a suite; give --suite too")
     physics = resolve_engine(options.physics)
-    scenario = load_scenario(options.scenario)
+    scenario = load_scenario(options.scenario or "walking")
     if options.seed is not None:
         scenario = replace(scenario, seed=options.seed)
     if options.terrain is not None:
@@ -30,12 +40,7 @@ def main(options: argparse.Namespace) -> int:
         raise UserError(f"--num_envs {num_envs} does not divide {episodes}")
     env = LocomotionEnv(scenario.task(policy.task), num_envs, physics=physics)
     policy.require(env.layouts["observation"], env.robot.digest)
-    about = {
-        "file": str(options.policy),
-        "sha256": hashlib.sha256(options.policy.read_bytes()).hexdigest(),
-        "env_steps": policy.env_steps,
-        "servo": env.servo,
-    }
+    about = described(policy) | {"servo": env.servo}
     result = evaluate(policy, env, scenario)
     folder = options.out or options.policy.parent / "evaluation" / scenario.name
     written = write_report(result, env.robot.to("cpu"), folder, about, physics)
@@ -43,6 +48,43 @@ def main(options: argparse.Namespace) -> int:
     print("\n".join(summary(result)))
     print(f"wrote {written[1]}")
     return 1 if options.gate and not result.passed else 0
+
+
+def suite(options: argparse.Namespace) -> int:
+    """0 when every target of the suite is met, 1 when not."""
+    for name in ("scenario", "num_envs", "seed", "terrain", "gate"):
+        if getattr(options, name) not in (None, False):
+            raise UserError(f"--{name} goes with a scenario, not with a suite; leave it out")
+    physics = resolve_engine(options.physics)
+    chosen = load_suite(options.suite)
+    columns = columns_of([path for path in (options.policy, options.against) if path])
+    about = {c.name: described(c.policy) for c in columns if isinstance(c.policy, LoadedPolicy)}
+    episodes = sum(entry.scenario.episodes for entry in chosen.entries)
+    print(f"suite {chosen.name}: {len(chosen.entries)} scenarios, {episodes} episodes, "
+          f"{chosen.seconds / 3600:.1f} h of simulated time for each of {len(columns)} columns",
+          flush=True)  # fmt: skip
+    result = run_suite(
+        chosen,
+        columns,
+        physics,
+        workers=physical_cores() if physics == "native" else 1,
+        say=lambda line: print(line, flush=True),
+    )
+    folder = options.out or options.policy.parent / "evaluation" / f"suite_{chosen.name}"
+    written = write_suite(result, load_robot().robot, folder, about, physics)
+    for name, (count, enough) in result.group_passes(columns[0].name).items():
+        print(f"{name}: {count} passed, {'enough' if enough else 'too few'}")
+    print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]}")
+    return 0 if result.passed() else 1
+
+
+def described(policy: LoadedPolicy) -> dict[str, Any]:
+    """What identifies a policy in a report."""
+    return {
+        "file": str(policy.path),
+        "sha256": hashlib.sha256(policy.path.read_bytes()).hexdigest(),
+        "env_steps": policy.env_steps,
+    }
 
 
 def summary(result: EvaluationResult) -> list[str]:

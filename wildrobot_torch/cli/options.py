@@ -169,10 +169,18 @@ def doctor(add: Add) -> None:
 
 
 def evaluate(add: Add) -> None:
-    """Run a policy in a scenario, measure it, write report.md, report.json and plots."""
+    """Run a policy in a scenario, or in a suite of them, measure it and write a report.
+
+    A scenario writes report.md, report.json and plots; a suite writes suite.md and suite.json and
+    exits with 1 when a target is missed.
+    """
     add("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
-    add("--scenario", default="walking", help="name in configs/evaluation, or a .yaml file")
-    add("--out", type=Path, help="of the report (default: evaluation/SCENARIO by the policy)")
+    add("--scenario", help="name in configs/evaluation, or a .yaml file (default: walking)")
+    suite = "instead: quick, full or a .yaml file; targets are met by the bounds of 95 %% intervals"
+    add("--suite", help=suite)
+    against = "with --suite: second policy, and the differences to it with intervals"
+    add("--against", type=Path, metavar="POLICY", help=against)
+    add("--out", type=Path, help="of the report (default: evaluation/NAME by the policy)")
     add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
@@ -263,7 +271,7 @@ def export_clips(add: Add) -> None:
 EXAMPLES = {
     demo: "demo --run.env_steps 1_000_000",
     doctor: "doctor",
-    evaluate: "evaluate RUN/checkpoints/last.ckpt --scenario speeds --gate",
+    evaluate: "evaluate RUN/checkpoints/last.ckpt --suite quick",
     export: "export RUN/checkpoints/last.ckpt --out policy.onnx",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from envs.errors import UserError
+from envs.errors import UserError, closest
+from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.recorder import PolicyFunction, record
 from envs.recording import Recording
 from envs.robot.spec import RobotSpec
+from envs.task.observations import HISTORY
 from envs.task.terminations import ENDS
 from wildrobot_torch.evaluation.scenarios import Scenario
 from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit, measure
@@ -103,7 +107,20 @@ class EvaluationResult:
 
 
 def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> EvaluationResult:
-    """What `policy` does in `scenario`, deterministic for a given number of robots.
+    """What `policy` does in `scenario`, see `run`, measured and held against its limits."""
+    return EvaluationResult.of(run(policy, env, scenario), scenario, env.robot.to("cpu"))
+
+
+def run(
+    policy: PolicyFunction,
+    env: LocomotionEnv,
+    scenario: Scenario,
+    impulses: Tensor | None = None,
+) -> Recording:
+    """Episodes of `policy` in `scenario`, on the CPU; deterministic for a given number of robots.
+
+    `impulses` (E,) [N s] take the place of those of the scenario's disturbances, in an environment
+    whose task has them in its range.
 
     Episodes run side by side, in as many rounds as they need. The environment has the task of
     `scenario.task(config)`; it is reseeded, and its start states and commands are overwritten.
@@ -125,20 +142,43 @@ def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> 
             f"scenario {scenario.name!r} pushes with {scenario.push_impulse} N s, the environment "
             f"with {impulse} N s; build it with scenario.task(config)"
         )
-    grid = torch.tensor(scenario.commands, dtype=torch.float32)
-    commands = grid.repeat(episodes // len(grid) + 1)[:episodes]
-    steps = round(scenario.seconds / env.config.ctrl_dt)
+    dt, device = env.config.ctrl_dt, env.backend.device
+    steps = round(scenario.seconds / dt)
+    if scenario.removed:
+        policy = without(policy, scenario.removed, env.layouts["observation"])
     env.set_seed(scenario.seed)
-    parts = [
-        record(
-            policy,
-            env,
-            scenario.commanded(commands[start : start + num], steps, env.config.ctrl_dt),
-            steps,
-        ).to("cpu")
-        for start in range(0, episodes, num)
-    ]
-    return EvaluationResult.of(Recording.concatenate(parts), scenario, env.robot.to("cpu"))
+    parts = []
+    for start in range(0, episodes, num):
+        numbers = torch.arange(start, start + num)
+        plan = scenario.disturbances and scenario.disturbances.schedule(numbers, dt).to(device)
+        if plan is not None and impulses is not None:
+            plan = replace(plan, impulse=impulses[numbers].to(device))
+        commands = scenario.commanded(numbers, steps, dt)
+        parts.append(record(policy, env, commands, steps, schedule=plan).to("cpu"))
+    return Recording.concatenate(parts)
+
+
+def without(policy: PolicyFunction, removed: Sequence[str], layout: Layout) -> PolicyFunction:
+    """The policy, which reads the fields of these names, and their history, as 0.
+
+    Raises:
+        UserError: it does not observe one of them.
+    """
+    hidden = torch.zeros(layout.size, dtype=torch.bool)
+    for name in removed:
+        if name not in layout.slices:
+            known = [field.name for field in layout.fields]
+            raise UserError(
+                f"removed names {name!r}{closest(name, known)}; the policy observes "
+                f"{', '.join(known)}"
+            )
+        for field in (name, name + HISTORY):
+            hidden[layout.slices.get(field, slice(0, 0))] = True
+
+    def act(observation: Tensor) -> Tensor:
+        return policy(observation.masked_fill(hidden.to(observation.device), 0.0))
+
+    return act
 
 
 def score(metrics: dict[str, float], commands: tuple[float, ...]) -> float:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from envs.config import LocomotionConfig
 from envs.errors import UserError
+from envs.reality.disturbances import PushConfig, Schedule
 from envs.reality.faults import FaultConfig
 from envs.reality.randomization import RandomizationConfig
 from envs.reality.servo import ServoConfig
-from envs.settings import PositiveFloat, check
-from envs.task.commands import FORWARD, LATERAL, YAW, as_command
+from envs.settings import NonNegativeFloat, PositiveFloat, check
+from envs.task.commands import FORWARD, LATERAL, YAW
 from envs.task.starts import ResetConfig
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.files import CONFIGS
@@ -26,7 +27,10 @@ from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
 DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
 
-_TASK_SETTINGS = ("terrain", "servo", "randomization", "faults", "reset")
+PHASES = 8
+"""Different times at which the disturbances of a spread begin."""
+
+_TASK_SETTINGS = ("terrain", "servo", "randomization", "faults", "reset", "push")
 """Settings of the task that a scenario may replace."""
 
 
@@ -55,16 +59,50 @@ class Wave:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Disturbances:
+    """Pushes and passing faults at given times, in place of random ones."""
+
+    at_s: tuple[NonNegativeFloat, ...]
+    """Times in an episode at which they begin [s]."""
+    spread_s: NonNegativeFloat = 0.0
+    """The times of an episode are later by up to this [s], evenly over `PHASES` of it: a stride's
+    duration makes every phase of the stride be met."""
+    impulses: tuple[NonNegativeFloat, ...] = ()
+    """Of the pushes [N s]; () for no pushes. Episode i has impulses[i % len]."""
+    directions: tuple[float, ...] = (0.0,)
+    """Where they go [rad], from the robot's heading: 0 forwards, pi / 2 to its left. All impulses
+    are met in each direction before the next one."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.at_s or not self.directions:
+            raise UserError("disturbances: at_s and directions need at least one value each")
+
+    def schedule(self, episodes: Tensor, ctrl_dt: float) -> Schedule:
+        """The schedule of the episodes of these numbers (E,) long."""
+        impulses, directions = self.impulses or (0.0,), self.directions
+        pairs = len(impulses) * len(directions)
+        phase = episodes // pairs % PHASES / PHASES
+        times = torch.tensor(self.at_s) + self.spread_s * phase[:, None]
+        return Schedule(
+            torch.round(times / ctrl_dt).long(),
+            torch.tensor(impulses)[episodes % len(impulses)],
+            torch.tensor(directions)[episodes // len(impulses) % len(directions)],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """One evaluation; a UserError for values that none can have."""
 
     name: str
     commands: tuple[float, ...]
     """Forward velocities [m/s]; episode i is given commands[i % len] from start to end."""
-    lateral: float = 0.0
-    """Velocity to the left, commanded in all episodes [m/s]."""
-    yaw: float = 0.0
-    """Yaw rate to the left, commanded in all episodes [rad/s]."""
+    lateral: float | tuple[float, ...] = 0.0
+    """Velocity to the left [m/s]. Of several, all forward velocities are met with each one before
+    the next one."""
+    yaw: float | tuple[float, ...] = 0.0
+    """Yaw rate to the left [rad/s]; of several, as for `lateral`, after it."""
     wave: Wave | None = None
     """What is added to one of the three as time goes by; None for constant commands."""
     episodes: int
@@ -75,6 +113,12 @@ class Scenario:
     """Time at the start of an episode that tracking and gait are not measured in [s]."""
     push_impulse: float | None = None
     """Largest impulse of random pushes [N s], at the task's times; None for the task's pushes."""
+    push: PushConfig | None = None
+    """Random pushes in full, in place of `push_impulse`; None for the task's."""
+    disturbances: Disturbances | None = None
+    """Pushes and faults at given times; None for random ones."""
+    removed: tuple[str, ...] = ()
+    """Observation fields that the policy reads as 0, with their history."""
     terrain: str | None = None
     """The ground; None for the task's."""
     servo: ServoConfig | None = None
@@ -93,27 +137,46 @@ class Scenario:
     def __post_init__(self) -> None:
         if not self.commands or not all(map(math.isfinite, self.commands)):
             fault = f"commands are {list(self.commands)}; at least one finite velocity is needed"
-        elif not math.isfinite(self.lateral + self.yaw):
+        elif not all(map(math.isfinite, (*_several(self.lateral), *_several(self.yaw)))):
             fault = f"lateral is {self.lateral} m/s, yaw {self.yaw} rad/s; both must be finite"
+        elif not _several(self.lateral) or not _several(self.yaw):
+            fault = "lateral and yaw need at least one value each"
         elif self.episodes < len(self.commands):
             fault = f"{self.episodes} episodes, but each of {len(self.commands)} commands needs one"
         elif not 0.0 <= self.settle_s < self.seconds < math.inf:
             fault = f"settle_s is {self.settle_s} s and must end within the {self.seconds} s"
         elif self.push_impulse is not None and not 0.0 <= self.push_impulse < math.inf:
             fault = f"push_impulse is {self.push_impulse} N s; it must be 0 or more"
+        elif (self.push_impulse is not None) + (self.push is not None) + self._pushes_at_times > 1:
+            fault = "push_impulse, push and impulses of disturbances exclude each other; give one"
+        elif (
+            self.disturbances
+            and not self._pushes_at_times
+            and not (self.faults and self.faults.active)
+        ):
+            fault = "disturbances have no impulses, and there are no faults to begin; give either"
         else:
             return
         raise UserError(f"scenario {self.name!r}: {fault}")
 
-    def commanded(self, forward: Tensor, steps: int, ctrl_dt: float) -> Tensor:
-        """Commands of robots that are given forward velocities (E,) [m/s], as `record` takes them.
+    @property
+    def _pushes_at_times(self) -> bool:
+        return self.disturbances is not None and bool(self.disturbances.impulses)
+
+    def commanded(self, episodes: Tensor, steps: int, ctrl_dt: float) -> Tensor:
+        """Commands of the episodes of these numbers (E,) long, as `record` takes them.
 
         (E,) where nothing else is commanded, (E, 3) for constant commands, (T, E, 3) with a wave.
         """
-        if not self.lateral and not self.yaw and self.wave is None:
-            return forward
-        command = as_command(forward)
-        command[:, LATERAL], command[:, YAW] = self.lateral, self.yaw
+        grids = (self.commands, _several(self.lateral), _several(self.yaw))
+        columns, rest = [], episodes
+        for values in grids:
+            grid = torch.tensor(values, dtype=torch.float32)
+            columns.append(grid[rest % len(grid)])
+            rest = rest // len(grid)
+        if not any(map(any, grids[1:])) and self.wave is None:
+            return columns[FORWARD]
+        command = torch.stack(columns, dim=-1)
         if self.wave is None:
             return command
         column = {"forward": FORWARD, "lateral": LATERAL, "yaw": YAW}[self.wave.axis]
@@ -127,15 +190,21 @@ class Scenario:
         if self.push_impulse is not None:
             least = min(push.impulse_min, self.push_impulse)
             push = replace(push, impulse_min=least, impulse_max=self.push_impulse)
+        if self.disturbances is not None:
+            impulses = self.disturbances.impulses or (0.0,)
+            push = PushConfig(impulse_min=min(impulses), impulse_max=max(impulses))
         own = {name: getattr(self, name) for name in _TASK_SETTINGS}
         return replace(
             config,
-            **{name: value for name, value in own.items() if value is not None},
+            **{"push": push, **{name: value for name, value in own.items() if value is not None}},
             episode_length_s=self.seconds,
-            push=push,
             support=None,
             auto_reset=True,
         )
+
+
+def _several(values: float | tuple[float, ...]) -> tuple[float, ...]:
+    return values if isinstance(values, tuple) else (values,)
 
 
 def scenario_names() -> tuple[str, ...]:

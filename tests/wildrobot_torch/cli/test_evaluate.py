@@ -166,3 +166,58 @@ def test_a_policy_of_another_robot_is_refused(
     torch.save(content, checkpoint)
     assert main(["evaluate", checkpoint, "--scenario", scenario(0.1)]) == 2
     assert "robot 0000000000000000" in capsys.readouterr().err
+    assert main(["evaluate", checkpoint, "--suite", "quick"]) == 2
+    assert "robot 0000000000000000" in capsys.readouterr().err
+
+
+SUITE = """
+defaults: {commands: [0.0], seconds: 0.6, settle_s: 0.2}
+entries:
+  standing:
+    episodes: 6
+    success: {fallen: {max: 0}}
+    above: %s
+"""
+
+
+def test_a_suites_verdict_is_the_exit_code(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(SUITE % 0.5)
+    arguments = ["evaluate", checkpoint, "--suite", str(suite)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "standing" in said and "pass" in said and "suite.md" in said
+    folder = Path(checkpoint).parent / "evaluation/suite_mine"
+    report = json.loads((folder / "suite.json").read_text())
+    assert report["columns"] == [Path(checkpoint).stem, "home hold"]
+    assert len(report["policies"][Path(checkpoint).stem]["sha256"]) == 64
+    suite.write_text(
+        "defaults: {commands: [0.0], seconds: 0.6, settle_s: 0.2}\n"
+        "entries: {far: {episodes: 6, success: {distance: {min: 9}}, above: 0.0}}\n"
+    )
+    out = tmp_path / "other"
+    assert main([*arguments, "--against", checkpoint, "--out", str(out)]) == 1
+    assert len(json.loads((out / "suite.json").read_text())["columns"]) == 3
+
+
+def test_a_suite_that_cannot_be_is_refused_before_anything_runs(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(SUITE % 0.95)
+    asked = ["evaluate", checkpoint, "--suite", str(suite)]
+    for arguments, words in (
+        (asked, "6 episodes cannot show a rate above 0.95"),
+        (["evaluate", checkpoint, "--suite", "ful"], "'ful' is unknown; allowed: full, quick"),
+        ([*asked, "--scenario", "walking"], "--scenario goes with a scenario"),
+        ([*asked, "--gate"], "--gate goes with a scenario"),
+        (["evaluate", checkpoint, "--against", checkpoint], "give --suite too"),
+        (["evaluate", str(tmp_path / "none.onnx"), "--suite", "quick"], "none"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+        assert words in captured.err

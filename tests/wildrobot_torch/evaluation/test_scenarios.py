@@ -95,19 +95,19 @@ def test_the_task_gets_the_scenarios_time_and_pushes() -> None:
 
 def test_commands_of_all_kinds_by_hand(tmp_path: Path) -> None:
     """At 0.25 s of 1 s a sine is at its top, at 0.75 s at its bottom; a step is up from 0.5 s."""
-    forward = torch.tensor([0.1, 0.3])
+    both, forward = torch.arange(2), torch.tensor([0.1, 0.3])
     plain = load_scenario(write(tmp_path, PLAIN))
-    assert plain.commanded(forward, 4, 0.25) is forward
+    assert torch.equal(plain.commanded(both, 4, 0.25), forward)
     aside = load_scenario(write(tmp_path, PLAIN + "lateral: 0.1\nyaw: -0.2\n"))
     expected = [[0.1, 0.1, -0.2], [0.3, 0.1, -0.2]]
-    torch.testing.assert_close(aside.commanded(forward, 4, 0.25), torch.tensor(expected))
+    torch.testing.assert_close(aside.commanded(both, 4, 0.25), torch.tensor(expected))
     text = PLAIN + "yaw: 0.1\nwave: {kind: sine, amplitude: 0.5, period_s: 1.0, axis: yaw}\n"
-    series = load_scenario(write(tmp_path, text)).commanded(forward, 4, 0.25)
+    series = load_scenario(write(tmp_path, text)).commanded(both, 4, 0.25)
     assert series.shape == (4, 2, 3)
     torch.testing.assert_close(series[:, 1, 2], torch.tensor([0.1, 0.6, 0.1, -0.4]))
     torch.testing.assert_close(series[:, 1, 0], torch.full((4,), 0.3))
     text = PLAIN + "wave: {kind: step, amplitude: 0.2, period_s: 1.0}\n"
-    series = load_scenario(write(tmp_path, text)).commanded(forward, 4, 0.25)
+    series = load_scenario(write(tmp_path, text)).commanded(both, 4, 0.25)
     torch.testing.assert_close(series[:, 0, 0], torch.tensor([0.1, 0.1, 0.3, 0.3]))
     with pytest.raises(UserError, match="period_s"):
         load_scenario(write(tmp_path, PLAIN + "wave: {kind: sine, amplitude: 0.2, period_s: 0}\n"))
@@ -118,3 +118,43 @@ def test_the_ground_is_the_scenarios_or_the_tasks(tmp_path: Path) -> None:
     assert load_scenario(write(tmp_path, PLAIN)).task(rough).terrain == "rough"
     steps = load_scenario(write(tmp_path, PLAIN + "terrain: steps\n"))
     assert steps.task(rough).terrain == "steps"
+
+
+def test_several_lateral_velocities_and_yaw_rates_are_met_by_every_speed(tmp_path: Path) -> None:
+    text = "commands: [0.1, 0.3]\nlateral: [-0.2, 0.2]\nyaw: [0.0, 0.5]\nepisodes: 8\nseconds: 5\n"
+    command = load_scenario(write(tmp_path, text)).commanded(torch.arange(8), 4, 0.25)
+    assert len({tuple(row) for row in command.tolist()}) == 8
+    torch.testing.assert_close(command[:3, 0], torch.tensor([0.1, 0.3, 0.1]))
+    torch.testing.assert_close(command[:5, 1], torch.tensor([-0.2, -0.2, 0.2, 0.2, -0.2]))
+    torch.testing.assert_close(command[3:6, 2], torch.tensor([0.0, 0.5, 0.5]))
+
+
+def test_pushes_at_given_times_by_hand(tmp_path: Path) -> None:
+    """Two impulses in two directions are 4 episodes; the next 4 are an eighth of 0.8 s later."""
+    text = (
+        "disturbances: {at_s: [2.0, 6.0], spread_s: 0.8, impulses: [1.0, 3.0], "
+        "directions: [0.0, 1.5]}\n"
+    )
+    scenario = load_scenario(write(tmp_path, PLAIN + text))
+    assert scenario.disturbances is not None
+    plan = scenario.disturbances.schedule(torch.arange(5), 0.02)
+    assert plan.steps.tolist() == [[100, 300]] * 4 + [[105, 305]]
+    assert plan.impulse.tolist() == [1.0, 3.0, 1.0, 3.0, 1.0]
+    assert plan.direction.tolist() == [0.0, 0.0, 1.5, 1.5, 0.0]
+    push = scenario.task(LocomotionConfig()).push
+    assert (push.impulse_min, push.impulse_max, push.direction) == (1.0, 3.0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("disturbances: {at_s: [2.0]}\n", "no impulses, and there are no faults"),
+        ("disturbances: {at_s: [], impulses: [1.0]}\n", "at least one value each"),
+        ("push_impulse: 0.3\npush: {impulse_max: 0.4}\n", "exclude each other"),
+        ("lateral: []\n", "lateral"),
+        ("yaw: [.nan]\n", "must be finite"),
+    ],
+)
+def test_disturbances_that_cannot_be_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_scenario(write(tmp_path, PLAIN + text))
