@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,10 +44,15 @@ from wildrobot_torch.motion.metrics import Limit
 Walking = Callable[..., Recording]
 
 
-def make_entry(name: str = "e", episodes: int = 100, **changes: object) -> Entry:
+def make_entry(name: str = "e", episodes: int = 100, **changes: Any) -> Entry:
     scenario = Scenario(name=name, commands=(0.1, 0.3), episodes=episodes, seconds=10.0)
-    given = {"title": name, "success": {"fallen": Limit(max=0.0)}, "limits": {}, "family": name}
-    return Entry(scenario=scenario, **(given | changes))  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        "title": name,
+        "success": {"fallen": Limit(max=0.0)},
+        "limits": {},
+        "family": name,
+    }
+    return Entry(scenario=scenario, **(given | changes))
 
 
 def made(success: int, of: int, **values: Tensor) -> Outcome:
