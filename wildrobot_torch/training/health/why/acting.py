@@ -29,6 +29,8 @@ from wildrobot_torch.training.health.why.evidence import Acts, Input
 
 ROBOTS, SECONDS, SETTLE_S = 32, 10.0, 1.0
 """Robots side by side, length of an episode, and its start that motion is not measured in [s]."""
+MEASURED_S = 2.0
+"""Motion of less than this says nothing [s]: a fall is fast."""
 NUM_DRAWN = 4096
 """Commands drawn to see what the task commands."""
 NUM_MOMENTS = 2048
@@ -115,9 +117,7 @@ def with_style(
     return replace(acts, terms={**acts.terms, "style": style})
 
 
-def _environment(
-    task: LocomotionConfig, num_envs: int, physics: str, seed: int
-) -> LocomotionEnv:
+def _environment(task: LocomotionConfig, num_envs: int, physics: str, seed: int) -> LocomotionEnv:
     task = replace(task, episode_length_s=SECONDS, support=None, auto_reset=True)
     env = LocomotionEnv(task, num_envs, physics=physics, seed=seed)
     env.set_seed(seed)
@@ -135,7 +135,10 @@ def _run(policy: PolicyFunction, env: LocomotionEnv, commands: Tensor) -> tuple[
     recording = record(policy, env, commands, steps, watch=watch).to("cpu")
     terms = torch.stack(earned)[recording.valid[: len(earned)]].double().mean(0)
     names = zip(env.term_names, terms.tolist(), strict=True)
-    return recording, measured(recording, env.robot.to("cpu"), commands, dict(names))
+    # Saturated is a torque at the limit of the servo that is simulated.
+    robot = env.robot.to("cpu")
+    robot = replace(robot, servo=replace(robot.servo, model=env.servo))
+    return recording, measured(recording, robot, commands, dict(names))
 
 
 def measured(
@@ -149,9 +152,11 @@ def measured(
     saturated = walks.saturated[valid].double().mean(0)
     single = recording.loaded(robot).sum(-1) == 1
     ends = recording.end_cause.bincount(minlength=len(ENDS)).tolist()
+    velocities = torch.stack([walks.mean(x) for x in walks.velocities.unbind(-1)], dim=-1)
+    short = walks.counted.sum(0) * recording.ctrl_dt < MEASURED_S
     return Acts(
         commands=commands.double(),
-        velocities=torch.stack([walks.mean(x) for x in walks.velocities.unbind(-1)], dim=-1),
+        velocities=velocities.masked_fill(short[:, None], torch.nan),
         lasted=valid.sum(0) * recording.ctrl_dt,
         ends=dict(zip(ENDS, ends, strict=True)),
         swinging=float(single[walks.counted].double().mean()),
@@ -161,9 +166,7 @@ def measured(
     )
 
 
-def inputs_of(
-    policy: LoadedPolicy, moments: Tensor, commands: Tensor, seed: int
-) -> list[Input]:
+def inputs_of(policy: LoadedPolicy, moments: Tensor, commands: Tensor, seed: int) -> list[Input]:
     """The fields of a policy's observation, as it was at M moments (M, O).
 
     The effect of a field is what the action changes by when the field is that of another moment,
@@ -178,9 +181,7 @@ def inputs_of(
     still = (moments.amax(0) - moments.amin(0)) < STILL
     columns: dict[str, list[int]] = {}
     for name, where in policy.layout.slices.items():
-        columns.setdefault(name.removesuffix(HISTORY), []).extend(
-            range(where.start, where.stop)
-        )
+        columns.setdefault(name.removesuffix(HISTORY), []).extend(range(where.start, where.stop))
     found = []
     for name, mine in columns.items():
         changed = now.clone()

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from envs.errors import UserError
@@ -22,11 +21,11 @@ from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.training.health.why import acting
 from wildrobot_torch.training.health.why.evidence import Acts, Evidence, Reference, Run
-from wildrobot_torch.training.health.why.rules import Finding, diagnosis
+from wildrobot_torch.training.health.why.rules import EXPLAINED, Finding, diagnosis
 from wildrobot_torch.training.health.why.runs import Subject, find
 
-FEWEST_COMPARED = 4
-"""Commands that the shipped walk must know to be held against standing."""
+FEWEST_COMPARED, MOST_COMPARED = 4, 16
+"""Commands at which the shipped walk is held against standing; it must know them."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,8 @@ def gather(subject: Subject, physics: str, seed: int) -> Evidence:
     reference = _reference(run, layout, policy, unchecked)
     if not run.history:
         unchecked.append(f"course of the training: {run.folder / 'metrics.csv'} has no iteration")
-    unchecked.append("explained variance of the critic: the training does not log it")
+    elif not run.series(EXPLAINED):
+        unchecked.append(f"what the critic explains: an older version did not log {EXPLAINED}")
     return replace(evidence, reference=reference, unchecked=unchecked)
 
 
@@ -128,7 +128,7 @@ def _compared(
     known = walker.task.command
     ahead = commands[:, FORWARD]
     within = (ahead >= known.velocity_min) & (ahead <= known.velocity_max)
-    chosen = commands[within & ~commands[:, FORWARD + 1 :].any(-1)]
+    chosen = commands[within & ~commands[:, FORWARD + 1 :].any(-1)][:MOST_COMPARED]
     if len(chosen) < FEWEST_COMPARED:
         unchecked.append(
             f"whether standing pays: fewer than {FEWEST_COMPARED} of {len(commands)} commands are "
@@ -165,7 +165,9 @@ def told(diagnosis: Diagnosis) -> list[str]:
     """Lines for the console, the most important first."""
     subject, e = diagnosis.subject, diagnosis.evidence
     run = subject.run
-    where = "" if run is None else f", {run.env_steps / 1e6:.2f} M of {run.budget / 1e6:.2f} M steps"
+    where = (
+        "" if run is None else f", {run.env_steps / 1e6:.2f} M of {run.budget / 1e6:.2f} M steps"
+    )
     lines = [
         f"{subject.policy}{where}",
         f"{len(e.policy.commands)} robots for {acting.SECONDS:g} s, at commands as "
