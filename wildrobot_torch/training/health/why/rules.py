@@ -263,9 +263,10 @@ def falls(e: Evidence) -> Finding | None:
         "contact": "--data.env.termination.max_foot_force null, if its landings are meant",
         "height": f"{_WEIGHTS}.height_target 0.5",
     }.get(main, f"{_WEIGHTS}.flat_orientation -4; watch it: wildrobot play POLICY")
-    hard = e.task.push.impulse_max > 0.0 or bool(e.task.randomization.active())
-    if hard and e.run is not None and e.run.data.get("difficulty") is None:
-        remedy = "let the difficulty grow: --config stages"
+    hard = {"push": e.task.push.impulse_max > 0.0, "terms": bool(e.task.randomization.active())}
+    if any(hard.values()) and e.run is not None and e.run.data.get("difficulty") is None:
+        stages = ", ".join(f"{name}: [0, 1]" for name, there in hard.items() if there)
+        remedy = f"begin easier: --data.difficulty.stages '{{{stages}}}'"
     return Finding("serious" if share > MANY_FALLS else "warning", "It falls.", numbers, remedy)
 
 
