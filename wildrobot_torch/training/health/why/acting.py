@@ -185,6 +185,8 @@ def inputs_of(policy: LoadedPolicy, moments: Tensor, commands: Tensor, seed: int
     The effect of a field is what the action changes by when the field is that of another moment,
     drawn at random: permutation importance (Breiman 2001) of the action itself.
     """
+    if len(moments) < 2:
+        return []  # all simulations failed at once
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(moments), generator=generator)[:NUM_MOMENTS]
     other = moments[chosen[torch.randperm(len(chosen), generator=generator)]]
