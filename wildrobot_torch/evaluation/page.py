@@ -207,10 +207,12 @@ table { border-collapse: collapse; font-size: 0.87em; font-variant-numeric: tabu
 th, td { text-align: left; vertical-align: top; padding: 4px 10px 4px 0; }
 thead th { vertical-align: bottom; color: var(--soft); font-weight: 600;
   border-bottom: 2px solid var(--line); }
-tbody tr { border-bottom: 1px solid var(--line); }
+tbody th, tbody td { border-bottom: 1px solid var(--line); }
 tbody th { font-weight: 500; background: #fff; min-width: 9em; }
 .grid tbody th { position: sticky; left: 0; }
 .grid td { white-space: nowrap; }
+.grid .bar { display: inline-block; }
+.grid .bar svg { display: block; width: 72px; }
 .bar { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 0 8px; }
 .bar span { white-space: nowrap; }
 .bar svg { flex: none; }
@@ -236,7 +238,10 @@ figcaption { font-size: 0.85em; color: var(--soft); margin-top: 2px; }
   .stacked thead { display: none; }
   .stacked tr { padding: 6px 0; }
   .stacked th { font-weight: 600; padding: 0; }
-  .stacked td { display: grid; grid-template-columns: 6.2em 1fr; gap: 8px; padding: 1px 0; }
+  .stacked tr { border-bottom: 1px solid var(--line); }
+  .stacked th, .stacked td { border: 0; }
+  .stacked td { display: grid; grid-template-columns: 5.4em 1fr; gap: 6px; padding: 1px 0; }
+  .stacked td > * { justify-self: start; }
   .stacked td::before { content: attr(data-label); color: var(--soft); overflow-wrap: anywhere; }
   .stacked td:empty { display: none; }
   .grid tbody th { min-width: 7em; max-width: 8.5em; }
@@ -245,7 +250,7 @@ figcaption { font-size: 0.85em; color: var(--soft); margin-top: 2px; }
   @page { size: A4; margin: 12mm; }
   body { font-size: 9.5pt; padding: 0; max-width: none; }
   nav { display: none; }
-  h2 { break-after: avoid; }
+  h2, section > p { break-after: avoid; }
   tr, figure { break-inside: avoid; }
   thead { display: table-header-group; }
   .scroll { overflow: visible; }
@@ -253,6 +258,7 @@ figcaption { font-size: 0.85em; color: var(--soft); margin-top: 2px; }
   table { font-size: 7.5pt; width: 100%; }
   th, td { padding: 2px 6px 2px 0; }
   .grid td { white-space: normal; }
+  .grid .bar svg { width: 54px; }
   figure { flex-basis: 31%; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

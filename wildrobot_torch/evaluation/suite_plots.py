@@ -23,9 +23,10 @@ from PIL import Image
 from torch import Tensor
 
 from envs.robot.model import RobotModel
+from envs.robot.spec import RobotSpec
 from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.ladder import LadderConfig, Rung, one_step_limit
-from wildrobot_torch.evaluation.outcomes import BEFORE_S, EntryResult, Fall, Outcome, SuiteResult
+from wildrobot_torch.evaluation.outcomes import EntryResult, Fall, Outcome, SuiteResult
 from wildrobot_torch.evaluation.page import Picture
 from wildrobot_torch.evaluation.plots import draw_contacts
 from wildrobot_torch.render.film import RenderConfig, stills
@@ -62,7 +63,9 @@ def _svg(figure: Figure, alt: str) -> str:
     """The figure as an SVG element to stand in a page among others."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    canvas = FigureCanvasSVG(figure)
+    figure.draw_without_rendering()  # the second layout has the room that all labels need
+    canvas.print_svg(buffer, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Names of groups are the same in every figure; nothing refers to them.
@@ -106,10 +109,13 @@ def curves(result: SuiteResult) -> list[Picture]:
     for entries in families(result).values():
         title = family_title(entries[0])
         numbers, unit = sizes([one.entry.rung for one in entries]) or ([], "")
-        with _figure(f"Success rate over the size of: {title}", 2.3) as (axis, svg):
-            for column, (color, mark, line) in zip(result.columns, TONES, strict=False):
+        with _figure(f"Success rate over the size of: {title}", 2.6) as (axis, svg):
+            # Columns stand a little apart, so that none hides another.
+            apart = 0.012 * (max(numbers) - min(numbers))
+            for place, column in enumerate(result.columns):
+                color, mark, line = TONES[place]
                 known = sorted(
-                    (number, one.outcomes[column].rate)
+                    (number + (place - 1) * apart, one.outcomes[column].rate)
                     for number, one in zip(numbers, entries, strict=True)
                     if column in one.outcomes
                 )
@@ -129,7 +135,9 @@ def curves(result: SuiteResult) -> list[Picture]:
             axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
             axis.set_title(title, fontsize=9.5, loc="left")
             handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-            axis.legend(handles.values(), handles.keys(), fontsize=7.5, framealpha=0.7)
+            axis.legend(handles.values(), handles.keys(), fontsize=7.5, ncols=len(handles),
+                        loc="upper center", bbox_to_anchor=(0.45, -0.22), columnspacing=1.0,
+                        handlelength=1.8)  # fmt: skip
         pictures.append(Picture(svg[0], ""))
     return pictures
 
@@ -271,8 +279,8 @@ def home_com_height(robot_model: RobotModel) -> float:
     return float(data.subtree_com[robot_model.robot.root_body, 2])
 
 
-def recovery_maps(result: SuiteResult) -> list[Picture]:
-    """Success over the lean and the angular velocity that standing episodes start with."""
+def recovery_maps(result: SuiteResult, robot: RobotSpec) -> list[Picture]:
+    """Success of standing episodes over lean and rate at the start, and over the capture point."""
     policy, pictures = result.columns[0], []
     for one in result.entries:
         scenario = one.entry.scenario
@@ -280,45 +288,72 @@ def recovery_maps(result: SuiteResult) -> list[Picture]:
         stands = max(map(abs, scenario.commands)) < MOVING and scenario.wave is None
         if not leans or not stands or one.entry.ladder or policy not in one.outcomes:
             continue
-        outcome = one.outcomes[policy]
-        tilt, turn = (outcome.values[name] for name in ("start_tilt", "start_rate"))
+        values, success = one.outcomes[policy].values, one.outcomes[policy].success
         with _figure(f"Success over start lean and rate: {one.entry.title}", 2.9) as (axis, svg):
-            _shares(axis, tilt, turn, outcome.success)
-            for won, color, mark in ((True, "#00548a", "o"), (False, "#a33b00", "x")):
-                mine = outcome.success == won
-                label = f"{'success' if won else 'failure'} {int(mine.sum())}"
-                axis.scatter(tilt[mine], turn[mine], s=14, color=color, marker=mark,
-                             linewidth=1.1, label=label, zorder=3)  # fmt: skip
+            _field(axis, values["start_tilt"], values["start_rate"], success)
             axis.set(xlabel="lean at the start [deg]", ylabel="rate at the start [rad/s]")
-            axis.grid(False)
             axis.set_title(one.entry.title, fontsize=9.5, loc="left")
-            axis.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         pictures.append(Picture(svg[0], "Successes of all episodes in each field."))
+        with _figure(f"Success over the capture point: {one.entry.title}", 2.9) as (axis, svg):
+            left, ahead = 100.0 * values["start_left"], 100.0 * values["start_ahead"]
+            _field(axis, left, ahead, success)
+            _feet(axis, robot)
+            axis.set(xlabel="capture point to the left [cm]", ylabel="ahead [cm]")
+            axis.xaxis.set_inverted(True)
+            axis.set_title(one.entry.title, fontsize=9.5, loc="left")
+        caption = (
+            "Where the robot would have to put the pressure, or step, to come to rest; between the "
+            "dashed edges of the soles it can stay as it stands."
+        )
+        pictures.append(Picture(svg[0], caption))
     return pictures
 
 
-def _shares(axis: Axes, x: Tensor, y: Tensor, success: Tensor, fields: int = 3) -> None:
-    """Fields of equal size, each with its share of successes."""
-    edges = [
-        torch.linspace(0.0, 1.02 * float(values.max().clamp(min=1e-6)), fields + 1).double()
-        for values in (x, y)
-    ]
+def _feet(axis: Axes, robot: RobotSpec) -> None:
+    """The box around both soles [cm], about the middle of the ankles."""
+    leg = robot.leg
+    aside, heel, toe = 100.0 * (leg.leg_y + leg.sole_width / 2.0), 100.0 * leg.heel, 100.0 * leg.toe
+    corners = [(aside, heel), (aside, toe), (-aside, toe), (-aside, heel), (aside, heel)]
+    axis.plot(*zip(*corners, strict=True), "k--", linewidth=1.0)
+
+
+def _field(axis: Axes, x: Tensor, y: Tensor, success: Tensor, fields: int = 3) -> None:
+    """Episodes by their success, over fields of equal size with the share of each."""
+    known = x.isfinite() & y.isfinite()
+    x, y, success = x[known].double(), y[known].double(), success[known]
+    if len(x) == 0:
+        return
+    edges = []
+    for values in (x, y):
+        low, high = float(values.min()), float(values.max())
+        margin = 0.04 * max(high - low, 1e-3)
+        edges.append(torch.linspace(low - margin, high + margin, fields + 1).double())
     columns, rows = (
-        (torch.bucketize(values, edge, right=True) - 1).clamp(0, fields - 1)
+        (torch.bucketize(values, edge) - 1).clamp(0, fields - 1)
         for values, edge in zip((x, y), edges, strict=True)
     )
     share = np.full((fields, fields), np.nan)
     for row in range(fields):
         for column in range(fields):
             here = (rows == row) & (columns == column)
-            if here.any():
+            number = int(here.sum())
+            if number:
                 won = int(success[here].sum())
-                share[row, column] = won / int(here.sum())
-                axis.text(float(edges[0][column]), float(edges[1][row]),
-                          f" {won}/{int(here.sum())}", fontsize=7.5, va="bottom",
-                          zorder=4)  # fmt: skip
+                share[row, column] = won / number
+                axis.annotate(
+                    f"{won}/{number}", (float(edges[0][column]), float(edges[1][row])), (3, 3),
+                    textcoords="offset points", fontsize=7.5, zorder=4,
+                    bbox={"facecolor": "white", "alpha": 0.6, "linewidth": 0, "pad": 0.8},
+                )  # fmt: skip
     axis.pcolormesh(edges[0].numpy(), edges[1].numpy(), share, cmap=SHARES, vmin=0.0, vmax=1.0,
                     edgecolor="white", linewidth=1.0)  # fmt: skip
+    for won, color, mark in ((True, "#00548a", "o"), (False, "#8a2f00", "x")):
+        mine = success == won
+        axis.scatter(x[mine], y[mine], s=12, color=color, marker=mark, linewidth=1.1,
+                     label=f"{'success' if won else 'failure'} {int(mine.sum())}",
+                     zorder=3)  # fmt: skip
+    axis.grid(False)
+    axis.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def rasters(result: SuiteResult) -> list[Picture]:
@@ -366,7 +401,7 @@ def falls(result: SuiteResult, robot_model: RobotModel) -> list[Picture]:
         caption = (
             f"{cause}: {total} {'fall' if total == 1 else 'falls'} in {len(found)} scenarios. "
             f"Shown: {one.entry.title}, the fall after {fall.typical_s:.1f} s, the median of "
-            f"{fall.count}; the last {BEFORE_S:g} s of it."
+            f"{fall.count}; its last {len(fall.typical) * dt:.1f} s."
         )
         pictures.append(Picture(film(fall, dt, robot_model), caption, wide=True))
     return pictures

@@ -99,7 +99,7 @@ def html(result: SuiteResult, robot_model: RobotModel, about: About, physics: st
         "Push ladder": suite_plots.roses(result),
         "Pushes": suite_plots.push_maps(result, robot_model),
         "Where it breaks": suite_plots.curves(result),
-        "Recovery from a lean": suite_plots.recovery_maps(result),
+        "Recovery from a lean": suite_plots.recovery_maps(result, robot_model.robot),
         "Falls, and the second before": suite_plots.falls(result, robot_model),
         "Gait": suite_plots.rasters(result),
     }
@@ -116,8 +116,12 @@ def _title(result: SuiteResult) -> str:
 
 def _lead(result: SuiteResult) -> str:
     episodes = sum(entry.entry.scenario.episodes for entry in result.entries)
+    column, judged = result.columns[0], [e for e in result.entries if e.entry.judged]
+    met = sum(bool(entry.passed(column)) for entry in judged)
     return (
-        f"{len(result.entries)} scenarios, {episodes} episodes. Brackets are {LEVEL:.0%} "
+        f"{len(result.entries)} scenarios, {episodes} episodes; {met} of the {len(judged)} "
+        "scenarios with targets meet all of theirs. "
+        f"Brackets are {LEVEL:.0%} "
         "intervals, those of rates exact (Clopper and Pearson); a target is met by the end of the "
         "interval, not by the mean."
     )
@@ -279,7 +283,7 @@ def _ends(result: SuiteResult) -> Table:
         for one, outcome in _mine(result)
         if set(outcome.ends) - {"time"}
     ]
-    return Table(("scenario", "episodes by the cause of their end"), rows)
+    return Table(("scenario", "episodes by the cause of their end"), rows, stacked=True)
 
 
 def _falls(result: SuiteResult) -> Table:
@@ -324,21 +328,19 @@ def _rating(result: SuiteResult) -> str:
 
 def _servos(result: SuiteResult, robot: RobotSpec) -> Table:
     mine, rated = _mine(result), _rated(result)
-    largest = max((x for _, o in mine for x in (*o.servo_rms.values(), *rated)), default=1.0)
-    nothing = math.nan
+    largest = max(
+        (x for _, o in mine for x in (*o.servo_rms.values(), *rated) if x > 0.0), default=1.0
+    )
+
+    def cell(outcome: Outcome, name: str) -> Bar:
+        rms, nothing = outcome.servo_rms[name], math.nan
+        text = "-" if math.isnan(rms) else f"{rms:.2f} / {outcome.servo_saturation[name]:.1%}"
+        return Bar(text, rms, nothing, nothing, most=1.1 * largest, marks=rated)
+
     rows = [
-        (
-            one.entry.title,
-            *(
-                Bar(
-                    f"{outcome.servo_rms[name]:.2f} / {outcome.servo_saturation[name]:.1%}",
-                    outcome.servo_rms[name], nothing, nothing, most=1.1 * largest, marks=rated,
-                )
-                for name in robot.joint_names
-            ),
-        )
+        (one.entry.title, *(cell(outcome, name) for name in robot.joint_names))
         for one, outcome in mine
-    ]  # fmt: skip
+    ]
     return Table(("scenario (RMS N m / saturated)", *robot.joint_names), rows)
 
 
