@@ -197,9 +197,7 @@ class PPOLearner:
         numbers = {name: x for name, x in vars(rollout).items() if x.is_floating_point()}
         check = partial(require_finite, numbers, iteration)
         fail_together(check, iteration, self._reduce, device)
-        samples = make_samples(
-            self.policy, self.critic, self.config, rollout, self._reduce, gamma
-        )
+        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce, gamma)
         old_log_std = self.policy.log_std.detach().clone()
         parts: dict[str, list[Tensor]] = {}
         number = 0

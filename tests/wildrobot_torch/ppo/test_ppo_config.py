@@ -71,7 +71,11 @@ def test_gamma_ramp_multiplies_the_horizon_in_equal_steps():
 @pytest.mark.parametrize(
     ("gamma", "settings", "message"),
     [
-        (0.99, {"begin": 5, "end": 5}, r"gamma_ramp\.begin is 5; allowed: below gamma_ramp\.end, 5"),
+        (
+            0.99,
+            {"begin": 5, "end": 5},
+            r"begin is 5; allowed: below gamma_ramp\.end, 5",
+        ),
         (0.99, {"start": 1.0, "begin": 0, "end": 5}, r"start: 1\.0"),
         (0.95, {"begin": 0, "end": 5}, r"gamma is 0\.95; .* above gamma_ramp\.start 0\.97"),
         (1.0, {"begin": 0, "end": 5}, r"gamma is 1\.0; .* below 1"),
