@@ -124,12 +124,15 @@ def ppo_loss(
     with torch.no_grad():
         kl = gaussian_kl(batch["old_mean"], old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).float().mean()
+        target = batch["target"]
+        unexplained = (target - value).var() / target.var().clamp(min=1e-9)
     return loss, {
         "Loss/surrogate": surrogate.detach(),
         "Loss/value": error.detach(),
         "Loss/entropy": entropy.detach(),
         "Loss/kl": kl,
         "Loss/clip_fraction": clipped,
+        "Loss/explained_variance": 1.0 - unexplained,
     }
 
 
