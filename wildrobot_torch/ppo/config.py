@@ -58,6 +58,9 @@ class PPOConfig:
     kl_high: PositiveFloat = 0.02
     """KL divergence [nat] of a minibatch, at full noise, above which the learning rate falls. Where
     the noise is halved the same change of the mean action counts four times."""
+    kl_max: PositiveFloat = 0.1
+    """KL divergence [nat] of a minibatch, at full noise, beyond which a step went wrong: the actor
+    goes back to where it was at `kl_high` at most, and the learning rate to its lowest value."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients of actor and critic together are scaled down to this norm."""
 
@@ -72,6 +75,8 @@ class PPOConfig:
             raise UserError(f"ppo.learning_rate_factor is {factor}; allowed: 1 or more")
         if self.kl_low >= (high := self.kl_high):
             raise UserError(f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {high}")
+        if self.kl_max <= high:
+            raise UserError(f"ppo.kl_max is {self.kl_max}; allowed: above ppo.kl_high, {high}")
 
     def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
         """(E, 1): logarithm of the factor on the actions' standard deviation, per environment."""
@@ -92,6 +97,8 @@ class PPOConfig:
 
     def adapted(self, learning_rate: float, kl: float) -> float:
         """The learning rate after an update that found a KL divergence of `kl` [nat]."""
+        if kl > self.kl_max:
+            return self.learning_rate_min
         if kl > self.kl_high:
             return max(learning_rate / self.learning_rate_factor, self.learning_rate_min)
         if kl < self.kl_low:

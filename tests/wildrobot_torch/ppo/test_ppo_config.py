@@ -18,6 +18,7 @@ from wildrobot_torch.ppo.config import GammaRamp, PPOConfig
         ({"learning_rate": 1.0}, r"learning_rate is 1\.0; allowed: learning_rate_min"),
         ({"learning_rate_factor": 0.5}, r"learning_rate_factor is 0\.5; allowed: 1 or more"),
         ({"kl_low": 0.5}, r"kl_low is 0\.5; allowed: below ppo\.kl_high, 0\.02"),
+        ({"kl_max": 0.01}, r"kl_max is 0\.01; allowed: above ppo\.kl_high, 0\.02"),
     ],
 )
 def test_refused(settings: dict[str, float], message: str):
