@@ -244,7 +244,8 @@ figcaption { font-size: 0.85em; color: var(--soft); margin-top: 2px; }
   .stacked td > * { justify-self: start; }
   .stacked .bar svg { width: 92px; }
   .stacked td::before { content: attr(data-label); color: var(--soft); overflow-wrap: anywhere; }
-  .stacked td:empty { display: none; }
+  .stacked td:empty, .stacked th + td:last-child::before { display: none; }
+  .stacked th + td:last-child { display: block; }
   .grid tbody th { min-width: 7em; max-width: 8.5em; }
 }
 @media print {

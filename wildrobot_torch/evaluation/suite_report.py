@@ -270,7 +270,9 @@ def _pushes(result: SuiteResult) -> Table:
             )
             rows.append((one.entry.title, shown))
     return Table(
-        ("scenario", "succeeded by the push's direction, 0 forwards, 90 to the left"), rows
+        ("scenario", "succeeded by the push's direction, 0 forwards, 90 to the left"),
+        rows,
+        stacked=True,
     )
 
 
