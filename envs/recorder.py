@@ -77,6 +77,7 @@ def record(
     num_steps: int,
     stop_steps: int = 0,
     schedule: Schedule | None = None,
+    watch: Callable[[TensorDict], None] | None = None,
 ) -> Recording:
     """One deterministic episode of every robot, from home with the environment's reset noise.
 
@@ -94,6 +95,7 @@ def record(
         num_steps: control steps T.
         stop_steps: last steps of these in which the command is 0 instead.
         schedule: when pushes and passing faults begin; None for random times.
+        watch: is given what each step returned as "next"; None for nobody.
 
     Raises:
         UserError: the policy returns another shape or a number that is not finite.
@@ -132,6 +134,8 @@ def record(
                 observation = env.observe(env.measure())["observation"].nan_to_num()
             action = _act(policy, observation, (num, robot.num_joints))
             following = env.step(TensorDict({"action": action}, batch_size=[num]))["next"]
+            if watch is not None:
+                watch(following)
             step = record_step(env, following)
             # Nothing can be measured of a simulation that failed.
             known = torch.isfinite(torch.cat([step["qpos"], step["qvel"]], dim=-1)).all(-1)

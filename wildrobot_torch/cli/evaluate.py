@@ -79,10 +79,10 @@ def suite(options: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
     )
     folder = options.out or options.policy.parent / "evaluation" / f"suite_{chosen.name}"
-    written = write_suite(result, load_robot().robot, folder, about, physics)
+    written = write_suite(result, load_robot(), folder, about, physics)
     for name, (count, enough) in result.group_passes(columns[0].name).items():
         print(f"{name}: {count} passed, {'enough' if enough else 'too few'}")
-    print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]}")
+    print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]} and {written[2]}")
     return 0 if result.passed() else 1
 
 

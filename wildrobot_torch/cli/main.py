@@ -21,7 +21,8 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style", "terms")
+VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style", "terms",
+         "why")  # fmt: skip
 HELP = """\
 usage: wildrobot VERB [...]
 
@@ -31,6 +32,7 @@ From motion clips to a walking policy for a small biped.
   reference   make reference motion from clips; verify or analyze a file of it
   fit         train a policy
   evaluate    run a policy in a scenario and write a report
+  why         say what is wrong with a run or a policy, and what to change
   style       measure how much policies move like the reference
   play        watch a policy or a clip, or film it
   export      write a checkpoint's policy as ONNX

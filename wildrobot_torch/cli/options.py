@@ -248,6 +248,19 @@ def terms(add: Add) -> None:
     add("--config", action="append", default=[], metavar="FILE", help=settings)
 
 
+def why(add: Add) -> None:
+    """Say what is wrong with a run or a policy, on what evidence, and what to change.
+
+    A few robots act for ten seconds; of a run its settings, metrics, reference and checkpoints are
+    looked at, too. Exits with 1 when something serious is found.
+    """
+    subject = "folder of a run, checkpoint (.ckpt) or exported policy (.onnx)"
+    add("subject", type=Path, metavar="RUN_OR_POLICY", help=subject)
+    add("--json", action="store_true", help="print the findings and the evidence as JSON")
+    add("--physics", default="native", help=ENGINES)
+    add("--seed", type=int, default=0, help="of commands, start noise, robots and pushes")
+
+
 def verify(add: Add) -> None:
     """Test a dataset: features, physics, determinism, invariances, coverage, contacts and more."""
     add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
@@ -281,6 +294,7 @@ EXAMPLES = {
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
     terms: "terms --config walking_robot",
+    why: "why runs/walking/DATE",
     verify: "reference --verify runs/reference/walking.npz",
     analyze: "reference --analyze runs/reference/walking.npz --gate",
     export_clips: "reference --export_clips runs/clips --speeds 0.1 0.3",

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt, check
+from envs.settings import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ShareBelowOne,
+    check,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +108,46 @@ class PPOConfig:
     def num_updates(self) -> int:
         """Optimiser steps per iteration."""
         return self.num_epochs * self.num_minibatches
+
+
+@dataclass(frozen=True, kw_only=True)
+class GammaRamp:
+    """A discount that grows during the training.
+
+    A short horizon finds the gait that the prior asks for; a long one, in which a fall costs more,
+    then makes it safe. With the long one from the start the gait is safe first, and stays another.
+    """
+
+    start: ShareBelowOne = 0.97
+    """Discount per control step until `begin`."""
+    begin: NonNegativeInt
+    """Environment steps at which it begins to grow."""
+    end: PositiveInt
+    """Environment steps from which it is `ppo.gamma`."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.begin >= self.end:
+            raise UserError(
+                f"gamma_ramp.begin is {self.begin}; allowed: below gamma_ramp.end, {self.end}"
+            )
+
+    def require(self, ppo: PPOConfig) -> None:
+        """Refuse a ramp that does not rise to the discount of `ppo`.
+
+        Raises:
+            UserError: that is not above the ramp's start, or 1, an endless horizon.
+        """
+        if not self.start < ppo.gamma < 1.0:
+            raise UserError(
+                f"ppo.gamma is {ppo.gamma}; with a gamma_ramp it must be above gamma_ramp.start "
+                f"{self.start} and below 1"
+            )
+
+    def discount(self, gamma: float, env_steps: int) -> float:
+        """The discount after so many environment steps, on the way to `gamma`.
+
+        The horizon 1 / (1 - discount) grows by equal factors in equal times.
+        """
+        share = min(max((env_steps - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return 1.0 - (1.0 - self.start) ** (1.0 - share) * (1.0 - gamma) ** share

@@ -79,21 +79,21 @@ def make_samples(
     config: PPOConfig,
     rollout: Transitions,
     reduce: Reduce | None = None,
+    gamma: float | None = None,
 ) -> dict[str, Tensor]:
     """The B = E T transitions of a rollout of `policy` as the loss reads them, by name.
 
     observation (B, O) and critic_observation (B, C), normalised; action, old_mean (B, A),
     old_log_prob (B,) and log_noise (B, 1) as they were collected; advantage (B,) with mean 0 and
     variance 1 over the rollouts of all processes; target (B,), what the critic learns to predict.
-    `reduce` sums over processes; None for one process.
+    `reduce` sums over processes; None for one process. `gamma` takes the place of the settings'.
     """
     critic_normalized = critic.normalizer(rollout.critic_observation)
     value = critic.net(critic_normalized).squeeze(-1)
     ends = rollout.terminated, rollout.done
     following = next_values(critic, value, rollout.next_critic_observation, *ends)
-    advantage, target = gae(
-        rollout.reward, value, following, *ends, config.gamma, config.gae_lambda
-    )
+    gamma = config.gamma if gamma is None else gamma
+    advantage, target = gae(rollout.reward, value, following, *ends, gamma, config.gae_lambda)
     return {
         "observation": policy.normalizer(rollout.observation).flatten(0, 1),
         "critic_observation": critic_normalized.flatten(0, 1),
@@ -124,12 +124,15 @@ def ppo_loss(
     with torch.no_grad():
         kl = gaussian_kl(batch["old_mean"], old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).float().mean()
+        target = batch["target"]
+        unexplained = (target - value).var() / target.var().clamp(min=1e-9)
     return loss, {
         "Loss/surrogate": surrogate.detach(),
         "Loss/value": error.detach(),
         "Loss/entropy": entropy.detach(),
         "Loss/kl": kl,
         "Loss/clip_fraction": clipped,
+        "Loss/explained_variance": 1.0 - unexplained,
     }
 
 
@@ -181,10 +184,13 @@ class PPOLearner:
         self._reduce, self._backward = reduce, backward
         self._last_step = optimizer.step if last_step is None else last_step
 
-    def update(self, rollout: Transitions, iteration: int) -> dict[str, float]:
+    def update(
+        self, rollout: Transitions, iteration: int, gamma: float | None = None
+    ) -> dict[str, float]:
         """All epochs of an iteration on a rollout of the policy as it is.
 
-        Returned is the mean of each part of the losses over the updates.
+        Returned is the mean of each part of the losses over the updates. `gamma` is the discount of
+        this iteration; None for that of the settings.
 
         Raises:
             TrainingDiverged: the rollout or a part of the losses is not finite, in any process.
@@ -194,7 +200,7 @@ class PPOLearner:
         numbers = {name: x for name, x in vars(rollout).items() if x.is_floating_point()}
         check = partial(require_finite, numbers, iteration)
         fail_together(check, iteration, self._reduce, device)
-        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce)
+        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce, gamma)
         old_log_std = self.policy.log_std.detach().clone()
         parts: dict[str, list[Tensor]] = {}
         number = 0

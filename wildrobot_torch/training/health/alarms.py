@@ -16,6 +16,11 @@ COLLAPSED = "style reward constant"
 """Name of the rule whose alarm saves a post-mortem."""
 
 
+LEAST_NOISE, MOST_NOISE = 0.02, 1.0
+"""Standard deviation of the actions below which the noise has collapsed, and above which it has
+exploded; actions are in [-1, 1]."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """A value of successive iterations that stays beyond a limit."""
@@ -185,9 +190,9 @@ def _ppo_rules(ppo: PPOConfig) -> tuple[Rule, ...]:
         Rule("KL divergence far beyond its target", 5,
              (_metric("Loss/kl", ">", 5.0 * ppo.kl_high),),
              "lower ppo.learning_rate, ppo.learning_rate_max or ppo.num_epochs"),
-        Rule("policy noise collapsing", 10, (_metric("Policy/mean_std", "<", 0.02),),
+        Rule("policy noise collapsing", 10, (_metric("Policy/mean_std", "<", LEAST_NOISE),),
              "raise ppo.entropy_coef, or stop: it may have converged"),
-        Rule("policy noise exploding", 10, (_metric("Policy/mean_std", ">", 1.0),),
+        Rule("policy noise exploding", 10, (_metric("Policy/mean_std", ">", MOST_NOISE),),
              "lower ppo.entropy_coef; look for a reward that falling ends early"),
         Rule("gradients exploding", 10,
              (_metric("Gradient/policy", ">", 20.0 * ppo.max_grad_norm),),
