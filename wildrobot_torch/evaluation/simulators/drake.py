@@ -7,25 +7,12 @@ four spheres each at the corners of both plates, because a box on a half space h
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
 import mujoco
 import numpy as np
-from pydrake.common.eigen_geometry import Quaternion
-from pydrake.geometry import Box, Sphere
-from pydrake.math import RigidTransform, RotationMatrix
-from pydrake.multibody.math import SpatialVelocity
-from pydrake.multibody.plant import (
-    AddMultibodyPlantSceneGraph,
-    CoulombFriction,
-    DiscreteContactApproximation,
-)
-from pydrake.multibody.tree import (
-    FixedOffsetFrame,
-    RevoluteJoint,
-    RotationalInertia,
-    SpatialInertia,
-)
-from pydrake.systems.analysis import Simulator as Analysis
-from pydrake.systems.framework import DiagramBuilder
 
 from envs.robot.model import ROBOT_DIRECTORY
 from envs.robot.spec import FEET, RobotSpec
@@ -39,6 +26,36 @@ FLOOR = 100.0
 STICKING = 0.01
 """Speed at which a joint's dry friction is 76 % of its size [rad/s]; Drake has no dry friction."""
 
+_USED = {
+    "common.eigen_geometry": ("Quaternion",),
+    "geometry": ("Box", "Sphere"),
+    "math": ("RigidTransform", "RotationMatrix"),
+    "multibody.math": ("SpatialVelocity",),
+    "multibody.plant": (
+        "AddMultibodyPlantSceneGraph",
+        "CoulombFriction",
+        "DiscreteContactApproximation",
+    ),
+    "multibody.tree": (
+        "FixedOffsetFrame",
+        "RevoluteJoint",
+        "RotationalInertia",
+        "SpatialInertia",
+    ),
+    "systems.analysis": ("Simulator",),
+    "systems.framework": ("DiagramBuilder",),
+}
+"""Modules of pydrake, and what is used of each."""
+
+
+def pydrake() -> SimpleNamespace:
+    """What is used of Drake, by name; imported here, because Drake is an optional package."""
+    return SimpleNamespace(**{
+        name: getattr(import_module(f"pydrake.{module}"), name)
+        for module, names in _USED.items()
+        for name in names
+    })  # fmt: skip
+
 
 class Drake:
     """One robot in Drake."""
@@ -48,19 +65,19 @@ class Drake:
 
     def __init__(self, robot: RobotSpec) -> None:
         """Builds the plant from the MJCF that `robot` is from."""
-        self._robot = robot
+        self._robot, self._drake = robot, pydrake()
         model = mujoco.MjModel.from_xml_path(str(ROBOT_DIRECTORY / "scene_flat.xml"))
         self.mass = 0.0
-        builder = DiagramBuilder()
-        self._plant, _ = AddMultibodyPlantSceneGraph(builder, time_step=self.dt)
+        builder = self._drake.DiagramBuilder()
+        self._plant, _ = self._drake.AddMultibodyPlantSceneGraph(builder, time_step=self.dt)
         plant = self._plant
-        plant.set_discrete_contact_approximation(DiscreteContactApproximation.kLagged)
+        plant.set_discrete_contact_approximation(self._drake.DiscreteContactApproximation.kLagged)
         plant.mutable_gravity_field().set_gravity_vector(model.opt.gravity.copy())
         self._bodies = {0: plant.world_body()}
-        self._joints: dict[str, RevoluteJoint] = {}
+        self._joints: dict[str, Any] = {}
         for index in range(1, model.nbody):
             self._add_body(model, index)
-        self._plates: dict[object, int] = {}
+        self._plates: dict[Any, int] = {}
         self._add_contact(model)
         plant.Finalize()
         self._set_armature(model)
@@ -68,7 +85,7 @@ class Drake:
             model.dof_frictionloss[model.joint(name).dofadr[0]] for name in robot.joint_names
         ])  # fmt: skip
         diagram = builder.Build()
-        self._analysis = Analysis(diagram)
+        self._analysis = self._drake.Simulator(diagram)
         self._context = plant.GetMyMutableContextFromRoot(self._analysis.get_mutable_context())
         plant.get_actuation_input_port().FixValue(
             self._context, np.zeros(plant.num_actuated_dofs())
@@ -87,10 +104,10 @@ class Drake:
 
     def _add_body(self, model: mujoco.MjModel, index: int) -> None:
         """A body with its inertia, and the hinge that carries it; the root is left free."""
-        plant, body = self._plant, model.body(index)
-        turn = RotationMatrix(Quaternion(model.body_iquat[index]))
-        principal = RotationalInertia(*model.body_inertia[index])
-        inertia = SpatialInertia.MakeFromCentralInertia(
+        drake, plant, body = self._drake, self._plant, model.body(index)
+        turn = drake.RotationMatrix(drake.Quaternion(model.body_iquat[index]))
+        principal = drake.RotationalInertia(*model.body_inertia[index])
+        inertia = drake.SpatialInertia.MakeFromCentralInertia(
             mass=model.body_mass[index],
             p_PScm_E=model.body_ipos[index],
             I_SScm_E=principal.ReExpress(turn),
@@ -103,12 +120,14 @@ class Drake:
         joint = model.joint(start)
         if model.jnt_type[start] == mujoco.mjtJoint.mjJNT_FREE:
             return
-        pose = RigidTransform(Quaternion(model.body_quat[index]), model.body_pos[index])
+        pose = drake.RigidTransform(drake.Quaternion(model.body_quat[index]), model.body_pos[index])
         parent = self._bodies[int(model.body_parentid[index])]
-        frame = plant.AddFrame(FixedOffsetFrame(f"{joint.name}_frame", parent.body_frame(), pose))
+        frame = plant.AddFrame(
+            drake.FixedOffsetFrame(f"{joint.name}_frame", parent.body_frame(), pose)
+        )
         low, high = model.jnt_range[start]
         hinge = plant.AddJoint(
-            RevoluteJoint(
+            drake.RevoluteJoint(
                 joint.name, frame, added.body_frame(), model.jnt_axis[start], low, high,
                 model.dof_damping[model.jnt_dofadr[start]],
             )
@@ -124,16 +143,16 @@ class Drake:
 
     def _add_contact(self, model: mujoco.MjModel) -> None:
         """The floor, and spheres at the lower corners of the plates."""
-        plant = self._plant
+        drake, plant = self._drake, self._plant
 
-        def friction(geom: int) -> CoulombFriction:
+        def friction(geom: int) -> Any:
             # Drake combines two frictions by their harmonic mean, MuJoCo by the larger one.
             mu = max(model.geom_friction[geom, 0], model.geom_friction[floor, 0])
-            return CoulombFriction(mu, mu)
+            return drake.CoulombFriction(mu, mu)
 
         floor = model.geom("floor").id
-        slab = Box(2.0 * FLOOR, 2.0 * FLOOR, 1.0)
-        under = RigidTransform(np.array([0.0, 0.0, -0.5]))
+        slab = drake.Box(2.0 * FLOOR, 2.0 * FLOOR, 1.0)
+        under = drake.RigidTransform(np.array([0.0, 0.0, -0.5]))
         plant.RegisterCollisionGeometry(plant.world_body(), under, slab, "floor", friction(floor))
         for plate, name in enumerate(self._robot.plate_names):
             geom = model.geom(name).id
@@ -141,21 +160,22 @@ class Drake:
             x, y, z = model.geom_size[geom]
             for corner, (a, b) in enumerate(((1, 1), (1, -1), (-1, 1), (-1, -1))):
                 offset = np.array([a * (x - RADIUS), b * (y - RADIUS), RADIUS - z])
-                centre = RigidTransform(model.geom_pos[geom] + offset)
+                centre = drake.RigidTransform(model.geom_pos[geom] + offset)
                 found = plant.RegisterCollisionGeometry(
-                    body, centre, Sphere(RADIUS), f"{name}_{corner}", friction(geom)
+                    body, centre, drake.Sphere(RADIUS), f"{name}_{corner}", friction(geom)
                 )
                 self._plates[found] = plate
 
     def place(self, qpos: Array, qvel: Array) -> None:
         """See `Simulator.place`."""
-        plant, context = self._plant, self._context
+        drake, plant, context = self._drake, self._plant, self._context
         self._analysis.get_mutable_context().SetTime(0.0)
         root = self._bodies[1]
-        plant.SetFreeBodyPose(context, root, RigidTransform(_quaternion(qpos[3:7]), qpos[:3]))
+        orientation = drake.Quaternion(qpos[3:7] / np.linalg.norm(qpos[3:7]))
+        plant.SetFreeBodyPose(context, root, drake.RigidTransform(orientation, qpos[:3]))
         # Drake's angular velocity is in the world, MuJoCo's in the root's own frame.
-        spin = RotationMatrix(_quaternion(qpos[3:7])) @ qvel[3:6]
-        plant.SetFreeBodySpatialVelocity(context, root, SpatialVelocity(spin, qvel[:3]))
+        spin = drake.RotationMatrix(orientation) @ qvel[3:6]
+        plant.SetFreeBodySpatialVelocity(context, root, drake.SpatialVelocity(spin, qvel[:3]))
         for joint, angle, rate in zip(self._order, qpos[7:], qvel[6:], strict=True):
             joint.set_angle(context, angle)
             joint.set_angular_rate(context, rate)
@@ -224,7 +244,3 @@ class Drake:
             if len(plates) == 1:
                 support[plates[0]] += abs(contact.contact_force()[2])
         return support
-
-
-def _quaternion(wxyz: Array) -> Quaternion:
-    return Quaternion(wxyz / np.linalg.norm(wxyz))
