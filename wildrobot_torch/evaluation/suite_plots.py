@@ -63,9 +63,7 @@ def _svg(figure: Figure, alt: str) -> str:
     """The figure as an SVG element to stand in a page among others."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    canvas = FigureCanvasSVG(figure)
-    figure.draw_without_rendering()  # the second layout has the room that all labels need
-    canvas.print_svg(buffer, metadata=nothing)
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Names of groups are the same in every figure; nothing refers to them.
@@ -295,11 +293,9 @@ def recovery_maps(result: SuiteResult, robot: RobotSpec) -> list[Picture]:
             axis.set_title(one.entry.title, fontsize=9.5, loc="left")
         pictures.append(Picture(svg[0], "Successes of all episodes in each field."))
         with _figure(f"Success over the capture point: {one.entry.title}", 2.9) as (axis, svg):
-            left, ahead = 100.0 * values["start_left"], 100.0 * values["start_ahead"]
-            _field(axis, left, ahead, success)
+            _field(axis, -100.0 * values["start_left"], 100.0 * values["start_ahead"], success)
             _feet(axis, robot)
-            axis.set(xlabel="capture point to the left [cm]", ylabel="ahead [cm]")
-            axis.xaxis.set_inverted(True)
+            axis.set(xlabel="capture point to the right [cm]", ylabel="ahead [cm]")
             axis.set_title(one.entry.title, fontsize=9.5, loc="left")
         caption = (
             "Where the robot would have to put the pressure, or step, to come to rest; between the "
