@@ -240,10 +240,12 @@ figcaption { font-size: 0.85em; color: var(--soft); margin-top: 2px; }
   .stacked th { font-weight: 600; padding: 0; }
   .stacked tr { border-bottom: 1px solid var(--line); }
   .stacked th, .stacked td { border: 0; }
-  .stacked td { display: grid; grid-template-columns: 5.4em 1fr; gap: 6px; padding: 1px 0; }
+  .stacked td { display: grid; grid-template-columns: 6em 1fr; gap: 6px; padding: 1px 0; }
   .stacked td > * { justify-self: start; }
+  .stacked .bar svg { width: 92px; }
   .stacked td::before { content: attr(data-label); color: var(--soft); overflow-wrap: anywhere; }
-  .stacked td:empty { display: none; }
+  .stacked td:empty, .stacked th + td:last-child::before { display: none; }
+  .stacked th + td:last-child { display: block; }
   .grid tbody th { min-width: 7em; max-width: 8.5em; }
 }
 @media print {

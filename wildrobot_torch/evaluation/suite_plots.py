@@ -50,8 +50,7 @@ _SIZE = re.compile(r"^(\D*)(\d+(?:\.\d+)?)(.*)$")
 def _figure(alt: str, height: float, polar: bool = False) -> Iterator[tuple[Axes, list[str]]]:
     """An axis to draw on, and a list that gets the SVG when that is done."""
     svg: list[str] = []
-    style = {"svg.fonttype": "none", "svg.hashsalt": "suite", "font.size": 9.0}
-    with rc_context(style):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "suite", "font.size": 9.0}):
         figure = Figure((WIDTH, height), layout="constrained")
         axis = figure.add_subplot(projection="polar" if polar else None)
         axis.grid(alpha=0.3, linewidth=0.6)
@@ -63,9 +62,7 @@ def _svg(figure: Figure, alt: str) -> str:
     """The figure as an SVG element to stand in a page among others."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    canvas = FigureCanvasSVG(figure)
-    figure.draw_without_rendering()  # the second layout has the room that all labels need
-    canvas.print_svg(buffer, metadata=nothing)
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Names of groups are the same in every figure; nothing refers to them.
@@ -207,7 +204,7 @@ def _compass(axis: Axes, title: str) -> None:
     axis.set_rlabel_position(22.0)
     axis.tick_params(labelsize=8)
     axis.set_title(title, fontsize=9.5, loc="left")
-    axis.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    axis.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
 
 
 def push_maps(result: SuiteResult, robot_model: RobotModel) -> list[Picture]:
@@ -295,11 +292,9 @@ def recovery_maps(result: SuiteResult, robot: RobotSpec) -> list[Picture]:
             axis.set_title(one.entry.title, fontsize=9.5, loc="left")
         pictures.append(Picture(svg[0], "Successes of all episodes in each field."))
         with _figure(f"Success over the capture point: {one.entry.title}", 2.9) as (axis, svg):
-            left, ahead = 100.0 * values["start_left"], 100.0 * values["start_ahead"]
-            _field(axis, left, ahead, success)
+            _field(axis, -100.0 * values["start_left"], 100.0 * values["start_ahead"], success)
             _feet(axis, robot)
-            axis.set(xlabel="capture point to the left [cm]", ylabel="ahead [cm]")
-            axis.xaxis.set_inverted(True)
+            axis.set(xlabel="capture point to the right [cm]", ylabel="ahead [cm]")
             axis.set_title(one.entry.title, fontsize=9.5, loc="left")
         caption = (
             "Where the robot would have to put the pressure, or step, to come to rest; between the "
@@ -353,6 +348,7 @@ def _field(axis: Axes, x: Tensor, y: Tensor, success: Tensor, fields: int = 3) -
                      label=f"{'success' if won else 'failure'} {int(mine.sum())}",
                      zorder=3)  # fmt: skip
     axis.grid(False)
+    axis.locator_params(nbins=5)
     axis.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
@@ -398,10 +394,12 @@ def falls(result: SuiteResult, robot_model: RobotModel) -> list[Picture]:
     for cause, found in ordered[:MOST_FALLS]:
         one, fall, dt = max(found, key=lambda each: each[1].count)
         total = sum(each.count for _, each, _ in found)
+        falls = "1 fall" if total == 1 else f"{total} falls"
+        scenarios = "1 scenario" if len(found) == 1 else f"{len(found)} scenarios"
         caption = (
-            f"{cause}: {total} {'fall' if total == 1 else 'falls'} in {len(found)} scenarios. "
-            f"Shown: {one.entry.title}, the fall after {fall.typical_s:.1f} s, the median of "
-            f"{fall.count}; its last {len(fall.typical) * dt:.1f} s."
+            f"{cause}: {falls} in {scenarios}. Shown: {one.entry.title}, the fall after "
+            f"{fall.typical_s:.1f} s, the median of {fall.count}; its last "
+            f"{len(fall.typical) * dt:.1f} s."
         )
         pictures.append(Picture(film(fall, dt, robot_model), caption, wide=True))
     return pictures

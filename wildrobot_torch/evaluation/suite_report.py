@@ -76,14 +76,11 @@ def write_suite(
         **as_dict(result), "policies": about, "environment": environment(robot, physics),
     })  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "suite.json": json.dumps(content, allow_nan=False, indent=1) + "\n",
-        "suite.md": markdown(result, robot, about, physics),
-        "suite.html": html(result, robot_model, about, physics),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
+    paths = [folder / f"suite.{kind}" for kind in ("json", "md", "html")]
+    paths[0].write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    paths[1].write_text(markdown(result, robot, about, physics), encoding="utf-8")
+    paths[2].write_text(html(result, robot_model, about, physics), encoding="utf-8")
+    return paths
 
 
 def markdown(result: SuiteResult, robot: RobotSpec, about: About, physics: str) -> str:
@@ -273,7 +270,9 @@ def _pushes(result: SuiteResult) -> Table:
             )
             rows.append((one.entry.title, shown))
     return Table(
-        ("scenario", "succeeded by the push's direction, 0 forwards, 90 to the left"), rows
+        ("scenario", "succeeded by the push's direction, 0 forwards, 90 to the left"),
+        rows,
+        stacked=True,
     )
 
 
@@ -381,4 +380,6 @@ def _differences(result: SuiteResult, other: str) -> Table:
         )
         for one, less in found
     ]  # fmt: skip
-    return Table(("scenario", *names), rows, stacked=True)
+    units = ("" if name == "success" else f" {MEASURES[name].unit}" for name in names)
+    head = (f"{name}{unit}" for name, unit in zip(names, units, strict=True))
+    return Table(("scenario", *head), rows, stacked=True)
