@@ -8,12 +8,13 @@ the value it had at the recording.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import is_dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+
+from envs.trees import leaves, rebuilt
 
 F = TypeVar("F", bound=Callable[..., Any])
 Recorder = Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]
@@ -74,10 +75,10 @@ class Replay:
     @torch.no_grad()
     def __call__(self, *inputs: Any) -> Any:
         """The function's result, in new memory."""
-        leaves = list(_leaves(inputs))
-        given = [leaf for leaf in leaves if leaf is not None]
+        flat = list(leaves(inputs))
+        given = [leaf for leaf in flat if leaf is not None]
         signature = tuple(
-            None if leaf is None else (leaf.shape, leaf.dtype, leaf.device) for leaf in leaves
+            None if leaf is None else (leaf.shape, leaf.dtype, leaf.device) for leaf in flat
         )
         if signature != self._signature:
             self._signature = None  # in case this recording fails
@@ -85,17 +86,17 @@ class Replay:
             self._signature = signature
         _copy(self._inputs, given)
         self._replay()
-        results = [leaf for leaf in _leaves(self._result) if leaf is not None]
+        results = [leaf for leaf in leaves(self._result) if leaf is not None]
         fresh = [torch.empty_like(leaf) for leaf in results]
         _copy(fresh, results)
-        return _rebuilt(self._result, iter(fresh))
+        return rebuilt(self._result, iter(fresh))
 
     def _prepare(self, inputs: tuple[Any, ...], given: list[Tensor]) -> None:
         # Tensors made in inference mode could not be written outside it.
         with torch.inference_mode(False), torch.no_grad():
             self._inputs = [torch.empty_like(leaf) for leaf in given]
             _copy(self._inputs, given)
-            own = _rebuilt(inputs, iter(self._inputs))
+            own = rebuilt(inputs, iter(self._inputs))
             self._result, self._replay = self._record(lambda: self._function(*own))
         self.recordings += 1
 
@@ -109,31 +110,3 @@ def _copy(into: Iterable[Tensor], given: Iterable[Tensor]) -> None:
         pair[1].append(other)
     for own, other in by_type.values():
         torch._foreach_copy_(own, other)  # pyright: ignore[reportPrivateImportUsage]
-
-
-def _leaves(value: Any) -> Iterator[Tensor | None]:
-    """Tensors, and Nones in place of them, in order."""
-    if value is None or isinstance(value, Tensor):
-        yield value
-        return
-    for part in _parts(value):
-        yield from _leaves(part)
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, tuple):
-        return value
-    return (value if isinstance(value, dict) else vars(value)).values()
-
-
-def _rebuilt(value: Any, leaves: Iterator[Tensor]) -> Any:
-    """`value` with its tensors replaced by `leaves`, in order."""
-    if value is None:
-        return None
-    if isinstance(value, Tensor):
-        return next(leaves)
-    if isinstance(value, tuple):
-        return tuple(_rebuilt(part, leaves) for part in value)
-    named = value if isinstance(value, dict) else vars(value)
-    rebuilt = {name: _rebuilt(part, leaves) for name, part in named.items()}
-    return type(value)(**rebuilt) if is_dataclass(value) else rebuilt

@@ -8,8 +8,8 @@ the settings do not need is not computed: an ideal robot is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.frames import projected_gravity, quat_rotate_inverse, yaw
-from envs.ground import PATTERN, make_patches, on_patch
+from envs.ground import make_patches
 from envs.physics.base import PhysicsBackend, PhysicsState
 from envs.physics.graph import recorded
 from envs.reality.faults import FaultState, next_faults
@@ -31,45 +30,22 @@ from envs.reality.friction import (
 from envs.reality.randomization import (
     NO_EDGE,
     TERMS,
-    Draw,
     columns,
-    downhill,
     ends_at_edges,
-    friction_underfoot,
     model_values,
     new_edges,
     required_fields,
-    sample,
     sliding_geoms,
 )
-from envs.reality.sensors import SensorDraws, SensorState, imu_values, read_sensors
-from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, torque_limit, with_motor
-from envs.reality.timing import CommandState, history_depth, send
-from envs.robot.spec import FEET, RobotSpec
+from envs.reality.servo import UPDATES_PER_STEP, Drive, drive, with_motor
+from envs.reality.state import RealityState, begin, draw, longest_age, sense, underfoot
+from envs.reality.timing import history_depth, send
 from envs.shares import Shares
+from envs.trees import from_named, named
 
 if TYPE_CHECKING:
     from envs.config import LocomotionConfig
-
-
-@dataclass(frozen=True)
-class RealityState:
-    """What E real robots have and remember besides the physics."""
-
-    drawn: dict[str, Tensor]
-    """Terms of this episode (E, columns), by name."""
-    commands: CommandState | None
-    """Targets on their way; None where they arrive at once."""
-    motor: Tensor
-    """(E, J) [rad]: see `Drive.motor`."""
-    encoder_offset: Tensor
-    """(E, J) [rad]: see `Drive.encoder_offset`."""
-    sensors: SensorState | None
-    """None where nothing reads sensors."""
-    faults: FaultState | None
-    """None without passing faults."""
-    patches_at: Tensor | None
-    """(E, 2) [m]: where in the world the pattern of patches begins; None without patches."""
+    from envs.robot.spec import RobotSpec
 
 
 class Reality:
@@ -388,7 +364,7 @@ class Reality:
         limits = {} if self._limits is None else {"limits": self._limits.clone()}
         if self._friction is not None:
             limits["friction"] = self._friction.clone()
-        state = {name: value.clone() for name, value in _flat("state", self.state)}
+        state = {name: value.clone() for name, value in named("state", self.state)}
         edges: dict[str, Tensor] = {}
         if self.edge is not None and self.edge_ends is not None:
             edges = {"edge": self.edge.clone(), "edge_ends": self.edge_ends.clone()}
@@ -409,7 +385,7 @@ class Reality:
                 f"the saved simulations lack {', '.join(sorted(lacking))}: they were saved with "
                 "another servo or randomisation; begin a new training with model.warm_start"
             )
-        self.state = _unflat("state", self.state, saved, device)
+        self.state = from_named("state", self.state, saved, device)
         for name, live in self._fields.items():
             live.copy_(saved[f"model/{name}"])
         if self._limits is not None:
@@ -421,162 +397,6 @@ class Reality:
             self.edge_ends = saved["edge_ends"].to(device, copy=True)
         if self._constants:
             self._backend.set_const(everyone)
-
-
-def longest_age(ranges: Mapping[str, Draw]) -> float:
-    """Age [ms] of the oldest value that terms with these ranges look back to."""
-
-    def together(*names: str) -> float:
-        return sum(ranges[n].bounds(TERMS[n].neutral)[1] for n in names if n in ranges)
-
-    return max(
-        together("action_delay", "bus_delay"),
-        together("imu_age"),
-        together("joint_age", "joint_period"),
-    )
-
-
-def draw(
-    state: RealityState,
-    mask: Tensor,
-    uniform: Tensor,
-    widths: Tensor,
-    edge: Tensor | None = None,
-    *,
-    robot: RobotSpec,
-    config: LocomotionConfig,
-    sizes: dict[str, int],
-    ranges: dict[str, Any],
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Terms of all robots, new where `mask` (E,) is set, and torque limits at rest (E, J, 2) [N m].
-
-    Args:
-        state: of all robots.
-        mask: (E,) bool.
-        uniform: (E, sum of `sizes`) random numbers.
-        widths: see `sample`.
-        edge: likewise.
-        robot: the robot.
-        config: the task, with a servo that leaves nothing to robot.yaml.
-        sizes: columns of each term.
-        ranges: distribution of each term.
-    """
-    new = sample(uniform, widths, sizes, ranges, edge) if ranges else {}
-    drawn = _select(mask, new, state.drawn)
-    high = torque_limit(torch.zeros_like(state.motor), drawn, robot, config.servo.model)
-    return drawn, torch.stack([-high, high], dim=-1)
-
-
-def begin(
-    state: RealityState,
-    mask: Tensor,
-    physics: PhysicsState,
-    ctrl: Tensor,
-    starts: Tensor,
-    places: Tensor | None,
-    *,
-    robot: RobotSpec,
-    config: LocomotionConfig,
-    schedules: bool,
-    senses: bool,
-    depth: int,
-) -> RealityState:
-    """The state in which episodes begin where `mask` (E,) is set.
-
-    Args:
-        state: of all robots, with the terms that `draw` gave them.
-        mask: (E,) bool.
-        physics: at the start of the new episodes.
-        ctrl: (E, J) [rad], the targets at the start.
-        starts: (E, J + plates) random numbers: phase of joint readings, stuck switches.
-        places: (E, 2) random numbers: where the patches are; None without patches.
-        robot: the robot.
-        config: the task, with a servo that leaves nothing to robot.yaml.
-        schedules: whether targets take time.
-        senses: whether sensors are read.
-        depth: control steps that are remembered.
-    """
-    drawn = state.drawn
-    joints = physics.qpos[:, robot.joint_qpos_adr]
-    commands = CommandState.at(ctrl, depth) if schedules else None
-    patches_at = None if places is None else PATTERN * places
-    new = RealityState(
-        drawn, commands, joints, torch.zeros_like(joints), None, state.faults, patches_at
-    )
-    if state.faults is not None:
-        new = replace(new, faults=FaultState.none(len(mask), mask.device))
-    if senses:
-        phase = torch.zeros_like(joints)
-        if "joint_period" in drawn:
-            phase = starts[:, : robot.num_joints] * drawn["joint_period"] / 1000.0
-        stuck = torch.zeros_like(starts[:, robot.num_joints :], dtype=torch.bool)
-        if "switch_open" in drawn:
-            stuck = starts[:, robot.num_joints :] < drawn["switch_open"]
-        imu = true_imu(physics, drawn)
-        sensors = SensorState.at(imu, joints, depth, phase, stuck)
-        # The first readings: everything was at rest before.
-        calm = torch.full_like(starts[:, :1], 0.5).expand(-1, 9 + 2 * robot.num_joints)
-        new = replace(new, sensors=sensors)
-        new = replace(new, sensors=sense(new, physics, calm, None, robot=robot, config=config))
-        first = new.sensors
-        assert first is not None
-        value = joints - drawn["zero_error"] if "zero_error" in drawn else joints
-        if config.servo.count:
-            value = torch.round(value / config.servo.count) * config.servo.count
-        first = replace(first, joint_pos=value, joint_vel=torch.zeros_like(value))
-        new = replace(new, sensors=replace(first, since_poll=phase, since_sample=phase.clone()))
-    return _select(mask, new, state)
-
-
-def underfoot(
-    default: Tensor,
-    state: RealityState,
-    physics: PhysicsState,
-    *,
-    patches: Tensor,
-    robot: RobotSpec,
-) -> tuple[Tensor, Tensor]:
-    """`friction_underfoot` of robots that stand where they are in `physics`."""
-    soles = physics.sensordata[:, robot.sensor_columns["sole_pos"]].unflatten(1, (len(FEET), 3))
-    assert state.patches_at is not None
-    slippery = on_patch(soles[..., :2] - state.patches_at[:, None], patches)
-    return friction_underfoot(default, state.drawn, slippery, robot)
-
-
-def sense(
-    state: RealityState,
-    physics: PhysicsState,
-    uniform: Tensor,
-    noise_factor: Tensor | None,
-    *,
-    robot: RobotSpec,
-    config: LocomotionConfig,
-) -> SensorState:
-    """The sensors after a control step; `uniform` is (E, 9 + 2 J) random numbers in [0, 1)."""
-    assert state.sensors is not None
-    joints = robot.num_joints
-    stale, noise, loss, joint_noise = uniform.split([1, 8, joints, joints], dim=-1)
-    return read_sensors(
-        state.sensors,
-        true_imu(physics, state.drawn),
-        physics.qpos[:, robot.joint_qpos_adr] + state.encoder_offset,
-        physics.sensordata[:, robot.sensor_columns["plate_support"]].abs(),
-        state.drawn,
-        SensorDraws(stale[:, 0], noise, loss, joint_noise),
-        noise_factor,
-        count=config.servo.count or 0.0,
-        switch_threshold=config.observation.foot_switch_threshold,
-        ctrl_dt=config.ctrl_dt,
-    )
-
-
-def true_imu(physics: PhysicsState, drawn: dict[str, Tensor]) -> Tensor:
-    """What a perfect IMU measures (E, 7); see `imu_values`."""
-    quat = physics.qpos[:, 3:7]
-    gravity = projected_gravity(quat)
-    if "slope" in drawn:
-        gravity = quat_rotate_inverse(quat, downhill(drawn["slope"]))
-    return imu_values(gravity, physics.qvel[:, 3:6], yaw(quat))
 
 
 def _nobody(mask: Tensor) -> bool:
@@ -595,41 +415,3 @@ def _write(live: Tensor, mask: Tensor, values: Tensor) -> None:
         return
     rows = mask.reshape(-1, *[1] * (live.dim() - 1))
     live.copy_(torch.where(rows, values.to(live.dtype), live))
-
-
-def _select(mask: Tensor, new: Any, old: Any) -> Any:
-    """Values of `new` where `mask` (E,) is set and of `old` elsewhere, in the same containers."""
-    if new is None:
-        return None
-    if isinstance(new, Tensor):
-        if old is None:
-            return new
-        return torch.where(mask.reshape(-1, *[1] * (new.dim() - 1)), new, old)
-    if isinstance(new, dict):
-        return {name: _select(mask, value, (old or {}).get(name)) for name, value in new.items()}
-    parts = {
-        f.name: _select(mask, getattr(new, f.name), None if old is None else getattr(old, f.name))
-        for f in fields(new)
-    }
-    return type(new)(**parts)
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Tensors in nested dataclasses and dicts, by their path."""
-    if isinstance(value, Tensor):
-        yield prefix, value
-    elif value is not None:
-        named = vars(value) if is_dataclass(value) else value
-        for name, part in named.items():
-            yield from _flat(f"{prefix}.{name}", part)
-
-
-def _unflat(prefix: str, like: Any, saved: dict[str, Tensor], device: torch.device) -> Any:
-    """Inverse of `_flat`, with the containers of `like`."""
-    if like is None:
-        return None
-    if isinstance(like, Tensor):
-        return saved[prefix].to(device, copy=True)
-    named = vars(like) if is_dataclass(like) else like
-    parts = {n: _unflat(f"{prefix}.{n}", part, saved, device) for n, part in named.items()}
-    return type(like)(**parts) if is_dataclass(like) else parts

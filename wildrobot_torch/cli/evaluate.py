@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from envs.errors import UserError
@@ -12,8 +14,12 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.engines import resolve_engine
 from envs.physics.native import physical_cores
 from envs.robot.model import load_robot
+from wildrobot_torch.deploy.export import export_onnx
 from wildrobot_torch.evaluation import EvaluationResult, evaluate, load_scenario
 from wildrobot_torch.evaluation.report import number, write_report
+from wildrobot_torch.evaluation.simulators.account import verdict, write_comparison
+from wildrobot_torch.evaluation.simulators.compare import compare
+from wildrobot_torch.evaluation.simulators.registry import chosen
 from wildrobot_torch.evaluation.suite import columns_of, run_suite
 from wildrobot_torch.evaluation.suite_report import write_suite
 from wildrobot_torch.evaluation.suites import load_suite
@@ -23,6 +29,8 @@ from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
 def main(options: argparse.Namespace) -> int:
     """0; 1 when a target of the suite, or with --gate a limit of the scenario, is missed."""
+    if options.simulator is not None:
+        return simulators(options)
     if options.suite is not None:
         return suite(options)
     if options.against is not None:
@@ -71,11 +79,36 @@ def suite(options: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
     )
     folder = options.out or options.policy.parent / "evaluation" / f"suite_{chosen.name}"
-    written = write_suite(result, load_robot().robot, folder, about, physics)
+    written = write_suite(result, load_robot(), folder, about, physics)
     for name, (count, enough) in result.group_passes(columns[0].name).items():
         print(f"{name}: {count} passed, {'enough' if enough else 'too few'}")
-    print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]}")
+    print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]} and {written[2]}")
     return 0 if result.passed() else 1
+
+
+def simulators(options: argparse.Namespace) -> int:
+    """0 when every simulator loses at most the allowed success, 1 when not."""
+    for name in ("scenario", "suite", "against", "num_envs", "seed", "terrain", "gate"):
+        if getattr(options, name) not in (None, False):
+            raise UserError(f"--{name} does not go with --simulator; leave it out")
+    if options.physics != "native":
+        raise UserError("--physics does not go with --simulator; name the simulator warp")
+    names = chosen(options.simulator)
+    about = described(load_policy(options.policy))
+    with TemporaryDirectory() as folder:
+        exported = options.policy
+        if exported.suffix == ".ckpt":
+            exported = Path(folder) / f"{options.policy.stem}.onnx"
+            export_onnx(options.policy, exported)
+        result = compare(exported, names, say=lambda line: print(line, flush=True))
+    folder = options.out or options.policy.parent / "evaluation" / "simulators"
+    written = write_comparison(result, about, load_robot().robot, folder)
+    for one in result.simulators:
+        drop = result.drop(one)
+        print(f"{one.name:<16} lost {drop.value:6.1%} [{drop.low:.1%}, {drop.high:.1%}]  "
+              f"{verdict(result, one)}")  # fmt: skip
+    print(f"{'passed' if result.all_passed else 'failed'}; wrote {written[1]}")
+    return 0 if result.all_passed else 1
 
 
 def described(policy: LoadedPolicy) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def evaluate(add: Add) -> None:
     """Run a policy in a scenario, or in a suite of them, measure it and write a report.
 
     A scenario writes report.md, report.json and plots; a suite writes suite.md and suite.json and
-    exits with 1 when a target is missed.
+    exits with 1 when a target is missed. Other simulators write simulators.md and simulators.json.
     """
     add("policy", type=Path, help="checkpoint (.ckpt) or exported policy (.onnx)")
     add("--scenario", help="name in configs/evaluation, or a .yaml file (default: walking)")
@@ -180,6 +180,11 @@ def evaluate(add: Add) -> None:
     add("--suite", help=suite)
     against = "with --suite: second policy, and the differences to it with intervals"
     add("--against", type=Path, metavar="POLICY", help=against)
+    simulators = (
+        "instead: other simulators, by the exported contract alone: mujoco, mujoco-implicit, warp, "
+        "drake, ... or all; more than 10 points of success lost exit with 1"
+    )
+    add("--simulator", nargs="+", metavar="NAME", help=simulators)
     add("--out", type=Path, help="of the report (default: evaluation/NAME by the policy)")
     add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
     add("--physics", default="native", help=ENGINES)

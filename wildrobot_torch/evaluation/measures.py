@@ -243,6 +243,23 @@ def _height_sd(w: Walks) -> Tensor:
     return torch.where(whole.any(0), largest, math.nan)
 
 
+def _start_capture(w: Walks) -> tuple[Tensor, Tensor]:
+    """Capture point of the linear pendulum ahead and to the left, after the first step (E,) [m].
+
+    From the middle of an upright robot: z sin(lean) + v / sqrt(g / z) with the height z of the
+    centre of mass, whose velocity is taken to be the root's (Koolen et al. 2012, see the ladder).
+    """
+    r = w.recording
+    if r.com_height is None:
+        unknown = torch.full_like(r.command, math.nan)
+        return unknown, unknown
+    roll, pitch = (angle[0] for angle in r.roll_pitch)
+    height = r.com_height[0]
+    time = torch.sqrt(height / w.robot.gravity)
+    ahead = height * torch.sin(pitch) + time * r.velocity[0]
+    return ahead, -height * torch.sin(roll) + time * r.lateral_velocity[0]
+
+
 def _largest(w: Walks, values: Tensor, where: Tensor) -> Tensor:
     largest = torch.where(where, values, -math.inf).amax(0)
     return torch.where(where.any(0), largest, math.nan)
@@ -284,6 +301,9 @@ MEASURES: dict[str, Measure] = {
     "start_tilt": Measure("deg", "lean after the first step", lambda w: torch.rad2deg(w.tilt[0])),
     "start_rate": Measure("rad/s", "angular velocity of the root after the first step",
         lambda w: w.recording.qvel[0, :, 3:6].norm(dim=-1)),
+    "start_ahead": Measure("m", "capture point after the first step, ahead",
+        lambda w: _start_capture(w)[0]),
+    "start_left": Measure("m", "the same to the left", lambda w: _start_capture(w)[1]),
     "end_tilt": Measure("deg", "largest lean in the last second",
         lambda w: _largest(w, torch.rad2deg(w.tilt), w.ending)),
     "end_rate": Measure("rad/s", "largest angular velocity of the root in the last second",

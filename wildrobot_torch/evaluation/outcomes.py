@@ -18,6 +18,7 @@ from wildrobot_torch.evaluation.ladder import Rung
 from wildrobot_torch.evaluation.measures import Walks, measured
 from wildrobot_torch.evaluation.statistics import Estimate, mean, rate, rate_difference
 from wildrobot_torch.evaluation.suites import Entry, Suite
+from wildrobot_torch.motion.gait import stance
 from wildrobot_torch.motion.metrics import Limit, measure
 
 HOME_HOLD = "home hold"
@@ -38,6 +39,8 @@ GAIT = (
 """Metrics of the gait, over all episodes of an entry."""
 BEFORE_S = 1.0
 """Time before a fall that is looked at [s]."""
+RASTER_S = 4.0
+"""Time whose contacts are kept [s]."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class Fall:
     """Mean v_x in it [m/s]."""
     saturation: float
     """Share of saturated torques in it."""
+    typical: Tensor
+    """(T, nq): qpos in that second, of the fall whose time is the median."""
+    typical_s: float
+    """When that one fell [s]."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a report in JSON, which holds no motion."""
+        return {name: value for name, value in vars(self).items() if name != "typical"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,11 @@ class Outcome:
     gait: Mapping[str, float]
     rungs: tuple[Rung, ...] = ()
     """Of a ladder."""
+    contacts: Tensor | None = None
+    """(T, 2) bool: whether the left and the right foot stand, over `RASTER_S` of the episode with
+    the median speed, after the time that means leave out; None where none lasts so long."""
+    ctrl_dt: float = math.nan
+    """Control step [s]."""
 
     @cached_property
     def rate(self) -> Estimate:
@@ -208,6 +224,8 @@ def falls(walks: Walks) -> tuple[Fall, ...]:
         if not mine.any():
             continue
         steps_before = before & mine
+        numbers, times = mine.nonzero()[:, 0], r.valid.sum(0)[mine]
+        typical = int(numbers[times.sort(stable=True).indices[(len(numbers) - 1) // 2]])
 
         def average(values: Tensor, where: Tensor = steps_before) -> float:
             return float(values[where].double().mean())
@@ -221,9 +239,24 @@ def falls(walks: Walks) -> tuple[Fall, ...]:
                 roll_deg=math.degrees(average(roll.abs())),
                 speed=average(r.velocity),
                 saturation=average(saturated),
+                typical=r.qpos[before[:, typical], typical].clone(),
+                typical_s=float(r.valid[:, typical].sum() * walks.dt),
             )
         )
     return tuple(sorted(found, key=lambda fall: -fall.count))
+
+
+def median_contacts(walks: Walks) -> Tensor | None:
+    """`Outcome.contacts`; the lower one of two medians."""
+    r, steps = walks.recording, round(RASTER_S / walks.dt)
+    lasted = (walks.counted.sum(0) >= steps).nonzero()[:, 0]
+    if len(lasted) == 0:
+        return None
+    speed = walks.mean(r.velocity)[lasted]
+    median = lasted[speed.sort(stable=True).indices[(len(lasted) - 1) // 2]]
+    one = r.select([int(median)])
+    standing = stance(one.loaded(walks.robot), one.valid, walks.dt)[:, 0]
+    return standing[walks.counted[:, median]][:steps].clone()
 
 
 def outcome(recording: Recording, entry: Entry, robot: RobotSpec) -> Outcome:
@@ -251,6 +284,8 @@ def outcome(recording: Recording, entry: Entry, robot: RobotSpec) -> Outcome:
         servo_saturation=per_servo(walks.saturated),
         servo_rms={name: math.sqrt(value) for name, value in squares.items()},
         gait=measure(recording, robot, settle_s, GAIT),
+        contacts=median_contacts(walks),
+        ctrl_dt=walks.dt,
     )
 
 
@@ -297,7 +332,7 @@ def _entry_dict(result: EntryResult, columns: Sequence[str]) -> dict[str, Any]:
                 "targets": [asdict(target) for target in result.targets(column)],
                 "means": {name: vars(outcome.mean(name)) for name in outcome.values},
                 "ends": outcome.ends,
-                "falls": [vars(fall) for fall in outcome.falls],
+                "falls": [fall.as_dict() for fall in outcome.falls],
                 "servo_saturation": outcome.servo_saturation,
                 "servo_rms": outcome.servo_rms,
                 "gait": outcome.gait,

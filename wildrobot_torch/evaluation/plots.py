@@ -67,10 +67,15 @@ def plot_contacts(result: EvaluationResult, robot: RobotSpec) -> Figure:
     for axis, _, recording, time in rows:
         longest = int(recording.valid.sum(0).argmax())
         standing = gait.stance(recording.loaded(robot), recording.valid, recording.ctrl_dt)
-        for row, (side, color) in enumerate(SIDES):
-            on = standing[:, longest, row].numpy()
-            axis.fill_between(time, 1.1 - row, 1.9 - row, where=on, color=color, step="post")
-            axis.text(start_s - 0.02, 1.5 - row, side, ha="right", va="center", fontsize=8)
+        draw_contacts(axis, standing[:, longest].numpy(), time)
         axis.set_xlim(start_s, start_s + RASTER_S)
-        axis.set_yticks([])
     return figure
+
+
+def draw_contacts(axis: Axes, standing: np.ndarray, time: np.ndarray) -> None:
+    """A band where each foot stands (T, 2) bool, over time (T,) [s]."""
+    for row, (_, color) in enumerate(SIDES):
+        on = standing[:, row]
+        axis.fill_between(time, 1.1 - row, 1.9 - row, where=on, color=color, step="post")
+    axis.set_ylim(0.0, 2.0)
+    axis.set_yticks([1.5, 0.5], [side for side, _ in SIDES], fontsize=8)

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from envs.errors import UserError
-from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt, check
+from envs.settings import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ShareBelowOne,
+    check,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,9 @@ class PPOConfig:
     kl_high: PositiveFloat = 0.02
     """KL divergence [nat] of a minibatch, at full noise, above which the learning rate falls. Where
     the noise is halved the same change of the mean action counts four times."""
+    kl_max: PositiveFloat = 0.1
+    """KL divergence [nat] of a minibatch, at full noise, beyond which a step went wrong: the actor
+    goes back to where it was at `kl_high` at most, and the learning rate to its lowest value."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients of actor and critic together are scaled down to this norm."""
 
@@ -64,6 +75,8 @@ class PPOConfig:
             raise UserError(f"ppo.learning_rate_factor is {factor}; allowed: 1 or more")
         if self.kl_low >= (high := self.kl_high):
             raise UserError(f"ppo.kl_low is {self.kl_low}; allowed: below ppo.kl_high, {high}")
+        if self.kl_max <= high:
+            raise UserError(f"ppo.kl_max is {self.kl_max}; allowed: above ppo.kl_high, {high}")
 
     def log_noise(self, num_envs: int, device: torch.device) -> Tensor:
         """(E, 1): logarithm of the factor on the actions' standard deviation, per environment."""
@@ -84,6 +97,8 @@ class PPOConfig:
 
     def adapted(self, learning_rate: float, kl: float) -> float:
         """The learning rate after an update that found a KL divergence of `kl` [nat]."""
+        if kl > self.kl_max:
+            return self.learning_rate_min
         if kl > self.kl_high:
             return max(learning_rate / self.learning_rate_factor, self.learning_rate_min)
         if kl < self.kl_low:
@@ -100,3 +115,46 @@ class PPOConfig:
     def num_updates(self) -> int:
         """Optimiser steps per iteration."""
         return self.num_epochs * self.num_minibatches
+
+
+@dataclass(frozen=True, kw_only=True)
+class GammaRamp:
+    """A discount that grows during the training.
+
+    A short horizon finds the gait that the prior asks for; a long one, in which a fall costs more,
+    then makes it safe. With the long one from the start the gait is safe first, and stays another.
+    """
+
+    start: ShareBelowOne = 0.97
+    """Discount per control step until `begin`."""
+    begin: NonNegativeInt
+    """Environment steps at which it begins to grow."""
+    end: PositiveInt
+    """Environment steps from which it is `ppo.gamma`."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.begin >= self.end:
+            raise UserError(
+                f"gamma_ramp.begin is {self.begin}; allowed: below gamma_ramp.end, {self.end}"
+            )
+
+    def require(self, ppo: PPOConfig) -> None:
+        """Refuse a ramp that does not rise to the discount of `ppo`.
+
+        Raises:
+            UserError: that is not above the ramp's start, or 1, an endless horizon.
+        """
+        if not self.start < ppo.gamma < 1.0:
+            raise UserError(
+                f"ppo.gamma is {ppo.gamma}; with a gamma_ramp it must be above gamma_ramp.start "
+                f"{self.start} and below 1"
+            )
+
+    def discount(self, gamma: float, env_steps: int) -> float:
+        """The discount after so many environment steps, on the way to `gamma`.
+
+        The horizon 1 / (1 - discount) grows by equal factors in equal times.
+        """
+        share = min(max((env_steps - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return 1.0 - (1.0 - self.start) ** (1.0 - share) * (1.0 - gamma) ** share

@@ -79,21 +79,21 @@ def make_samples(
     config: PPOConfig,
     rollout: Transitions,
     reduce: Reduce | None = None,
+    gamma: float | None = None,
 ) -> dict[str, Tensor]:
     """The B = E T transitions of a rollout of `policy` as the loss reads them, by name.
 
     observation (B, O) and critic_observation (B, C), normalised; action, old_mean (B, A),
     old_log_prob (B,) and log_noise (B, 1) as they were collected; advantage (B,) with mean 0 and
     variance 1 over the rollouts of all processes; target (B,), what the critic learns to predict.
-    `reduce` sums over processes; None for one process.
+    `reduce` sums over processes; None for one process. `gamma` takes the place of the settings'.
     """
     critic_normalized = critic.normalizer(rollout.critic_observation)
     value = critic.net(critic_normalized).squeeze(-1)
     ends = rollout.terminated, rollout.done
     following = next_values(critic, value, rollout.next_critic_observation, *ends)
-    advantage, target = gae(
-        rollout.reward, value, following, *ends, config.gamma, config.gae_lambda
-    )
+    gamma = config.gamma if gamma is None else gamma
+    advantage, target = gae(rollout.reward, value, following, *ends, gamma, config.gae_lambda)
     return {
         "observation": policy.normalizer(rollout.observation).flatten(0, 1),
         "critic_observation": critic_normalized.flatten(0, 1),
@@ -184,10 +184,13 @@ class PPOLearner:
         self._reduce, self._backward = reduce, backward
         self._last_step = optimizer.step if last_step is None else last_step
 
-    def update(self, rollout: Transitions, iteration: int) -> dict[str, float]:
+    def update(
+        self, rollout: Transitions, iteration: int, gamma: float | None = None
+    ) -> dict[str, float]:
         """All epochs of an iteration on a rollout of the policy as it is.
 
-        Returned is the mean of each part of the losses over the updates.
+        Returned is the mean of each part of the losses over the updates. `gamma` is the discount of
+        this iteration; None for that of the settings.
 
         Raises:
             TrainingDiverged: the rollout or a part of the losses is not finite, in any process.
@@ -197,20 +200,34 @@ class PPOLearner:
         numbers = {name: x for name, x in vars(rollout).items() if x.is_floating_point()}
         check = partial(require_finite, numbers, iteration)
         fail_together(check, iteration, self._reduce, device)
-        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce)
+        samples = make_samples(self.policy, self.critic, self.config, rollout, self._reduce, gamma)
         old_log_std = self.policy.log_std.detach().clone()
         parts: dict[str, list[Tensor]] = {}
-        number = 0
+        number = undone = 0
+        sound = _copies(self.policy)
         for _ in range(self.config.num_epochs):
             for index in self.config.minibatches(rollout.reward.numel(), device):
                 batch = {name: x.index_select(0, index) for name, x in samples.items()}
+                before = _copies(self.policy)
                 for name, value in self._step(number, batch, old_log_std).items():
                     parts.setdefault(name, []).append(value)
                 # Also at the first minibatch of an iteration, whose KL is 0: one adaption in
                 # num_updates goes up. Without it, a policy with the prior took 4.9 M steps
                 # instead of 2.9 M to WALK, and fell in 14 % of its episodes (docs/results.md).
-                self._adapt_learning_rate(parts["Loss/kl"][-1], iteration)
+                kl = self._everywhere(parts["Loss/kl"][-1], iteration)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.config.adapted(group["lr"], kl)
+                if kl <= self.config.kl_high:
+                    sound = before
                 number += 1
+                if number == self.config.num_updates:
+                    # The next iteration would not know how far this last step went.
+                    kl = self._everywhere(_divergence(self.policy, batch, old_log_std), iteration)
+                if kl > self.config.kl_max:
+                    # Seldom, but it can undo a training: once, falls rose from 12 to 48 % within
+                    # seven iterations (docs/results.md).
+                    _put_back(self.policy, sound)
+                    undone += 1
         means = torch.stack([torch.stack(values).mean() for values in parts.values()]).tolist()
         metrics = dict(zip(parts, means, strict=True))
         check = partial(require_finite_means, metrics, iteration)
@@ -223,6 +240,7 @@ class PPOLearner:
         return metrics | {
             "Loss/learning_rate": self.optimizer.param_groups[0]["lr"],
             "Policy/mean_std": float(old_log_std.exp().mean()),
+            "Policy/undone_steps": float(undone),
         }
 
     def _step(
@@ -254,15 +272,32 @@ class PPOLearner:
         (self._last_step if number == config.num_updates - 1 else self.optimizer.step)()
         return stats
 
-    def _adapt_learning_rate(self, kl: Tensor, iteration: int) -> None:
-        """Follow the mean KL divergence over all processes."""
+    def _everywhere(self, kl: Tensor, iteration: int) -> float:
+        """The mean of a KL divergence over all processes."""
         if self._reduce is not None:
             total, processes = self._reduce(torch.stack([kl, torch.ones_like(kl)]))
             kl = total / processes
         divergence = float(kl)
         require_finite_means({"Loss/kl": divergence}, iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.adapted(group["lr"], divergence)
+        return divergence
+
+
+@torch.no_grad()
+def _divergence(policy: Policy, batch: dict[str, Tensor], old_log_std: Tensor) -> Tensor:
+    """Mean KL divergence [nat] of the policy from the one that acted, at full noise."""
+    mean = policy.net(batch["observation"])
+    return gaussian_kl(batch["old_mean"], old_log_std, mean, policy.log_std).mean()
+
+
+@torch.no_grad()
+def _copies(policy: Policy) -> list[Tensor]:
+    return [parameter.clone() for parameter in policy.parameters()]
+
+
+@torch.no_grad()
+def _put_back(policy: Policy, values: list[Tensor]) -> None:
+    for parameter, value in zip(policy.parameters(), values, strict=True):
+        parameter.copy_(value)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

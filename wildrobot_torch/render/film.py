@@ -146,10 +146,23 @@ def film_strip(
 
     Arguments and errors are those of `write_film`; `config` has the size of each instant's picture.
     """
+    return tiled(stills(model, qpos, ghost, frame_dt, config, captions))
+
+
+def stills(
+    model: mujoco.MjModel,
+    qpos: Array,
+    ghost: Array | None,
+    frame_dt: float,
+    config: RenderConfig,
+    captions: Sequence[str] | None = None,
+    number: int = STRIP_FRAMES,
+) -> list[Array]:
+    """Up to `number` instants of a motion, pictures (H, W, 3) uint8; see `film_strip`."""
     rows = film_rows(len(qpos), frame_dt)
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, STRIP_FRAMES).round().astype(int))]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, number).round().astype(int))]
     with closing(_pictures(model, qpos, ghost, frame_dt, rows, config, captions)) as pictures:
-        return tiled(list(pictures))
+        return list(pictures)
 
 
 def beside(qpos: Array, distance: float = GHOST_BESIDE) -> Array:

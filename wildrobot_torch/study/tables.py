@@ -68,14 +68,19 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
                 f"there is a place for table {name!r}; the study has {', '.join(tables)}"
             )
     for name, table in tables.items():
-        begin, end = f"<!-- begin table: {name} -->", f"<!-- end table: {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-            raise StudyError(
-                f"table {name!r} needs one place, the lines {begin!r} and {end!r} after it"
-            )
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
+        text = placed(text, name, table)
     return text
+
+
+def placed(text: str, name: str, table: str) -> str:
+    """A page with one table between its markers, everything else as it was; or a StudyError."""
+    begin, end = f"<!-- begin table: {name} -->", f"<!-- end table: {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise StudyError(
+            f"table {name!r} needs one place, the lines {begin!r} and {end!r} after it"
+        )
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
 def write_tables(study: Study, results: Sequence[Result], file: str) -> None:

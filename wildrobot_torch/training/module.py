@@ -23,7 +23,7 @@ from wildrobot_torch.amp.prior import MotionPrior
 from wildrobot_torch.evaluation import evaluate
 from wildrobot_torch.evaluation.style.ranking import RANKED, StyleTarget, ranked
 from wildrobot_torch.ppo.average import AveragedPolicy
-from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.config import GammaRamp, PPOConfig
 from wildrobot_torch.ppo.finite import fail_together, require_finite
 from wildrobot_torch.ppo.learner import ExtraLoss, PPOLearner, Transitions
 from wildrobot_torch.ppo.networks import Critic, NetworkConfig, Policy
@@ -55,6 +55,7 @@ class WalkingModule(pl.LightningModule):
         amp: AMPConfig | None = None,
         ema_decay: ShareBelowOne = 0.9,
         warm_start: str | None = None,
+        gamma_ramp: GammaRamp | None = None,
     ) -> None:
         """Settings; networks are made in `setup`, when the layouts are known.
 
@@ -66,11 +67,15 @@ class WalkingModule(pl.LightningModule):
                 deployed; 0 for the policy as it is trained.
             warm_start: checkpoint of another training, with or without motion prior, that gives
                 the first actor (its averaged one) and critic; null for untrained networks.
+            gamma_ramp: a discount that grows to `ppo.gamma`; null for `ppo.gamma` all the time.
         """
         super().__init__()
         self.automatic_optimization = False
         self.ppo, self.network, self.amp = ppo, network, amp
         self.ema_decay, self.warm_start = ema_decay, warm_start
+        self.gamma_ramp = gamma_ramp
+        if gamma_ramp is not None:
+            gamma_ramp.require(ppo)
         if amp is not None and amp.num_updates > ppo.num_updates:
             raise UserError(
                 f"amp.num_updates {amp.num_updates} exceeds the {ppo.num_updates} optimiser "
@@ -205,7 +210,11 @@ class WalkingModule(pl.LightningModule):
             terminated=following.get("terminated").squeeze(-1),
             done=following.get("done").squeeze(-1),
         )
-        self.metrics |= self.learner.update(rollout, iteration)
+        gamma = self.ppo.gamma
+        if self.gamma_ramp is not None:
+            gamma = self.gamma_ramp.discount(gamma, self.env_steps)
+        self.metrics |= self.learner.update(rollout, iteration, gamma)
+        self.metrics["Policy/gamma"] = gamma
         learn_s, collect_s = time.perf_counter() - begin, self.data.collection_time
         self.metrics |= {
             "Perf/collection_time": collect_s,

@@ -16,13 +16,16 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import envs.locomotion
+import envs.reality.reality
 from envs.config import LocomotionConfig
 from envs.locomotion import LocomotionEnv
-from envs.physics.graph import Replay, _leaves, recorded
+from envs.physics.graph import Replay, recorded
 from envs.reality.disturbances import PushConfig
 from envs.task.commands import CommandConfig
 from envs.task.starts import ResetConfig
 from envs.task.support import SupportConfig
+from envs.trees import leaves
+from envs.yaml_files import from_mapping
 
 NUM = 5
 
@@ -32,6 +35,23 @@ TASKS = {
         push=PushConfig(impulse_max=0.6, interval_s=0.3),
         command=CommandConfig(resample_s=0.12),
     ),
+    "real": from_mapping(
+        LocomotionConfig,
+        {
+            "episode_length_s": 0.4,
+            "randomization": {
+                "mass": {"low": 0.9, "high": 1.1},
+                "zero_error": {"sd": 0.03},
+                "strength": {"low": 0.8, "high": 1.0},
+                "action_delay": {"low": 0.0, "high": 40.0},
+                "joint_age": {"low": 0.0, "high": 30.0},
+                "imu_tilt": {"sd": 0.03},
+                "patch_friction": {"low": 0.3, "high": 1.0},
+            },
+            "faults": {"dropout_interval_s": 1.0},
+        },
+        "real",
+    ),
     "support": LocomotionConfig(
         support=SupportConfig(), auto_reset=False, reset=ResetConfig(joint_noise=0.0)
     ),
@@ -39,7 +59,7 @@ TASKS = {
 
 
 def tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in _leaves(value) if leaf is not None]
+    return [leaf for leaf in leaves(value) if leaf is not None]
 
 
 class Tracer:
@@ -177,14 +197,16 @@ def test_a_recorded_environment_is_the_environment(
         return Replay(function, tracers[-1])
 
     monkeypatch.setattr(envs.locomotion, "recorded", traced)
+    monkeypatch.setattr(envs.reality.reality, "recorded", traced)
     replayed = list(scripted(LocomotionEnv(config, NUM, seed=4), 60))
     for step, (one, other) in enumerate(zip(plain, replayed, strict=True)):
         assert one.keys() == other.keys()
         for key, value in one.items():
             assert torch.equal(value, other[key]), (step, key)
     # act, step, begin and support once, step and start again as commands are held or let go,
-    # start for each set of states: nothing is recorded in every step.
-    assert sum(tracer.count for tracer in tracers) <= 12
+    # start for each set of states; what is between task and engine once or twice each. Nothing is
+    # recorded in every step.
+    assert sum(tracer.count for tracer in tracers) <= 24
 
 
 # With a GPU

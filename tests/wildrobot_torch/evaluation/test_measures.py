@@ -61,7 +61,9 @@ def test_a_perfect_walk_measures_as_it_was_drawn(robot: RobotSpec, walking: Walk
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, abs=1e-3), name
     undefined = set(MEASURES) - set(expected) - {"turn_error"}
-    assert undefined == {"turn_share", "command_gain", "command_lag", "recovery_time"}
+    assert undefined == {
+        "turn_share", "command_gain", "command_lag", "recovery_time", "start_ahead", "start_left",
+    }  # fmt: skip
     assert all(math.isnan(x) for name in undefined for x in found[name])
 
 
@@ -98,6 +100,21 @@ def test_path_and_posture_by_hand(robot: RobotSpec, walking: Walking) -> None:
     assert found["end_tilt"] == pytest.approx([0.0, math.degrees(0.1)], abs=0.3)
     assert found["end_rate"] == pytest.approx([0.0, 0.2])
     assert found["height_sd"] == pytest.approx([0.005, 0.005], abs=1e-5)
+
+
+def test_the_capture_point_of_a_start_by_hand(robot: RobotSpec, walking: Walking) -> None:
+    """With the mass at 0.4 m and 9.81 m/s^2 a velocity counts for 0.202 s: the first robot leans
+    forwards and goes on, the second leans to its right and goes to its left."""
+    walk = walking()
+    qpos, qvel = walk.qpos.clone(), torch.zeros_like(walk.qvel)
+    tilt = torch.tensor([0.1])
+    qpos[:1, 0, 3:7] = quat_from_euler(0.0 * tilt, tilt, 0.0 * tilt)
+    qpos[:1, 1, 3:7] = quat_from_euler(tilt, 0.0 * tilt, 0.0 * tilt)
+    qvel[0, 0, 0], qvel[0, 1, 1] = 0.3, 0.1
+    found = numbers(walking(qpos=qpos, qvel=qvel, com_height=torch.full((500, 2), 0.4)), robot)
+    lean, time = 0.4 * math.sin(0.1), math.sqrt(0.4 / robot.gravity)
+    assert found["start_ahead"] == pytest.approx([lean + 0.3 * time, 0.0], abs=1e-6)
+    assert found["start_left"] == pytest.approx([0.0, 0.1 * time - lean], abs=1e-6)
 
 
 def test_effort_by_hand(toy_robot: RobotSpec, toy_walk: Walking) -> None:

@@ -19,6 +19,7 @@ from envs.frames import quat_from_euler
 from envs.locomotion import LocomotionEnv
 from envs.recorder import zero_policy
 from envs.recording import Recording
+from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
 from envs.task.terminations import ENDS
 from tests.tasks import ideal_task
@@ -257,9 +258,12 @@ def test_processes_side_by_side_change_no_number(
                 assert torch.equal(values.nan_to_num(), theirs.nan_to_num()), measure
 
 
-def test_a_report_has_every_number(ran: SuiteResult, robot: RobotSpec, tmp_path: Path) -> None:
+def test_a_report_has_every_number(
+    ran: SuiteResult, robot_model: RobotModel, tmp_path: Path
+) -> None:
+    robot = robot_model.robot
     about = {"stands": {"file": "s.ckpt"}, "falls": {"file": "f.ckpt"}}
-    written = write_suite(ran, robot, tmp_path / "new", about, "native")
+    written = write_suite(ran, robot_model, tmp_path / "new", about, "native")
     report = json.loads(written[0].read_text())
     assert report["passed"] == {"stands": True, HOME_HOLD: True, "falls": False}
     pushed = report["entries"][0]["columns"]["stands"]

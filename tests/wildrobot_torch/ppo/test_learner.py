@@ -98,7 +98,9 @@ def test_a_step_down_the_loss_makes_paid_actions_likelier():
     assert gain.mean() > 0.0
 
 
-SMALL = PPOConfig(num_epochs=2, num_minibatches=3, kl_low=1.0, kl_high=2.0, learning_rate=1e-3)
+SMALL = PPOConfig(
+    num_epochs=2, num_minibatches=3, kl_low=1.0, kl_high=2.0, kl_max=9.0, learning_rate=1e-3
+)
 """Every adaption raises the learning rate, by a factor of 1.2."""
 
 
@@ -144,6 +146,30 @@ def test_the_learning_rate_is_adapted_after_every_update() -> None:
     policy, critic, rollout = _collected()
     metrics = _learner(policy, critic, replace(SMALL, num_epochs=1)).update(rollout, 1)
     assert metrics["Loss/learning_rate"] == pytest.approx(1e-3 * 1.2**3)
+
+
+@pytest.mark.parametrize("minibatches", [1, 3])
+def test_a_step_that_goes_too_far_is_taken_back(minibatches: int) -> None:
+    """Also the last of an iteration, after which nothing else would tell how far it went."""
+    policy, critic, rollout = _collected()
+    config = PPOConfig(
+        num_epochs=1, num_minibatches=minibatches, learning_rate=0.5, learning_rate_max=0.5
+    )
+    learner = _learner(policy, critic, config)
+    before = [parameter.clone() for parameter in policy.parameters()]
+    assert learner.update(rollout, 1)["Policy/undone_steps"] >= 1
+    # After the first step the others are of the lowest learning rate: 1e-5, and Adam's are as long.
+    for old, new in zip(before, policy.parameters(), strict=True):
+        torch.testing.assert_close(old, new, rtol=0.0, atol=4e-5)
+
+
+def test_steps_that_do_not_go_too_far_stay() -> None:
+    policy, critic, rollout = _collected()
+    learner = _learner(policy, critic, PPOConfig(num_epochs=1, num_minibatches=3))
+    before = [parameter.clone() for parameter in policy.parameters()]
+    assert learner.update(rollout, 1)["Policy/undone_steps"] == 0
+    for old, new in zip(before, policy.parameters(), strict=True):
+        assert not torch.equal(old, new)
 
 
 @pytest.mark.parametrize("name", ["observation", "reward", "log_prob"])

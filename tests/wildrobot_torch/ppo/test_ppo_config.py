@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wildrobot_torch.ppo.config import PPOConfig
+from wildrobot_torch.ppo.config import GammaRamp, PPOConfig
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from wildrobot_torch.ppo.config import PPOConfig
         ({"learning_rate": 1.0}, r"learning_rate is 1\.0; allowed: learning_rate_min"),
         ({"learning_rate_factor": 0.5}, r"learning_rate_factor is 0\.5; allowed: 1 or more"),
         ({"kl_low": 0.5}, r"kl_low is 0\.5; allowed: below ppo\.kl_high, 0\.02"),
+        ({"kl_max": 0.01}, r"kl_max is 0\.01; allowed: above ppo\.kl_high, 0\.02"),
     ],
 )
 def test_refused(settings: dict[str, float], message: str):
@@ -59,3 +60,28 @@ def test_learning_rate_stays_in_its_bounds():
 def test_a_resumed_learning_rate_is_brought_into_bounds_or_to_the_constant_one():
     assert [RATES.resumed(rate) for rate in (2e-3, 1e-6, 7e-4)] == [1e-3, 1e-5, 7e-4]
     assert replace(RATES, learning_rate_factor=1.0).resumed(7e-4) == 2e-4
+
+
+def test_gamma_ramp_multiplies_the_horizon_in_equal_steps():
+    ramp = GammaRamp(start=0.96, begin=1000, end=3000)
+    # Horizons of 25 and 100 steps; half way between them by factors is 50.
+    for env_steps, horizon in ((0, 25), (1000, 25), (2000, 50), (3000, 100), (9000, 100)):
+        assert ramp.discount(0.99, env_steps) == pytest.approx(1.0 - 1.0 / horizon)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "settings", "message"),
+    [
+        (
+            0.99,
+            {"begin": 5, "end": 5},
+            r"begin is 5; allowed: below gamma_ramp\.end, 5",
+        ),
+        (0.99, {"start": 1.0, "begin": 0, "end": 5}, r"start: 1\.0"),
+        (0.95, {"begin": 0, "end": 5}, r"gamma is 0\.95; .* above gamma_ramp\.start 0\.97"),
+        (1.0, {"begin": 0, "end": 5}, r"gamma is 1\.0; .* below 1"),
+    ],
+)
+def test_gamma_ramp_refuses(gamma: float, settings: dict[str, float], message: str):
+    with pytest.raises(ValueError, match=message):
+        GammaRamp(**settings).require(PPOConfig(gamma=gamma))

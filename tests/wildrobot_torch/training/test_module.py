@@ -304,6 +304,8 @@ FULL = (
     "--model.amp.ramp_gate", "[0.0, 1.0]",
     "--model.amp.features", "[gravity,linvel,angvel,joint_pos,joint_vel,sole_pos]",
     "--model.amp.stages", "[{add: [height, contact], limits: {fall_rate: {max: 1.0}}}]",
+    "--model.ppo.gamma", "0.99", "--model.gamma_ramp.start", "0.96",
+    "--model.gamma_ramp.begin", "48", "--model.gamma_ramp.end", "144",
 )  # fmt: skip
 """Every option that is off by default; the stage begins with the first evaluation."""
 
@@ -320,6 +322,9 @@ def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path
     assert stage.tolist() == [0.0, 0.0, 1.0, 1.0]
     # 48 steps in an iteration, all through the gate: they count from the next one on.
     assert weight.tolist() == pytest.approx([0.0, 0.48, 0.96, 1.0])
+    # Horizons of 25, 50 and 100 steps.
+    gamma = table["Policygamma"][~np.isnan(table["Policygamma"])]
+    assert gamma.tolist() == pytest.approx([0.96, 0.98, 0.99, 0.99])
     state = whole["state_dict"]
     assert state["prior.discriminator.mask"].sum() == 34
     assert whole["training"]["style"]["history"]["past"].shape == (ENVS, 3, 34)

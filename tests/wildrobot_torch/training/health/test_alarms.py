@@ -132,7 +132,7 @@ def test_a_warning_names_value_beginning_and_remedy():
 
 
 def test_limits_follow_the_settings():
-    slow = rules(PPOConfig(kl_high=0.2), None)
+    slow = rules(PPOConfig(kl_high=0.2, kl_max=1.0), None)
     history = [{"Loss/kl": 0.5}] * 5
     assert all(rule.warning(history, 5) is None for rule in slow)
     assert not any("AMP" in rule.when[0].text for rule in slow)

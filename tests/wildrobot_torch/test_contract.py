@@ -1,0 +1,171 @@
+"""Tests of wildrobot_torch/contract.py: it says what the environment says, without its code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensordict import TensorDict
+
+from envs.config import LocomotionConfig, policy_settings
+from envs.locomotion import LocomotionEnv
+from envs.task.actions import ActionConfig, action_map
+from envs.task.commands import CommandConfig
+from envs.task.observations import ObservationConfig
+from wildrobot_torch.contract import Contract, ContractError, Controller, Readings, Truth, read
+from wildrobot_torch.evaluation.simulators.loop import sense
+from wildrobot_torch.evaluation.simulators.servos import ServoLaw
+from wildrobot_torch.evaluation.simulators.simulator import Body
+
+SHIPPED = Path(__file__).parents[2] / "wildrobot_torch" / "assets" / "walking.onnx"
+
+
+def spec_of(env: LocomotionEnv) -> dict[str, Any]:
+    """What the metadata of a policy of this environment say."""
+    offset, gain = action_map(env.robot, env.config.action)
+    return {
+        "robot": env.robot.name,
+        "robot_digest": env.robot.digest,
+        "ctrl_dt": env.config.ctrl_dt,
+        "joint_names": list(env.robot.joint_names),
+        "joint_range": env.robot.joint_range.tolist(),
+        "joint_max_velocity": env.robot.joint_max_velocity.tolist(),
+        "action": {
+            "filter": env.config.action.filter,
+            "offset": offset.tolist(),
+            "gain": gain.tolist(),
+        },
+        "foot_switch_threshold": env.config.observation.foot_switch_threshold,
+        "observation_layout": env.layouts["observation"].to_dict(),
+        "env_config": policy_settings(env.config),
+    }
+
+
+def body_of(env: LocomotionEnv) -> Body:
+    """The environment's robot, as a simulator would show it."""
+    state, m, robot = env.backend.state(), env.measure(), env.robot
+
+    def joined(values: torch.Tensor, root: int, joints: torch.Tensor) -> np.ndarray:
+        return torch.cat([values[0, :root], values[0, joints]]).double().numpy()
+
+    nothing = np.zeros((2, 3))
+    return Body(
+        qpos=joined(state.qpos, 7, robot.joint_qpos_adr),
+        qvel=joined(state.qvel, 6, robot.joint_qvel_adr),
+        sole_pos=nothing,
+        sole_linvel=nothing,
+        sole_height=nothing[0, :2],
+        plate_force=m.plate_force[0].double().numpy(),
+        com=nothing[0],
+    )
+
+
+@pytest.mark.parametrize("profile", ["robot", "switches", "simulator"])
+@pytest.mark.parametrize("heading_hold", [True, False])
+def test_observations_and_targets_are_those_of_the_environment(
+    profile: Any, heading_hold: bool
+) -> None:
+    task = LocomotionConfig(
+        observation=ObservationConfig(profile=profile),
+        command=CommandConfig(heading_hold=heading_hold),
+        auto_reset=False,
+    )
+    env = LocomotionEnv(task, 1, num_threads=1)
+    contract, law = Contract.of(spec_of(env)), ServoLaw.of(env.robot)
+    command = torch.tensor([[0.3, -0.1, 0.5]])
+    env.set_commands(command)
+    observation = env.reset()["observation"]
+    actions = 2.4 * torch.rand(12, 1, 8) - 1.2  # some of them beyond what is allowed
+    played = iter(actions[:, 0].double().numpy())
+    controller = Controller(contract, lambda _: next(played))
+    body = body_of(env)
+    readings = sense(body, law, contract.foot_switch_threshold, contract.ctrl_dt)
+    controller.begin(np.clip(body.qpos[7:], *law.joint_range.T), readings.heading)
+    for action in actions:
+        before = replace_memory(controller)
+        observed = before.observe(readings, command[0].numpy())
+        assert observed == pytest.approx(observation[0].numpy(), abs=2e-5)
+        targets = controller.act(readings, command[0].numpy())
+        observation = env.step(TensorDict({"action": action}, batch_size=[1]))["next"][
+            "observation"
+        ]
+        offset, gain = action_map(env.robot, task.action)
+        assert targets == pytest.approx(
+            (offset + gain * torch.from_numpy(controller.action))
+            .clamp(*env.robot.joint_range.T)
+            .numpy(),
+            abs=1e-6,
+        )
+        readings = sense(body_of(env), law, contract.foot_switch_threshold, contract.ctrl_dt)
+
+
+def replace_memory(controller: Controller) -> Controller:
+    """A controller with a copy of the memory, so that looking changes nothing."""
+    copy = Controller(controller.contract, lambda _: np.zeros(8))
+    copy.__dict__.update({k: v for k, v in vars(controller).items() if k != "_network"})
+    return copy
+
+
+def test_the_filter_and_the_map_by_hand() -> None:
+    env = LocomotionEnv(LocomotionConfig(action=ActionConfig(filter=0.75)), 1, num_threads=1)
+    contract = Contract.of(spec_of(env) | {"observation_layout": {"fields": [
+        {"name": "command", "size": 3}]}})  # fmt: skip
+    controller = Controller(contract, lambda _: np.full(8, 2.0))
+    controller.begin(contract.offset, 0.0)
+    readings = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(4), 0.02)
+    targets = controller.act(readings, np.zeros(3))
+    # 2 is cut to 1, of which a quarter passes; 1.4 rad belong to 1.
+    assert controller.action == pytest.approx(np.full(8, 0.25))
+    knee = contract.joint_names.index("left_knee_pitch")
+    assert targets[knee] == pytest.approx(contract.offset[knee] + 0.25 * 1.4)
+
+
+def test_the_heading_error_is_the_short_way_round() -> None:
+    env = LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
+    contract = Contract.of(spec_of(env) | {"observation_layout": {"fields": [
+        {"name": "imu_heading_error", "size": 1}]}})  # fmt: skip
+    controller = Controller(contract, lambda _: np.zeros(8))
+    controller.begin(np.zeros(8), 3.0)
+    readings = Readings(np.zeros(3), np.zeros(3), -3.0, np.zeros(8), np.zeros(4), 0.02)
+    error = controller.observe(readings, np.zeros(3))
+    assert error == pytest.approx([2.0 * np.pi - 6.0], abs=1e-6)
+
+
+def test_what_only_a_simulator_knows_is_refused_on_a_robot() -> None:
+    contract, network = read(SHIPPED)
+    controller = Controller(contract, network)
+    controller.begin(np.zeros(8), 0.0)
+    readings = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(4), 0.02)
+    with pytest.raises(ContractError, match="no robot measures"):
+        controller.act(readings, np.zeros(3))
+    truth = Truth(np.zeros(8), np.zeros(8), np.zeros(3))
+    assert controller.act(replace(readings, truth=truth), np.zeros(3)).shape == (8,)
+
+
+def test_files_that_cannot_be_served_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "policy.onnx"
+    path.write_text("no model")
+    with pytest.raises(ContractError, match=r"policy.onnx is no policy exported") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+    env = LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
+    fields = {"fields": [{"name": "plate_load", "size": 4}]}
+    with pytest.raises(ContractError, match="plate_load"):
+        Contract.of(spec_of(env) | {"observation_layout": fields})
+    with pytest.raises(ContractError, match="lacks 'action'"):
+        Contract.of({key: value for key, value in spec_of(env).items() if key != "action"})
+
+
+def test_it_is_free_of_torch_and_of_engines() -> None:
+    code = (
+        "import sys; import wildrobot_torch.contract; "
+        "print(sorted({'torch', 'mujoco', 'tensordict'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,1 @@
+"""The same policy in other simulators, by its exported contract alone."""
