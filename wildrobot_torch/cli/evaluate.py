@@ -22,7 +22,7 @@ from wildrobot_torch.evaluation.simulators.compare import compare
 from wildrobot_torch.evaluation.simulators.registry import chosen
 from wildrobot_torch.evaluation.suite import columns_of, run_suite
 from wildrobot_torch.evaluation.suite_report import write_suite
-from wildrobot_torch.evaluation.suites import load_suite
+from wildrobot_torch.evaluation.suites import load_suite, with_seed
 from wildrobot_torch.motion.metrics import METRICS
 from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy
 
@@ -60,11 +60,13 @@ def main(options: argparse.Namespace) -> int:
 
 def suite(options: argparse.Namespace) -> int:
     """0 when every target of the suite is met, 1 when not."""
-    for name in ("scenario", "num_envs", "seed", "terrain", "gate"):
+    for name in ("scenario", "num_envs", "terrain", "gate"):
         if getattr(options, name) not in (None, False):
             raise UserError(f"--{name} goes with a scenario, not with a suite; leave it out")
     physics = resolve_engine(options.physics)
     chosen = load_suite(options.suite)
+    if options.seed is not None:
+        chosen = with_seed(chosen, options.seed)
     columns = columns_of([path for path in (options.policy, options.against) if path])
     about = {c.name: described(c.policy) for c in columns if isinstance(c.policy, LoadedPolicy)}
     episodes = sum(entry.scenario.episodes for entry in chosen.entries)

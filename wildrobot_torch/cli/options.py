@@ -188,7 +188,7 @@ def evaluate(add: Add) -> None:
     add("--out", type=Path, help="of the report (default: evaluation/NAME by the policy)")
     add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
     add("--physics", default="native", help=ENGINES)
-    add("--seed", type=int, help="of start noise and pushes (default: the scenario's)")
+    add("--seed", type=int, help="of robots, start noise and pushes (default: the scenario's)")
     add("--terrain", help="the ground: flat, rough, steps (default: the scenario's)")
     add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
 

@@ -20,7 +20,7 @@ interval of a measure's mean must lie within; `rungs`, names with what each chan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,16 @@ class Suite:
         """Simulated time of all episodes [s]."""
         rounds = ((e, 1 if e.ladder is None else e.ladder.rounds) for e in self.entries)
         return sum(n * e.scenario.episodes * e.scenario.seconds for e, n in rounds)
+
+
+def with_seed(suite: Suite, seed: int) -> Suite:
+    """The suite with other robots, starts, noise and disturbances in every entry."""
+    return replace(
+        suite,
+        entries=tuple(
+            replace(entry, scenario=replace(entry.scenario, seed=seed)) for entry in suite.entries
+        ),
+    )
 
 
 def suite_names() -> tuple[str, ...]:

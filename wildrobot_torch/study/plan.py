@@ -108,20 +108,29 @@ class Study:
 
         Seed, folder and number of threads do not count. StudyError where trainings end early.
         """
-        if settings["trainer"]["max_time"] or settings["run"]["stop_when_passed"]:
-            raise StudyError(
-                "an overlay sets trainer.max_time or run.stop_when_passed, and arms have equal "
-                "budgets; leave it out"
-            )
         parts = {
-            "data": {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")},
-            "model": settings["model"],
+            **counted(settings),
             "scenario": asdict(load_scenario(self.evaluation)),
             "style": self.style,
             "env_steps": self.env_steps,
         }
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def counted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all settings of `fit` those of the task and of learning, without seed and threads.
+
+    Raises:
+        StudyError: they end trainings early.
+    """
+    if settings["trainer"]["max_time"] or settings["run"]["stop_when_passed"]:
+        raise StudyError(
+            "an overlay sets trainer.max_time or run.stop_when_passed, and the trainings have "
+            "equal budgets; leave it out"
+        )
+    data = {k: v for k, v in settings["data"].items() if k not in ("num_threads", "seed")}
+    return {"data": data, "model": settings["model"]}
 
 
 def load_study(path: Path) -> Study:

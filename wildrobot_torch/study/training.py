@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,10 @@ OURS = {
 """Options of `fit` that a study sets itself, and what to use in their place."""
 PATIENCE_S = 120.0
 """Time that an interrupted training has to save its checkpoint [s]."""
+LOOK_S = 5.0
+"""Time between two looks at a training that may be stopped early [s]."""
+PROGRAM = (sys.executable, "-m", "wildrobot_torch")
+"""Command whose verbs train and evaluate."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +170,22 @@ def last_checkpoint(parts: Sequence[Part]) -> Path | None:
     return None
 
 
-def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
+def train(
+    folder: Path,
+    options: Sequence[str],
+    env_steps: int,
+    stop: Callable[[History], bool] = lambda history: False,
+    program: Sequence[str] = PROGRAM,
+) -> History:
     """The training after one more part, from its last checkpoint to `env_steps`.
 
     Args:
         folder: of its parts.
         options: of `fit`, without folders, checkpoint and `--run.env_steps`.
         env_steps: environment steps at which it ends, if no evaluation ends it earlier.
+        stop: looks at the training every `LOOK_S`, and once more at its end; where it is true, the
+            training is interrupted, which leaves a checkpoint.
+        program: command that `fit` is a verb of.
 
     Raises:
         StudyError: the settings are bad; the part is gone.
@@ -183,12 +196,12 @@ def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
     where = ["--run.folder", str(folder.absolute()), "--run.name", part.name]
     resume = [] if checkpoint is None else ["--ckpt_path", str(checkpoint.absolute())]
     words = ["fit", *options, "--run.env_steps", str(env_steps), *where, *resume]
-    done = run_part(part, [sys.executable, "-m", "wildrobot_torch", *words])
+    done = run_part(part, [*program, *words], lambda: stop(load_history(folder)))
     if done.code == REFUSED and done.run is None:
         shutil.rmtree(part)
         raise StudyError(done.error or f"`wildrobot {' '.join(words)}` was refused")
     history = load_history(folder)
-    if done.code and not history.failure:
+    if not stop(history) and done.code and not history.failure:
         why = f" ({done.error})" if done.error else ""
         raise TrainingBroken(
             f"the training ended with code {done.code}{why}, see {part / 'log.txt'}; the same "
@@ -197,23 +210,35 @@ def train(folder: Path, options: Sequence[str], env_steps: int) -> History:
     return history
 
 
-def run_part(folder: Path, command: Sequence[str]) -> Part:
-    """Run a command to its end, with its output in log.txt; an interrupt is passed on to it."""
+def run_part(
+    folder: Path, command: Sequence[str], stop: Callable[[], bool] = lambda: False
+) -> Part:
+    """Run a command to its end, with its output in log.txt.
+
+    It is interrupted when this program is, and once `stop` is true.
+    """
     Part(folder).save()
     begin, log = time.monotonic(), folder / "log.txt"
     with log.open("wb") as output:
+        # In a group of its own: Ctrl-C at a terminal would reach it beside the interrupt that is
+        # sent to it here, and `fit` ends at the second one without a checkpoint.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
         )
         try:
-            process.wait()
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_S)
+                    break
+                if stop():
+                    _interrupt(process)
+                    break
         except BaseException:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _interrupt(process)
             raise
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -221,6 +246,16 @@ def run_part(folder: Path, command: Sequence[str]) -> Part:
     done = Part(folder, process.returncode, wall_s, errors[-1] if errors else "")
     done.save()
     return done
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Have a training end with a checkpoint; it is killed where it takes too long."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def require_free(options: Sequence[str], *others: str) -> None:
