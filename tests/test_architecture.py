@@ -18,6 +18,7 @@ from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.reference.generate import ReferenceConfig
 from wildrobot_torch.reference.judge.gates import load_gates
 from wildrobot_torch.study.plan import load_study
+from wildrobot_torch.study.search import load_search
 from wildrobot_torch.training.data import RolloutData
 from wildrobot_torch.training.module import WalkingModule
 
@@ -105,7 +106,7 @@ def _reader(path: Path) -> Callable[[Path], object]:
     if path.parent.name == "suites":
         return load_suite
     if path.parent.name == "study":
-        return load_study
+        return load_search if path.stem == "search" else load_study
     return load_gates if path.stem == "gates" else _settings_of("fit")
 
 

@@ -37,6 +37,7 @@ from wildrobot_torch.study.training import (
     PROGRAM,
     History,
     last_checkpoint,
+    load_history,
     read_json,
     require_free,
     train,
@@ -164,7 +165,7 @@ class Search:
             *("--data.iterations_per_epoch", str(self.every)),
         ]
         for name, value in values.items():
-            words += [_option(name), value if isinstance(value, str) else json.dumps(value)]
+            words += [_option(name), yaml.safe_dump(value).splitlines()[0]]
         return words
 
     def corners(self) -> list[dict[str, Value]]:
@@ -279,7 +280,11 @@ class SearchRun:
             for name, setting in search.settings.items()
         }
         path = folder / STORAGE
-        if not path.is_file() and folder.exists() and (not folder.is_dir() or _others(folder)):
+        if (
+            not path.is_file()
+            and folder.exists()
+            and (not folder.is_dir() or any(folder.iterdir()))
+        ):
             raise StudyError(f"{folder} is there already, and no search; give another --out")
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self._study(path, dict(about))
@@ -363,7 +368,10 @@ class SearchRun:
         )
         judge = _Judge(trial, self.search.judged_at)
         options = [*self.search.fit_options(trial.params), "--trainer.max_time", "null"]
-        history = train(folder / "parts", options, self.search.env_steps, judge, self.program)
+        history = load_history(folder / "parts")
+        left = history.env_steps < self.search.env_steps and not history.failure
+        if not judge(history) and left:
+            history = train(folder / "parts", options, self.search.env_steps, judge, self.program)
         trial.set_user_attr("env_steps", history.env_steps)
         if history.failure or judge.worse:
             trial.set_user_attr("note", history.failure)
@@ -496,10 +504,6 @@ def _option(name: str) -> str:
     return f"--{name}"
 
 
-def _others(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
-
-
 def _remove(content: Any, path: Sequence[str]) -> None:
     """Leave a searched setting out, whose value in the recipe counts for nothing."""
     *groups, last = path
@@ -522,9 +526,8 @@ def _changed(before: Any, now: Any, name: str = "") -> str:
 
 
 def _shown(values: Mapping[str, Value]) -> str:
-    """Values in words; names without what is before their last group."""
-    words = [f"{name} {_number(value)}" for name, value in values.items()]
-    return ", ".join(words)
+    """Values in words."""
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items())
 
 
 def _number(value: Any) -> str:

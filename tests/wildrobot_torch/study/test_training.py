@@ -127,6 +127,22 @@ def test_a_training_that_ignores_an_interrupt_is_killed(
     assert not Path("/proc/self/task").exists() or set(_children()) <= before
 
 
+def test_a_training_that_is_to_stop_early_is_interrupted_and_not_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "LOOK_S", 0.05)
+    program = (
+        "import pathlib, signal, sys, time; "
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(130)); "
+        "run = pathlib.Path(sys.argv[-3], sys.argv[-1], 'date'); run.mkdir(); "
+        "(run / 'metrics.csv').write_text('Evaluation/score,step\\n0.5,100\\n'); time.sleep(300)"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program]
+    history = train(tmp_path, [], 400, lambda found: bool(found.evaluations), command)
+    assert [part.code for part in history.parts] == [130]
+    assert [row.values["score"] for row in history.evaluations] == [0.5]
+
+
 def _children() -> list[str]:
     """Processes that this one has not waited for."""
     tasks = Path("/proc/self/task").glob("*/children")
