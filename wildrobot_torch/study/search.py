@@ -29,7 +29,7 @@ from envs.settings import NonNegativeFloat, PositiveInt
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.evaluation.report import plain, table
-from wildrobot_torch.evaluation.suites import Suite, load_suite
+from wildrobot_torch.evaluation.suites import Entry, load_suite
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.study import StudyError, TrainingBroken
 from wildrobot_torch.study.plan import counted
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-Value = float | int | str | bool | None
+Value = bool | int | float | str | None
 
 STORAGE = "search.db"
 """Optuna's SQLite file in the folder of a search."""
@@ -145,16 +145,16 @@ class Search:
             raise StudyError(
                 f"judged_at is {points}; it must ascend and end before env_steps {self.env_steps}"
             )
-        if known := [e.name for e in self.entries.entries if e.scenario.seed == self.suite_seed]:
+        if known := [e.name for e in self.entries if e.scenario.seed == self.suite_seed]:
             raise StudyError(
                 f"suite_seed {self.suite_seed} is the seed of {known[0]!r} in suite {self.suite}, "
                 "whose robots results are reported on; give another"
             )
 
     @property
-    def entries(self) -> Suite:
-        """The suite."""
-        return load_suite(self.suite)
+    def entries(self) -> tuple[Entry, ...]:
+        """Those of the suite."""
+        return load_suite(self.suite).entries
 
     def fit_options(self, values: Mapping[str, Value]) -> list[str]:
         """All options of `fit` of a trial, without its steps, folders and checkpoint."""
@@ -183,7 +183,7 @@ class Search:
             "search": own,
             **counted(settings),
             "scenario": asdict(load_scenario(self.evaluation)),
-            "suite": {entry.name: asdict(entry) for entry in self.entries.entries},
+            "suite": {entry.name: asdict(entry) for entry in self.entries},
         }
         content = json.loads(json.dumps(parts, default=str))
         for name in self.settings:
@@ -301,7 +301,7 @@ class SearchRun:
                 pruner=self.optuna.pruners.MedianPruner(n_startup_trials=self.search.startup),
                 load_if_exists=True,
             )
-        except (DatabaseError, RuntimeError, AssertionError) as error:
+        except (DatabaseError, RuntimeError) as error:
             reason = " ".join(str(error.args[0] if error.args else error).split())
             raise StudyError(f"{path}: not the storage of a search ({reason})") from None
         before = study.user_attrs.get("about")
@@ -390,16 +390,18 @@ class SearchRun:
         if checkpoint is None:
             raise TrainingBroken(f"{folder}: the training left no checkpoint")
         out = folder / "suite"
+        report = out / "suite.json"
+        report.unlink(missing_ok=True)  # so that it is this evaluation's, which may exit with 1
         options = ("--suite", self.search.suite, "--seed", str(self.search.suite_seed))
         where = ("--physics", self.physics, "--out", str(out))
         command = [*self.program, "evaluate", str(checkpoint), *options, *where]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        # 1 is a policy that misses targets, or a run that could not go on, which says so.
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        if done.returncode not in (0, 1) or (done.returncode and said):
-            last = (said or [f"exit code {done.returncode}"])[-1].removeprefix("error: ")
-            raise TrainingBroken(f"{folder}: wildrobot evaluate: {last}")
-        return read_json(out / "suite.json")
+        if done.returncode not in (0, 1) or not report.is_file():
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise TrainingBroken(
+                f"{folder}: wildrobot evaluate: {said[-1].removeprefix('error: ')}"
+            )
+        return read_json(report)
 
     def write(self) -> None:
         """Write search.md, and best.yaml where a trial trained to its end."""
@@ -407,12 +409,12 @@ class SearchRun:
             file.write(self._report().encode())
         if not self.complete:
             return
-        best = self.complete[0]
+        best, recipe = self.complete[0], " ".join(self.search.options.split())
         lines = [
             f"# Best of {len(self.ended)} trials of {self.file}: success "
             f"{best.user_attrs['success']:.1%}, torque {best.user_attrs['torque']:.2f} N m after",
             f"# {self.search.env_steps:,} environment steps. An overlay for the search's recipe:",
-            f"#   wildrobot fit {self.search.options} --config {self.folder / 'best.yaml'}",
+            f"#   wildrobot fit {recipe} --config {self.folder / 'best.yaml'}",
             yaml.safe_dump(nested(best.params), sort_keys=False),
         ]
         with atomic_write(self.folder / "best.yaml") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envs.errors import UserError
-from wildrobot_torch.evaluation.suites import load_suite, suite_names
+from wildrobot_torch.evaluation.suites import load_suite, suite_names, with_seed
 from wildrobot_torch.motion.metrics import Limit
 
 FLAT = "commands: [0.3], episodes: 72, seconds: 5, success: {fallen: {max: 0}}"
@@ -122,3 +122,10 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, words: str) -
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(UserError, match=r"'fulll' is unknown; allowed: full, quick"):
         load_suite("fulll")
+
+
+def test_a_seed_is_that_of_every_entry_and_changes_nothing_else() -> None:
+    suite = load_suite("quick")
+    other = with_seed(suite, 7)
+    assert {entry.scenario.seed for entry in other.entries} == {7}
+    assert with_seed(other, suite.entries[0].scenario.seed) == suite

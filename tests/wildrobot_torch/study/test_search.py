@@ -205,8 +205,14 @@ def test_options_of_a_trial_hold_its_values_as_yaml_reads_them() -> None:
     assert [yaml.safe_load(word) for word in words[1::2]] == [2, pytest.approx(1e-5), None]
 
 
-def test_what_lies_in_a_file_is_checked_with_its_place(tmp_path: Path) -> None:
+def test_choices_keep_their_types_and_errors_name_the_place(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
+    plan = {"options": "", "env_steps": 10, "every": 1, "evaluation": "quick", "suite": "quick"}
+    choices = [1, 0.5, True, None, "bce"]
+    path.write_text(
+        yaml.safe_dump(plan | {"suite_seed": 9, "seed": 5, "settings": {"a": {"choices": choices}}})
+    )
+    assert repr(load_search(path).settings["a"].choices) == repr(tuple(choices))
     path.write_text("settings: {a.b: {low: 3, high: 2}}")
     with pytest.raises(StudyError, match=r"mine.yaml: settings.a.b: low is 3, high is 2"):
         load_search(path)
