@@ -145,6 +145,8 @@ class Search:
             raise StudyError(
                 f"judged_at is {points}; it must ascend and end before env_steps {self.env_steps}"
             )
+        if not any(entry.judged for entry in self.entries):
+            raise StudyError(f"suite {self.suite} has no entry with a target; give another")
         if known := [e.name for e in self.entries if e.scenario.seed == self.suite_seed]:
             raise StudyError(
                 f"suite_seed {self.suite_seed} is the seed of {known[0]!r} in suite {self.suite}, "
@@ -242,8 +244,6 @@ def objective(report: Mapping[str, Any], torque_weight: float) -> Objective:
         if found is not None:
             torque = found["means"]["torque_mean"]["value"]
             torques.append(FALLEN_TORQUE if torque is None else torque)
-    if not rates:
-        raise StudyError(f"suite {report['suite']} has no entry with a target; give another")
     success = sum(rates) / len(rates)
     torque = sum(torques) / len(torques) if torques else FALLEN_TORQUE
     return Objective(success, torque, success - torque_weight * torque)
@@ -280,11 +280,8 @@ class SearchRun:
             for name, setting in search.settings.items()
         }
         path = folder / STORAGE
-        if (
-            not path.is_file()
-            and folder.exists()
-            and (not folder.is_dir() or any(folder.iterdir()))
-        ):
+        empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if not path.is_file() and not empty:
             raise StudyError(f"{folder} is there already, and no search; give another --out")
         folder.mkdir(parents=True, exist_ok=True)
         self.study = self._study(path, dict(about))
