@@ -191,7 +191,7 @@ def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
 def test_a_suite_without_a_target_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shown.yaml"
     path.write_text("entries: {far: {commands: [0.3], episodes: 2, success: {fallen: {max: 0}}}}")
-    with pytest.raises(StudyError, match="shown.yaml has no entry with a target"):
+    with pytest.raises(StudyError, match=r"shown\.yaml has no entry with a target"):
         search(suite=str(path))
 
 
