@@ -73,10 +73,10 @@ def test_a_search_maximises_the_objective_and_writes_table_and_overlay(folder: P
     assert len(rows) == 5 and nearest.user_attrs["folder"] in rows[0]
     assert "PED-ANOVA" in table
     # Nothing is left to do; the same number of trials stays, a higher one goes on.
+    before = [trial.params for trial in run.ended]
     again = begun(folder, search(judged_at=(), trials=6))
     again.run(said.append)
-    assert [t.params for t in again.ended][:5] == [t.params for t in run.ended]
-    assert len(again.ended) == 6
+    assert [trial.params for trial in again.ended][:5] == before and len(again.ended) == 6
 
 
 def test_trials_below_the_median_are_interrupted_and_those_that_diverge_end(folder: Path) -> None:
