@@ -251,12 +251,14 @@ def terms(add: Add) -> None:
 def why(add: Add) -> None:
     """Say what is wrong with a run or a policy, on what evidence, and what to change.
 
-    A few robots act for ten seconds; of a run its settings, metrics, reference and checkpoints are
+    A few robots act for some seconds; of a run its settings, metrics, reference and checkpoints are
     looked at, too. Exits with 1 when something serious is found.
     """
     subject = "folder of a run, checkpoint (.ckpt) or exported policy (.onnx)"
     add("subject", type=Path, metavar="RUN_OR_POLICY", help=subject)
     add("--json", action="store_true", help="print the findings and the evidence as JSON")
+    add("--num_envs", type=positive, default=32, help="robots side by side")
+    add("--seconds", type=within(4.0, 60.0), default=10.0, help="that they act for [s]")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, default=0, help="of commands, start noise, robots and pushes")
 

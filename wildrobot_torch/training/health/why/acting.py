@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from tensordict import TensorDict
@@ -27,8 +27,8 @@ from wildrobot_torch.evaluation.measures import Walks
 from wildrobot_torch.ppo.policy_file import LoadedPolicy
 from wildrobot_torch.training.health.why.evidence import Acts, Input
 
-ROBOTS, SECONDS, SETTLE_S = 32, 10.0, 1.0
-"""Robots side by side, length of an episode, and its start that motion is not measured in [s]."""
+SETTLE_S = 1.0
+"""Start of an episode that motion is not measured in [s]."""
 MEASURED_S = 2.0
 """Motion of less than this says nothing [s]: a fall is fast."""
 NUM_DRAWN = 4096
@@ -39,6 +39,20 @@ AT_LIMIT = 0.99
 """An action of at least this size is at its limit."""
 STILL = 1e-6
 """A value of the observation that varies less than this never changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """In what robots are looked at."""
+
+    robots: int = 32
+    """Robots side by side."""
+    seconds: float = 10.0
+    """Length of an episode [s]; more than `SETTLE_S` + `MEASURED_S`."""
+    physics: str = "native"
+    """Name of the engine."""
+    seed: int = 0
+    """Of commands, start noise, robots and pushes."""
 
 
 def drawn_commands(task: LocomotionConfig, number: int, seed: int) -> Tensor:
@@ -63,14 +77,14 @@ def without_idle(task: LocomotionConfig) -> tuple[LocomotionConfig, str | None]:
 
 
 def acting(
-    policy: LoadedPolicy, task: LocomotionConfig, commands: Tensor, physics: str, seed: int
+    policy: LoadedPolicy, task: LocomotionConfig, commands: Tensor, trial: Trial
 ) -> tuple[Recording, Acts, list[Input]]:
     """What a policy does in its task at commands (E, 3), and what it reads of its observation.
 
     Raises:
         UserError: it observes something else than the task says, or is for another robot.
     """
-    env = _environment(task, len(commands), physics, seed)
+    env = _environment(task, len(commands), trial)
     policy.require(env.layouts["observation"], env.robot.digest)
     seen: list[Tensor] = []
 
@@ -80,7 +94,7 @@ def acting(
 
     recording, acts = _run(watched, env, commands)
     moments = torch.stack(seen)[recording.valid[: len(seen)]]
-    return recording, acts, inputs_of(policy, moments, commands, seed)
+    return recording, acts, inputs_of(policy, moments, commands, trial.seed)
 
 
 def ideal(task: LocomotionConfig, walker: LoadedPolicy) -> LocomotionConfig:
@@ -95,10 +109,10 @@ def ideal(task: LocomotionConfig, walker: LoadedPolicy) -> LocomotionConfig:
 
 
 def in_ideal_world(
-    task: LocomotionConfig, commands: Tensor, walker: LoadedPolicy | None, physics: str, seed: int
+    task: LocomotionConfig, commands: Tensor, walker: LoadedPolicy | None, trial: Trial
 ) -> tuple[Recording, Acts]:
     """What the shipped walk does at commands (E, 3) in a task; without a walker, home hold."""
-    env = _environment(task, len(commands), physics, seed)
+    env = _environment(task, len(commands), trial)
     act: PolicyFunction = zero_policy(env.robot.num_joints)
     if walker is not None:
         walker.require(env.layouts["observation"], env.robot.digest)
@@ -117,11 +131,10 @@ def with_style(
     return replace(acts, terms={**acts.terms, "style": style})
 
 
-def _environment(task: LocomotionConfig, num_envs: int, physics: str, seed: int) -> LocomotionEnv:
-    task = replace(task, episode_length_s=SECONDS, support=None, auto_reset=True)
-    env = LocomotionEnv(task, num_envs, physics=physics, seed=seed)
-    env.set_seed(seed)
-    return env
+def _environment(task: LocomotionConfig, num_envs: int, trial: Trial) -> LocomotionEnv:
+    task = replace(task, episode_length_s=trial.seconds, support=None, auto_reset=True)
+    # One thread: beside a training, which has the other cores, several would wait for each other.
+    return LocomotionEnv(task, num_envs, physics=trial.physics, num_threads=1, seed=trial.seed)
 
 
 def _run(policy: PolicyFunction, env: LocomotionEnv, commands: Tensor) -> tuple[Recording, Acts]:
@@ -172,6 +185,8 @@ def inputs_of(policy: LoadedPolicy, moments: Tensor, commands: Tensor, seed: int
     The effect of a field is what the action changes by when the field is that of another moment,
     drawn at random: permutation importance (Breiman 2001) of the action itself.
     """
+    if len(moments) < 2:
+        return []  # all simulations failed at once
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(moments), generator=generator)[:NUM_MOMENTS]
     other = moments[chosen[torch.randperm(len(chosen), generator=generator)]]

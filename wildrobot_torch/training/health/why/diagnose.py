@@ -20,6 +20,7 @@ from wildrobot_torch.ppo.policy_file import LoadedPolicy, load_policy, read_chec
 from wildrobot_torch.reference.curriculum import Curriculum
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.training.health.why import acting
+from wildrobot_torch.training.health.why.acting import Trial
 from wildrobot_torch.training.health.why.evidence import Acts, Evidence, Reference, Run
 from wildrobot_torch.training.health.why.rules import EXPLAINED, Finding, diagnosis
 from wildrobot_torch.training.health.why.runs import Subject, find
@@ -28,11 +29,15 @@ FEWEST_COMPARED, MOST_COMPARED = 4, 16
 """Commands at which the shipped walk is held against standing; it must know them."""
 
 
+_TRIAL = Trial()
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What was found."""
 
     subject: Subject
+    trial: Trial
     evidence: Evidence
     findings: list[Finding]
 
@@ -59,7 +64,7 @@ class Diagnosis:
         }
 
 
-def diagnose(path: Path, physics: str = "native", seed: int = 0) -> Diagnosis:
+def diagnose(path: Path, trial: Trial = _TRIAL) -> Diagnosis:
     """What is wrong with the run of a directory, or with the policy of a file.
 
     Raises:
@@ -67,22 +72,22 @@ def diagnose(path: Path, physics: str = "native", seed: int = 0) -> Diagnosis:
             is for another robot or observation.
     """
     subject = find(path)
-    evidence = gather(subject, physics, seed)
-    return Diagnosis(subject, evidence, diagnosis(evidence))
+    evidence = gather(subject, trial)
+    return Diagnosis(subject, trial, evidence, diagnosis(evidence))
 
 
-def gather(subject: Subject, physics: str, seed: int) -> Evidence:
+def gather(subject: Subject, trial: Trial) -> Evidence:
     """Evidence of a subject; deterministic."""
     policy, run = load_policy(subject.policy), subject.run
     unchecked: list[str] = []
     task, idle = acting.without_idle(subject.task or policy.task)
-    commands = acting.drawn_commands(task, acting.ROBOTS, seed)
-    recording, acts, inputs = acting.acting(policy, task, commands, physics, seed)
+    commands = acting.drawn_commands(task, trial.robots, trial.seed)
+    recording, acts, inputs = acting.acting(policy, task, commands, trial)
     evidence = Evidence(
         task=task,
         policy=acts,
         inputs=inputs,
-        drawn=acting.drawn_commands(task, acting.NUM_DRAWN, seed),
+        drawn=acting.drawn_commands(task, acting.NUM_DRAWN, trial.seed),
         idle=idle,
         run=run,
     )
@@ -105,7 +110,7 @@ def gather(subject: Subject, physics: str, seed: int) -> Evidence:
     if weight:
         prior = load_prior(policy.path, layout)
     evidence = replace(evidence, policy=acting.with_style(acts, recording, prior, weight))
-    evidence = _compared(evidence, commands, prior, weight, physics, seed, unchecked)
+    evidence = _compared(evidence, commands, prior, weight, trial, unchecked)
     reference = _reference(run, layout, policy, unchecked)
     if not run.history:
         unchecked.append(f"course of the training: {run.folder / 'metrics.csv'} has no iteration")
@@ -119,8 +124,7 @@ def _compared(
     commands: Tensor,
     prior: CheckpointPrior | None,
     weight: float,
-    physics: str,
-    seed: int,
+    trial: Trial,
     unchecked: list[str],
 ) -> Evidence:
     """With what standing, and the shipped walk, earn at the commands that the walk knows."""
@@ -138,7 +142,7 @@ def _compared(
     world = acting.ideal(evidence.task, walker)
     found: list[Acts] = []
     for act in (None, walker):
-        recording, acts = acting.in_ideal_world(world, chosen, act, physics, seed)
+        recording, acts = acting.in_ideal_world(world, chosen, act, trial)
         found.append(acting.with_style(acts, recording, prior, weight))
     return replace(evidence, standing=found[0], walk=found[1])
 
@@ -170,7 +174,7 @@ def told(diagnosis: Diagnosis) -> list[str]:
     )
     lines = [
         f"{subject.policy}{where}",
-        f"{len(e.policy.commands)} robots for {acting.SECONDS:g} s, at commands as "
+        f"{len(e.policy.commands)} robots for {diagnosis.trial.seconds:g} s, at commands as "
         f"{'its training' if run else 'its task'} draws them",
         "",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -46,12 +46,8 @@ class Acts:
     @property
     def falls(self) -> float:
         """Share of the episodes that ended in a fall."""
-        return 1.0 - self.ends.get("time", 0) / max(sum(self.ends.values()), 1)
-
-    def select(self, chosen: Tensor) -> Acts:
-        """Commands, velocities and durations of some robots, by a mask (E,); the rest of all."""
-        per_robot = {n: getattr(self, n)[chosen] for n in ("commands", "velocities", "lasted")}
-        return replace(self, **per_robot)
+        ended = sum(self.ends.values())
+        return (ended - self.ends.get("time", 0)) / max(ended, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

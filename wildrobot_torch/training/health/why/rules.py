@@ -61,8 +61,9 @@ EXPLAINED = "Loss/explained_variance"
 """Share of the variance of the critic's targets that it predicts."""
 UNEXPLAINED = 0.1
 """Explained variance below which advantages are little more than returns."""
-YOUNG = 1_000_000
-"""Environment steps before which a policy has not learnt anything yet."""
+YOUNG, YOUNG_SHARE = 1_000_000, 0.2
+"""Environment steps, and their share of the budget, before which a policy may not have learnt
+anything yet."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def diverged(e: Evidence) -> Finding | None:
 
 def young(e: Evidence) -> Finding | None:
     """Too few steps to have learnt anything."""
-    if e.run is None or e.run.env_steps >= min(YOUNG, e.run.budget):
+    if e.run is None or e.run.env_steps >= e.run.budget:
+        return None
+    if e.run.env_steps >= max(YOUNG, YOUNG_SHARE * e.run.budget):
         return None
     return Finding(
         "note",
         "The training has hardly begun: faults of the motion say little yet.",
-        f"{e.run.env_steps:,} of {e.run.budget:,} environment steps; walks begin after about "
+        f"{e.run.env_steps:,} of {e.run.budget:,} environment steps; a robot stands or falls for "
         f"{YOUNG:,} or more",
         "let it go on, and ask again",
     )
@@ -141,13 +144,12 @@ def moves(e: Evidence) -> Finding | None:
     median = _median(share)
     speed = e.policy.velocities[asked, :2].norm(dim=-1)
     numbers = (
-        f"median velocity along the command {median:.0%} of it (commands "
+        f"median velocity along the command {100.0 * median:z.0f}% of it (commands "
         f"{_range(e.policy.commands[asked, :2].norm(dim=-1))} m/s, mean speeds {_range(speed)} "
         f"m/s); one foot in the air {e.policy.swinging:.0%} of the time"
     )
     if median < -STANDS:
         return Finding("serious", "It goes backwards when told to go ahead.", numbers,
-                       "wildrobot play POLICY --velocity 0.3: look whether the reward pays for it; "
                        f"{_WEIGHTS}.standing -1")  # fmt: skip
     if median < STANDS:
         steps = "It steps in place" if e.policy.swinging > 0.3 else "It stands still"
@@ -168,7 +170,7 @@ def _walk_remedy(e: Evidence) -> str:
             "train with reference motion of the commanded speeds: wildrobot fit --config "
             "walking_amp_robot --data.reference FILE"
         )
-    return f"{_WEIGHTS}.standing -1, which makes standing cost when walking is commanded"
+    return f"{_WEIGHTS}.standing -1"
 
 
 def stands_at_some(e: Evidence) -> Finding | None:
@@ -186,8 +188,7 @@ def stands_at_some(e: Evidence) -> Finding | None:
         "It stands still at some of the commanded speeds.",
         f"below {STANDS:.0%} of the command in {int(stuck.sum())} of {len(share)} episodes, at "
         f"{_range(where)} m/s",
-        f"{_WEIGHTS}.stall -4, or leave these speeds out: --data.env.command.velocity_min "
-        f"{float(where.max()):.2f}",
+        f"{_WEIGHTS}.stall {min(2.0 * vars(e.task.reward.weights)['stall'], -2.0):g}",
     )
 
 
@@ -208,8 +209,7 @@ def heeds_commands(e: Evidence) -> Finding | None:
         "It walks at nearly one speed, whatever is commanded.",
         f"1 m/s more of command is {slope:.2f} m/s more of speed; commands {_range(command)} m/s, "
         f"speeds {_range(speed)} m/s",
-        "give reference motion of all commanded speeds, or lower the style weight: "
-        "--model.amp.weight 0.5"
+        f"--model.amp.weight {e.run.amp.weight / 2.0:g}"
         if e.run is not None and e.run.amp is not None
         else f"{_WEIGHTS}.track_lin_vel_x 6",
     )
@@ -240,8 +240,8 @@ def rests(e: Evidence) -> Finding | None:
     return Finding(
         "warning", "It walks when told to stand.",
         f"median speed {_median(speed):.2f} m/s at command 0",
-        f"--data.env.command.standing_probability {max(0.1, e.task.command.standing_probability)}, "
-        f"{_WEIGHTS}.stand_still_steps -4",
+        f"--data.env.command.standing_probability "
+        f"{min(0.2 + e.task.command.standing_probability, 1.0):g}",
     )  # fmt: skip
 
 
@@ -259,13 +259,14 @@ def falls(e: Evidence) -> Finding | None:
         numbers += f"; in training, with noise on the actions, {noisy[-1]:.0%}"
     main = max((c for c in e.policy.ends if c != "time"), key=lambda c: e.policy.ends[c])
     remedy = {
-        "physics": "lower data.env.sim_dt to 0.001: the simulation itself fails",
-        "contact": "--data.env.termination.max_foot_force null, if its landings are meant",
+        "physics": "--data.env.sim_dt 0.001: the simulation itself fails",
+        "contact": "--data.env.termination.max_foot_force null",
         "height": f"{_WEIGHTS}.height_target 0.5",
-    }.get(main, f"{_WEIGHTS}.flat_orientation -4; watch it: wildrobot play POLICY")
-    hard = e.task.push.impulse_max > 0.0 or bool(e.task.randomization.active())
-    if hard and e.run is not None and e.run.data.get("difficulty") is None:
-        remedy = "let the difficulty grow: --config stages"
+    }.get(main, f"{_WEIGHTS}.flat_orientation -4")
+    hard = {"push": e.task.push.impulse_max > 0.0, "terms": bool(e.task.randomization.active())}
+    if any(hard.values()) and e.run is not None and e.run.data.get("difficulty") is None:
+        stages = ", ".join(f"{name}: [0, 1]" for name, there in hard.items() if there)
+        remedy = f"begin easier: --data.difficulty.stages '{{{stages}}}'"
     return Finding("serious" if share > MANY_FALLS else "warning", "It falls.", numbers, remedy)
 
 
@@ -302,17 +303,28 @@ def dying_pays(e: Evidence) -> Finding | None:
     """Each step costs, so an early end is worth its while."""
     if e.run is None or not e.policy.terms:
         return None
-    step = e.policy.reward - e.policy.terms.get("termination", 0.0)
-    if step >= 0.0:
+
+    def step(acts: Acts) -> float:
+        return acts.reward - acts.terms.get("termination", 0.0)
+
+    weights = vars(e.task.reward.weights)
+    if e.walk is not None and step(e.walk) < 0.0:
+        name, least = min(e.walk.terms.items(), key=lambda item: item[1])
+        return Finding(
+            "serious",
+            "Even a good walk costs more than it earns, so the sooner an episode ends the better.",
+            f"a good walk earns {step(e.walk):+.3f} per step; its most expensive term is {name}, "
+            f"{least:+.3f}",
+            f"{_WEIGHTS}.{name} {weights.get(name, 0.0) / 4.0:.2g}",
+        )
+    if step(e.policy) >= 0.0 or e.policy.falls <= FALLS:
         return None
-    name, least = min(e.policy.terms.items(), key=lambda item: item[1])
-    weight = vars(e.task.reward.weights).get(name, 0.0)
     return Finding(
-        "serious" if e.policy.falls > FALLS else "warning",
-        "Each step costs more than it earns, so the sooner an episode ends the better.",
-        f"{step:+.3f} per step without the price of a fall; the most expensive term is {name}, "
-        f"{least:+.3f}",
-        f"{_WEIGHTS}.{name} {weight / 4.0:.2g}",
+        "warning",
+        "Its falls end its losses: each step costs more than it earns.",
+        f"{step(e.policy):+.3f} per step without the price of a fall; {e.policy.falls:.0%} of the "
+        "episodes end in one",
+        f"{_WEIGHTS}.termination {min(3.0 * weights['termination'], -10.0):g}",
     )
 
 
@@ -364,8 +376,7 @@ def reference_covers(e: Evidence) -> Finding | None:
         f"{e.reference.file}, which has {low:.2f} to {high:.2f} m/s; missing are "
         f"{_range(commands[missing])} m/s",
         f"--data.env.command.velocity_min {max(low - SPEED_BIN / 2, 0.0):.2f} "
-        f"--data.env.command.velocity_max {high + SPEED_BIN / 2:.2f}, or make reference motion "
-        "of these speeds",
+        f"--data.env.command.velocity_max {high + SPEED_BIN / 2:.2f}",
     )
 
 
@@ -381,7 +392,7 @@ def constant_action(e: Evidence) -> Finding | None:
         "The action is the same whatever is observed.",
         f"exchanging any of the {len(e.inputs)} observed fields changes it by less than "
         f"{UNREAD:.0%} of its variation",
-        "train longer; --model.ppo.learning_rate 3e-4 and --model.network.init_std 0.21 are usual",
+        "train longer: raise --run.env_steps",
     )
 
 
@@ -395,7 +406,7 @@ def inputs_vary(e: Evidence) -> Finding | None:
         "warning",
         "Some of what the policy observes never changes.",
         f"values that were constant for all robots: {', '.join(still)}",
-        "leave the field out of --data.env.observation.fields, or look why its sensor is silent"
+        "leave the field out of --data.env.observation.fields"
         if held
         else "--data.env.command.heading_hold true",
     )
@@ -407,7 +418,7 @@ def inputs_read(e: Evidence) -> Finding | None:
         return None
     unread = [x for x in e.inputs if x.effect < UNREAD and x.constant < x.size]
     unread = [x for x in unread if not x.name.startswith("prev_action")]
-    asked = bool((e.policy.commands.std(0) > 0.01).any())
+    asked = bool((e.policy.commands != e.policy.commands[:1]).any())
     unread = [x for x in unread if asked or "command" not in x.name]
     if not unread:
         return None
@@ -419,8 +430,8 @@ def inputs_read(e: Evidence) -> Finding | None:
         else "The action does not depend on some of what is observed.",
         "exchanged for that of another moment, the field changes the action by so much of its "
         "variation: " + ", ".join(f"{x.name} {x.effect:.2%}" for x in unread),
-        f"{_WEIGHTS}.track_lin_vel_x 6, and train again" if blind
-        else "leave the field out of --data.env.observation.fields, or train longer",
+        f"{_WEIGHTS}.track_lin_vel_x 6" if blind
+        else "leave the field out of --data.env.observation.fields",
     )  # fmt: skip
 
 
@@ -462,8 +473,7 @@ def learning(e: Evidence) -> Finding | None:
         "Learning has stopped: updates do not change the policy.",
         f"in the last {len(kl)} iterations clip fraction <= {max(clip):.3g}, KL divergence <= "
         f"{max(kl):.2g} (ppo.kl_low is {e.run.ppo.kl_low:g}); learning rate {rate[0]:.1e}",
-        f"--model.ppo.learning_rate {max(3e-4, e.run.ppo.learning_rate):g} with "
-        "--model.ppo.learning_rate_factor 1.2",
+        f"--model.ppo.learning_rate_min {max(1e-4, 3.0 * e.run.ppo.learning_rate_min):g}",
     )
 
 
@@ -479,8 +489,7 @@ def critic(e: Evidence) -> Finding | None:
         "warning",
         "The critic predicts next to nothing of what is earned.",
         f"explained variance {mean:.2f} in the last {len(explained)} iterations; much is above 0.5",
-        f"--model.ppo.value_coef {2.0 * e.run.ppo.value_coef:g}, or a shorter horizon: "
-        "--model.ppo.gamma 0.97",
+        f"--model.ppo.value_coef {2.0 * e.run.ppo.value_coef:g}",
     )
 
 
@@ -538,7 +547,7 @@ def saturates(e: Evidence) -> Finding | None:
         "serious" if most > STUCK else "warning",
         "Servos are at their torque limit.",
         f"share of the time: {_shares(servos)}",
-        f"{_WEIGHTS}.saturation -0.3, and lower --data.env.command.velocity_max",
+        f"{_WEIGHTS}.saturation -0.3",
     )
 
 
@@ -551,7 +560,7 @@ def acts_at_limits(e: Evidence) -> Finding | None:
         "serious" if max(joints.values()) > ALWAYS_LIMITED else "warning",
         "Actions are at their limits.",
         f"share of the time at -1 or 1: {_shares(joints)}",
-        f"--data.env.action.scale {1.5 * e.task.action.scale:g}, or {_WEIGHTS}.action_rate -0.5",
+        f"--data.env.action.scale {1.5 * e.task.action.scale:g}",
     )
 
 
