@@ -147,7 +147,9 @@ class AMPConfig:
                 f"{self.ramp_start}"
             )
         if self.weight_start > 0.0 and self.ramp_end == 0:
-            raise UserError("amp.weight_start does nothing without a ramp; set amp.ramp_end above 0")
+            raise UserError(
+                "amp.weight_start does nothing without a ramp; set amp.ramp_end above 0"
+            )
         if self.ramp_gate is None:
             return
         if self.ramp_end == 0:
