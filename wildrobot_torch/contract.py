@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from envs.errors import UserError
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 METADATA = "policy_spec"
 """Entry of the ONNX file's metadata that holds the contract as JSON."""
 HISTORY = "_history"

@@ -70,10 +70,13 @@ class AMPConfig:
 
     weight: NonNegativeFloat = 1.0
     """Weight of the style reward, which is in [0, 1] per step; the task reward has weight 1."""
+    weight_start: NonNegativeFloat = 0.0
+    """Weight before the ramp; above `weight`, style is learned first and the task gets better after
+    it."""
     ramp_start: NonNegativeInt = 0
-    """Environment steps up to which the weight is 0."""
+    """Environment steps up to which the weight is `weight_start`."""
     ramp_end: NonNegativeInt = 0
-    """Environment steps from which the weight is full; it grows linearly from `ramp_start`."""
+    """Environment steps from which it is `weight`; it changes linearly from `ramp_start` on."""
     ramp_gate: tuple[ClosedUnitInterval, ClosedUnitInterval] | None = None
     """Range of the AUC on held-out reference, as in [0.6, 0.85]: the ramp counts only environment
     steps of iterations inside it; null counts all."""
@@ -143,6 +146,10 @@ class AMPConfig:
                 f"amp.ramp_end is {self.ramp_end}; allowed: at least amp.ramp_start, "
                 f"{self.ramp_start}"
             )
+        if self.weight_start > 0.0 and self.ramp_end == 0:
+            raise UserError(
+                "amp.weight_start does nothing without a ramp; set amp.ramp_end above 0"
+            )
         if self.ramp_gate is None:
             return
         if self.ramp_end == 0:
@@ -160,11 +167,12 @@ class AMPConfig:
             shares.append(shares[-1] | dict.fromkeys(stage.add, stage.share))
         return shares
 
-    def share(self, env_steps: int) -> float:
-        """Share of `weight` after `env_steps` environment steps: the ramp, from 0 to 1."""
+    def weight_at(self, env_steps: int) -> float:
+        """Weight of the style reward after `env_steps` environment steps of the ramp."""
         if env_steps >= self.ramp_end:
-            return 1.0
-        return max(env_steps - self.ramp_start, 0) / max(self.ramp_end - self.ramp_start, 1)
+            return self.weight
+        share = max(env_steps - self.ramp_start, 0) / max(self.ramp_end - self.ramp_start, 1)
+        return self.weight_start + share * (self.weight - self.weight_start)
 
     def require_start(self, env_steps: int) -> None:
         """Refuse a ramp that has not left 0 at the end of a training of `env_steps` steps.
@@ -173,7 +181,7 @@ class AMPConfig:
             UserError: the weight would be 0 all the time, though `weight` is not.
         """
         # At best the gate is open all the time.
-        if self.weight > 0.0 and self.share(env_steps) == 0.0:
+        if self.weight > 0.0 and self.weight_at(env_steps) == 0.0:
             raise UserError(
                 f"the style reward never counts: its ramp begins after amp.ramp_start "
                 f"{self.ramp_start} environment steps, the training ends at run.env_steps "

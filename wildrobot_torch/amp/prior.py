@@ -92,7 +92,7 @@ class MotionPrior(nn.Module):
     def weight(self, env_steps: int) -> float:
         """Weight of the style reward after `env_steps` environment steps."""
         counted = env_steps if self.config.ramp_gate is None else self.gated_steps
-        return self.config.weight * self.config.share(counted)
+        return self.config.weight_at(counted)
 
     def count_steps(self, env_steps: int, auc: float) -> None:
         """Count an iteration's environment steps, of all processes, for the gated ramp.

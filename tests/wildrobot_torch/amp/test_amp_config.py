@@ -16,6 +16,7 @@ from wildrobot_torch.amp.config import AMPConfig, FeatureStage
     [
         ({"ramp_start": 5, "ramp_end": 1}, "amp.ramp_end is 1"),
         ({"ramp_gate": (0.6, 0.85)}, "set amp.ramp_end above 0"),
+        ({"weight_start": 2.0}, "weight_start does nothing without a ramp; set amp.ramp_end"),
         ({"ramp_gate": (0.9, 0.85), "ramp_end": 9}, r"amp.ramp_gate is \[0.9, 0.85\]"),
         ({"weight": -1.0}, "weight: -1.0"),
         ({"replay_share": 2.0}, "replay_share: 2.0"),
@@ -37,16 +38,20 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
 
 
 def test_without_a_ramp_the_weight_is_full_at_once():
-    assert [AMPConfig().share(steps) for steps in (0, 10**9)] == [1.0, 1.0]
+    assert [AMPConfig(weight=2.0).weight_at(steps) for steps in (0, 10**9)] == [2.0, 2.0]
 
 
 def test_the_ramp_is_linear_between_start_and_end():
-    config = AMPConfig(ramp_start=100, ramp_end=300)
-    shares = [config.share(steps) for steps in (0, 100, 150, 300, 1000)]
-    assert shares == [0.0, 0.0, 0.25, 1.0, 1.0]
+    config = AMPConfig(weight=2.0, ramp_start=100, ramp_end=300)
+    weights = [config.weight_at(steps) for steps in (0, 100, 150, 300, 1000)]
+    assert weights == [0.0, 0.0, 0.5, 2.0, 2.0]
+    # Down as well as up.
+    config = AMPConfig(weight_start=2.0, weight=1.0, ramp_start=100, ramp_end=300)
+    weights = [config.weight_at(steps) for steps in (0, 100, 150, 300, 1000)]
+    assert weights == [2.0, 2.0, 1.75, 1.0, 1.0]
     # Where both are the same, the weight begins there.
     config = AMPConfig(ramp_start=100, ramp_end=100)
-    assert [config.share(steps) for steps in (0, 99, 100)] == [0.0, 0.0, 1.0]
+    assert [config.weight_at(steps) for steps in (0, 99, 100)] == [0.0, 0.0, 1.0]
 
 
 def test_a_ramp_that_never_starts_is_refused():

@@ -2,7 +2,7 @@
 
 The law is that of `envs.reality.servo` with the models ideal and envelope, written anew:
 
-    target, rounded to counts -> deadband -> delay -> travel -> kp (target - q) - kv qd -> limit
+    target, rounded to counts -> deadband -> travel -> kp (target - q) - kv qd -> limit
 
 It differs in two things. The environment computes the limit and the travel 5 times in a control
 step and holds them; here both follow every physics step. And the environment's torque is the
@@ -85,10 +85,9 @@ class ServoLaw:
 class Servos:
     """J servos under way."""
 
-    def __init__(self, law: ServoLaw, targets: Array, delay_steps: int = 0) -> None:
-        """At rest at `targets` (J,) [rad]; those sent arrive `delay_steps` control steps later."""
+    def __init__(self, law: ServoLaw, targets: Array) -> None:
+        """At rest at `targets` (J,) [rad]."""
         self.law = law
-        self._on_their_way = [targets.copy()] * (delay_steps + 1)
         self._goal, self._own = targets.copy(), targets.copy()
         self._rate = np.zeros_like(targets)
         self.torque = np.zeros_like(targets)
@@ -96,19 +95,19 @@ class Servos:
 
     def send(self, targets: Array) -> None:
         """Send targets (J,) [rad] at the beginning of a control step."""
-        law, last = self.law, self._on_their_way[0]
+        law = self.law
         targets = law.read(np.clip(targets, *law.joint_range.T))
         if law.deadband:
             # Exactly at the deadband a target is sent; counts and deadband are rounded differently.
-            targets = np.where(np.abs(targets - last) < law.deadband - 1e-5, last, targets)
-        self._on_their_way = [targets, *self._on_their_way[:-1]]
-        arrived = self._on_their_way[-1]
+            targets = np.where(
+                np.abs(targets - self._goal) < law.deadband - 1e-5, self._goal, targets
+            )
         if law.travel_time:
-            fresh = arrived != self._goal
-            self._rate = np.where(fresh, (arrived - self._own) / law.travel_time, self._rate)
+            fresh = targets != self._goal
+            self._rate = np.where(fresh, (targets - self._own) / law.travel_time, self._rate)
         else:
-            self._own = arrived.copy()
-        self._goal = arrived
+            self._own = targets.copy()
+        self._goal = targets
 
     def drive(self, joint_pos: Array, joint_vel: Array, dt: float) -> Array:
         """Torques (J,) [N m] for the next `dt` [s] of joints at (J,) [rad] and (J,) [rad/s]."""

@@ -66,17 +66,6 @@ def test_targets_travel_as_in_the_environment(robot: RobotSpec, law: ServoLaw) -
             assert torque / law.kp == pytest.approx(own[update, 0].numpy(), abs=1e-5)
 
 
-def test_late_targets_arrive_late(law: ServoLaw) -> None:
-    ready = replace(law, travel_time=0.0, count=0.0, deadband=0.0)
-    servos = Servos(ready, np.zeros(8), delay_steps=2)
-    middle = ready.joint_range.mean(1)
-    seen = []
-    for _ in range(4):
-        servos.send(middle)
-        seen.append(bool(np.any(servos.drive(np.zeros(8), np.zeros(8), 0.002))))
-    assert seen == [False, False, True, True]
-
-
 def test_a_law_that_is_not_here_is_refused(robot: RobotSpec) -> None:
     other = replace(robot, servo=replace(robot.servo, model="bam", bam="servo.json"))
     with pytest.raises(UserError, match="bam"):

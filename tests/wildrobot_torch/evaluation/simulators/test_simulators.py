@@ -195,10 +195,12 @@ def test_another_body_fails_however_well_it_walks(little: Suite) -> None:
     assert not comparison.all_passed
 
 
-def test_nothing_is_lost_where_there_was_nothing() -> None:
-    # A policy that falls in its own environment loses nothing elsewhere; the table shows its rate.
-    comparison = Comparison(load_suite("simulators"), made(0, 65), ())
-    assert comparison.drop(made(0, 65)).value == 0.0
+def test_a_policy_that_fails_at_home_does_not_pass_elsewhere(little: Suite) -> None:
+    result = made(20, 65)
+    comparison = Comparison(little, made(20, 65), (result,))
+    assert comparison.drop(result).value == 0.0
+    assert verdict(comparison, result) == "FAIL: it fails in its own environment"
+    assert not comparison.all_passed
 
 
 @pytest.mark.parametrize(

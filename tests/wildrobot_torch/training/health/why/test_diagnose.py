@@ -42,12 +42,19 @@ def _one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
+def layer(policy: Policy) -> torch.nn.Linear:
+    """The only layer of a linear policy."""
+    (linear,) = policy.net
+    assert isinstance(linear, torch.nn.Linear)
+    return linear
+
+
 @pytest.fixture
 def policy() -> Policy:
     """Home hold: a linear policy whose action is 0 whatever it observes."""
     policy = Policy(39, 8, hidden=())
     with torch.no_grad():
-        policy.net[-1].weight.zero_()
+        layer(policy).weight.zero_()
     return policy
 
 
@@ -135,8 +142,8 @@ def test_an_input_without_weight_is_named(
 ) -> None:
     where = LocomotionEnv(ideal_task(), 1, num_threads=1).layouts["observation"].slices
     with torch.no_grad():
-        policy.net[-1].weight.normal_(0.0, 0.05)
-        policy.net[-1].weight[:, where["angvel"]] = 0.0
+        layer(policy).weight.normal_(0.0, 0.05)
+        layer(policy).weight[:, where["angvel"]] = 0.0
     found = diagnose(make_checkpoint(), TRIAL)
     assert "angvel 0.00%" in finding(found, "some of what is observed").evidence
 
@@ -201,8 +208,8 @@ def test_a_policy_that_shakes_its_joints_saturates_the_servos(
 ) -> None:
     where = LocomotionEnv(ideal_task(), 1, num_threads=1).layouts["observation"].slices
     with torch.no_grad():
-        policy.net[-1].weight[:, where["joint_vel"]] = 10.0 * torch.eye(8)
-        policy.net[-1].bias.fill_(0.3)
+        layer(policy).weight[:, where["joint_vel"]] = 10.0 * torch.eye(8)
+        layer(policy).bias.fill_(0.3)
     found = diagnose(make_checkpoint(), TRIAL)
     assert finding(found, "torque limit").severity in ("serious", "warning")
     assert finding(found, "Actions are at their limits").severity == "serious"
