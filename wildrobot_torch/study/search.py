@@ -85,7 +85,7 @@ class Setting:
             raise StudyError(f"low is {low:g}, high is {high:g}; high must exceed low")
         if self.log and low <= 0.0:
             raise StudyError(f"low is {low:g}; with log it must be above 0")
-        if self.whole and not (low.is_integer() and high.is_integer()):
+        if self.whole and (low % 1 or high % 1):
             raise StudyError(f"low is {low:g}, high is {high:g}; with whole they are whole numbers")
 
     @property

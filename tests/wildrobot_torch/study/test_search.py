@@ -117,7 +117,7 @@ def test_an_interrupted_search_takes_its_training_up_and_proposes_the_same(folde
     assert [t.params for t in again.ended] == [t.params for t in whole.ended]
     assert again.ended[0].user_attrs["folder"] == "trial_000"
     history = training.load_history(cut / "trial_000/parts")
-    assert [part.code for part in history.parts] == [130, 0]
+    assert [part.code for part in history.parts] == [None, 0]
     assert [row.env_steps for row in history.evaluations] == [100, 200, 300, 400]
     logged = training.read_log(cut / "trial_000/parts/part_001/date/metrics.csv")
     assert list(logged) == [300, 400]
@@ -190,7 +190,10 @@ def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
 
 def test_a_suite_without_a_target_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shown.yaml"
-    path.write_text("entries: {far: {commands: [0.3], episodes: 2, success: {fallen: {max: 0}}}}")
+    path.write_text(
+        "defaults: {commands: [0.3], episodes: 2, seconds: 2.0, settle_s: 1.0}\n"
+        "entries: {far: {success: {fallen: {max: 0}}}}\n"
+    )
     with pytest.raises(StudyError, match=r"shown\.yaml has no entry with a target"):
         search(suite=str(path))
 
