@@ -23,7 +23,7 @@ from wildrobot_torch.evaluation.simulators.loop import sense
 from wildrobot_torch.evaluation.simulators.servos import ServoLaw
 from wildrobot_torch.evaluation.simulators.simulator import Body
 
-SHIPPED = Path(__file__).parents[2] / "wildrobot_torch" / "assets" / "walking.onnx"
+WALKING = Path(__file__).parents[1] / "data" / "walking_policy.onnx"
 
 
 def spec_of(env: LocomotionEnv) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_the_heading_error_is_the_short_way_round() -> None:
 
 
 def test_what_only_a_simulator_knows_is_refused_on_a_robot() -> None:
-    contract, network = read(SHIPPED)
+    contract, network = read(WALKING)
     controller = Controller(contract, network)
     controller.begin(np.zeros(8), 0.0)
     readings = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(4), 0.02)
