@@ -58,7 +58,7 @@ def test_later_files_and_options_win(capsys: pytest.CaptureFixture[str]):
         "--config", "walking", "--config", str(CONFIGS / "demo.yaml"),
         "--model.ppo.gamma", "0.97",
     )  # fmt: skip
-    assert merged["run"]["env_steps"] == 6_000_000
+    assert merged["run"]["env_steps"] == 11_000_000
     assert merged["model"]["ppo"]["gamma"] == 0.97
 
 

@@ -12,6 +12,8 @@ from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli import fit, reference
 from wildrobot_torch.cli.settings import named_configs, readable
 from wildrobot_torch.files import CONFIGS
+from wildrobot_torch.ppo.config import GammaRamp
+from wildrobot_torch.training.difficulty import DifficultyConfig
 
 ROOT = Path(__file__).parents[3]
 TIERS = "--data.reference_tiers."
@@ -62,7 +64,13 @@ def test_messages_comments_and_docs_name_only_options_that_exist() -> None:
         for action in parser._actions
         for text in action.option_strings
     }
-    known |= {f"--model.amp.{field.name}" for field in fields(AMPConfig)}
+    # Of what is null unless a config sets it.
+    for name, settings in (
+        ("model.amp", AMPConfig),
+        ("model.gamma_ramp", GammaRamp),
+        ("data.difficulty", DifficultyConfig),
+    ):
+        known |= {f"--{name}.{field.name}" for field in fields(settings)}
     files = [
         *(path for folder in ("envs", "wildrobot_torch", "tools", "configs", "docs")
           for pattern in ("*.py", "*.yaml", "*.md") for path in (ROOT / folder).rglob(pattern)),
