@@ -125,7 +125,9 @@ def ppo_loss(
         kl = gaussian_kl(batch["old_mean"], old_log_std, mean, policy.log_std).mean()
         clipped = ((ratio - 1.0).abs() > config.clip).float().mean()
         target = batch["target"]
-        unexplained = (target - value).var() / target.var().clamp(min=1e-9)
+        # Not the unbiased variance: a minibatch may have a single sample.
+        rest, spread = ((x - x.mean()).square().mean() for x in (target - value, target))
+        unexplained = rest / spread.clamp(min=1e-9)
     return loss, {
         "Loss/surrogate": surrogate.detach(),
         "Loss/value": error.detach(),
@@ -214,7 +216,8 @@ class PPOLearner:
                 # Also at the first minibatch of an iteration, whose KL is 0: one adaption in
                 # num_updates goes up. Without it, a policy with the prior took 4.9 M steps
                 # instead of 2.9 M to WALK, and fell in 14 % of its episodes (docs/results.md).
-                kl = self._everywhere(parts["Loss/kl"][-1], iteration)
+                kl = self._everywhere(parts["Loss/kl"][-1])
+                require_finite_means({"Loss/kl": kl}, iteration)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.config.adapted(group["lr"], kl)
                 if kl <= self.config.kl_high:
@@ -222,7 +225,7 @@ class PPOLearner:
                 number += 1
                 if number == self.config.num_updates:
                     # The next iteration would not know how far this last step went.
-                    kl = self._everywhere(_divergence(self.policy, batch, old_log_std), iteration)
+                    kl = self._everywhere(_divergence(self.policy, batch, old_log_std))
                 if kl > self.config.kl_max:
                     # Seldom, but it can undo a training: once, falls rose from 12 to 48 % within
                     # seven iterations (docs/results.md).
@@ -272,14 +275,12 @@ class PPOLearner:
         (self._last_step if number == config.num_updates - 1 else self.optimizer.step)()
         return stats
 
-    def _everywhere(self, kl: Tensor, iteration: int) -> float:
+    def _everywhere(self, kl: Tensor) -> float:
         """The mean of a KL divergence over all processes."""
         if self._reduce is not None:
             total, processes = self._reduce(torch.stack([kl, torch.ones_like(kl)]))
             kl = total / processes
-        divergence = float(kl)
-        require_finite_means({"Loss/kl": divergence}, iteration)
-        return divergence
+        return float(kl)
 
 
 @torch.no_grad()
