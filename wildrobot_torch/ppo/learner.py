@@ -227,7 +227,7 @@ class PPOLearner:
                     # The next iteration would not know how far this last step went.
                     kl = self._everywhere(_divergence(self.policy, batch, old_log_std))
                 if kl > self.config.kl_max:
-                    # Seldom, but it can undo a training: once, falls rose from 12 to 48 % within
+                    # Seldom, but it can undo a training: once, falls rose from 13 to 45 % within
                     # seven iterations (docs/results.md).
                     _put_back(self.policy, sound)
                     undone += 1
