@@ -257,6 +257,12 @@ def xy_drift(step: StepContext, most: float = 1.0) -> Tensor:
     return step.episode.drift.abs().clamp(max=most)
 
 
+@reward_term()
+def stand_upright(step: StepContext) -> Tensor:
+    """Squared roll and pitch while standing is commanded [rad^2]."""
+    return flat_orientation(step) * ~step.walking
+
+
 def _lateral_error(step: StepContext) -> Tensor:
     """Sideways velocity minus the commanded one (E,) [m/s]."""
     return step.m.linvel_h[:, 1] - step.episode.command[:, LATERAL]
