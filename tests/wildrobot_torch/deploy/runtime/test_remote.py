@@ -36,6 +36,7 @@ def _readings(sample: Sample, age: float) -> Readings:
         angvel=sample.gyro,
         heading=math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)),
         joint_pos=sample.position,
+        joint_time=sample.position_time,
         switches=sample.switches,
         age=age,
     )
