@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import socket
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from wildrobot_torch.contract import Controller, Readings, read
-from wildrobot_torch.deploy.runtime.hardware import HardwareError, Sample
+from wildrobot_torch.deploy.runtime.hardware import Sample
 from wildrobot_torch.deploy.runtime.remote import RemoteRobot
 from wildrobot_torch.files import WALKING_POLICY
 
