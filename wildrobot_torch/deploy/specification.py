@@ -177,5 +177,3 @@ def envelope(task: LocomotionConfig, training: Training) -> dict[str, Any]:
     faults = trained.faults
     found["faults"] = asdict(faults) if faults.active else {}
     return found
-
-

@@ -143,4 +143,3 @@ def _commit(root: Path) -> str:
         return commit + ("+changes" if commit and git("diff", "--quiet", "HEAD").returncode else "")
     except (OSError, subprocess.SubprocessError):
         return ""
-

@@ -133,7 +133,9 @@ def _action(spec: Mapping[str, Any]) -> str:
     action, count = spec["action"], len(spec["joint_names"])
     offset, gain = (np.array(action[name], dtype=float) for name in ("offset", "gain"))
     if offset.shape != (count,) or gain.shape != (count,):
-        return f"action.offset and gain have {offset.size} and {gain.size} values for {count} joints"
+        return (
+            f"action.offset and gain have {offset.size} and {gain.size} values for {count} joints"
+        )
     if not np.isfinite([*offset, *gain]).all() or (gain == 0.0).any():
         return "action.offset or gain is not finite, or a gain is 0"
     if not 0.0 <= action["filter"] < 1.0:
