@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,7 @@ def _overlays(command: Path) -> list[str]:
     if not command.is_file():
         return []
     words = command.read_text(encoding="utf-8").split()
-    named = [b for a, b in zip(words, words[1:], strict=False) if a == "--config"]
+    named = [b for a, b in pairwise(words) if a == "--config"]
     named += [word.partition("=")[2] for word in words if word.startswith("--config=")]
     return [Path(name).stem for name in named]
 
@@ -119,10 +121,8 @@ def _require_same(task: LocomotionConfig, found: ActorCheckpoint, path: Path) ->
 def exporter() -> dict[str, str]:
     """Version of this package, and its commit where it is run from its git checkout."""
     found: dict[str, str] = {}
-    try:
+    with suppress(PackageNotFoundError):
         found["version"] = version(PACKAGE)
-    except PackageNotFoundError:
-        pass
     if commit := _commit(Path(wildrobot_torch.__file__).parents[1]):
         found["commit"] = commit
     return found

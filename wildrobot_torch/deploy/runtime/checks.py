@@ -196,10 +196,13 @@ def _settings(spec: Mapping[str, Any]) -> str:
     threshold = float(spec["foot_switch_threshold"])
     if not (math.isfinite(threshold) and threshold >= 0.0):
         return f"foot_switch_threshold is {threshold} N"
-    task = spec["env_config"]
+    task, action = spec["env_config"], spec["action"]
+    trained_action = task.get("action", {})
     pairs = [("ctrl_dt", task.get("ctrl_dt"), spec["ctrl_dt"])]
-    for name in ("mapping", "scale", "filter"):
-        pairs.append((f"action.{name}", task.get("action", {}).get(name), spec["action"].get(name)))
+    pairs += [
+        (f"action.{name}", trained_action.get(name), action.get(name))
+        for name in ("mapping", "scale", "filter")
+    ]
     for name, trained, stated in pairs:
         if trained is not None and stated is not None and trained != stated:
             return f"{name} is {stated!r}, the task that it was trained in has {trained!r}"
