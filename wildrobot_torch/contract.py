@@ -63,6 +63,8 @@ class Contract:
     """(J, 2) [rad]: lower and upper stop."""
     joint_max_velocity: Array
     """(J,) [rad/s]: what joint velocities are divided by."""
+    home: Array
+    """(J,) [rad]: the pose that the robot starts and stands in."""
     filter: float
     """Share of the previous filtered action in the next one."""
     offset: Array
@@ -96,6 +98,7 @@ class Contract:
                 joint_names=tuple(spec["joint_names"]),
                 joint_range=np.array(spec["joint_range"], dtype=float),
                 joint_max_velocity=np.array(spec["joint_max_velocity"], dtype=float),
+                home=np.array(spec["default_joint_pos"], dtype=float),
                 filter=float(action["filter"]),
                 offset=np.array(action["offset"], dtype=float),
                 gain=np.array(action["gain"], dtype=float),

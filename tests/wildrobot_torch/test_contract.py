@@ -41,6 +41,7 @@ def spec_of(env: LocomotionEnv) -> dict[str, Any]:
         "joint_names": list(env.robot.joint_names),
         "joint_range": env.robot.joint_range.tolist(),
         "joint_max_velocity": env.robot.joint_max_velocity.tolist(),
+        "default_joint_pos": env.robot.joint_home.tolist(),
         "action": {
             "filter": env.config.action.filter,
             "offset": offset.tolist(),

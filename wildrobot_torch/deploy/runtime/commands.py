@@ -161,7 +161,9 @@ class Commands:
         old = not now - came <= self._deadman
         if old != self._old:
             since = "none has come" if came == -math.inf else f"the last is {now - came:.2f} s old"
-            self._say(f"commands: {since}; the robot stands" if old else "commands: they come again")
+            self._say(
+                f"commands: {since}; the robot stands" if old else "commands: they come again"
+            )
             self._old = old
         if old:
             return Command(STAND, "old")

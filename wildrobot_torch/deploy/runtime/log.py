@@ -10,13 +10,13 @@ A thread writes, so that a slow disk does not hold the control loop.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import queue
 import struct
 import threading
+import time
 import zlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import UserError
-from wildrobot_torch.contract import Array, Readings
+from wildrobot_torch.contract import Readings
 from wildrobot_torch.deploy.runtime.hardware import Sample
 
 MAGIC = b"WRLOG\r\n\x01"
@@ -36,8 +36,9 @@ LARGEST = 1 << 20
 """Longest payload of a record [bytes]."""
 WAITING = 500
 """Records that may wait for the disk: 10 s of ticks."""
-SYNC_S = 1.0
-"""How often what was written is brought to the disk [s]; a power cut loses no more than that."""
+WRITE_S, SYNC_S = 0.2, 1.0
+"""How often what waits is written, and brought to the disk [s]: a process that is killed loses no
+more than the first, a power cut no more than the second."""
 SENSED = "sensed_"
 """What the names of a tick's readings begin with; those of its raw sample are the sample's."""
 POLICIES = ("none", "home", "standing", "walking")
@@ -71,6 +72,7 @@ def tick_layout(joints: int, plates: int, observation: int) -> np.dtype[Any]:
 
     return np.dtype(
         [
+            ("index", "<i8"),
             ("number", "<i8"),
             ("due", "<f8"),
             ("began", "<f8"),
@@ -142,13 +144,13 @@ class LogWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
             self._file = os.open(self.path, flags, 0o644)
-            self._size = 0
             content = {"tick_layout": layout_text, **header}
             self._append(MAGIC + _record(Kind.HEADER, _json(content)))
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(f"the log {path} cannot be written: {reason}; give another") from error
-        self._queue: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._waiting: deque[bytes] = deque()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
 
@@ -161,48 +163,37 @@ class LogWriter:
         self.tick["reasons"] = self._reasons[reasons]
         self._put(_record(Kind.TICK, self.tick.tobytes()))
 
-    def event(self, time: float, text: str) -> None:
+    def event(self, when: float, text: str) -> None:
         """Append what happened at a time [s]."""
-        self._put(_record(Kind.EVENT, _json({"time": time, "text": text})))
+        self._put(_record(Kind.EVENT, _json({"time": when, "text": text})))
 
     def close(self) -> None:
         """Write what waits, and close the file."""
-        if self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(None, timeout=5.0)
-            self._thread.join(5.0)
+        self._ended.set()
+        self._thread.join(5.0)
 
     def _put(self, record: bytes) -> None:
         if self.trouble:
             return
-        try:
-            self._queue.put_nowait(record)
-        except queue.Full:
+        if len(self._waiting) < WAITING:
+            self._waiting.append(record)
+        else:
             self.lost += 1
 
     def _write_all(self) -> None:
         """The thread: write until told to end, or until nothing can be written any more."""
+        synced = time.monotonic()
         try:
-            while True:
-                try:
-                    record = self._queue.get(timeout=SYNC_S)
-                except queue.Empty:
-                    record = b""
-                if record is None:
-                    break
-                pending = [record]
-                with contextlib.suppress(queue.Empty):
-                    while len(pending) < WAITING and pending[-1] is not None:
-                        pending.append(self._queue.get_nowait())
-                ended = pending[-1] is None
-                self._append(b"".join(part for part in pending if part))
-                if ended:
-                    break
-            os.fdatasync(self._file)
+            ended = False
+            while not ended:
+                ended = self._ended.wait(WRITE_S)
+                number = len(self._waiting)
+                self._append(b"".join(self._waiting.popleft() for _ in range(number)))
+                if ended or time.monotonic() - synced > SYNC_S:
+                    os.fdatasync(self._file)
+                    synced = time.monotonic()
         except OSError as error:
-            with contextlib.suppress(OSError):  # no half record stays at the end
-                os.ftruncate(self._file, self._size)
-            self.trouble = error.strerror or str(error)
+            self.trouble = error.strerror or str(error)  # a part of a record may stay at the end
         finally:
             os.close(self._file)
 
@@ -210,7 +201,6 @@ class LogWriter:
         done = 0
         while done < len(data):
             done += os.write(self._file, data[done:])
-        self._size += len(data)
 
 
 def _described(layout: np.dtype[Any]) -> tuple[str, list[int]]:
@@ -295,13 +285,3 @@ def fill(place: Any, sample: Sample, readings: Readings) -> None:
 
 _SAMPLE = tuple(field.name for field in fields(Sample))
 _READINGS = tuple(field.name for field in fields(Readings) if field.name != "truth")
-
-
-def joint_count(header: Mapping[str, Any]) -> int:
-    """Number of joints of a log."""
-    return len(header["joint_names"])
-
-
-def applied_of(log: Log) -> Array:
-    """(T, J) [rad]: targets that were sent, in the contract's order."""
-    return np.asarray(log.ticks["applied"], dtype=float)

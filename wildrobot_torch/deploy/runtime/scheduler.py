@@ -1,4 +1,4 @@
-"""When a control loop ticks: at fixed times, late or not at all, never twice in quick succession."""
+"""When a control loop ticks: at fixed times, late or not at all, never twice in a short time."""
 
 from __future__ import annotations
 
