@@ -57,7 +57,8 @@ class RemoteRobot:
 
     In real time its clock is this machine's `time.monotonic`. In lock-step the simulated time goes
     on when `sleep` says so, and nowhere else: a loop that gets its time from `clock` and waits by
-    `sleep` runs the same on both.
+    `sleep` runs the same on both. In lock-step targets and `sleep` are on their way when they
+    return; `clock`, `read` and all else wait for their answers.
     """
 
     def __init__(self, address: str) -> None:
@@ -115,8 +116,10 @@ class RemoteRobot:
         words += ["--lockstep"] * lockstep + ["--address", address]
         for name, value in (options or {}).items():
             words.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
+        # In a session of its own: Ctrl-C is this process's, which then lets the robot go.
+        pipe = subprocess.PIPE
         process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
         try:
             _await_line(process)
@@ -145,14 +148,17 @@ class RemoteRobot:
 
     def clock(self) -> float:
         """See `Hardware.clock`."""
-        return self._now if self._lockstep else time.monotonic()
+        if not self._lockstep:
+            return time.monotonic()
+        self._listen(LOCKSTEP_S)
+        return self._now
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass, in lock-step rounded up to a physics step."""
         if not self._lockstep:
             time.sleep(max(0.0, seconds))
         elif seconds > 0.0:
-            self._request(Kind.ADVANCE, struct.pack("<d", seconds))
+            self._ask(Kind.ADVANCE, struct.pack("<d", seconds))
 
     def read(self) -> Sample:
         """See `Hardware.read`."""
@@ -170,10 +176,8 @@ class RemoteRobot:
     def write(self, targets: Array) -> None:
         """See `Hardware.write`."""
         payload = np.asarray(targets, dtype="<f8").tobytes()
-        if self._lockstep:
-            self._request(Kind.WRITE, payload)
-        else:
-            self._ask(Kind.WRITE, payload)
+        self._ask(Kind.WRITE, payload)
+        if not self._lockstep:
             self._listen(0.0)
 
     def release(self) -> None:
@@ -243,16 +247,16 @@ class RemoteRobot:
             self._listen(0.0)  # it may have said why
             raise HardwareError(f"the simulated robot is gone ({error.strerror})") from error
 
-    def _listen(self, seconds: float, until: int = 0) -> bytes:
-        """Take answers for at most `seconds`, until not more than `until` requests wait for one.
+    def _listen(self, seconds: float) -> bytes:
+        """Take answers for at most `seconds`, until no request waits for one.
 
-        Returns the content of the last answer that was no sample, or of the last sample.
+        Returns the content of the last answer.
 
         Raises:
             HardwareError: the connection has ended, the robot refuses, or is silent for too long.
         """
         end, content = time.monotonic() + seconds, b""
-        while len(self._asked) > until:
+        while self._asked:
             self._socket.settimeout(max(0.0, end - time.monotonic()))
             try:
                 data = self._socket.recv(1 << 16)

@@ -77,6 +77,11 @@ class Frames:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
+    @property
+    def rest(self) -> int:
+        """Bytes of a message that is not complete."""
+        return len(self._bytes)
+
     def feed(self, data: bytes) -> list[tuple[Kind, bytes]]:
         """Messages (kind, payload) that are complete with `data`.
 
