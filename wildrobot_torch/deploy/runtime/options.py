@@ -19,11 +19,19 @@ def run(add: Add) -> None:
     asked for, 1 a safety stop, 2 bad input.
     """
     add("policy", type=Path, help="walking policy: bundle or exported policy (.onnx)")
-    robots = "simulated: in a process that is started; an address of one that runs, as 127.0.0.1:8474"
+    robots = (
+        "simulated: in a process that is started; 127.0.0.1:PORT or a path: one that runs; "
+        "MODULE:FUNCTION: what this function of yours returns"
+    )
     add("--robot", default="simulated", help=robots)
     add("--arm", action="store_true", help="arm as soon as the start gate lets it")
     add("--standing", type=Path, metavar="POLICY", help="policy that stands before and after walks")
-    add("--calibration", type=Path, metavar="FILE", help="of the robot (default: as simulated)")
+    add(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="of the robot (default: built as the contract says, simulated robots only)",
+    )
     add("--safety", type=Path, metavar="FILE", help="limits (default: the bundle's, or ours)")
     numbers = ("FORWARD", "LEFT", "TURN")
     command = "held for the whole run [m/s, m/s, rad/s] (default: 0 0 0, which stands)"

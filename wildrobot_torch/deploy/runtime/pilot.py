@@ -16,8 +16,6 @@ import numpy as np
 from envs.errors import UserError
 from wildrobot_torch.contract import Array, Contract, Controller, Readings, read
 
-HOME_S = 0.5
-"""How long the robot holds home before a policy drives [s], counted from when its targets rest."""
 STAND_S = 2.0
 """How long the standing policy drives before the walking one may [s]; of the builder's runtime."""
 RAMP_S = 0.5
@@ -25,8 +23,6 @@ RAMP_S = 0.5
 SETTLE_S = 1.0
 """How long the walking policy is told to stand before another one takes over [s]: more than a step
 of the slowest walk."""
-REST = 1e-6
-"""Targets that change by less between two ticks rest [rad]."""
 WARM = 3
 """Inferences at loading: the first ones take longer, because memory is allocated."""
 
@@ -100,19 +96,18 @@ class Pilot:
         self._from = self._targets
         self._since = 0.0
         self._told_to_stand: float | None = None
-        self._resting: float | None = None
-        self._applied: Array | None = None
 
-    def ask(self, now: float, readings: Readings, command: Array, applied: Array | None) -> Request:
+    def ask(self, now: float, readings: Readings, command: Array, running: bool) -> Request:
         """What to send at a time [s].
 
         Args:
             now: time [s].
             readings: newest.
             command: (3,), see `Command`.
-            applied: (J,) [rad], what was sent in the tick before; None before the first.
+            running: whether the robot stands at home and goes where it is told; until then it is
+                led home.
         """
-        self._choose(now, readings, command, applied)
+        self._choose(now, readings, command, running)
         if self.policy == "home":
             return Request(self.contract.home, "home", None)
         controller = self._controllers[self.policy]
@@ -124,9 +119,7 @@ class Pilot:
         self._targets = targets
         return Request(targets, self.policy, controller.observation)
 
-    def _choose(
-        self, now: float, readings: Readings, command: Array, applied: Array | None
-    ) -> None:
+    def _choose(self, now: float, readings: Readings, command: Array, running: bool) -> None:
         """Change over to another policy where its time has come."""
         stand = not command.any()
         if not stand:
@@ -134,7 +127,7 @@ class Pilot:
         elif self._told_to_stand is None:
             self._told_to_stand = now
         if self.policy == "home":
-            if self._rests(now, applied):
+            if running:
                 self._change("standing" if "standing" in self._controllers else "walking",
                              now, readings)  # fmt: skip
         elif self.policy == "standing":
@@ -144,15 +137,6 @@ class Pilot:
             begun = max(self._told_to_stand, self._since)
             if now - begun >= SETTLE_S:
                 self._change("standing", now, readings)
-
-    def _rests(self, now: float, applied: Array | None) -> bool:
-        """Whether the targets that were sent have been the same for `HOME_S`."""
-        before, self._applied = self._applied, applied
-        if applied is None or before is None or np.abs(applied - before).max() > REST:
-            self._resting = None
-        elif self._resting is None:
-            self._resting = now
-        return self._resting is not None and now - self._resting >= HOME_S
 
     def _change(self, policy: str, now: float, readings: Readings) -> None:
         self.policy, self._since, self._from = policy, now, self._targets
