@@ -1,1 +1,1 @@
-"""A policy's control loop on the robot: numpy, onnxruntime and pyyaml, no torch and no simulator."""
+"""A policy's control loop on the robot: numpy, onnxruntime and pyyaml, no torch, no simulator."""
