@@ -159,3 +159,13 @@ brings its own."""
 def policy_settings(config: LocomotionConfig) -> dict[str, Any]:
     """The `POLICY_SETTINGS` of a task, as plain containers."""
     return {name: value for name, value in asdict(config).items() if name in POLICY_SETTINGS}
+
+
+TRAINED_SETTINGS = (*POLICY_SETTINGS, "terrain", "push", "randomization", "faults")
+"""Settings that say what a policy has met in training. Its checkpoint and its exported file hold
+them as facts; nothing that runs the policy depends on them."""
+
+
+def trained_settings(config: LocomotionConfig) -> dict[str, Any]:
+    """The `TRAINED_SETTINGS` of a task, as plain containers."""
+    return {name: value for name, value in asdict(config).items() if name in TRAINED_SETTINGS}

@@ -131,7 +131,10 @@ class Readings:
     heading: float
     """Yaw in the world [rad]."""
     joint_pos: Array
-    """(J,) [rad]: encoders."""
+    """(J,) [rad]: encoders, each as it was last read."""
+    joint_time: Array
+    """(J,) [s]: when each encoder was read, of a clock that never steps back; unchanged where it
+    was not read anew."""
     switches: Array
     """(plates,): 1 where a foot switch is closed: left toe, left heel, right toe, right heel."""
     age: float
@@ -147,7 +150,7 @@ class Instant:
     contract: Contract
     readings: Readings
     encoder_vel: Array
-    """(J,) [rad/s]: difference of the encoders' last two readings over the time between them."""
+    """(J,) [rad/s]: difference of each encoder's last two readings over the time between them."""
     action: Array
     """(J,): the last filtered action."""
     command: Array
@@ -171,6 +174,9 @@ def _in_range(contract: Contract, joint_pos: Array) -> Array:
 def _clipped(contract: Contract, joint_vel: Array) -> Array:
     return np.clip(joint_vel / contract.joint_max_velocity, -1.0, 1.0)
 
+
+SHORTEST = 1e-3
+"""Least time [s] between two readings of an encoder that its velocity is made from."""
 
 FIELDS: dict[str, Callable[[Instant], Any]] = {
     "imu_gravity": lambda i: i.readings.gravity,
@@ -209,7 +215,8 @@ class Controller:
         """(J,): the last filtered action."""
         self._heading = 0.0
         self._turning = 0.0
-        self._encoders: Array | None = None
+        self._last: Readings | None = None
+        self._velocity = np.zeros(len(contract.joint_names))
         self._frames: list[dict[str, Array]] = []
 
     def begin(self, targets: Array, heading: float) -> None:
@@ -217,21 +224,24 @@ class Controller:
         contract = self.contract
         self.action = np.clip((targets - contract.offset) / contract.gain, -1.0, 1.0)
         self._heading = heading
-        self._encoders = None
+        self._last = None
         self._frames = []
 
     def observe(self, readings: Readings, command: Array) -> Array:
         """Observation (O,) float32 of new readings under a command (3,); remembers them."""
         contract, error = self.contract, 0.0
-        if self._encoders is None:
-            velocity = np.zeros_like(readings.joint_pos)
+        if self._last is None:
+            self._velocity = np.zeros_like(readings.joint_pos)
         else:
-            velocity = (readings.joint_pos - self._encoders) / readings.age
+            # Between two readings of an encoder its position and its velocity are held.
+            between = readings.joint_time - self._last.joint_time
+            change = (readings.joint_pos - self._last.joint_pos) / np.maximum(between, SHORTEST)
+            self._velocity = np.where(between > 0.0, change, self._velocity)
             self._heading += readings.age * self._turning
-        self._encoders, self._turning = readings.joint_pos, float(command[2])
+        self._last, self._turning = readings, float(command[2])
         if contract.heading_hold:
             error = math.remainder(readings.heading - self._heading, math.tau)
-        instant = Instant(contract, readings, velocity, self.action, command, error)
+        instant = Instant(contract, readings, self._velocity, self.action, command, error)
         now = {name: np.atleast_1d(FIELDS[name](instant)) for name in contract.present}
         # Before the first reading the robot has always been where it starts.
         longest = max(contract.past(name) for name in contract.present)

@@ -15,6 +15,7 @@ from tensordict import TensorDict
 
 from envs.config import LocomotionConfig, policy_settings
 from envs.locomotion import LocomotionEnv
+from envs.reality.randomization import Draw, RandomizationConfig
 from envs.task.actions import ActionConfig, action_map
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
@@ -22,8 +23,11 @@ from wildrobot_torch.contract import Contract, ContractError, Controller, Readin
 from wildrobot_torch.evaluation.simulators.loop import sense
 from wildrobot_torch.evaluation.simulators.servos import ServoLaw
 from wildrobot_torch.evaluation.simulators.simulator import Body
+from wildrobot_torch.files import WALKING_POLICY
 
 WALKING = Path(__file__).parents[1] / "data" / "walking_policy.onnx"
+STILL = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(8), np.zeros(4), 0.02)
+"""Of sensors that all say 0."""
 
 
 def spec_of(env: LocomotionEnv) -> dict[str, Any]:
@@ -85,9 +89,9 @@ def test_observations_and_targets_are_those_of_the_environment(
     played = iter(actions[:, 0].double().numpy())
     controller = Controller(contract, lambda _: next(played))
     body = body_of(env)
-    readings = sense(body, law, contract.foot_switch_threshold, contract.ctrl_dt)
+    readings = sense(body, law, contract.foot_switch_threshold, 0.0, contract.ctrl_dt)
     controller.begin(np.clip(body.qpos[7:], *law.joint_range.T), readings.heading)
-    for action in actions:
+    for step, action in enumerate(actions):
         before = replace_memory(controller)
         observed = before.observe(readings, command[0].numpy())
         assert observed == pytest.approx(observation[0].numpy(), abs=2e-5)
@@ -102,7 +106,110 @@ def test_observations_and_targets_are_those_of_the_environment(
             .numpy(),
             abs=1e-6,
         )
-        readings = sense(body_of(env), law, contract.foot_switch_threshold, contract.ctrl_dt)
+        time = (step + 1) * contract.ctrl_dt
+        readings = sense(body_of(env), law, contract.foot_switch_threshold, time, contract.ctrl_dt)
+
+
+def constant(value: float) -> Draw:
+    """The same value for every robot."""
+    return Draw(low=value, high=value)
+
+
+def reported(env: LocomotionEnv, step: int, before: Readings | None) -> Readings:
+    """What the environment's sensors say after a step, as a robot's driver would report it.
+
+    A driver has one time stamp for a reading, the environment its age in float32: times that
+    differ from those `before` by less than a microsecond are of the same reading.
+    """
+    sensors, dt = env.reality.state.sensors, env.config.ctrl_dt
+    assert sensors is not None
+    joint_time = step * dt - sensors.since_sample[0].double().numpy()
+    if before is not None:
+        same = np.abs(joint_time - before.joint_time) < 1e-6
+        joint_time = np.where(same, before.joint_time, joint_time)
+    return Readings(
+        gravity=sensors.gravity[0].double().numpy(),
+        angvel=sensors.angvel[0].double().numpy(),
+        heading=float(sensors.heading[0]),
+        joint_pos=sensors.joint_pos[0].double().numpy(),
+        joint_time=joint_time,
+        switches=sensors.switches[0].double().numpy(),
+        age=dt,
+    )
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"joint_age": constant(30.0), "imu_age": constant(12.0)},
+        {
+            "joint_age": Draw(low=10.0, high=40.0),
+            "joint_period": Draw(low=24.0, high=130.0),
+            "joint_loss": constant(0.1),
+            "imu_age": Draw(low=5.0, high=25.0),
+            "imu_stale": constant(0.1),
+            "joint_noise": constant(0.002),
+            "gyro_noise": constant(0.05),
+            "heading_drift": constant(0.01),
+        },
+    ],
+    ids=["old readings", "readings that come one by one and get lost"],
+)
+def test_an_episode_of_the_shipped_policy_is_observed_as_the_environment_does(
+    terms: dict[str, Any],
+) -> None:
+    contract, network = read(WALKING_POLICY)
+    task = LocomotionConfig(
+        randomization=RandomizationConfig(**terms),
+        auto_reset=False,
+    )
+    env = LocomotionEnv(task, 1, num_threads=1)
+    fields = env.layouts["observation"].fields
+    assert contract.fields == tuple((field.name, field.size) for field in fields)
+    command = torch.tensor([[0.3, 0.0, 0.1]])
+    env.set_commands(command)
+    observation = env.reset()["observation"]
+    raw: list[np.ndarray] = []
+
+    def recorded(observed: np.ndarray) -> np.ndarray:
+        raw[:] = [observed, network(observed)]
+        return raw[1]
+
+    controller = Controller(contract, recorded)
+    start = env.backend.state().qpos[0, env.robot.joint_qpos_adr].double().numpy()
+    controller.begin(np.clip(start, *contract.joint_range.T), float(env.measure().yaw[0]))
+    moved, readings = 0.0, None
+    for step in range(300):
+        readings = reported(env, step, readings)
+        controller.act(readings, command[0].double().numpy())
+        assert np.abs(raw[0] - observation[0].numpy()).max() < 1e-6, step
+        action = torch.from_numpy(raw[1]).float()[None]
+        observation = env.step(TensorDict({"action": action}, batch_size=[1]))["next"][
+            "observation"
+        ]
+        moved = float(env.backend.state().qpos[0, 0])
+    assert moved > 0.5  # it walks
+
+
+def test_a_velocity_is_of_an_encoders_own_two_readings() -> None:
+    env = LocomotionEnv(LocomotionConfig(), 1, num_threads=1)
+    contract = Contract.of(spec_of(env) | {"observation_layout": {"fields": [
+        {"name": "encoder_vel", "size": 8}]}})  # fmt: skip
+    controller = Controller(contract, lambda _: np.zeros(8))
+    controller.begin(np.zeros(8), 0.0)
+
+    def velocity(position: float, time: float) -> float:
+        """Of the first joint [rad/s], whose nominal limit is 10 rad/s."""
+        first = np.eye(8)[0]
+        readings = replace(STILL, joint_pos=position * first, joint_time=time * first)
+        return 10.0 * float(controller.observe(readings, np.zeros(3))[0])
+
+    assert velocity(0.10, 0.990) == 0.0  # there is but one reading
+    assert velocity(0.13, 1.020) == pytest.approx(1.0)
+    assert velocity(0.13, 1.020) == pytest.approx(1.0)  # not read anew, so nothing has changed
+    assert velocity(0.12, 1.060) == pytest.approx(-0.25)
+    # Two answers within a millisecond: the count's rounding is not divided by less than that.
+    assert velocity(0.121, 1.0601) == pytest.approx(1.0)
 
 
 def replace_memory(controller: Controller) -> Controller:
@@ -118,7 +225,7 @@ def test_the_filter_and_the_map_by_hand() -> None:
         {"name": "command", "size": 3}]}})  # fmt: skip
     controller = Controller(contract, lambda _: np.full(8, 2.0))
     controller.begin(contract.offset, 0.0)
-    readings = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(4), 0.02)
+    readings = STILL
     targets = controller.act(readings, np.zeros(3))
     # 2 is cut to 1, of which a quarter passes; 1.4 rad belong to 1.
     assert controller.action == pytest.approx(np.full(8, 0.25))
@@ -132,7 +239,7 @@ def test_the_heading_error_is_the_short_way_round() -> None:
         {"name": "imu_heading_error", "size": 1}]}})  # fmt: skip
     controller = Controller(contract, lambda _: np.zeros(8))
     controller.begin(np.zeros(8), 3.0)
-    readings = Readings(np.zeros(3), np.zeros(3), -3.0, np.zeros(8), np.zeros(4), 0.02)
+    readings = replace(STILL, heading=-3.0)
     error = controller.observe(readings, np.zeros(3))
     assert error == pytest.approx([2.0 * np.pi - 6.0], abs=1e-6)
 
@@ -141,7 +248,7 @@ def test_what_only_a_simulator_knows_is_refused_on_a_robot() -> None:
     contract, network = read(WALKING)
     controller = Controller(contract, network)
     controller.begin(np.zeros(8), 0.0)
-    readings = Readings(np.zeros(3), np.zeros(3), 0.0, np.zeros(8), np.zeros(4), 0.02)
+    readings = STILL
     with pytest.raises(ContractError, match="no robot measures"):
         controller.act(readings, np.zeros(3))
     truth = Truth(np.zeros(8), np.zeros(8), np.zeros(3))

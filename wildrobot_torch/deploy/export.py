@@ -16,8 +16,10 @@ from envs.config import LocomotionConfig
 from envs.errors import RunError, UserError
 from envs.robot.model import load_robot
 from envs.robot.spec import RobotSpec
-from envs.task.actions import action_map
 from envs.task.observations import observation_layout
+from wildrobot_torch.deploy.runtime.checks import require_sound
+from wildrobot_torch.deploy.specification import specification
+from wildrobot_torch.deploy.trained import training_of
 from wildrobot_torch.ppo.networks import Policy
 from wildrobot_torch.ppo.policy_file import SPEC_KEY, ActorCheckpoint, load_policy, read_checkpoint
 
@@ -61,7 +63,10 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.stem}.{os.getpid()}.onnx")
     try:
-        _write_graph(found.actor, policy_metadata(found, robot, task), partial)
+        model = policy_graph(found.actor)
+        opset = next(entry.version for entry in model.opset_import if not entry.domain)
+        onnx.helper.set_model_props(model, policy_metadata(found, robot, task, opset))
+        onnx.save(model, str(partial))
         onnx.checker.check_model(str(partial), full_check=True)
         exported = load_policy(partial)
         with torch.no_grad():
@@ -82,47 +87,22 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
 
 
 def policy_metadata(
-    found: ActorCheckpoint, robot: RobotSpec, task: LocomotionConfig
+    found: ActorCheckpoint, robot: RobotSpec, task: LocomotionConfig, opset: int
 ) -> dict[str, str]:
     """Metadata of the ONNX file, all of it text.
 
     `policy_spec` has everything as JSON in full precision. The other entries are named and
     written as rsl_rl-based exporters do, lists separated by commas, for tools that read those.
     """
-    offset, gain = action_map(robot, task.action)
+    spec = specification(found, robot, task, training_of(found), opset)
+    require_sound(spec, f"the contract of {found.policy.path}", opset)
     names = [field.name for field in found.policy.layout.fields]
-    spec = {
-        "robot": robot.name,
-        "robot_digest": robot.digest,
-        "env_steps": found.policy.env_steps,
-        "checkpoint": found.policy.path.name,
-        "ctrl_dt": task.ctrl_dt,
-        "joint_names": list(robot.joint_names),
-        "kp": robot.kp.tolist(),
-        "kv": robot.kv.tolist(),
-        "default_joint_pos": robot.joint_home.tolist(),
-        "joint_range": robot.joint_range.tolist(),
-        "joint_max_velocity": robot.joint_max_velocity.tolist(),
-        "torque_limit": robot.torque_limit.tolist(),
-        # filtered = filter * previous + (1 - filter) * action; target = offset + gain * filtered
-        "action": {
-            "mapping": task.action.mapping,
-            "scale": task.action.scale,
-            "filter": task.action.filter,
-            "offset": offset.tolist(),
-            "gain": gain.tolist(),
-        },
-        "foot_switch_threshold": task.observation.foot_switch_threshold,
-        "observation_layout": found.policy.layout.to_dict(),
-        "env_config": found.policy.env_config,
-        "metrics": found.metrics,
-    }
     lists = {
-        "joint_stiffness": robot.kp,
-        "joint_damping": robot.kv,
-        "default_joint_pos": robot.joint_home,
-        "action_offset": offset,
-        "action_scale": gain,
+        "joint_stiffness": spec["kp"],
+        "joint_damping": spec["kv"],
+        "default_joint_pos": spec["default_joint_pos"],
+        "action_offset": spec["action"]["offset"],
+        "action_scale": spec["action"]["gain"],
     }
     return {
         SPEC_KEY: json.dumps(spec),
@@ -151,7 +131,8 @@ def probe_observations(policy: Policy, seed: int = 0) -> list[Tensor]:
     return batches
 
 
-def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
+def policy_graph(policy: Policy) -> onnx.ModelProto:
+    """The policy as an ONNX model of one input `obs` and one output `actions`."""
     # Two rows: a batch of one would be taken for a constant.
     example = torch.zeros(2, policy.hparams["obs_size"])
     logger = logging.getLogger("torch.onnx")
@@ -173,5 +154,4 @@ def _write_graph(policy: Policy, metadata: dict[str, str], path: Path) -> None:
     # The exporter notes where each node comes from: source lines, with the paths of this machine.
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
         del part.metadata_props[:]
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, str(path))
+    return model

@@ -97,6 +97,10 @@ class ActorCheckpoint:
     actor: Policy
     metrics: dict[str, float]
     """Of the evaluation made when it was written."""
+    trained_task: dict[str, Any] | None = None
+    """`TRAINED_SETTINGS` of the task as plain containers; None where the file does not say."""
+    seed: int | None = None
+    """Of the training; None likewise."""
 
 
 def load_policy(path: Path | str) -> LoadedPolicy:
@@ -152,7 +156,8 @@ def read_checkpoint(path: Path | str) -> ActorCheckpoint:
         actor, about = Policy(**content["actor"]).eval(), content["wildrobot"]
         actor.load_state_dict(with_prefix(WEIGHTS_PREFIX, content["state_dict"]))
         policy = _described(path, about, actor.hparams["obs_size"], actor.act)
-        return ActorCheckpoint(policy, actor, about["metrics"])
+        trained = about.get("trained_task"), about.get("seed")
+        return ActorCheckpoint(policy, actor, about["metrics"], *trained)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise _unreadable(path, error) from error
 

@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from envs.config import policy_settings
+from envs.config import policy_settings, trained_settings
 from envs.errors import UserError
 from envs.physics.base import require_capacities
 from envs.robot.symmetry import action_mirror, layout_mirror
@@ -288,6 +288,8 @@ class WalkingModule(pl.LightningModule):
                 **{f"{name}_layout": lay.to_dict() for name, lay in data.layouts.items()},
                 "robot_digest": data.robot.digest,
                 "env_config": policy_settings(data.config),
+                "trained_task": trained_settings(data.config),
+                "seed": data.seed,
                 "physics": data.engine,
                 "env_steps": self.env_steps,
                 "metrics": dict(self.evaluation),

@@ -44,13 +44,14 @@ def rotation(quat: Array) -> Array:
     ])  # fmt: skip
 
 
-def sense(body: Body, law: ServoLaw, threshold: float, age: float) -> Readings:
+def sense(body: Body, law: ServoLaw, threshold: float, time: float, age: float) -> Readings:
     """What perfect sensors say of a body; encoders have the servos' counts.
 
     Args:
         body: the robot.
         law: of its servos.
         threshold: support at which a foot switch closes [N].
+        time: of the readings [s].
         age: time since the readings before [s].
     """
     turn = rotation(body.qpos[3:7])
@@ -62,6 +63,7 @@ def sense(body: Body, law: ServoLaw, threshold: float, age: float) -> Readings:
         angvel=body.qvel[3:6],
         heading=heading,
         joint_pos=law.read(body.qpos[7:]),
+        joint_time=np.full(len(body.qpos) - 7, time),
         switches=(body.plate_force > threshold).astype(float),
         age=age,
         truth=Truth(
@@ -102,10 +104,10 @@ def walk(
     body = simulator.body()
     targets = np.clip(body.qpos[7:], *law.joint_range.T)
     controller, servos = Controller(contract, network), Servos(law, targets)
-    readings = sense(body, law, contract.foot_switch_threshold, dt)
+    readings = sense(body, law, contract.foot_switch_threshold, 0.0, dt)
     controller.begin(targets, readings.heading)
     bodies, torques, actions, end = [], [], [], "time"
-    for _ in range(steps):
+    for step in range(steps):
         servos.send(controller.act(readings, command))
         for _ in range(substeps):
             simulator.step(servos.drive(*simulator.joints(), simulator.dt))
@@ -116,7 +118,7 @@ def walk(
         if cause := fall(body):
             end = cause
             break
-        readings = sense(body, law, contract.foot_switch_threshold, dt)
+        readings = sense(body, law, contract.foot_switch_threshold, (step + 1) * dt, dt)
     return Walk(tuple(bodies), np.array(torques), np.array(actions), end)
 
 

@@ -138,7 +138,7 @@ def test_falls_are_those_of_the_task() -> None:
 
 
 def test_sensors_by_hand(law: ServoLaw) -> None:
-    readings = sense(lying(0.0, 0.3), law, 2.0, 0.02)
+    readings = sense(lying(0.0, 0.3), law, 2.0, 0.0, 0.02)
     # Leaning forward, the robot sees gravity ahead of its feet.
     assert readings.gravity == pytest.approx([np.sin(0.3), 0.0, -np.cos(0.3)])
     assert readings.switches.tolist() == [0.0, 1.0, 0.0, 1.0]
@@ -146,7 +146,7 @@ def test_sensors_by_hand(law: ServoLaw) -> None:
     qpos, qvel = standing().qpos, np.zeros(14)
     qpos[3:7] = [np.cos(np.pi / 4), 0.0, 0.0, np.sin(np.pi / 4)]  # facing to the world's left
     qvel[1] = 0.4
-    turned = sense(standing(qpos=qpos, qvel=qvel), law, 2.0, 0.02)
+    turned = sense(standing(qpos=qpos, qvel=qvel), law, 2.0, 0.0, 0.02)
     assert turned.truth is not None
     assert turned.truth.linvel == pytest.approx([0.4, 0.0, 0.0])
     assert turned.heading == pytest.approx(np.pi / 2)
