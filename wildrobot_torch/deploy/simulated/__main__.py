@@ -32,6 +32,7 @@ def _parser() -> ArgumentParser:
     ]
     parser = ArgumentParser(
         prog="python -m wildrobot_torch.deploy.simulated",
+        usage="python -m wildrobot_torch.deploy.simulated [--NAME VALUE ...]",
         description="A simulated robot that a runtime can connect to.",
         epilog="\n".join(["faults, KIND[:WHERE]@START[+DURATION][=SIZE]:", *places]),
         formatter_class=_Help,

@@ -72,7 +72,7 @@ class Server:
         self._client: socket.socket | None = None
         self._frames = Frames()
         self._greeted = False
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # standard input may be a file
         self._selector.register(self._socket, selectors.EVENT_READ, self._accept)
         self._running = True
         if owned:
