@@ -63,6 +63,7 @@ class Server:
         try:
             self._socket.bind(where)
         except OSError as error:
+            self._socket.close()
             raise UserError(f"address {address!r} cannot be used: {error.strerror}") from error
         self._socket.listen()
         self._socket.setblocking(False)
