@@ -91,8 +91,8 @@ def self_test(
     for name in ("robot", "robot_digest"):
         if described is not None and name in described:
             stated, needed = described[name], getattr(contract, name)
-            checks.append(Check(name.replace("_", " "), stated == needed,
-                                f"the hardware says {stated}, the policy needs {needed}"))  # fmt: skip
+            found = f"the hardware says {stated}, the policy needs {needed}"
+            checks.append(Check(name.replace("_", " "), stated == needed, found))
     return tuple(checks)
 
 
@@ -223,7 +223,7 @@ def _order(calibration: Calibration, servos: Sequence[str]) -> list[Check]:
 
 
 def _switches(calibration: Calibration, contract: Contract, sample: Sample) -> Check:
-    needed = any(name.startswith(("switch_reading", "foot_switch")) for name in contract.present)
+    needed = any(name.startswith(("switch_reading", "foot_switch")) for name, _ in contract.fields)
     found = f"{len(sample.switches)} inputs, {len(calibration.plates)} calibrated"
     enough = len(sample.switches) >= len(calibration.plates)
     return Check("foot switches", enough and (bool(calibration.plates) or not needed), found)
