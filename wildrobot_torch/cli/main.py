@@ -21,8 +21,8 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "replay", "run",
-         "runtime-benchmark", "style", "terms", "why")  # fmt: skip
+VERBS = ("calibrate", "demo", "doctor", "evaluate", "export", "fit", "play", "reference", "replay",
+         "run", "runtime-benchmark", "style", "terms", "why")  # fmt: skip
 TRAINING = {
     "PIL", "imageio", "imageio_ffmpeg", "jsonargparse", "lightning", "matplotlib", "mujoco", "onnx",
     "onnxscript", "rich", "scipy", "tensorboard", "tensordict", "torch", "torchrl",
@@ -41,6 +41,7 @@ From motion clips to a walking policy for a small biped.
   style       measure how much policies move like the reference
   play        watch a policy or a clip, or film it
   export      write a checkpoint's policy as ONNX
+  calibrate   find a robot's signs, zeros, IMU map and switches
   run         drive a robot by a policy: safe, on time, logged
   replay      do a logged run again, bit for bit
   terms       what can be randomised, with units and typical ranges
