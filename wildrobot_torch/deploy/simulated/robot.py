@@ -187,7 +187,13 @@ class SimulatedRobot:
         return found
 
     def write(self, targets: Array) -> None:
-        """Targets (J,) [rad] in the servos' zeros; they reach one servo of a bus after another."""
+        """Targets (J,) [rad] in the servos' zeros; they reach one servo of a bus after another.
+
+        Raises:
+            UserError: they are not J finite numbers.
+        """
+        if targets.shape != self.sign.shape or not np.isfinite(targets).all():
+            raise UserError(f"targets are not {len(self.sign)} finite numbers")
         per_bus = -(-len(targets) // self.options.buses)
         now = self.steps * self.dt
         self._waiting = [  # only the newest target of a servo is kept
