@@ -21,8 +21,8 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("demo", "doctor", "evaluate", "export", "fit", "play", "reference", "style", "terms",
-         "why")  # fmt: skip
+VERBS = ("demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "play", "reference",
+         "style", "terms", "why")  # fmt: skip
 HELP = """\
 usage: wildrobot VERB [...]
 
@@ -35,7 +35,9 @@ From motion clips to a walking policy for a small biped.
   why         say what is wrong with a run or a policy, and what to change
   style       measure how much policies move like the reference
   play        watch a policy or a clip, or film it
-  export      write a checkpoint's policy as ONNX
+  export      write a checkpoint's policy as ONNX, or as a bundle for a robot
+  inspect     say what a bundle or an exported policy is, after checking it
+  deploy      write the folder that a robot's computer runs a bundle from
   terms       what can be randomised, with units and typical ranges
   doctor      what is here, what is missing, and the command that mends it
 
