@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,9 @@ class StepContext:
     config: LocomotionConfig
     sensors: SensorState | None = None
     """None where nothing reads them."""
+    drawn: Mapping[str, Tensor] = field(default_factory=dict)
+    """Value (E, columns) of each randomisation term that the task has, see
+    `envs.reality.randomization`."""
 
     @property
     def sensed(self) -> SensorState:

@@ -26,6 +26,7 @@ from envs.physics.graph import recorded
 from envs.reality.disturbances import Schedule
 from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
+from envs.reality.sensors import SensorState
 from envs.reality.servo import UPDATES_PER_STEP
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from envs.robot.terrain import ground_of
@@ -40,7 +41,7 @@ from envs.step import (
     step,
     time_limit,
 )
-from envs.task.actions import ctrl_to_action
+from envs.task.actions import ctrl_to_policy_action
 from envs.task.commands import as_command
 from envs.task.features import amp_layout
 from envs.task.observations import critic_layout, frame_size, observation_layout
@@ -282,7 +283,7 @@ class LocomotionEnv(EnvBase):
         self._root = self._restored_root = None
         state = self._set_physics(mask, start)
         self._episode, _ = self._reset_and_observe(
-            self._episode, mask, start, state, self.reality.state.sensors
+            self._episode, mask, start, state, *self._reality
         )
 
     def set_support_targets(self, height: Tensor, quat: Tensor) -> None:
@@ -297,7 +298,7 @@ class LocomotionEnv(EnvBase):
 
     def joint_targets_to_action(self, joint_target: Tensor) -> Tensor:
         """Filtered action (E, J) whose position targets are `joint_target` (E, J) [rad]."""
-        return ctrl_to_action(joint_target, self.robot, self.config.action)
+        return ctrl_to_policy_action(joint_target, self.robot, self.config.action)
 
     @property
     def command(self) -> Tensor:
@@ -315,11 +316,15 @@ class LocomotionEnv(EnvBase):
 
     def observe(self, m: Measurements) -> dict[str, Tensor]:
         """Entries of `layouts` (E, ...) for measurements of the present state."""
-        sensors = self.reality.state.sensors
-        step = observing(m, self._episode, sensors, self.robot, self.config)
+        step = observing(m, self._episode, *self._reality, self.robot, self.config)
         return observations(step, self._observed)
 
     # Episodes
+
+    @property
+    def _reality(self) -> tuple[SensorState | None, dict[str, Tensor]]:
+        """Sensors and drawn terms, which fields observe."""
+        return self.reality.state.sensors, self.reality.state.drawn
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._generator, device=self.backend.device)
@@ -359,7 +364,7 @@ class LocomotionEnv(EnvBase):
             start = replace(start, qpos=self.ground.scattered(start.qpos, places))
         state = self._set_physics(mask, start)
         self._episode, observed = self._reset_and_observe(
-            self._episode, mask, start, state, self.reality.state.sensors
+            self._episode, mask, start, state, *self._reality
         )
         off = torch.zeros(self.num_envs, 1, dtype=torch.bool, device=self.backend.device)
         flags = {"done": off, "terminated": off.clone(), "truncated": off.clone()}
@@ -447,6 +452,7 @@ class LocomotionEnv(EnvBase):
             command_draws,
             self.reality.state.sensors,
             self._shares,
+            self.reality.state.drawn,
         )
         return self._pack(result)
 

@@ -26,7 +26,7 @@ from envs.reality.disturbances import push_force
 from envs.reality.sensors import SensorState
 from envs.robot.spec import RobotSpec
 from envs.shares import Shares
-from envs.task.actions import action_to_ctrl, filter_action
+from envs.task.actions import policy_action_to_ctrl
 from envs.task.commands import FORWARD, LATERAL, YAW, sample_command
 from envs.task.features import style_features
 from envs.task.observations import frame, observe
@@ -93,6 +93,7 @@ def reset_and_observe(
     start: Start,
     state: PhysicsState,
     sensors: SensorState | None = None,
+    drawn: dict[str, Tensor] | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -101,7 +102,7 @@ def reset_and_observe(
 ) -> tuple[Episode, dict[str, Tensor]]:
     """`reset`, then the `observations` of all simulations and their `rsi_index` (E, 1)."""
     episode = reset(episode, mask, start, state, ground)
-    context = observing(measure(state, robot, ground), episode, sensors, robot, config)
+    context = observing(measure(state, robot, ground), episode, sensors, drawn, robot, config)
     if config.observation.past:
         # Before an episode the robot has always been where it starts.
         now = frame(context)
@@ -120,12 +121,13 @@ def observing(
     m: Measurements,
     episode: Episode,
     sensors: SensorState | None,
+    drawn: dict[str, Tensor] | None,
     robot: RobotSpec,
     config: LocomotionConfig,
 ) -> StepContext:
     """What observation fields read."""
     nobody = torch.zeros_like(m.height, dtype=torch.bool)
-    return StepContext(m, episode, nobody, robot, config, sensors)
+    return StepContext(m, episode, nobody, robot, config, sensors, drawn or {})
 
 
 def observations(step: StepContext, layouts: tuple[Layout, ...]) -> dict[str, Tensor]:
@@ -155,7 +157,7 @@ def act(
     Returns:
         The episode with this step's filtered action and push, and position targets (E, J) [rad].
     """
-    filtered = filter_action(action, episode.action, config.action)
+    filtered, ctrl = policy_action_to_ctrl(action, episode.action, robot, config.action)
     push, push_steps = episode.push, episode.push_steps
     if push_draws is not None and root_quat is not None:
         heading = yaw(root_quat)
@@ -165,7 +167,7 @@ def act(
     episode = replace(
         episode, action=filtered, prev_action=episode.action, push=push, push_steps=push_steps
     )
-    return episode, action_to_ctrl(filtered, robot, config.action)
+    return episode, ctrl
 
 
 def step(
@@ -175,6 +177,7 @@ def step(
     command_draws: Tensor | None,
     sensors: SensorState | None = None,
     shares: Shares | None = None,
+    drawn: dict[str, Tensor] | None = None,
     *,
     robot: RobotSpec,
     config: LocomotionConfig,
@@ -194,6 +197,7 @@ def step(
             where commands are held. New commands are observed from the next root on.
         sensors: after the step; None where nothing reads them.
         shares: of the ranges of commands and of the episode's length; None for the whole of them.
+        drawn: terms of this episode by name.
         robot: the robot.
         config: the task.
         layouts: of what policy and critic observe.
@@ -233,7 +237,7 @@ def step(
         stance_time=(episode.stance_time + config.ctrl_dt)
         * (context.loaded.all(-1) & context.walking),
     )
-    seen = observing(m, following, sensors, robot, config)
+    seen = observing(m, following, sensors, drawn, robot, config)
     if config.observation.past:
         frames = torch.cat([episode.frame[:, None], episode.frames[:, :-1]], dim=1)
         following = replace(following, frames=frames)

@@ -28,7 +28,7 @@ from envs.locomotion import LocomotionEnv
 from envs.physics.base import require_capacities
 from envs.physics.engines import resolve_engine
 from envs.physics.native import physical_cores
-from envs.task.actions import action_to_ctrl, filter_action
+from envs.task.actions import policy_action_to_ctrl
 from wildrobot_torch.amp.config import AMPConfig
 from wildrobot_torch.cli import fit
 from wildrobot_torch.cli.doctor import nvidia, processor, version
@@ -71,8 +71,8 @@ class Stepping:
         self.bare.restore(self.env.backend.snapshot())
         filtered, targets = torch.zeros_like(self.actions[0]), []
         for action in self.actions:
-            filtered = filter_action(action, filtered, task.action)
-            targets.append(action_to_ctrl(filtered, robot, task.action))
+            filtered, ctrl = policy_action_to_ctrl(action, filtered, robot, task.action)
+            targets.append(ctrl)
         with one_torch_thread():
             begin = now(self.bare.device)
             for target in targets:

@@ -7,6 +7,7 @@ the environment that the policy was trained in, so each checks the other.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -32,6 +33,22 @@ class ContractError(UserError):
 
 
 @dataclass(frozen=True)
+class CommandRange:
+    """Commands that a policy was trained with."""
+
+    forward: tuple[float, float]
+    """Lowest and highest velocity [m/s]."""
+    lateral: float
+    """Highest velocity to either side [m/s]."""
+    yaw_rate: float
+    """Highest yaw rate to either side [rad/s]."""
+    stands: bool
+    """Whether standing, a command of 0, was among them."""
+    turns: bool
+    """Whether turning in place was among them."""
+
+
+@dataclass(frozen=True)
 class Contract:
     """What a policy's numbers mean; J joints in the policy's order."""
 
@@ -46,6 +63,8 @@ class Contract:
     """(J, 2) [rad]: lower and upper stop."""
     joint_max_velocity: Array
     """(J,) [rad/s]: what joint velocities are divided by."""
+    home: Array
+    """(J,) [rad]: the pose that the robot starts and stands in."""
     filter: float
     """Share of the previous filtered action in the next one."""
     offset: Array
@@ -58,6 +77,10 @@ class Contract:
     """Support of a contact plate above which its foot switch reads 1 [N]."""
     fields: tuple[tuple[str, int], ...]
     """Name and size of each field of the observation, in order."""
+    commands: CommandRange | None
+    """None where the file does not say."""
+    digest: str
+    """Of everything that the file's metadata say: 16 hexadecimal digits of a SHA-256."""
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> Contract:
@@ -75,12 +98,15 @@ class Contract:
                 joint_names=tuple(spec["joint_names"]),
                 joint_range=np.array(spec["joint_range"], dtype=float),
                 joint_max_velocity=np.array(spec["joint_max_velocity"], dtype=float),
+                home=np.array(spec["default_joint_pos"], dtype=float),
                 filter=float(action["filter"]),
                 offset=np.array(action["offset"], dtype=float),
                 gain=np.array(action["gain"], dtype=float),
                 heading_hold=spec["env_config"].get("command", {}).get("heading_hold", True),
                 foot_switch_threshold=float(spec["foot_switch_threshold"]),
                 fields=tuple((f["name"], f["size"]) for f in spec["observation_layout"]["fields"]),
+                commands=_command_range(spec["env_config"].get("command")),
+                digest=hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16],
             )
         except KeyError as error:
             raise ContractError(f"the contract lacks {error.args[0]!r}") from error
@@ -90,6 +116,10 @@ class Contract:
                 f"the policy observes {unknown[0]!r}, which cannot be made from readings; known: "
                 f"{', '.join(FIELDS)}"
             )
+        named = {name for name, _ in contract.fields}
+        lost = [n for n in named if n.endswith(HISTORY) and n.removesuffix(HISTORY) not in named]
+        if lost:
+            raise ContractError(f"the policy observes {lost[0]!r}, but not what it is a history of")
         return contract
 
     @property
@@ -97,15 +127,18 @@ class Contract:
         """Number of values of the observation."""
         return sum(size for _, size in self.fields)
 
-    @property
-    def present(self) -> tuple[str, ...]:
-        """Fields of the present, without history."""
-        return tuple(name for name, _ in self.fields if not name.endswith(HISTORY))
 
-    def past(self, name: str) -> int:
-        """Number of earlier control steps of a field that the policy observes."""
-        sizes = dict(self.fields)
-        return sizes.get(name + HISTORY, 0) // sizes[name]
+def _command_range(trained: Mapping[str, Any] | None) -> CommandRange | None:
+    """Of the settings `command` of the task that a policy was trained in."""
+    if not trained:
+        return None
+    return CommandRange(
+        forward=(float(trained["velocity_min"]), float(trained["velocity_max"])),
+        lateral=float(trained.get("lateral_max", 0.0)),
+        yaw_rate=float(trained.get("yaw_rate_max", 0.0)),
+        stands=trained.get("standing_probability", 0.0) > 0.0,
+        turns=trained.get("turning_probability", 0.0) > 0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -213,23 +246,33 @@ class Controller:
         self._network = network
         self.action = np.zeros(len(contract.joint_names))
         """(J,): the last filtered action."""
+        self.observation = np.zeros(contract.size, dtype=np.float32)
+        """(O,): the last observation; `observe` overwrites it."""
         self._heading = 0.0
         self._turning = 0.0
         self._last: Readings | None = None
         self._velocity = np.zeros(len(contract.joint_names))
-        self._frames: list[dict[str, Array]] = []
+        self._parts = _parts(contract)
 
     def begin(self, targets: Array, heading: float) -> None:
         """Start at a heading [rad], which is held, with servos that hold `targets` (J,) [rad]."""
-        contract = self.contract
-        self.action = np.clip((targets - contract.offset) / contract.gain, -1.0, 1.0)
+        self.sent(targets)
         self._heading = heading
         self._last = None
-        self._frames = []
+
+    def sent(self, targets: Array) -> None:
+        """Say that other `targets` (J,) [rad] than those of the last `act` were sent."""
+        contract = self.contract
+        self.action = np.clip((targets - contract.offset) / contract.gain, -1.0, 1.0)
 
     def observe(self, readings: Readings, command: Array) -> Array:
-        """Observation (O,) float32 of new readings under a command (3,); remembers them."""
+        """Observation (O,) float32 of new readings under a command (3,); remembers them.
+
+        The memory is the last observation itself: each history moves on by one frame, whose
+        values are those of the field of the present in the observation before.
+        """
         contract, error = self.contract, 0.0
+        first = self._last is None
         if self._last is None:
             self._velocity = np.zeros_like(readings.joint_pos)
         else:
@@ -242,22 +285,19 @@ class Controller:
         if contract.heading_hold:
             error = math.remainder(readings.heading - self._heading, math.tau)
         instant = Instant(contract, readings, self._velocity, self.action, command, error)
-        now = {name: np.atleast_1d(FIELDS[name](instant)) for name in contract.present}
-        # Before the first reading the robot has always been where it starts.
-        longest = max(contract.past(name) for name in contract.present)
-        frames = self._frames or [now] * longest
-        values = []
-        for name, size in contract.fields:
-            field = name.removesuffix(HISTORY)
-            parts = [now[name]] if field == name else [
-                frame[field] for frame in frames[: contract.past(field)]
-            ]  # fmt: skip
-            value = np.concatenate(parts)
-            if value.shape != (size,):
+        observation = self.observation
+        for name, size, present, past in self._parts:
+            if past is not None and not first:
+                observation[past][size:] = observation[past][:-size]
+                observation[past][:size] = observation[present]
+            value = np.asarray(FIELDS[name](instant))
+            if value.size != size:
                 raise ContractError(f"{name} has {value.size} values, the policy expects {size}")
-            values.append(value)
-        self._frames = [now, *frames][:longest]
-        return np.concatenate(values).astype(np.float32)
+            observation[present] = value
+            if past is not None and first:
+                # Before the first reading the robot has always been where it starts.
+                observation[past] = np.tile(observation[present], observation[past].size // size)
+        return observation.copy()
 
     def act(self, readings: Readings, command: Array) -> Array:
         """Joint targets (J,) [rad] for new readings under a command (3,)."""
@@ -266,6 +306,19 @@ class Controller:
         self.action = contract.filter * self.action + (1.0 - contract.filter) * action
         low, high = contract.joint_range.T
         return np.clip(contract.offset + contract.gain * self.action, low, high)
+
+
+def _parts(contract: Contract) -> tuple[tuple[str, int, slice, slice | None], ...]:
+    """Name and size of each field of the present, where it is, and where its history is."""
+    where, end = {}, 0
+    for name, size in contract.fields:
+        where[name] = slice(end, end + size)
+        end += size
+    return tuple(
+        (name, size, where[name], where.get(name + HISTORY))
+        for name, size in contract.fields
+        if not name.endswith(HISTORY)
+    )
 
 
 def read(path: Path | str) -> tuple[Contract, Callable[[Array], Array]]:

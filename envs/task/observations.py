@@ -16,7 +16,9 @@ from torch import Tensor
 
 from envs.episode import StepContext
 from envs.errors import UserError, closest
+from envs.frames import turn
 from envs.layout import Field, Layout
+from envs.reality.randomization import TERMS
 from envs.robot.spec import RobotSpec
 from envs.robot.symmetry import MIRRORS
 from envs.settings import NonNegativeFloat, NonNegativeInt, check
@@ -112,9 +114,15 @@ class Profile:
     """Number of earlier control steps that the policy observes."""
 
 
+_DRAWN = (
+    "push", "drawn_friction", "drawn_zero_error", "drawn_strength", "drawn_gain",
+    "drawn_compliance", "drawn_imu_tilt", "drawn_action_delay",
+)  # fmt: skip
+
+
 PROFILES = {
-    "robot": Profile(_SENSED, (*_TRUE, *_HIDDEN), history=5),
-    "switches": Profile((*_SENSED, "switch_reading"), (*_TRUE, *_HIDDEN), history=5),
+    "robot": Profile(_SENSED, (*_TRUE, *_HIDDEN, *_DRAWN), history=5),
+    "switches": Profile((*_SENSED, "switch_reading"), (*_TRUE, *_HIDDEN, *_DRAWN), history=5),
     "simulator": Profile(
         ("gravity", "angvel", "linvel", "joint_pos", "joint_vel", "foot_switch", "prev_action",
          "velocity_command", "heading_error"),
@@ -410,3 +418,62 @@ def stance_time(step: StepContext) -> Tensor:
 def mean_velocity(step: StepContext) -> Tensor:
     """Velocity averaged as the reward does."""
     return step.episode.mean_velocity[:, None]
+
+
+# What makes this robot another one than the next.
+
+
+@observation_field("1", "heading", "polar")
+def push(step: StepContext) -> Tensor:
+    """Force of the present push / weight."""
+    force = torch.nn.functional.pad(step.episode.push, (0, 1))
+    return turn(force, -step.m.yaw) / step.robot.weight
+
+
+def _drawn(step: StepContext, term: str, columns: int) -> Tensor:
+    """Values (E, columns) of a randomisation term; what changes nothing without that term."""
+    if term in step.drawn:
+        return step.drawn[term]
+    return torch.full_like(step.m.height[:, None], TERMS[term].neutral).expand(-1, columns)
+
+
+@observation_field("1", "robot", "even")
+def drawn_friction(step: StepContext) -> Tensor:
+    """Sliding friction of floor and soles."""
+    return _drawn(step, "sole_friction", 1)
+
+
+@observation_field("rad", "joint", "joints")
+def drawn_zero_error(step: StepContext) -> Tensor:
+    """Error of each servo's zero."""
+    return _drawn(step, "zero_error", step.robot.num_joints)
+
+
+@observation_field("1", "joint", "actions")
+def drawn_strength(step: StepContext) -> Tensor:
+    """Torque limit of each servo / its default."""
+    return _drawn(step, "strength", step.robot.num_joints)
+
+
+@observation_field("1", "joint", "actions")
+def drawn_gain(step: StepContext) -> Tensor:
+    """Position gain of each servo / its default."""
+    return _drawn(step, "gain", step.robot.num_joints)
+
+
+@observation_field("rad/(N m)", "joint", "actions")
+def drawn_compliance(step: StepContext) -> Tensor:
+    """Compliance between encoder and joint."""
+    return _drawn(step, "compliance", step.robot.num_joints)
+
+
+@observation_field("rad", "body", "axial")
+def drawn_imu_tilt(step: StepContext) -> Tensor:
+    """Rotation of the IMU against the body, about each axis."""
+    return _drawn(step, "imu_tilt", 3)
+
+
+@observation_field("20 ms", "robot", "even")
+def drawn_action_delay(step: StepContext) -> Tensor:
+    """Time until a target reaches its servo / 20 ms."""
+    return _drawn(step, "action_delay", 1) / 20.0

@@ -12,7 +12,7 @@ from envs.frames import quat_from_euler, quat_multiply, quat_rotate, quat_rotate
 from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
 from envs.shares import Shares
-from envs.task.actions import action_to_ctrl, ctrl_to_action
+from envs.task.actions import ctrl_to_policy_action, filtered_action_to_ctrl
 from envs.task.commands import CommandConfig, as_command, sample_command
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ def start_from(
     `rsi_index` (E,) long is the index of the state, None for `AT_HOME`; `air_time` (E, 2) [s] how
     long each foot has been unloaded, None for feet on the floor.
     """
-    action = ctrl_to_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
-    ctrl = action_to_ctrl(action, robot, config.action)
+    action = ctrl_to_policy_action(qpos[:, robot.joint_qpos_adr], robot, config.action)
+    ctrl = filtered_action_to_ctrl(action, robot, config.action)
     if rsi_index is None:
         rsi_index = torch.full_like(command[:, 0], AT_HOME, dtype=torch.long)
     if air_time is None:

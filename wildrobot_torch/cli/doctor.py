@@ -32,7 +32,7 @@ WARP_PACKAGES = ("mujoco-warp", "warp-lang")
 """Packages that only the Warp engine needs."""
 
 _IN_ENVIRONMENT = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
-INSTALL = "pip install -e . -c constraints.txt" if _IN_ENVIRONMENT else "make install"
+INSTALL = "pip install -e '.[train]' -c constraints.txt" if _IN_ENVIRONMENT else "make install"
 INSTALL_WARP = "pip install -e '.[warp]'"
 DRIVER = "sudo ubuntu-drivers install && sudo reboot   # elsewhere: NVIDIA's driver, 580 or newer"
 

@@ -22,7 +22,12 @@ from wildrobot_torch.cli.options import one_line
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
 VERBS = ("demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "play", "reference",
-         "style", "terms", "why")  # fmt: skip
+         "replay", "run", "runtime-benchmark", "style", "terms", "why")  # fmt: skip
+TRAINING = {
+    "PIL", "imageio", "imageio_ffmpeg", "jsonargparse", "lightning", "matplotlib", "mujoco", "onnx",
+    "onnxscript", "rich", "scipy", "tensorboard", "tensordict", "torch", "torchrl",
+}  # fmt: skip
+"""Packages of the extra `train`, by the names that Python imports."""
 HELP = """\
 usage: wildrobot VERB [...]
 
@@ -38,8 +43,11 @@ From motion clips to a walking policy for a small biped.
   export      write a checkpoint's policy as ONNX, or as a bundle for a robot
   inspect     say what a bundle or an exported policy is, after checking it
   deploy      write the folder that a robot's computer runs a bundle from
+  run         drive a robot by a policy: safe, on time, logged
+  replay      do a logged run again, bit for bit
   terms       what can be randomised, with units and typical ranges
   doctor      what is here, what is missing, and the command that mends it
+  runtime-benchmark  how fast the control loop is here
 
 examples:
   wildrobot play                                    the policy that ships with the project
@@ -72,14 +80,15 @@ def _dispatch(words: list[str]) -> int:
     use = min(uses, default="--main")[2:]
 
     def program() -> Callable[..., int]:  # its module is imported once the options are read
-        return getattr(importlib.import_module(f"wildrobot_torch.cli.{verb}"), use)
+        module = f"wildrobot_torch.cli.{verb.replace('-', '_')}"
+        return getattr(importlib.import_module(module), use)
 
     if verb in options.PAGES and use == "main":
         if {"-h", "--help"} & set(rest):
             print(options.PAGES[verb], end="")
             return 0
         return program()(rest)
-    parser = options.parser(verb if use == "main" else use)
+    parser = options.parser(verb.replace("-", "_") if use == "main" else use)
     read, others = parser.parse_known_args(rest)
     read.others = others
     if others and verb != "demo":
@@ -90,9 +99,10 @@ def _dispatch(words: list[str]) -> int:
 def run(program: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Exit code of a program, which gets its options with underscores for hyphens.
 
-    0 and 1 are the program's own. Bad input is one line on stderr and 2: a `UserError`, or a file
-    that the arguments name and the system refuses. A `RunError` is one line and 1, an interrupt
-    130, output that nobody reads any more 141. Every other exception leaves with its traceback,
+    0 and 1 are the program's own. Bad input is one line on stderr and 2: a `UserError`, a file that
+    the arguments name and the system refuses, or a package for training that is not installed. A
+    `RunError` is one line and 1, an interrupt 130, output that nobody reads any more 141. Every
+    other exception leaves with its traceback,
     for which Python exits with 1.
     """
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
@@ -107,6 +117,16 @@ def run(program: Callable[[list[str]], int], arguments: Sequence[str] | None = N
     except (UserError, RunError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in TRAINING:
+            raise
+        print(
+            f"error: this needs {missing}, which is not installed: "
+            "pip install 'wildrobot-torch[train]'",
+            file=sys.stderr,
+        )
+        return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 128 + signal.SIGPIPE

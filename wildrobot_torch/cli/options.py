@@ -14,6 +14,8 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, NoReturn
 
+from wildrobot_torch.deploy.runtime.options import replay, run, runtime_benchmark
+
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
 
@@ -320,6 +322,9 @@ EXAMPLES = {
     deploy: "deploy policy.zip --out robot/",
     inspect: "inspect policy.zip",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
+    replay: "replay logs/DATE.wrlog",
+    run: "run policy.onnx --robot simulated --command 0.3 0 0 --seconds 10 --arm",
+    runtime_benchmark: "runtime-benchmark policy.onnx",
     style: "style RUN/checkpoints/last.ckpt --reference runs/reference/walking.npz",
     terms: "terms --config walking_robot",
     why: "why runs/walking/DATE",

@@ -20,7 +20,7 @@ from envs.locomotion import LocomotionEnv
 from envs.reality.lint import require_effects
 from envs.recorder import PolicyFunction
 from envs.robot.model import RobotModel, load_robot
-from envs.task.actions import ctrl_to_action
+from envs.task.actions import ctrl_to_policy_action
 from envs.task.observations import observation_layout
 from wildrobot_torch.evaluation.evaluate import run, without
 from wildrobot_torch.evaluation.ladder import climb, rungs
@@ -54,7 +54,7 @@ class Column:
         """What it does in an environment."""
         if self.policy is not None:
             return self.policy
-        home = ctrl_to_action(env.robot.joint_home[None], env.robot, env.config.action)
+        home = ctrl_to_policy_action(env.robot.joint_home[None], env.robot, env.config.action)
         return lambda observation: home.expand(len(observation), -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.episode import Episode, StepContext
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.measurements import Measurements
+from envs.reality.randomization import Draw, RandomizationConfig
 from envs.robot.spec import RobotSpec
 from envs.task.observations import (
     FIELDS,
@@ -158,3 +161,28 @@ def test_critic_sees_the_observation_and_the_loads(
     assert got["stance_time"].item() == pytest.approx(0.1)
     assert got["mean_velocity"].item() == pytest.approx(0.2)
     assert torch.equal(vector[:, :39], seen["observation"])
+
+
+def test_the_critic_sees_what_was_drawn_and_the_push(robot: RobotSpec) -> None:
+    ranges = {
+        "sole_friction": Draw(low=0.4, high=1.2), "zero_error": Draw(sd=0.03),
+        "strength": Draw(low=0.8, high=0.9), "imu_tilt": Draw(sd=0.03),
+        "action_delay": Draw(low=30.0, high=30.0),
+    }  # fmt: skip
+    task = LocomotionConfig(randomization=RandomizationConfig(**ranges))
+    env = LocomotionEnv(task, 3, seed=1)
+    layout = critic_layout(env.robot, task.observation)
+    seen = layout.unpack(env.reset()["critic_observation"])
+    drawn = env.reality.state.drawn
+    for name in ("zero_error", "strength", "imu_tilt"):
+        assert torch.equal(seen[f"drawn_{name}"], drawn[name]) and drawn[name].std() > 0.0
+    assert torch.equal(seen["drawn_friction"], drawn["sole_friction"])
+    assert seen["drawn_action_delay"].flatten().tolist() == [1.5] * 3
+    assert (seen["drawn_gain"] == 1.0).all() and (seen["drawn_compliance"] == 0.0).all()
+
+
+def test_a_push_is_seen_from_the_robot(standing: Measurements, robot: RobotSpec) -> None:
+    # Facing along world y, a push along world x comes from the left: it drives to the right.
+    turned = replace(standing, yaw=torch.tensor([math.pi / 2]))
+    push = FIELDS["push"].function(step(turned, robot, push=torch.tensor([[16.2, 0.0]])))
+    assert push[0].tolist() == pytest.approx([0.0, -16.2 / (robot.mass * 9.81), 0.0], abs=1e-4)

@@ -73,7 +73,7 @@ def test_a_fresh_machine_gets_commands_instead_of_a_traceback(tmp_path: Path) ->
     for name in PACKAGES:
         row = next(i for i, line in enumerate(lines) if line.split()[:2] == ["missing", name])
         assert lines[row].endswith("not installed")
-        assert lines[row + 1].split("-> ")[1] == "pip install -e . -c constraints.txt"
+        assert lines[row + 1].split("-> ")[1] == "pip install -e '.[train]' -c constraints.txt"
     note = next(i for i, line in enumerate(lines) if line.split()[:2] == ["note", "mujoco-warp"])
     assert lines[note + 1].split("-> ")[1] == "pip install -e '.[warp]'"
     assert any(line.split()[:2] == ["ok", "machine"] for line in lines)

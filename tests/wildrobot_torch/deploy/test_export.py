@@ -15,7 +15,7 @@ import torch
 from envs.errors import RunError, UserError
 from envs.layout import LayoutMismatch
 from envs.robot.spec import RobotSpec
-from envs.task.actions import ActionConfig, action_to_ctrl
+from envs.task.actions import ActionConfig, filtered_action_to_ctrl
 from envs.task.observations import ObservationConfig, observation_layout
 from tests.tasks import SIMULATOR
 from wildrobot_torch.deploy import export
@@ -65,7 +65,7 @@ def test_metadata_tell_how_actions_become_joint_targets(exported: Path, robot: R
     targets = (
         torch.tensor(spec["action"]["offset"]) + torch.tensor(spec["action"]["gain"]) * filtered
     )
-    in_env = action_to_ctrl(filtered[None], robot, ActionConfig())[0]
+    in_env = filtered_action_to_ctrl(filtered[None], robot, ActionConfig())[0]
     low, high = robot.joint_range.T
     inside = (targets > low) & (targets < high)
     assert int(inside.sum()) >= 6

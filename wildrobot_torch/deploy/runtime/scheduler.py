@@ -1,0 +1,106 @@
+"""When a control loop ticks: at fixed times, late or not at all, never twice in a short time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+LATEST = 0.5
+"""Share of a period by which a tick may be late; later ones are skipped. So two ticks are never
+closer than half a period."""
+BIN, BINS = 10e-6, 4000
+"""Width [s] and number of the bins in which delays are counted; the last one has all beyond."""
+
+
+class ClockError(RuntimeError):
+    """A clock stepped back; no times can be trusted any more. The message is one line."""
+
+
+class Delays:
+    """How often delays had which size, in constant memory however long the run."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(BINS, dtype=np.int64)
+        self.largest = 0.0
+        """[s]."""
+
+    def add(self, delay: float) -> None:
+        """Count a delay [s]."""
+        self._counts[min(max(int(delay / BIN), 0), BINS - 1)] += 1
+        self.largest = max(self.largest, delay)
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return int(self._counts.sum())
+
+    def percentile(self, share: float) -> float:
+        """Delay [s] that `share` percent do not exceed, to 10 us; 0 where there was none."""
+        wanted = np.ceil(share / 100.0 * self.count)
+        bin_ = int(np.searchsorted(np.cumsum(self._counts), max(wanted, 1.0)))
+        return min((bin_ + 1) * BIN, self.largest) if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One turn of the loop."""
+
+    number: int
+    """Periods since the start."""
+    due: float
+    """When it had to begin [s]."""
+    began: float
+    """When it began [s]."""
+    skipped: int
+    """Ticks between the one before and this one that were left out."""
+
+
+class Scheduler:
+    """Ticks at start + n * period of a clock."""
+
+    def __init__(
+        self, period: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        """`period` [s]; `clock` says the time [s], `sleep` waits for so long [s], or longer."""
+        self.period = period
+        self.late = Delays()
+        """How late ticks began."""
+        self.missed = 0
+        """Ticks that were skipped."""
+        self._clock, self._sleep = clock, sleep
+        self._start: float | None = None
+        self._next = 0
+        self._last = 0.0
+
+    def wait(self) -> Tick:
+        """Wait for the next tick; the first one is now.
+
+        Raises:
+            ClockError: the clock stepped back.
+        """
+        now = self._now()
+        if self._start is None:
+            self._start = now
+        number = self._next
+        while (due := self._start + number * self.period) + LATEST * self.period < now:
+            number += max(1, int((now - due) / self.period))
+        while now < due - 1e-9:
+            self._sleep(due - now)
+            now = self._now()
+        # A sleep that was far too long skips ticks, too.
+        if now > due + LATEST * self.period:
+            return self.wait()
+        skipped = number - self._next
+        self.missed += skipped
+        self._next = number + 1
+        self.late.add(now - due)
+        return Tick(number, due, now, skipped)
+
+    def _now(self) -> float:
+        now = self._clock()
+        if now < self._last:
+            raise ClockError(f"the clock stepped back by {self._last - now:.6f} s")
+        self._last = now
+        return now
