@@ -76,9 +76,21 @@ class Budget(Callback):
         self.env_steps, self.stop_when_passed = env_steps, stop_when_passed
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """Refuse a motion prior whose weight is 0 until the training ends."""
+        """Refuse a motion prior whose weight is 0 until the training ends.
+
+        A discount that does not get as far as it should is said: short trials of a recipe are fine.
+        """
         if pl_module.amp is not None:
             pl_module.amp.require_start(self.env_steps)
+        ramp, gamma = pl_module.gamma_ramp, pl_module.ppo.gamma
+        if ramp is not None and self.env_steps < ramp.end and trainer.is_global_zero:
+            print(
+                f"warning: gamma ends at {ramp.discount(gamma, self.env_steps):.3f}, not at "
+                f"ppo.gamma {gamma:g}: run.env_steps {self.env_steps} is less than gamma_ramp.end "
+                f"{ramp.end}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Stop after the iteration that reaches the number of environment steps."""

@@ -310,9 +310,13 @@ FULL = (
 """Every option that is off by default; the stage begins with the first evaluation."""
 
 
-def test_a_training_with_all_options_resumes_exactly(files: Path, tmp_path: Path):
+def test_a_training_with_all_options_resumes_exactly(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     whole_run = _fit(files, tmp_path / "whole", 4, *FULL)
-    part = _fit(files, tmp_path / "part", 3, *FULL)
+    assert "gamma ends" not in capsys.readouterr().err
+    part = _fit(files, tmp_path / "part", 2, *FULL)
+    assert "gamma ends at 0.980, not at ppo.gamma 0.99" in capsys.readouterr().err
     last = str(part / "checkpoints" / "last.ckpt")
     resumed = _load(_fit(files, tmp_path / "part", 4, *FULL, "--ckpt_path", last))
     whole = _load(whole_run)
