@@ -18,7 +18,7 @@ from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.locomotion import LocomotionEnv
 from envs.reality.randomization import Draw
-from envs.task.actions import action_to_ctrl
+from envs.task.actions import filtered_action_to_ctrl
 from wildrobot_torch.deploy.runtime.bundle import GoldenRun
 from wildrobot_torch.ppo.policy_file import LoadedPolicy
 
@@ -73,7 +73,7 @@ def _run(policy: LoadedPolicy, task: LocomotionConfig, seed: int) -> tuple[Golde
     root = env.reset()
     commands = env.reality.state.commands
     begun = env.get_sim_state()
-    targets = action_to_ctrl(begun["action"], env.robot, task.action)
+    targets = filtered_action_to_ctrl(begun["action"], env.robot, task.action)
     start = (targets if commands is None else commands.goal)[0].double().numpy()
     heading = float(begun["heading"][0])
     rows: list[dict[str, np.ndarray]] = []
@@ -97,7 +97,9 @@ def _run(policy: LoadedPolicy, task: LocomotionConfig, seed: int) -> tuple[Golde
         env.set_commands(_command(task, step + 1))
         root = env.step(TensorDict({"action": action}, batch_size=[1]))["next"]
         filtered = env.get_sim_state()["action"]
-        rows[-1]["target"] = action_to_ctrl(filtered, env.robot, task.action)[0].double().numpy()
+        rows[-1]["target"] = (
+            filtered_action_to_ctrl(filtered, env.robot, task.action)[0].double().numpy()
+        )
     arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise UserError("the simulation of the golden vectors failed; the policy is no use")

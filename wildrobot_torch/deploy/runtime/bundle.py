@@ -123,8 +123,8 @@ class Bundle:
     contract: Contract
     checked: tuple[str, ...]
     """What was checked, in words."""
-    digest: str
-    """SHA-256 of checksums.json: who knows it from the exporter knows that all files are his."""
+    checksums: bytes
+    """Content of checksums.json."""
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
@@ -154,8 +154,12 @@ class Bundle:
         if "policy_int8.onnx" in files:
             _require_twin(files["policy_int8.onnx"], spec, path)
         words = (f"{len(files)} files: names, sizes and SHA-256", *checked, "robot.yaml: joints")
-        digest = hashlib.sha256(content[CHECKSUMS]).hexdigest()
-        return cls(path, files, spec, contract, words, digest)
+        return cls(path, files, spec, contract, words, content[CHECKSUMS])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of checksums.json: who knows it from the exporter knows that all files are so."""
+        return hashlib.sha256(self.checksums).hexdigest()
 
     def network(self, int8: bool = False) -> Callable[[Array], Array]:
         """The network from an observation (O,) to an action (J,), on one thread.
