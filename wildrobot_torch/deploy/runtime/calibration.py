@@ -231,7 +231,7 @@ def require_rotation(matrix: Array, what: str) -> None:
         raise CalibrationError(
             f"{what} is no rotation: its rows are not orthogonal unit vectors (off by {error:.3f})"
         )
-    determinant = float(np.linalg.det(matrix))
+    determinant = float(matrix[0] @ np.cross(matrix[1], matrix[2]))
     if abs(determinant - 1.0) > _ROTATION:
         raise CalibrationError(
             f"{what} is no rotation: its determinant is {determinant:.3f}, allowed: +1; one axis "

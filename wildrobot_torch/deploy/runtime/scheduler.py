@@ -10,8 +10,8 @@ import numpy as np
 LATEST = 0.5
 """Share of a period by which a tick may be late; later ones are skipped. So two ticks are never
 closer than half a period."""
-BIN, BINS = 10e-6, 4000
-"""Width [s] and number of the bins in which delays are counted; the last one has all beyond."""
+BINS = 4000
+"""Number of bins in which delays are counted; the last one has all beyond."""
 
 
 class ClockError(RuntimeError):
@@ -21,14 +21,16 @@ class ClockError(RuntimeError):
 class Delays:
     """How often delays had which size, in constant memory however long the run."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 10e-6) -> None:
+        """`width` of a bin [s]."""
+        self._width = width
         self._counts = np.zeros(BINS, dtype=np.int64)
         self.largest = 0.0
         """[s]."""
 
     def add(self, delay: float) -> None:
         """Count a delay [s]."""
-        self._counts[min(max(int(delay / BIN), 0), BINS - 1)] += 1
+        self._counts[min(max(int(delay / self._width), 0), BINS - 1)] += 1
         self.largest = max(self.largest, delay)
 
     @property
@@ -37,10 +39,12 @@ class Delays:
         return int(self._counts.sum())
 
     def percentile(self, share: float) -> float:
-        """Delay [s] that `share` percent do not exceed, to 10 us; 0 where there was none."""
+        """Delay [s] that `share` percent do not exceed, to a bin; 0 where there was none."""
         wanted = np.ceil(share / 100.0 * self.count)
         bin_ = int(np.searchsorted(np.cumsum(self._counts), max(wanted, 1.0)))
-        return min((bin_ + 1) * BIN, self.largest) if self.count else 0.0
+        if bin_ == BINS - 1 or not self.count:
+            return self.largest
+        return min((bin_ + 1) * self._width, self.largest)
 
 
 @dataclass(frozen=True)
