@@ -7,14 +7,14 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
-
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from typing import TYPE_CHECKING
 
 from envs.errors import UserError
 from wildrobot_torch.deploy.simulated.faults import KINDS
 from wildrobot_torch.deploy.simulated.options import RobotOptions, perfect
-from wildrobot_torch.deploy.simulated.robot import SimulatedRobot
-from wildrobot_torch.deploy.simulated.server import Server
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 ADDRESS = "127.0.0.1:8474"
 """Where it listens unless told otherwise."""
@@ -25,6 +25,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     places = [
         f"  {kind:<14} {place or '-':<17} {unit or '-':<6} {meaning}"
@@ -32,6 +34,7 @@ def _parser() -> ArgumentParser:
     ]
     parser = ArgumentParser(
         prog="python -m wildrobot_torch.deploy.simulated",
+        usage="python -m wildrobot_torch.deploy.simulated [--NAME VALUE ...]",
         description="A simulated robot that a runtime can connect to.",
         epilog="\n".join(["faults, KIND[:WHERE]@START[+DURATION][=SIZE]:", *places]),
         formatter_class=_Help,
@@ -57,21 +60,28 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _read(words: Sequence[str]) -> Namespace:
-    parser = _parser()
-    if "--perfect" in words:
-        parser.set_defaults(perfect())
-    return parser.parse_args(list(words))
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Serve a robot until it is told to stop; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
     try:
-        chosen = _read(sys.argv[1:] if words is None else words)
+        from wildrobot_torch.deploy.simulated.robot import SimulatedRobot
+        from wildrobot_torch.deploy.simulated.server import Server
+
+        parser = _parser()
+        if "--perfect" in words:
+            parser.set_defaults(perfect())
+        chosen = parser.parse_args(list(words))
         options = {name: getattr(chosen, name) for name in RobotOptions.__dataclass_fields__}
         server = Server(
             SimulatedRobot(RobotOptions(**options)), chosen.address, chosen.lockstep, chosen.owned
         )
+    except ModuleNotFoundError as error:
+        print(
+            f"error: a simulated robot needs {error.name}, which is not installed; run: pip "
+            "install 'wildrobot-torch[train]'",
+            file=sys.stderr,
+        )
+        return 2
     except (UserError, argparse.ArgumentError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -160,6 +160,10 @@ class SimulatedRobot:
             shown = self.servos.shown(data.qpos[self._qpos])
             for joint in range(joints):
                 self.servos.send(joint, shown[joint], data.qpos[self._qpos[joint]])
+        if not options.joint_period_s[1]:
+            self._read_joints()
+        if not options.imu_period_s:
+            self._read_imu()
 
     def inject(self, text: str) -> None:
         """Add a fault whose times count from now.
@@ -170,13 +174,17 @@ class SimulatedRobot:
         self.faults.append(parse(text, self.joint_names, self.plates, self.steps * self.dt))
 
     def _active(self, kind: str) -> list[Fault]:
+        if not self.faults:
+            return []
         time = self.steps * self.dt
         return [fault for fault in self.faults if fault.kind == kind and fault.active(time)]
 
     def _joints(self, kind: str) -> Array:
         """(J,) bool: those with a fault."""
-        named = {fault.where for fault in self._active(kind)}
-        return np.array([name in named for name in self.joint_names])
+        found = np.zeros(len(self.joint_names), dtype=bool)
+        for fault in self._active(kind):
+            found[self.joint_names.index(fault.where)] = True
+        return found
 
     def write(self, targets: Array) -> None:
         """Targets (J,) [rad] in the servos' zeros; they reach one servo of a bus after another."""
@@ -208,7 +216,8 @@ class SimulatedRobot:
         model, data = self.model, self.data
         if self._active("crash"):
             os._exit(1)
-        self._deliver()
+        if self._waiting:
+            self._deliver()
         for fault in self._active("hot"):
             self.servos.temperature[self.joint_names.index(fault.where)] = fault.size
         battery = min((f.size for f in self._active("battery")), default=self.options.battery)

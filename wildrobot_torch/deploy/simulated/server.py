@@ -63,6 +63,7 @@ class Server:
         try:
             self._socket.bind(where)
         except OSError as error:
+            self._socket.close()
             raise UserError(f"address {address!r} cannot be used: {error.strerror}") from error
         self._socket.listen()
         self._socket.setblocking(False)
@@ -72,7 +73,7 @@ class Server:
         self._client: socket.socket | None = None
         self._frames = Frames()
         self._greeted = False
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # standard input may be a file
         self._selector.register(self._socket, selectors.EVENT_READ, self._accept)
         self._running = True
         if owned:
