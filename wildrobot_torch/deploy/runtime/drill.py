@@ -40,8 +40,8 @@ def contract() -> Contract:
     return Contract(
         robot="scripted", robot_digest="", ctrl_dt=DT, joint_names=NAMES,
         joint_range=np.stack([LOW, HIGH], axis=1), joint_max_velocity=np.full(joints, 10.0),
-        filter=0.0, offset=HOME, gain=np.ones(joints), heading_hold=False,
-        foot_switch_threshold=2.0, fields=(("encoder_pos", joints),),
+        home=HOME, filter=0.0, offset=HOME, gain=np.ones(joints), heading_hold=False,
+        foot_switch_threshold=2.0, fields=(("encoder_pos", joints),), commands=None, digest="",
     )  # fmt: skip
 
 

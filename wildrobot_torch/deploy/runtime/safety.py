@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,11 @@ from wildrobot_torch.deploy.runtime.limits import SafetyLimits
 
 MOVING = ("ready", "running", "stopping")
 """States in which targets are sent."""
+NUDGE = math.radians(3.0)
+"""Largest angle by which one joint is moved to see which way it turns [rad]."""
+NUDGE_S = 0.4
+"""Time of a nudge there, and of staying there [s]."""
+T = TypeVar("T")
 EVENTS = 1000
 """Events that are kept; older ones are dropped."""
 
@@ -91,7 +96,7 @@ class SafeRobot:
             calibration: of it.
             contract: of the policy that will drive it.
             limits: of the rules.
-            home: (J,) [rad], where a soft stop leads; None for the targets of action 0.
+            home: (J,) [rad], where a soft stop leads; None for the contract's home pose.
 
         Raises:
             UserError: hardware, calibration and contract are not of one robot.
@@ -102,7 +107,7 @@ class SafeRobot:
         self._dt = contract.ctrl_dt
         self._low, self._high = contract.joint_range.T.copy()
         self._joints = len(contract.joint_names)
-        self._home = np.clip(contract.offset if home is None else home, self._low, self._high)
+        self._home = np.clip(contract.home if home is None else home, self._low, self._high)
         self._step = rules.fastest(limits) * contract.ctrl_dt
         self._reach = limits.torque_nm / limits.servo_gain_nm_rad
         self.state = "off"
@@ -369,6 +374,9 @@ class SafeRobot:
         wanted = self._wanted(targets, now, reasons)
         if rules.latched(self.state):
             return Applied(self._last, (*reasons, "damped"))
+        return self._limit_and_send(wanted, reasons)
+
+    def _limit_and_send(self, wanted: Array, reasons: list[str]) -> Applied:
         assert self._readings is not None
         step, reach = self._step, self._reach
         if self._share is not None:
@@ -491,6 +499,73 @@ class SafeRobot:
                              ("temperature", self._believed.temperature)):  # fmt: skip
             if not np.isfinite(values).any():
                 self._warn("arm", "warned", math.nan, math.nan, f"no {what} is reported")
+
+    def nudge(
+        self, joint: int, angle: float, sleep: Callable[[float], None], look: Callable[[], T]
+    ) -> tuple[Array, T]:
+        """Move one joint by a small angle [rad] and back, while the others are held.
+
+        The robot must be off and ready to be armed, or held since the last nudge; afterwards it is
+        held (state ready). `let_go` ends that.
+
+        Args:
+            joint: index in the contract's order.
+            angle: at most `NUDGE` to either side.
+            sleep: lets a time pass [s].
+            look: called while the joint is away.
+
+        Returns:
+            How far the joints' readings (J,) [rad] have moved, and what `look` returned.
+
+        Raises:
+            UserError: the angle is too large.
+            NotReadyError: the robot cannot be armed, or a rule has released it meanwhile.
+        """
+        if not abs(angle) <= NUDGE:
+            raise UserError(
+                f"a nudge of {math.degrees(angle):.1f} deg; allowed: {math.degrees(NUDGE):g} to "
+                "either side"
+            )
+        if self.state != "ready":
+            self.arm()
+        start = self._last
+        away = start.copy()
+        away[joint] += angle
+        at_rest = self._lead(start, start, sleep)
+        moved = self._lead(start, away, sleep)
+        seen = look()
+        self._lead(away, start, sleep)
+        return moved - at_rest, seen
+
+    def _lead(self, start: Array, end: Array, sleep: Callable[[float], None]) -> Array:
+        """Go from one pose to another and stay there; returns the mean reading (J,) [rad] then."""
+        self._applied_at = None
+        ticks, found = round(NUDGE_S / self._dt), []
+        for tick in range(2 * ticks):
+            readings, now = self.read(), self._hardware.clock()
+            self._check_time(now)
+            if not rules.latched(self.state):
+                share = min(1.0, (tick + 1) / ticks)
+                self._limit_and_send(start + share * (end - start), [])
+            if rules.latched(self.state):
+                raise NotReadyError(f"the robot was released: {self.events[-1]}")
+            if tick >= 1.5 * ticks:
+                found.append(readings.joint_pos)
+            sleep(self._dt)
+        return np.mean(found, axis=0)
+
+    def let_go(self) -> None:
+        """Let go of a robot that is held after nudges: off again.
+
+        Raises:
+            NotReadyError: it is not held.
+        """
+        if self.state != "ready":
+            raise NotReadyError(f"the robot is {self.state}, and not held after a nudge")
+        self._hardware.release()
+        self.state, self.not_ready = "off", ("no sample has been read",)
+        self._note("let_go", "released", what="asked for")
+        self._forget()
 
     def stop(self, reason: str) -> None:
         """Move home and let go; at once if the robot leans too far. Go on calling `apply`."""
