@@ -28,8 +28,8 @@ def package(bundle_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables of a Python in which everything but the robot's three packages is missing."""
     folder = tmp_path_factory.mktemp("bare")
-    absent = ("torch", "mujoco", "onnx", "tensordict", "torchrl", "lightning", "scipy", "jsonargparse",
-              "matplotlib", "imageio")  # fmt: skip
+    absent = ("torch", "mujoco", "onnx", "tensordict", "torchrl", "lightning", "scipy",
+              "jsonargparse", "matplotlib", "imageio")  # fmt: skip
     for name in absent:
         (folder / f"{name}.py").write_text(f"raise ModuleNotFoundError({name!r}, name={name!r})\n")
     return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -44,14 +44,16 @@ def test_its_own_tests_pass_without_the_project(package: Path, bare: dict[str, s
 
 
 def test_only_what_is_in_it_is_imported(package: Path, bare: dict[str, str]) -> None:
-    code = (
-        "import sys, pkgutil, importlib; sys.path.insert(0, 'src'); "
-        "import wildrobot_torch.deploy.runtime as r; "
-        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(r.__path__, r.__name__ + '.')"
-        " if not m.name.endswith('__main__')]; "
-        "print(*sorted(m.__file__ for n, m in sys.modules.items() "
-        "if n.split('.')[0] in ('envs', 'wildrobot_torch')), sep='\\n')"
-    )
+    code = """
+import importlib, pkgutil, sys
+sys.path.insert(0, "src")
+import wildrobot_torch.deploy.runtime as runtime
+for module in pkgutil.walk_packages(runtime.__path__, runtime.__name__ + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+ours = ("envs", "wildrobot_torch")
+print(*(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ours), sep="\\n")
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=package, env=bare, capture_output=True, text=True
     )
