@@ -108,10 +108,14 @@ def _say(text: str) -> None:
 
 def _walking(path: Path, safety: Path | None) -> tuple[Policy, SafetyLimits]:
     """A policy, of a bundle or a file, and the limits that go with it."""
+    from wildrobot_torch.deploy.runtime.bundle import Bundle
     from wildrobot_torch.deploy.runtime.limits import SafetyLimits
     from wildrobot_torch.deploy.runtime.pilot import load_policy
 
-    return load_policy(path), SafetyLimits.load() if safety is None else SafetyLimits.load(safety)
+    policy = load_policy(path)
+    if safety is not None:
+        return policy, SafetyLimits.load(safety)
+    return policy, SafetyLimits.load() if path.suffix == ".onnx" else Bundle.open(path).limits
 
 
 def _source(read: argparse.Namespace) -> Source:
