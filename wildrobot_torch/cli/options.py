@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -196,9 +196,33 @@ def evaluate(add: Add) -> None:
 
 
 def export(add: Add) -> None:
-    """Write a checkpoint's policy as an ONNX file that agrees with torch."""
+    """Write a checkpoint's policy as an ONNX file that agrees with torch, or as a bundle.
+
+    A bundle has everything that a robot's computer needs, and proves itself before it is written.
+    """
     add("checkpoint", type=Path, help="checkpoint of a training (.ckpt)")
     add("--out", type=Path, help="file to write (default: policy.onnx in the run's folder)")
+    add("--bundle", type=Path, metavar="OUT", help="instead: bundle to write, a folder or a .zip")
+    add("--report", type=Path, help="with --bundle: suite.json of this policy's evaluation")
+    no_int8 = "with --bundle: no policy_int8.onnx, and no suite that it is tried in"
+    add("--no_int8", action="store_true", help=no_int8)
+
+
+def deploy(add: Add) -> None:
+    """Write what a robot's computer needs to run a bundle: runtime, settings, service, tests.
+
+    It needs Python with numpy, onnxruntime and pyyaml there, and nothing of this project.
+    """
+    add("bundle", type=Path, help="bundle that `wildrobot export --bundle` wrote")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+
+
+def inspect(add: Add) -> None:
+    """Say what a policy or a bundle is: joints, observation, timing, envelope, safety, results.
+
+    Everything is checked first; what is damaged or contradicts itself is an error.
+    """
+    add("subject", type=Path, metavar="BUNDLE_OR_POLICY", help="bundle, or exported policy (.onnx)")
 
 
 def play(add: Add) -> None:
@@ -295,7 +319,9 @@ EXAMPLES = {
     demo: "demo --run.env_steps 1_000_000",
     doctor: "doctor",
     evaluate: "evaluate RUN/checkpoints/last.ckpt --suite quick",
-    export: "export RUN/checkpoints/last.ckpt --out policy.onnx",
+    export: "export RUN/checkpoints/last.ckpt --bundle policy.zip --report SUITE/suite.json",
+    deploy: "deploy policy.zip --out robot/",
+    inspect: "inspect policy.zip",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     replay: "replay logs/DATE.wrlog",
     run: "run policy.onnx --robot simulated --command 0.3 0 0 --seconds 10 --arm",
@@ -313,6 +339,6 @@ def parser(name: str) -> Parser:
     """The parser of a verb, or of a use of `reference`, that has a function here."""
     declare, example = next((f, text) for f, text in EXAMPLES.items() if f.__name__ == name)
     verb = example.split()[0]
-    made = Parser(f"wildrobot {verb}", inspect.getdoc(declare) or "", f"wildrobot {example}")
+    made = Parser(f"wildrobot {verb}", getdoc(declare) or "", f"wildrobot {example}")
     declare(made.add_argument)
     return made

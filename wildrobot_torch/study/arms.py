@@ -20,6 +20,7 @@ from wildrobot_torch.study.training import (
     last_checkpoint,
     load_history,
     read_json,
+    suite_report,
     train,
     write_json,
 )
@@ -38,7 +39,7 @@ class Result:
     reference: str
     """Content hash of the reference that style was measured by; empty without."""
     values: dict[str, float]
-    """All numbers by dotted name: training.<name>, walking.<metric>, style.<name>."""
+    """All numbers by dotted name: training.<name>, walking.<metric>, style.<name>, suite.<name>."""
 
 
 class ArmRun:
@@ -111,6 +112,9 @@ class ArmRun:
             report = self._verb("style", path, *shlex.split(self.study.style))
             result["reference"] = report["about"]["reference_hash"]
             result["style"] = style_values(report, path.name)
+            if self.study.suite:
+                options = ("--suite", self.study.suite, "--physics", self.physics)
+                result["suite"] = suite_values(suite_report(path, self.folder / "suite", options))
         write_json(self.result, result)
         return f"{self.name}: {history.failure or 'done'}"
 
@@ -161,6 +165,27 @@ def style_values(report: Mapping[str, Any], policy: str) -> dict[str, Any]:
     return values
 
 
+def suite_values(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of the first policy in a suite's report (suite.json).
+
+    met is the share of the entries with a target whose targets are all met; each entry has its
+    share of successful episodes and the means of its measures.
+    """
+    policy = report["columns"][0]
+    values: dict[str, Any] = {}
+    verdicts = []
+    for entry in report["entries"]:
+        column = entry["columns"].get(policy)
+        if column is None:  # an entry that this policy's task cannot have
+            continue
+        means = {name: mean["value"] for name, mean in column["means"].items()}
+        values[entry["name"]] = {"success": column["success"]["value"], **means}
+        if column["targets"]:
+            verdicts.append(all(target["passed"] for target in column["targets"]))
+    values["met"] = sum(verdicts) / len(verdicts) if verdicts else None
+    return values
+
+
 def load_results(folder: Path) -> list[Result]:
     """Every result in a folder, by arm and seed.
 
@@ -172,7 +197,7 @@ def load_results(folder: Path) -> list[Result]:
         content = read_json(path)
         try:
             fields = {k: content[k] for k in ("arm", "seed", "passed", "failure", "reference")}
-            groups = {k: content.get(k, {}) for k in ("training", "walking", "style")}
+            groups = {k: content.get(k, {}) for k in ("training", "walking", "style", "suite")}
             results.append(Result(**fields, values=_flat(groups)))
         except (KeyError, TypeError) as error:
             raise StudyError(f"{path}: not the result of a training ({error!r})") from None

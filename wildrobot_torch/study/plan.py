@@ -13,6 +13,7 @@ from typing import Any
 from envs.settings import NonNegativeInt, PositiveInt
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.evaluation import load_scenario
+from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.study import StudyError
 from wildrobot_torch.study.training import require_free
 
@@ -36,7 +37,8 @@ class Column:
 
     heading: str
     value: str
-    """Dotted name in the results: walking.<metric>, style.<name>, training.<name>."""
+    """Dotted name in the results: walking.<metric>, style.<name>, training.<name>, suite.met,
+    suite.<entry>.success, suite.<entry>.<measure>."""
     format: str
     """Format of a number, as in .3f or .0%."""
     floor: str = ""
@@ -67,6 +69,8 @@ class Study:
     """Scenario of the evaluations, during trainings and of their last checkpoints."""
     style: str
     """Options of `wildrobot style` beside the checkpoint and the folder to write."""
+    suite: str = ""
+    """Suite that the last checkpoints are held against as well; empty for none."""
     page: str
     """Markdown file of the tables, with a pair of markers for each."""
     results: str
@@ -114,6 +118,8 @@ class Study:
             "style": self.style,
             "env_steps": self.env_steps,
         }
+        if self.suite:
+            parts["suite"] = [asdict(entry) for entry in load_suite(self.suite).entries]
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import json
 import shlex
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,8 +37,8 @@ from wildrobot_torch.study.training import (
     History,
     last_checkpoint,
     load_history,
-    read_json,
     require_free,
+    suite_report,
     train,
 )
 
@@ -386,19 +385,9 @@ class SearchRun:
         checkpoint = last_checkpoint(history.parts)
         if checkpoint is None:
             raise TrainingBroken(f"{folder}: the training left no checkpoint")
-        out = folder / "suite"
-        report = out / "suite.json"
-        report.unlink(missing_ok=True)  # so that it is this evaluation's, which may exit with 1
         options = ("--suite", self.search.suite, "--seed", str(self.search.suite_seed))
-        where = ("--physics", self.physics, "--out", str(out))
-        command = [*self.program, "evaluate", str(checkpoint), *options, *where]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 1) or not report.is_file():
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise TrainingBroken(
-                f"{folder}: wildrobot evaluate: {said[-1].removeprefix('error: ')}"
-            )
-        return read_json(report)
+        physics = ("--physics", self.physics)
+        return suite_report(checkpoint, folder / "suite", (*options, *physics), self.program)
 
     def write(self) -> None:
         """Write search.md, and best.yaml where a trial trained to its end."""

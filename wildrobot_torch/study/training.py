@@ -279,3 +279,23 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file."""
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def suite_report(
+    checkpoint: Path, out: Path, options: Sequence[str], program: Sequence[str] = PROGRAM
+) -> dict[str, Any]:
+    """Content of the suite.json that `evaluate` writes of a checkpoint, whatever its verdict.
+
+    `options` are those of the verb beside the folder `out`.
+
+    Raises:
+        TrainingBroken: the evaluation failed.
+    """
+    report = out / "suite.json"
+    report.unlink(missing_ok=True)  # so that it is this evaluation's, which may exit with 1
+    command = [*program, "evaluate", str(checkpoint), *options, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or not report.is_file():
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise TrainingBroken(f"{out}: wildrobot evaluate: {said[-1].removeprefix('error: ')}")
+    return read_json(report)

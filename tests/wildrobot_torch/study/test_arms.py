@@ -12,7 +12,13 @@ import pytest
 
 from wildrobot_torch.motion.metrics import Limit
 from wildrobot_torch.study import StudyError
-from wildrobot_torch.study.arms import Result, load_results, style_values, training_values
+from wildrobot_torch.study.arms import (
+    Result,
+    load_results,
+    style_values,
+    suite_values,
+    training_values,
+)
 from wildrobot_torch.study.plan import Arm, Column, Study, Table
 from wildrobot_torch.study.tables import filled, table_text, write_tables
 from wildrobot_torch.study.training import Part, load_history
@@ -111,6 +117,31 @@ def test_style_is_taken_from_its_report() -> None:
         "held_out": {"frechet": 2.0}, "held_out_floor": {"frechet": 0.5}, "reward": {"mean": 0.4},
         "reference_reward": {"mean": 0.7}, "gait": {"foot_slip": 0.05},
     }  # fmt: skip
+
+
+def test_a_suite_counts_entries_whose_targets_are_all_met() -> None:
+    def entry(name: str, success: float, *passed: bool) -> dict[str, object]:
+        column = {
+            "success": {"value": success},
+            "means": {"torque_rms": {"value": 1.5}},
+            "targets": [{"passed": each} for each in passed],
+        }
+        return {"name": name, "columns": {"last": column, "home hold": {}}}
+
+    lacking = {"name": "turning", "columns": {"home hold": {}}}
+    report = {
+        "columns": ["last", "home hold"],
+        "entries": [
+            entry("flat", 1.0, True, False), entry("late 0.5", 0.9, True), entry("open", 0.2),
+            lacking,
+        ],
+    }  # fmt: skip
+    assert suite_values(report) == {
+        "flat": {"success": 1.0, "torque_rms": 1.5},
+        "late 0.5": {"success": 0.9, "torque_rms": 1.5},
+        "open": {"success": 0.2, "torque_rms": 1.5},
+        "met": 0.5,
+    }
 
 
 def test_a_table_has_medians_ranges_the_command_and_what_is_missing() -> None:

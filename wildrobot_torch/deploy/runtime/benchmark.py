@@ -23,14 +23,13 @@ import numpy as np
 
 from envs.errors import RunError, UserError
 from wildrobot_torch.deploy.runtime.calibration import Calibration
-from wildrobot_torch.deploy.runtime.commands import Commands, Held
+from wildrobot_torch.deploy.runtime.commands import Held
 from wildrobot_torch.deploy.runtime.hardware import Array, Sample
 from wildrobot_torch.deploy.runtime.limits import SafetyLimits
-from wildrobot_torch.deploy.runtime.log import LogWriter, tick_layout
 from wildrobot_torch.deploy.runtime.loop import Runtime
-from wildrobot_torch.deploy.runtime.pilot import Pilot, Policy, load_policy
-from wildrobot_torch.deploy.runtime.safety import SafeRobot
-from wildrobot_torch.deploy.runtime.scheduler import Delays, Scheduler
+from wildrobot_torch.deploy.runtime.pilot import load_policy
+from wildrobot_torch.deploy.runtime.scheduler import Delays
+from wildrobot_torch.deploy.runtime.session import opened
 
 TARGETS = {
     "inference_p50_us": 50.0,
@@ -142,33 +141,6 @@ def main(read: argparse.Namespace) -> int:
     return 1 if missed and read.gate else 0
 
 
-class _Rig:
-    """A runtime with a robot that follows, and a log in a folder."""
-
-    def __init__(
-        self, walking: Policy, folder: Path, clock: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:  # fmt: skip
-        contract = walking.contract
-        assert contract.commands is not None
-        hardware = Follower(contract.joint_names, contract.home, clock, sleep)
-        calibration = Calibration.identity(contract.joint_names)
-        limits = SafetyLimits.load()
-        robot = SafeRobot(hardware, calibration, contract, limits, contract.home)
-        layout = tick_layout(len(contract.joint_names), 0, contract.size)
-        self.log = LogWriter(folder / f"{id(self)}.wrlog", {}, layout)
-        forward = Held((contract.commands.forward[1], 0.0, 0.0))
-        commands = Commands(forward, contract.commands, lambda _: None)
-        scheduler = Scheduler(contract.ctrl_dt, clock, hardware.sleep)
-        self.runtime = Runtime(robot, Pilot(walking), commands, scheduler, self.log, lambda _: None)
-
-    def run(self, seconds: float) -> None:
-        ending = self.runtime.run(seconds)
-        self.log.close()
-        if ending.code:
-            raise RunError(f"the run ended early: {ending.reason}")
-
-
 class _Virtual:
     """A clock that goes on when it is waited for, and then at once."""
 
@@ -187,38 +159,53 @@ def measure(policy: Path, seconds: float, started: float) -> dict[str, float]:
     walking = load_policy(policy)
     if walking.contract.commands is None:
         raise UserError(f"{policy} does not say which commands it was trained with")
+    contract, limits = walking.contract, SafetyLimits.load()
+    calibration = Calibration.identity(contract.joint_names)
+    source = Held((contract.commands.forward[1], 0.0, 0.0))
+
+    def rig(name: str, clock: Callable[[], float], sleep: Callable[[float], None]) -> Any:
+        hardware = Follower(contract.joint_names, contract.home, clock, sleep)
+        log = Path(folder) / name
+        return opened(hardware, calibration, limits, walking, None, source, log, lambda _: None)
+
     with tempfile.TemporaryDirectory() as folder:
-        paced = _Rig(walking, Path(folder), time.monotonic, time.sleep)
-        paced.runtime.tick(paced.runtime.scheduler.wait())
-        start = time.monotonic() - started
-        paced.run(seconds)
+        with rig("paced.wrlog", time.monotonic, time.sleep) as paced:
+            paced.tick(paced.scheduler.wait())
+            start = time.monotonic() - started
+            _drive(paced, seconds)
         virtual = _Virtual()
-        busy = _Rig(walking, Path(folder), virtual.clock, virtual.sleep)
-        busy.run(BUSY_S)
+        with rig("busy.wrlog", virtual.clock, virtual.sleep) as busy:
+            _drive(busy, BUSY_S)
     inference = Delays(1e-6)
     observation = np.zeros(walking.contract.size, dtype=np.float32)
     for _ in range(INFERENCES):
         began = time.perf_counter()
         walking.network(observation)
         inference.add(time.perf_counter() - began)
-    scheduler = paced.runtime.scheduler
+    scheduler = paced.scheduler
     figures = {
         "start_s": start,
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
-        "ticks": float(paced.runtime.ticks),
+        "ticks": float(paced.ticks),
         "missed": float(scheduler.missed),
         "late_p99_us": scheduler.late.percentile(99) * 1e6,
     }
     for name, delays in (
         ("inference", inference),
-        ("safety", busy.runtime.timing.safety),
-        ("busy", busy.runtime.timing.whole),
-        ("paced_act", paced.runtime.timing.act),
-        ("paced_safety", paced.runtime.timing.safety),
-        ("tick", paced.runtime.timing.whole),
+        ("safety", busy.timing.safety),
+        ("busy", busy.timing.whole),
+        ("paced_act", paced.timing.act),
+        ("paced_safety", paced.timing.safety),
+        ("tick", paced.timing.whole),
     ):
         figures |= {f"{name}_p{n}_us": delays.percentile(n) * 1e6 for n in (50, 99)}
     return figures
+
+
+def _drive(runtime: Runtime, seconds: float) -> None:
+    ending = runtime.run(seconds)
+    if ending.code:
+        raise RunError(f"the run ended early: {ending.reason}")
 
 
 def _child(words: list[str]) -> int:

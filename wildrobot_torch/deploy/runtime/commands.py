@@ -144,15 +144,13 @@ class Command:
 class Commands:
     """Commands of a source, not older than allowed and within what was trained."""
 
-    def __init__(
-        self, source: Source, trained: CommandRange, say: Callable[[str], None],
-        deadman: float = DEADMAN,
-    ) -> None:  # fmt: skip
-        """`say` gets one line whenever commands begin or cease to be limited; `deadman` [s]."""
-        self._source, self._trained, self._say = source, trained, say
-        self._deadman = deadman
+    def __init__(self, source: Source, trained: CommandRange, deadman: float = DEADMAN) -> None:
+        """`deadman` is the age that commands may have [s]."""
+        self.say: Callable[[str], None] = print
+        """Gets one line whenever commands begin or cease to be limited."""
+        self._source, self._trained, self._deadman = source, trained, deadman
         self._old = False
-        self._refused: tuple[float, ...] | None = None
+        self._refused = False
         self._asked, self._answer = np.full(3, math.nan), STAND
 
     def at(self, now: float) -> Command:
@@ -161,9 +159,7 @@ class Commands:
         old = not now - came <= self._deadman
         if old != self._old:
             since = "none has come" if came == -math.inf else f"the last is {now - came:.2f} s old"
-            self._say(
-                f"commands: {since}; the robot stands" if old else "commands: they come again"
-            )
+            self.say(f"commands: {since}; the robot stands" if old else "commands: they come again")
             self._old = old
         if old:
             return Command(STAND, "old")
@@ -176,19 +172,14 @@ class Commands:
     def _report(self) -> None:
         """Say once which values are outside, until they are inside again."""
         changed = self._asked != self._answer
-        outside = tuple(float(value) for value in self._asked[changed])
-        if changed.any() and self._refused is None:
+        if changed.any() and not self._refused:
             parts = [
                 f"{NAMES[i]} {self._asked[i]:g} becomes {self._answer[i]:g} {UNITS[i]}"
                 for i in np.flatnonzero(changed)
             ]
             low, high = self._trained.forward
-            self._say(
+            self.say(
                 f"commands: {', '.join(parts)}; trained were forward {low:g} to {high:g} m/s, to a "
                 f"side {self._trained.lateral:g} m/s, turning {self._trained.yaw_rate:g} rad/s"
             )
-        self._refused = outside or None
-
-    def close(self) -> None:
-        """Let go of the source."""
-        self._source.close()
+        self._refused = bool(changed.any())

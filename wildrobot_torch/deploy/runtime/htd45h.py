@@ -20,7 +20,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -298,15 +298,13 @@ class _Servo:
     """Reads in a row without an answer."""
 
 
-@dataclass
 class _State:
-    """What all buses have found out; J joints."""
+    """What all buses have found out, as in `Sample`."""
 
-    position: Array
-    position_time: Array
-    voltage: Array
-    temperature: Array
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, joints: int) -> None:
+        self.lock = threading.Lock()
+        self.position, self.position_time = np.full(joints, np.nan), np.full(joints, np.nan)
+        self.voltage, self.temperature = np.full(joints, np.nan), np.full(joints, np.nan)
 
 
 class BusSchedule:
@@ -491,8 +489,7 @@ class BusRobot:
             raise UserError(f"joints {names} are not each on one bus")
         self._names, self._clock = tuple(names), clock
         self._imu, self._switches, self._budget_s = imu, switches, budget_s
-        unknown = [np.full(len(names), np.nan) for _ in range(4)]
-        self._state = _State(*unknown)
+        self._state = _State(len(names))
         self._buses = [ServoBus(stream, clock) for stream, _ in buses]
         self._schedules, first = [], 0
         for bus, (_, servos) in zip(self._buses, buses, strict=True):

@@ -35,8 +35,9 @@ class Timing:
     """How long the parts of ticks took, over the whole run."""
 
     def __init__(self) -> None:
-        self.read, self.act, self.apply, self.log, self.whole = (Delays() for _ in range(5))
-        self.safety = Delays()  # read and apply together, with the hardware's own time
+        parts = (Delays(1e-6) for _ in range(6))
+        self.read, self.act, self.apply, self.log, self.whole, self.safety = parts
+        # safety: read and apply together, with the hardware's own time
 
     def add(self, marks: Sequence[float]) -> None:
         """Count a tick by the times [s] at which its parts began and the last one ended."""
@@ -67,6 +68,7 @@ class Runtime:
         self._log, self._say = log, say
         nothing = np.full(len(pilot.contract.joint_names), np.nan)
         self._idle, self._nothing = Request(nothing, "none", None), Applied(nothing, ())
+        commands.say = self.event
         self._heard: Event | None = None  # the last thing that the safety layer said
         self._log_said = False
         self._now = 0.0

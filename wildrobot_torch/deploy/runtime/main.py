@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wildrobot_torch.deploy.runtime.commands import Source
     from wildrobot_torch.deploy.runtime.hardware import Hardware
     from wildrobot_torch.deploy.runtime.limits import SafetyLimits
+    from wildrobot_torch.deploy.runtime.loop import Runtime
     from wildrobot_torch.deploy.runtime.pilot import Policy
 
 
@@ -62,69 +63,44 @@ class _Parser(argparse.ArgumentParser):
 
 def run(read: argparse.Namespace) -> int:
     """`wildrobot run`: drive a robot."""
-    from wildrobot_torch.deploy.runtime.commands import Commands
-    from wildrobot_torch.deploy.runtime.log import LogWriter, tick_layout
-    from wildrobot_torch.deploy.runtime.loop import Runtime
-    from wildrobot_torch.deploy.runtime.pilot import Pilot
     from wildrobot_torch.deploy.runtime.release import released
-    from wildrobot_torch.deploy.runtime.replay import calibration_entry, policy_entry
-    from wildrobot_torch.deploy.runtime.safety import SafeRobot
-    from wildrobot_torch.deploy.runtime.scheduler import Scheduler
+    from wildrobot_torch.deploy.runtime.session import opened
 
     walking, limits = _walking(read.policy, read.safety)
     standing = None if read.standing is None else _walking(read.standing, read.safety)[0]
-    contract = walking.contract
-    if contract.commands is None:
-        raise UserError(
-            f"{read.policy} does not say which commands it was trained with; export it again"
-        )
-    pilot = Pilot(walking, standing)
+    path = read.log or Path("logs") / time.strftime("%Y-%m-%dT%H%M%S.wrlog")
     with ExitStack() as stack:
         source = _source(read)
         stack.callback(source.close)
         hardware = stack.enter_context(released(open_robot(read.robot)))
-        calibration = _calibration(read.calibration, hardware, contract)
-        robot = SafeRobot(hardware, calibration, contract, limits, contract.home)
-        policies = {"walking": walking} | ({} if standing is None else {"standing": standing})
-        size = max(policy.contract.size for policy in policies.values())
-        header = {
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "contract": contract.digest,
-            "robot": contract.robot,
-            "ctrl_dt": contract.ctrl_dt,
-            "joint_names": contract.joint_names,
-            "hardware": {"robot": read.robot, "joint_names": hardware.joint_names},
-            "policies": {name: policy_entry(policy) for name, policy in policies.items()},
-            "calibration": calibration_entry(calibration),
-            "safety": vars(limits),
-        }
-        layout = tick_layout(len(contract.joint_names), len(calibration.plates), size)
-        path = read.log or Path("logs") / time.strftime("%Y-%m-%dT%H%M%S.wrlog")
-        log = LogWriter(path, header, layout)
-        stack.callback(log.close)
-        sleep = getattr(hardware, "sleep", time.sleep)  # a simulated robot has a time of its own
-        scheduler = Scheduler(contract.ctrl_dt, hardware.clock, sleep)
-        said: list[Runtime] = []
-        commands = Commands(source, contract.commands, lambda text: said[0].event(text))
-        runtime = Runtime(robot, pilot, commands, scheduler, log, _say)
-        said.append(runtime)
-        _say(f"policy {walking.path}, contract {contract.digest}; log {path}")
+        calibration = _calibration(read.calibration, hardware, walking.contract)
+        runtime = stack.enter_context(
+            opened(hardware, calibration, limits, walking, standing, source, path, _say, read.robot)
+        )
+        _say(f"policy {walking.path}, contract {walking.contract.digest}; log {path}")
         if not read.arm:
             runtime.hold_arming(f"kill -USR1 {os.getpid()}")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before = signal.signal(
-                number, lambda n, _: runtime.ask_to_stop(f"asked by {signal.Signals(n).name}")
-            )
-            stack.callback(signal.signal, number, before)
-        before = signal.signal(signal.SIGUSR1, lambda *_: runtime.release_arming())
-        stack.callback(signal.signal, signal.SIGUSR1, before)
+        _handle_signals(runtime, stack)
         # What is there by now stays: later collections of garbage need not look at it.
         gc.collect()
         gc.freeze()
         ending = runtime.run(read.seconds)
     for line in runtime.report():
-        print(line, flush=True)
+        _say(line)
     return ending.code
+
+
+def _handle_signals(runtime: Runtime, stack: ExitStack) -> None:
+    """Until the end of `stack`: TERM and Ctrl-C stop softly, USR1 arms."""
+
+    def stop(number: int, _: object) -> None:
+        runtime.ask_to_stop(f"asked by {signal.Signals(number).name}")
+
+    def arm(*_: object) -> None:
+        runtime.release_arming()
+
+    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, arm)):
+        stack.callback(signal.signal, number, signal.signal(number, handler))
 
 
 def _say(text: str) -> None:
@@ -133,10 +109,14 @@ def _say(text: str) -> None:
 
 def _walking(path: Path, safety: Path | None) -> tuple[Policy, SafetyLimits]:
     """A policy, of a bundle or a file, and the limits that go with it."""
+    from wildrobot_torch.deploy.runtime.bundle import Bundle
     from wildrobot_torch.deploy.runtime.limits import SafetyLimits
     from wildrobot_torch.deploy.runtime.pilot import load_policy
 
-    return load_policy(path), SafetyLimits.load() if safety is None else SafetyLimits.load(safety)
+    policy = load_policy(path)
+    if safety is not None:
+        return policy, SafetyLimits.load(safety)
+    return policy, SafetyLimits.load() if path.suffix == ".onnx" else Bundle.open(path).limits
 
 
 def _source(read: argparse.Namespace) -> Source:

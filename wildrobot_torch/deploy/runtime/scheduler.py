@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 LATEST = 0.5
-"""Share of a period by which a tick may be late; later ones are skipped. So two ticks are never
-closer than half a period."""
-BINS = 4000
+"""Share of a period by which a tick may be late before it is given up for the next one, and that
+lies between any two ticks."""
+NEAR = 1e-9
+"""Times that differ by less are the same [s]."""
+BINS = 20_000
 """Number of bins in which delays are counted; the last one has all beyond."""
 
 
@@ -74,9 +77,9 @@ class Scheduler:
         self.missed = 0
         """Ticks that were skipped."""
         self._clock, self._sleep = clock, sleep
-        self._start: float | None = None
+        self._start = self._began = math.nan
         self._next = 0
-        self._last = 0.0
+        self._last = -math.inf
 
     def wait(self) -> Tick:
         """Wait for the next tick; the first one is now.
@@ -85,22 +88,35 @@ class Scheduler:
             ClockError: the clock stepped back.
         """
         now = self._now()
-        if self._start is None:
-            self._start = now
-        number = self._next
-        while (due := self._start + number * self.period) + LATEST * self.period < now:
-            number += max(1, int((now - due) / self.period))
-        while now < due - 1e-9:
-            self._sleep(due - now)
+        if math.isnan(self._start):
+            self._start, self._began = now, now - self.period
+        # Not too soon after the tick before, which may itself have been late.
+        number = max(self._next, self._after(self._began + LATEST * self.period))
+        newest = self._before(now)
+        if newest >= number:
+            late = now - self._due(newest) > LATEST * self.period
+            number = newest + 1 if late else newest
+        while now < self._due(number) - NEAR:
+            self._sleep(self._due(number) - now)
             now = self._now()
-        # A sleep that was far too long skips ticks, too.
-        if now > due + LATEST * self.period:
-            return self.wait()
+        number = max(number, self._before(now))  # the sleep may have been far too long
         skipped = number - self._next
         self.missed += skipped
-        self._next = number + 1
+        self._next, self._began = number + 1, now
+        due = self._due(number)
         self.late.add(now - due)
         return Tick(number, due, now, skipped)
+
+    def _due(self, number: int) -> float:
+        return self._start + number * self.period
+
+    def _before(self, when: float) -> int:
+        """The last tick that is due at a time or before."""
+        return math.floor((when - self._start + NEAR) / self.period)
+
+    def _after(self, when: float) -> int:
+        """The first tick that is due at a time or after."""
+        return math.ceil((when - self._start - NEAR) / self.period)
 
     def _now(self) -> float:
         now = self._clock()

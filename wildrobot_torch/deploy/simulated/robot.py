@@ -19,7 +19,7 @@ from envs.errors import UserError
 from wildrobot_torch.deploy.runtime.hardware import Array, Sample
 from wildrobot_torch.deploy.simulated.faults import Fault, parse
 from wildrobot_torch.deploy.simulated.options import RobotOptions
-from wildrobot_torch.deploy.simulated.servos import ServoLaw, Servos
+from wildrobot_torch.deploy.simulated.servos import Mask, ServoLaw, Servos
 
 DIRECTORY = Path(envs.__file__).parent / "assets" / "wildrobot"
 """The robot that ships with the project."""
@@ -179,7 +179,7 @@ class SimulatedRobot:
         time = self.steps * self.dt
         return [fault for fault in self.faults if fault.kind == kind and fault.active(time)]
 
-    def _joints(self, kind: str) -> Array:
+    def _joints(self, kind: str) -> Mask:
         """(J,) bool: those with a fault."""
         found = np.zeros(len(self.joint_names), dtype=bool)
         for fault in self._active(kind):
@@ -187,7 +187,13 @@ class SimulatedRobot:
         return found
 
     def write(self, targets: Array) -> None:
-        """Targets (J,) [rad] in the servos' zeros; they reach one servo of a bus after another."""
+        """Targets (J,) [rad] in the servos' zeros; they reach one servo of a bus after another.
+
+        Raises:
+            UserError: they are not J finite numbers.
+        """
+        if targets.shape != self.sign.shape or not np.isfinite(targets).all():
+            raise UserError(f"targets are not {len(self.sign)} finite numbers")
         per_bus = -(-len(targets) // self.options.buses)
         now = self.steps * self.dt
         self._waiting = [  # only the newest target of a servo is kept

@@ -185,10 +185,10 @@ class Server:
         if kind is Kind.TRUTH:
             return frame(Kind.STATE, self._stamped(robot.truth().astype("<f8").tobytes()))
         if kind is Kind.WRITE:
-            targets = np.frombuffer(payload, "<f8")
-            if targets.shape != robot.sign.shape or not np.isfinite(targets).all():
-                raise WireError(f"targets are not {len(robot.sign)} finite numbers")
-            robot.write(targets)
+            try:
+                robot.write(np.frombuffer(payload, "<f8"))
+            except ValueError as error:  # a UserError, or no numbers at all
+                raise WireError(str(error)) from error
         elif kind is Kind.ADVANCE and self.lockstep and len(payload) == 8:
             (seconds,) = struct.unpack("<d", payload)
             if not 0.0 <= seconds <= MOST_ADVANCE_S:

@@ -12,8 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wildrobot_torch.deploy.runtime.hardware import Array
+
+Mask = NDArray[np.bool_]
 
 VOLTAGE = (9.6, 12.6)
 """Supply at which an HTD-45H works [V]; vendor's manual."""
@@ -103,7 +106,7 @@ class Servos:
         self.loaded[:] = False
 
     def drive(
-        self, joint_pos: Array, joint_vel: Array, volts: float, limp: Array, dt: float
+        self, joint_pos: Array, joint_vel: Array, volts: float, limp: Mask, dt: float
     ) -> Array:
         """Torques (J,) [N m] for the next `dt` [s].
 

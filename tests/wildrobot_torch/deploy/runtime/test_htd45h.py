@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from envs.errors import UserError
+from wildrobot_torch.contract import Controller, read
+from wildrobot_torch.deploy.runtime.calibration import Calibration
 from wildrobot_torch.deploy.runtime.hardware import HardwareError
 from wildrobot_torch.deploy.runtime.htd45h import (
     COUNT,
@@ -30,6 +32,7 @@ from wildrobot_torch.deploy.runtime.htd45h import (
 )
 from wildrobot_torch.deploy.simulated.options import RobotOptions
 from wildrobot_torch.deploy.simulated.robot import SimulatedRobot
+from wildrobot_torch.files import WALKING_POLICY
 
 BYTE_S = 10 / 115200
 """Eight bits, a start and a stop bit."""
@@ -552,3 +555,33 @@ def test_a_robot_is_held_upright_through_the_bytes_and_falls_when_released() -> 
     robot.release()
     line.pass_time(2.0)
     assert body.truth()[2] < 0.4
+
+
+def test_the_shipped_policy_walks_through_the_bytes_of_one_bus() -> None:
+    contract, network = read(WALKING_POLICY)
+    body = SimulatedRobot(RobotOptions(start="holding"))
+    line = Body(body)
+
+    def imu() -> ImuReport:
+        sample = body.read()
+        return ImuReport(sample.quat, sample.gyro, sample.imu_time)
+
+    servos = {name: id for id, name in enumerate(body.joint_names)}
+    robot = BusRobot([(line, servos)], imu, lambda: body.read().switches, parallel=False,
+                     budget_s=0.019, clock=lambda: line.now)  # fmt: skip
+    robot.await_all()
+    calibration = Calibration.identity(body.joint_names, body.plates)
+    controller, command = Controller(contract, network), np.array([0.4, 0.0, 0.0])
+    previous, places = robot.read(), []
+    controller.begin(contract.home, calibration.readings(previous).heading)
+    for _ in range(500):
+        end = line.now + contract.ctrl_dt
+        sample = robot.read()
+        robot.write(controller.act(calibration.readings(sample, previous), command))
+        previous = sample
+        line.pass_time(max(0.0, end - line.now))
+        places.append(body.truth()[:3])
+    assert np.array(places)[:, 2].min() > 0.4
+    speed = (places[-1][0] - places[99][0]) / (400 * contract.ctrl_dt)
+    assert speed == pytest.approx(0.4, abs=0.06)
+    assert robot.counts[0].lost == 0
