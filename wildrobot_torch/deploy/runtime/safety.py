@@ -33,7 +33,7 @@ MOVING = ("ready", "running", "stopping")
 """States in which targets are sent."""
 NUDGE = math.radians(3.0)
 """Largest angle by which one joint is moved to see which way it turns [rad]."""
-NUDGE_S = 0.4
+NUDGE_S = 0.25
 """Time of a nudge there, and of staying there [s]."""
 T = TypeVar("T")
 EVENTS = 1000
