@@ -14,7 +14,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wildrobot_torch.deploy.runtime.options import replay, run, runtime_benchmark
+from wildrobot_torch.deploy.runtime.options import calibrate, replay, run, runtime_benchmark
 
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
@@ -325,6 +325,7 @@ def export_clips(add: Add) -> None:
 
 
 EXAMPLES = {
+    calibrate: "calibrate --robot 127.0.0.1:8474 --out calibration.yaml",
     demo: "demo --run.env_steps 1_000_000",
     doctor: "doctor",
     evaluate: "evaluate RUN/checkpoints/last.ckpt --suite quick",

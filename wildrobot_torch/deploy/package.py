@@ -80,7 +80,9 @@ def _write(bundle: Bundle, out: Path) -> None:
     (out / "safety.yaml").write_bytes(bundle.files["safety.yaml"])
     (out / "LICENSE").write_bytes(bundle.files["LICENSE"])
     contract = bundle.contract
-    plates = tuple(bundle.yaml("robot.yaml")["plates"])
+    # A policy that observes no foot switches needs none.
+    seen = {"switch_reading", "foot_switch"} & {name for name, _ in contract.fields}
+    plates = tuple(bundle.yaml("robot.yaml")["plates"]) if seen else ()
     identity = Calibration.identity(contract.joint_names, plates).to_yaml()
     (out / "calibration.yaml").write_text(
         f"{NOT_CALIBRATED}: as built by the contract.\n{identity}"

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def measure(policy: Path, seconds: float, started: float) -> dict[str, float]:
     walking = load_policy(policy)
     if walking.contract.commands is None:
         raise UserError(f"{policy} does not say which commands it was trained with")
-    contract, limits = walking.contract, SafetyLimits.load()
+    contract = walking.contract
+    # A busy machine is what is measured, and no reason to stop.
+    limits = replace(SafetyLimits.load(), missed_ticks=1000, joint_age_s=1.25, imu_age_s=1.0)
     calibration = Calibration.identity(contract.joint_names)
     source = Held((contract.commands.forward[1], 0.0, 0.0))
 

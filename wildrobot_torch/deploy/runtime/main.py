@@ -1,4 +1,4 @@
-"""The runtime's programs: `run`, `replay`, `benchmark`; `wildrobot` has the same as verbs.
+"""The runtime's programs: `run`, `replay`, `calibrate`, `benchmark`; also verbs of `wildrobot`.
 
 At the top only the standard library is imported, so help is quick.
 """
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a program; returns the exit code: 2 after bad input, which is one line on stderr."""
     programs = {"run": (options.run, run), "replay": (options.replay, replay),
+                "calibrate": (options.calibrate, calibrate),
                 "benchmark": (options.runtime_benchmark, runtime_benchmark)}  # fmt: skip
     parser = _Parser(prog="python -m wildrobot_torch.deploy.runtime", description=__doc__)
     added = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
@@ -181,6 +182,13 @@ def _calibration(path: Path | None, hardware: Hardware, contract: Contract) -> C
             f"{', '.join(contract.joint_names)}; give this robot's calibration"
         )
     return calibration
+
+
+def calibrate(read: argparse.Namespace) -> int:
+    """`wildrobot calibrate`: find signs, zeros, IMU map and switches."""
+    from wildrobot_torch.deploy.runtime import calibrate as calibrating
+
+    return calibrating.main(read)
 
 
 def replay(read: argparse.Namespace) -> int:

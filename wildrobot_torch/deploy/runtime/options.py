@@ -55,6 +55,23 @@ def replay(add: Add) -> None:
     add("--simulate", action="store_true", help=simulate)
 
 
+def calibrate(add: Add) -> None:
+    """Find a robot's signs, zeros, IMU map and switches in a dialogue; write them to a file.
+
+    Answers may come from a pipe, a line each. Joints move in the step `signs` alone, each by 2
+    degrees and after a question. What was in the file before is kept beside it, with its date.
+    """
+    add("--out", type=Path, required=True, metavar="FILE", help="to write, as calibration.yaml")
+    robots = "simulated, an address, or MODULE:FUNCTION, as of `wildrobot run`"
+    add("--robot", default="simulated", help=robots)
+    policy = "whose joints and home pose count (default: the policy that ships with the project)"
+    add("--policy", type=Path, help=policy)
+    steps = ("imu", "zeros", "signs", "switches")
+    add("--steps", nargs="+", choices=steps, default=list(steps), help="what to do again")
+    add("--safety", type=Path, metavar="FILE", help="limits of moving joints (default: ours)")
+    add("--yes", action="store_true", help="answer yes; simulated robots only")
+
+
 def runtime_benchmark(add: Add) -> None:
     """Measure the control loop here, in real time on one core, in a process of its own."""
     add("policy", type=Path, help="exported policy (.onnx)")

@@ -167,7 +167,7 @@ class _Samples:
 
 def _policy(name: str, entry: Mapping[str, str], given: Path | None) -> Policy:
     path = Path(entry["path"]) if given is None else given
-    if not path.is_file():
+    if not path.exists():  # a file, or the folder of a bundle
         raise UserError(f"the {name} policy {path} is not there; give it with --{name}")
     policy = load_policy(path)
     if policy.sha256 != entry["sha256"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import socket
 import struct
@@ -30,6 +31,8 @@ CHUNK_S = 0.004
 """Real time: the simulation is at most this far behind when nobody asks [s]."""
 LATE_S = 0.1
 """Real time: a simulation that is further behind skips the rest, as a robot would not [s]."""
+TAKE_S = 1.0
+"""A client that takes no answer for this long is gone [s]."""
 MOST_ADVANCE_S = 10.0
 """Lock-step: longest time of one request [s]."""
 
@@ -124,13 +127,16 @@ class Server:
             self.robot.faults = [fault for fault in self.robot.faults if fault.kind != "pause"]
 
     def _accept(self) -> None:
+        # What the last client has said comes first, above all that it is gone.
+        while self._client is not None and select.select([self._client], [], [], 0)[0]:
+            self._serve_client()
         with contextlib.suppress(OSError):
             client, _ = self._socket.accept()
             if self._client is not None:
                 client.send(frame(Kind.REFUSED, self._stamped(b"another client drives the robot")))
                 client.close()
                 return
-            client.settimeout(1.0)  # to send; what arrives is asked for when it is there
+            client.setblocking(False)
             if client.family == socket.AF_INET:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client, self._frames, self._greeted = client, Frames(), False
@@ -145,7 +151,8 @@ class Server:
             self.robot.release()
 
     def _serve_client(self) -> None:
-        assert self._client is not None
+        if self._client is None:  # gone since it was found to have said something
+            return
         try:
             data = self._client.recv(1 << 16)
             if not data:
@@ -153,15 +160,22 @@ class Server:
                 return
             self._catch_up()
             for kind, payload in self._frames.feed(data):
-                self._client.sendall(self._answer(kind, payload))
-                if self._client is None:
-                    return
+                self._send(self._answer(kind, payload))
         except WireError as error:
             with contextlib.suppress(OSError):
-                self._client.sendall(frame(Kind.REFUSED, self._stamped(str(error).encode())))
+                self._send(frame(Kind.REFUSED, self._stamped(str(error).encode())))
             self._drop()
+        except BlockingIOError:
+            return
         except OSError:  # it is gone, or takes nothing
             self._drop()
+
+    def _send(self, answer: bytes) -> None:
+        """Send to the client, which has `TAKE_S` to take it."""
+        assert self._client is not None
+        self._client.settimeout(TAKE_S)
+        self._client.sendall(answer)
+        self._client.setblocking(False)
 
     def _stamped(self, payload: bytes) -> bytes:
         return struct.pack("<d", self.robot.now) + payload

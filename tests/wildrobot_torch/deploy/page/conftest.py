@@ -115,6 +115,10 @@ class Browser:
         assert "exceptionDetails" not in found, text
         return found["result"].get("value")
 
+    def call(self, function: str, value: Any) -> Any:
+        """Result of a JavaScript function of a value that JSON has."""
+        return self.evaluate(f"({function})({json.dumps(value)})")
+
     def click(self, selector: str) -> None:
         """Press the mouse in the middle of an element."""
         x, y = self.evaluate(

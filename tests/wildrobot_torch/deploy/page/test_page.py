@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import shutil
@@ -32,11 +31,9 @@ pytestmark = pytest.mark.slow
 NEAR = 1e-5
 """Largest difference allowed between what JavaScript and Python make of the same readings."""
 
-ACT = """
-wildrobot.then(async ({ contract, network }) => {
-  const { Controller } = await import("./contract.js");
+ACT = """async ({ targets, heading, readings, commands }) => {
+  const { contract, network } = await wildrobot, { Controller } = await import("./contract.js");
   const controller = new Controller(contract, network);
-  const { targets, heading, readings, commands } = %s;
   controller.begin(targets, heading);
   const seen = [];
   for (let step = 0; step < readings.length; step++) {
@@ -44,8 +41,19 @@ wildrobot.then(async ({ contract, network }) => {
     seen.push([[...controller.observation], target]);
   }
   return seen;
-})
-"""
+}"""
+DRIVE = """async (rows) => {
+  const { walk } = await wildrobot, torques = [];
+  for (const { targets, states } of rows) {
+    walk.servos.send(targets);
+    for (const [at, speed] of states) torques.push(walk.servos.drive(at, speed, 0.002));
+  }
+  return torques;
+}"""
+LIMIT = """async (commands) => {
+  const { contract } = await wildrobot, { clamped } = await import("./contract.js");
+  return commands.map((command) => clamped(command, contract.commands));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +170,7 @@ def _act(page: Browser, targets: Any, heading: float, readings: Any, commands: A
         ],
         "commands": [np.asarray(command, dtype=float).tolist() for command in commands],
     }
-    return page.evaluate(ACT % json.dumps(given))
+    return page.call(ACT, given)
 
 
 def test_servos_are_those_of_the_other_simulators(page: Browser, robot: RobotSpec) -> None:
@@ -180,17 +188,7 @@ def test_servos_are_those_of_the_other_simulators(page: Browser, robot: RobotSpe
             velocity = random.normal(0.0, 4.0, len(home))
             rows[-1]["states"].append([position.tolist(), velocity.tolist()])
             expected.append(servos.drive(position, velocity, 0.002).copy())
-    torques = page.evaluate(
-        """wildrobot.then(({ walk }) => {
-          const torques = [];
-          for (const { targets, states } of %s) {
-            walk.servos.send(targets);
-            for (const [at, speed] of states) torques.push(walk.servos.drive(at, speed, 0.002));
-          }
-          return torques;
-        })"""
-        % json.dumps(rows)
-    )
+    torques = page.call(DRIVE, rows)
     np.testing.assert_allclose(torques, expected, rtol=0.0, atol=NEAR)
 
 
@@ -200,10 +198,7 @@ def test_commands_are_limited_as_the_runtime_limits_them(page: Browser) -> None:
     asked = np.random.default_rng(2).uniform(-1.0, 1.0, (50, 3))
     asked[:25, 1:] = 0.0
     asked[:3, 0] = 0.01, 0.04, 0.0
-    given = page.evaluate(
-        'wildrobot.then(async ({ contract }) => { const { clamped } = await import("./contract.js");'
-        f" return {json.dumps(asked.tolist())}.map((c) => clamped(c, contract.commands)); }})"
-    )
+    given = page.call(LIMIT, asked.tolist())
     np.testing.assert_allclose(given, [clamped(command, contract.commands) for command in asked])
 
 
