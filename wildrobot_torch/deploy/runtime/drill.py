@@ -72,7 +72,9 @@ class ScriptedRobot:
         return NAMES
 
     def clock(self) -> float:
-        """See `Hardware`."""
+        """See `Hardware`; without a connection nobody knows it."""
+        if self.gone:
+            raise HardwareError("the cable is out")
         return self.now
 
     def read(self) -> Sample:
