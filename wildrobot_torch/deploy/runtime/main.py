@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -91,7 +91,7 @@ def run(read: argparse.Namespace) -> int:
 
 
 def _handle_signals(runtime: Runtime, stack: ExitStack) -> None:
-    """Until the end of `stack`: TERM and Ctrl-C stop softly, USR1 arms."""
+    """Until the end of `stack`: TERM, Ctrl-C and a lost terminal stop softly, USR1 arms."""
 
     def stop(number: int, _: object) -> None:
         runtime.ask_to_stop(f"asked by {signal.Signals(number).name}")
@@ -99,12 +99,14 @@ def _handle_signals(runtime: Runtime, stack: ExitStack) -> None:
     def arm(*_: object) -> None:
         runtime.release_arming()
 
-    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, arm)):
+    handlers = {number: stop for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number, handler in (handlers | {signal.SIGUSR1: arm}).items():
         stack.callback(signal.signal, number, signal.signal(number, handler))
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    with suppress(OSError):  # nobody reads any more; the robot matters more
+        print(text, flush=True)
 
 
 def _walking(path: Path, safety: Path | None) -> tuple[Policy, SafetyLimits]:

@@ -14,8 +14,8 @@ def run(add: Add) -> None:
     """Drive a robot by a policy: read, observe, act, keep it safe, log.
 
     Nothing moves because the program started. When the robot has passed the start gate the program
-    says so and waits for the signal USR1 (`kill -USR1 PID`), or arms at once with --arm. TERM and
-    Ctrl-C stop softly: the robot is told to stand, then let go. Exit code 0 is an end that was
+    says so and waits for the signal USR1 (`kill -USR1 PID`), or arms at once with --arm. TERM, HUP
+    and Ctrl-C stop softly: the robot is told to stand, then let go. Exit code 0 is an end that was
     asked for, 1 a safety stop, 2 bad input.
     """
     add("policy", type=Path, help="walking policy: bundle or exported policy (.onnx)")

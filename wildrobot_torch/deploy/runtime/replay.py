@@ -74,9 +74,11 @@ def calibration_entry(calibration: Calibration) -> dict[str, Any]:
 
 def calibration_of(entry: Mapping[str, Any]) -> Calibration:
     """The calibration of `calibration_entry`."""
-    return Calibration(
-        **{n: np.array(v, dtype=float) if n in _ARRAYS else tuple(v) for n, v in entry.items()}
-    )
+    values: dict[str, Any] = {
+        name: np.array(value, dtype=float) if name in _ARRAYS else tuple(value)
+        for name, value in entry.items()
+    }
+    return Calibration(**values)
 
 
 def policy_entry(policy: Policy) -> dict[str, str]:
