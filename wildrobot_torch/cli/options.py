@@ -225,6 +225,16 @@ def inspect(add: Add) -> None:
     add("subject", type=Path, metavar="BUNDLE_OR_POLICY", help="bundle, or exported policy (.onnx)")
 
 
+def page(add: Add) -> None:
+    """Write one static web page that drives a policy in the browser: simulator, network, robot.
+
+    npm fetches the libraries once. Any web server shows the folder, `python -m http.server`, too.
+    """
+    what = "bundle (folder, .zip) or exported policy (.onnx) (default: the shipped walk)"
+    add("policy", nargs="?", type=Path, metavar="BUNDLE_OR_POLICY", help=what)
+    add("--out", type=Path, default=Path("page"), help="folder to write, new or empty")
+
+
 def play(add: Add) -> None:
     """Watch a policy or a clip: in a window, or without a display as a film."""
     what = "checkpoint (.ckpt), exported policy (.onnx), zero or random (default: a shipped walk)"
@@ -322,6 +332,7 @@ EXAMPLES = {
     export: "export RUN/checkpoints/last.ckpt --bundle policy.zip --report SUITE/suite.json",
     deploy: "deploy policy.zip --out robot/",
     inspect: "inspect policy.zip",
+    page: "page policy.onnx --out page",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     replay: "replay logs/DATE.wrlog",
     run: "run policy.onnx --robot simulated --command 0.3 0 0 --seconds 10 --arm",
