@@ -17,21 +17,69 @@ SIZES = {
 }  # fmt: skip
 
 
+BASE = ("numpy", "numpy.libs", "onnxruntime", "yaml", "_yaml")
+"""Folders of the packages that the base install has."""
+PURELIB = Path(sysconfig.get_path("purelib"))
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of programs of an environment with the wheel; other packages are this one's."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is tried."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "env", symlinks=True)
-    (packages,) = (folder / "env").glob("lib/python*/site-packages")
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def installed(wheel: Path, folder: Path, others: Path) -> Path:
+    """Folder of programs of an environment with the wheel, and packages of `others` behind it."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
     # Behind the environment's own, and without what an editable install adds to them.
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    python = folder / "env" / "bin" / "python"
+    (packages / "others.pth").write_text(f"{others}\n")
+    python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
     subprocess.run([*pip, "--no-index", str(wheel)], check=True, capture_output=True)
     return python.parent
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment in which all other packages are this one's."""
+    return installed(wheel, tmp_path_factory.mktemp("whole"), PURELIB)
+
+
+@pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment with nothing but what the base install has."""
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "others").mkdir()
+    for name in BASE:
+        if (PURELIB / name).exists():
+            (folder / "others" / name).symlink_to(PURELIB / name)
+    return installed(wheel, folder / "env", folder / "others")
+
+
+@pytest.mark.slow
+def test_the_base_install_drives_a_robot_and_says_what_training_needs(
+    base: Path, tmp_path: Path
+) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([base / "wildrobot", *words], cwd=tmp_path, capture_output=True,
+                              text=True)  # fmt: skip
+
+    where = "from wildrobot_torch.files import WALKING_POLICY as p; print(p)"
+    policy = subprocess.check_output(
+        [base / "python", "-c", where], cwd=tmp_path, text=True
+    ).strip()
+    assert Path(policy).is_relative_to(base.parent)
+    done = run("runtime-benchmark", policy, "--seconds", "1")
+    assert done.returncode == 0 and "tick_p99_us" in done.stdout, done.stderr
+    for words in (["fit", "--config", "walking"], ["run", policy, "--robot", "simulated"]):
+        done = run(*words)
+        assert done.returncode == 2 and "wildrobot-torch[train]" in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -21,8 +21,9 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "play", "reference",
-         "replay", "run", "runtime-benchmark", "style", "terms", "why")  # fmt: skip
+VERBS = ("calibrate", "demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "page",
+         "play", "reference", "replay", "run", "runtime-benchmark", "style", "terms",
+         "why")  # fmt: skip
 TRAINING = {
     "PIL", "imageio", "imageio_ffmpeg", "jsonargparse", "lightning", "matplotlib", "mujoco", "onnx",
     "onnxscript", "rich", "scipy", "tensorboard", "tensordict", "torch", "torchrl",
@@ -40,9 +41,11 @@ From motion clips to a walking policy for a small biped.
   why         say what is wrong with a run or a policy, and what to change
   style       measure how much policies move like the reference
   play        watch a policy or a clip, or film it
+  page        write a web page that drives a policy in the browser
   export      write a checkpoint's policy as ONNX, or as a bundle for a robot
   inspect     say what a bundle or an exported policy is, after checking it
   deploy      write the folder that a robot's computer runs a bundle from
+  calibrate   find a robot's signs, zeros, IMU map and switches
   run         drive a robot by a policy: safe, on time, logged
   replay      do a logged run again, bit for bit
   terms       what can be randomised, with units and typical ranges

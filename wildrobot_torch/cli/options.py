@@ -14,7 +14,7 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wildrobot_torch.deploy.runtime.options import replay, run, runtime_benchmark
+from wildrobot_torch.deploy.runtime.options import calibrate, replay, run, runtime_benchmark
 
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
@@ -225,6 +225,16 @@ def inspect(add: Add) -> None:
     add("subject", type=Path, metavar="BUNDLE_OR_POLICY", help="bundle, or exported policy (.onnx)")
 
 
+def page(add: Add) -> None:
+    """Write one static web page that drives a policy in the browser: simulator, network, robot.
+
+    npm fetches the libraries once. Any web server shows the folder, `python -m http.server`, too.
+    """
+    what = "bundle (folder, .zip) or exported policy (.onnx) (default: the shipped walk)"
+    add("policy", nargs="?", type=Path, metavar="BUNDLE_OR_POLICY", help=what)
+    add("--out", type=Path, default=Path("page"), help="folder to write, new or empty")
+
+
 def play(add: Add) -> None:
     """Watch a policy or a clip: in a window, or without a display as a film."""
     what = "checkpoint (.ckpt), exported policy (.onnx), zero or random (default: a shipped walk)"
@@ -315,12 +325,14 @@ def export_clips(add: Add) -> None:
 
 
 EXAMPLES = {
+    calibrate: "calibrate --robot 127.0.0.1:8474 --out calibration.yaml",
     demo: "demo --run.env_steps 1_000_000",
     doctor: "doctor",
     evaluate: "evaluate RUN/checkpoints/last.ckpt --suite quick",
     export: "export RUN/checkpoints/last.ckpt --bundle policy.zip --report SUITE/suite.json",
     deploy: "deploy policy.zip --out robot/",
     inspect: "inspect policy.zip",
+    page: "page policy.onnx --out page",
     play: "play RUN/checkpoints/last.ckpt --velocity 0.4 --out walk.mp4",
     replay: "replay logs/DATE.wrlog",
     run: "run policy.onnx --robot simulated --command 0.3 0 0 --seconds 10 --arm",

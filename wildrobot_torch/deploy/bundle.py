@@ -23,6 +23,7 @@ import yaml
 
 import wildrobot_torch
 from envs.errors import UserError
+from envs.physics.native import physical_cores
 from envs.robot.model import ROBOT_DIRECTORY, load_robot
 from wildrobot_torch.deploy.card import model_card
 from wildrobot_torch.deploy.export import export_onnx
@@ -159,7 +160,7 @@ def _int8(
     quantize(policy, out)
     times = [1e6 * inference_time(file) for file in (policy, out)]
     say(f"one inference, median: float {times[0]:.1f} us, int8 {times[1]:.1f} us")
-    found = compare(policy, out, suite, say)
+    found = compare(policy, out, suite, say, physical_cores())
     say(f"success of {found.episodes} episodes: float {found.success:.1%}, "
         f"int8 {found.int8_success:.1%}")  # fmt: skip
     if found.passes:

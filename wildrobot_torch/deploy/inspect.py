@@ -100,8 +100,9 @@ def sections(spec: Mapping[str, Any]) -> list[tuple[str, Rows]]:
 
 def joint_rows(spec: Mapping[str, Any]) -> Rows:
     """Name, range, home, and what actions 0 and 1 are of each joint."""
-    rows = [("#", "joint", "low [deg]", "high [deg]", "home [deg]", "action 0 [deg]",
-             "action 1 [deg]", "torque [N m]")]  # fmt: skip
+    names = ("#", "joint", "low [deg]", "high [deg]", "home [deg]", "action 0 [deg]",
+             "action 1 [deg]", "torque [N m]")  # fmt: skip
+    rows: list[Sequence[str]] = [names]
     action = spec["action"]
     for index, name in enumerate(spec["joint_names"]):
         low, high = spec["joint_range"][index]

@@ -6,6 +6,7 @@ The computer needs Python with numpy, onnxruntime and pyyaml, and nothing else o
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -80,11 +81,12 @@ def _write(bundle: Bundle, out: Path) -> None:
     (out / "safety.yaml").write_bytes(bundle.files["safety.yaml"])
     (out / "LICENSE").write_bytes(bundle.files["LICENSE"])
     contract = bundle.contract
-    plates = tuple(bundle.yaml("robot.yaml")["plates"])
+    # A policy that observes no foot switches needs none.
+    seen = {"switch_reading", "foot_switch"} & {name for name, _ in contract.fields}
+    plates = tuple(bundle.yaml("robot.yaml")["plates"]) if seen else ()
     identity = Calibration.identity(contract.joint_names, plates).to_yaml()
-    (out / "calibration.yaml").write_text(
-        f"{NOT_CALIBRATED}: as built by the contract.\n{identity}"
-    )
+    delivered = re.sub(r"Written by .*", "As built by the contract.", identity, count=1)
+    (out / "calibration.yaml").write_text(f"{NOT_CALIBRATED}\n{delivered}", encoding="utf-8")
     ids = "\n".join(
         f'    "{name}": {number},' for number, name in enumerate(contract.joint_names, 1)
     )

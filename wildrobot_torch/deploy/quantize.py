@@ -68,11 +68,13 @@ def quantize(policy: Path, out: Path) -> None:
     onnx.save(made, str(out))
 
 
-def compare(policy: Path, int8: Path, suite: Suite, say: Callable[[str], None]) -> Int8:
-    """Success of both in a suite, on the same robots, starts and noise."""
+def compare(
+    policy: Path, int8: Path, suite: Suite, say: Callable[[str], None], workers: int = 1
+) -> Int8:
+    """Success of both in a suite, on the same robots, starts and noise; in so many processes."""
     without = replace(suite, entries=tuple(replace(e, home_hold=False) for e in suite.entries))
     columns = [c for c in columns_of([policy, int8]) if c.name != HOME_HOLD]
-    result = run_suite(without, columns, say=say)
+    result = run_suite(without, columns, workers=workers, say=say)
     found = [
         [bool(success) for e in result.entries for success in e.outcomes[c.name].success]
         for c in columns

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from envs.config import POLICY_SETTINGS, LocomotionConfig
+from envs.config import POLICY_SETTINGS, TRAINED_SETTINGS, LocomotionConfig
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
 from envs.physics.capacities import Capacities, read_capacities
@@ -145,6 +145,7 @@ def test_a_training_leaves_a_complete_run_folder(files: Path, tmp_path: Path):
     assert about["env_steps"] == 3 * ENVS * STEPS
     # What a policy's behaviour depends on: a renamed reward term leaves its file readable.
     assert about["env_config"].keys() == set(POLICY_SETTINGS)
+    assert about["trained_task"].keys() == set(TRAINED_SETTINGS) and about["seed"] == 0
     size = Layout.from_dict(about["observation_layout"]).size
     assert size == 6 * 30 + 4  # the profile robot with its history
     assert {"fall_rate", "velocity_error", "score"} <= about["metrics"].keys()

@@ -172,6 +172,11 @@ class Bundle:
             raise BundleError(f"{self.path} has no {name}; MODEL_CARD.md says why. Use policy.onnx")
         return network_of(self.files[name])
 
+    @property
+    def limits(self) -> SafetyLimits:
+        """Limits of the safety layer for this robot."""
+        return SafetyLimits(**self.yaml("safety.yaml"))
+
     def yaml(self, name: str) -> Any:
         """Plain values of a YAML file of the bundle."""
         return yaml.safe_load(self.files[name])

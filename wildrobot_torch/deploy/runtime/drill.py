@@ -63,6 +63,7 @@ class ScriptedRobot:
         """Targets in the order of time."""
         self.released = 0
         """How often it was let go."""
+        self._loaded = False
         self._random = np.random.default_rng(0)
 
     @property
@@ -71,7 +72,9 @@ class ScriptedRobot:
         return NAMES
 
     def clock(self) -> float:
-        """See `Hardware`."""
+        """See `Hardware`; without a connection nobody knows it."""
+        if self.gone:
+            raise HardwareError("the cable is out")
         return self.now
 
     def read(self) -> Sample:
@@ -100,10 +103,12 @@ class ScriptedRobot:
         if self.gone:
             raise HardwareError("the cable is out")
         self.written.append(targets.copy())
+        self._loaded = True
 
     def release(self) -> None:
         """See `Hardware`."""
         self.released += 1
+        self._loaded = False
 
     def close(self) -> None:
         """See `Hardware`."""
@@ -112,7 +117,7 @@ class ScriptedRobot:
     def pass_time(self, seconds: float) -> None:
         """Let joints move towards their targets."""
         self.now += seconds
-        if self.written and not self.released:
+        if self._loaded:
             way = np.clip(self.written[-1] - self.position, -5.8 * seconds, 5.8 * seconds)
             if self.blocked:
                 way[HIP] = 0.0

@@ -248,5 +248,7 @@ class Runtime:
         ]
 
     def _last(self) -> str:
-        """The last thing that the safety layer said."""
-        return str(self._robot.events[-1])
+        """Why the safety layer ended the run: the last rule that stopped or released the robot."""
+        events = self._robot.events
+        rules = [e for e in events if e.response in ("stopped", "released") and e.rule != "stop"]
+        return str((rules or list(events))[-1])

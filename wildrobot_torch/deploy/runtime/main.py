@@ -1,4 +1,4 @@
-"""The runtime's programs: `run`, `replay`, `benchmark`; `wildrobot` has the same as verbs.
+"""The runtime's programs: `run`, `replay`, `calibrate`, `benchmark`; also verbs of `wildrobot`.
 
 At the top only the standard library is imported, so help is quick.
 """
@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a program; returns the exit code: 2 after bad input, which is one line on stderr."""
     programs = {"run": (options.run, run), "replay": (options.replay, replay),
+                "calibrate": (options.calibrate, calibrate),
                 "benchmark": (options.runtime_benchmark, runtime_benchmark)}  # fmt: skip
     parser = _Parser(prog="python -m wildrobot_torch.deploy.runtime", description=__doc__)
     added = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
@@ -90,7 +91,7 @@ def run(read: argparse.Namespace) -> int:
 
 
 def _handle_signals(runtime: Runtime, stack: ExitStack) -> None:
-    """Until the end of `stack`: TERM and Ctrl-C stop softly, USR1 arms."""
+    """Until the end of `stack`: TERM, Ctrl-C and a lost terminal stop softly, USR1 arms."""
 
     def stop(number: int, _: object) -> None:
         runtime.ask_to_stop(f"asked by {signal.Signals(number).name}")
@@ -98,20 +99,26 @@ def _handle_signals(runtime: Runtime, stack: ExitStack) -> None:
     def arm(*_: object) -> None:
         runtime.release_arming()
 
-    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, arm)):
+    handlers = {number: stop for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number, handler in (handlers | {signal.SIGUSR1: arm}).items():
         stack.callback(signal.signal, number, signal.signal(number, handler))
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    with suppress(OSError):  # nobody reads any more; the robot matters more
+        print(text, flush=True)
 
 
 def _walking(path: Path, safety: Path | None) -> tuple[Policy, SafetyLimits]:
     """A policy, of a bundle or a file, and the limits that go with it."""
+    from wildrobot_torch.deploy.runtime.bundle import Bundle
     from wildrobot_torch.deploy.runtime.limits import SafetyLimits
     from wildrobot_torch.deploy.runtime.pilot import load_policy
 
-    return load_policy(path), SafetyLimits.load() if safety is None else SafetyLimits.load(safety)
+    policy = load_policy(path)
+    if safety is not None:
+        return policy, SafetyLimits.load(safety)
+    return policy, SafetyLimits.load() if path.suffix == ".onnx" else Bundle.open(path).limits
 
 
 def _source(read: argparse.Namespace) -> Source:
@@ -177,6 +184,13 @@ def _calibration(path: Path | None, hardware: Hardware, contract: Contract) -> C
             f"{', '.join(contract.joint_names)}; give this robot's calibration"
         )
     return calibration
+
+
+def calibrate(read: argparse.Namespace) -> int:
+    """`wildrobot calibrate`: find signs, zeros, IMU map and switches."""
+    from wildrobot_torch.deploy.runtime import calibrate as calibrating
+
+    return calibrating.main(read)
 
 
 def replay(read: argparse.Namespace) -> int:

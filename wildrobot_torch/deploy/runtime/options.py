@@ -14,8 +14,8 @@ def run(add: Add) -> None:
     """Drive a robot by a policy: read, observe, act, keep it safe, log.
 
     Nothing moves because the program started. When the robot has passed the start gate the program
-    says so and waits for the signal USR1 (`kill -USR1 PID`), or arms at once with --arm. TERM and
-    Ctrl-C stop softly: the robot is told to stand, then let go. Exit code 0 is an end that was
+    says so and waits for the signal USR1 (`kill -USR1 PID`), or arms at once with --arm. TERM, HUP
+    and Ctrl-C stop softly: the robot is told to stand, then let go. Exit code 0 is an end that was
     asked for, 1 a safety stop, 2 bad input.
     """
     add("policy", type=Path, help="walking policy: bundle or exported policy (.onnx)")
@@ -53,6 +53,23 @@ def replay(add: Add) -> None:
     add("--events", action="store_true", help="print what happened in the run")
     simulate = "send the logged targets to the simulated robot, too, and say how far joints differ"
     add("--simulate", action="store_true", help=simulate)
+
+
+def calibrate(add: Add) -> None:
+    """Find a robot's signs, zeros, IMU map and switches in a dialogue; write them to a file.
+
+    Answers may come from a pipe, a line each. Joints move in the step `signs` alone, each by 2
+    degrees and after a question. What was in the file before is kept beside it, with its date.
+    """
+    add("--out", type=Path, required=True, metavar="FILE", help="to write, as calibration.yaml")
+    robots = "simulated, an address, or MODULE:FUNCTION, as of `wildrobot run`"
+    add("--robot", default="simulated", help=robots)
+    policy = "whose joints and home pose count (default: the policy that ships with the project)"
+    add("--policy", type=Path, help=policy)
+    steps = ("imu", "zeros", "signs", "switches")
+    add("--steps", nargs="+", choices=steps, default=list(steps), help="what to do again")
+    add("--safety", type=Path, metavar="FILE", help="limits of moving joints (default: ours)")
+    add("--yes", action="store_true", help="answer yes; simulated robots only")
 
 
 def runtime_benchmark(add: Add) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from envs.errors import UserError
-from wildrobot_torch.contract import Array, Contract, Controller, Readings, read
+from wildrobot_torch.contract import Array, Contract, ContractError, Controller, Readings
+from wildrobot_torch.deploy.runtime.bundle import Bundle, described, network_of
 
 STAND_S = 2.0
 """How long the standing policy drives before the walking one may [s]; of the builder's runtime."""
@@ -33,7 +34,7 @@ class Policy:
 
     path: Path
     sha256: str
-    """Of the file."""
+    """Of the .onnx file, which may be inside a bundle."""
     contract: Contract
     network: Callable[[Array], Array]
 
@@ -41,11 +42,25 @@ class Policy:
 def load_policy(path: Path | str) -> Policy:
     """An exported policy, tried out once so that its first inference on the robot is not its first.
 
+    Of a bundle the whole is checked, and its golden vectors are reproduced.
+
     Raises:
-        ContractError: the file is none, or one that cannot be carried out.
-        UserError: the network gives something else than one finite action.
+        ContractError: the file is none, or its contract is wrong or cannot be carried out.
+        UserError: a bundle is damaged, or the network gives something else than one finite action.
     """
-    contract, network = read(path)
+    path = Path(path)
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise ContractError(
+                f"no policy {path}; give a bundle or an .onnx of `wildrobot export`"
+            )
+        model = path.read_bytes()
+        _, contract, _ = described(model, str(path))
+    else:
+        bundle = Bundle.open(path)
+        bundle.require_golden()
+        model, contract = bundle.files["policy.onnx"], bundle.contract
+    network = network_of(model)
     observation, joints = np.zeros(contract.size, dtype=np.float32), len(contract.joint_names)
     try:
         actions = [network(observation) for _ in range(WARM)]
@@ -57,8 +72,7 @@ def load_policy(path: Path | str) -> Policy:
             f"{path} gives an action of shape {actions[-1].shape} for an observation of zeros; "
             f"{joints} finite numbers are needed: export it again"
         )
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Policy(Path(path), digest, contract, network)
+    return Policy(path, hashlib.sha256(model).hexdigest(), contract, network)
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,11 @@ def calibration_entry(calibration: Calibration) -> dict[str, Any]:
 
 def calibration_of(entry: Mapping[str, Any]) -> Calibration:
     """The calibration of `calibration_entry`."""
-    return Calibration(
-        **{n: np.array(v, dtype=float) if n in _ARRAYS else tuple(v) for n, v in entry.items()}
-    )
+    values: dict[str, Any] = {
+        name: np.array(value, dtype=float) if name in _ARRAYS else tuple(value)
+        for name, value in entry.items()
+    }
+    return Calibration(**values)
 
 
 def policy_entry(policy: Policy) -> dict[str, str]:
@@ -167,7 +169,7 @@ class _Samples:
 
 def _policy(name: str, entry: Mapping[str, str], given: Path | None) -> Policy:
     path = Path(entry["path"]) if given is None else given
-    if not path.is_file():
+    if not path.exists():  # a file, or the folder of a bundle
         raise UserError(f"the {name} policy {path} is not there; give it with --{name}")
     policy = load_policy(path)
     if policy.sha256 != entry["sha256"]:

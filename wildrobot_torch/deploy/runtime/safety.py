@@ -33,7 +33,7 @@ MOVING = ("ready", "running", "stopping")
 """States in which targets are sent."""
 NUDGE = math.radians(3.0)
 """Largest angle by which one joint is moved to see which way it turns [rad]."""
-NUDGE_S = 0.4
+NUDGE_S = 0.25
 """Time of a nudge there, and of staying there [s]."""
 T = TypeVar("T")
 EVENTS = 1000
@@ -599,10 +599,10 @@ class SafeRobot:
         self, rule: str, what: str, value: float = math.nan, limit: float = math.nan
     ) -> None:
         """Let go of every servo, until `reset`; the first reason is noted."""
-        if self.state != "damped":
-            self.state = "damped"
-            self._note(rule, "released", value, limit, what)
+        before, self.state = self.state, "damped"
         self._hardware.release()
+        if before != "damped":
+            self._note(rule, "released", value, limit, what)
 
     def _stop(self, rule: str, what: str, value: float = math.nan, limit: float = math.nan) -> None:
         """Move home and let go."""
@@ -613,7 +613,7 @@ class SafeRobot:
             return
         self.state = "stopping"
         self._note(rule, "stopped", value, limit, what)
-        self._begin_way(self._last, self._hardware.clock())
+        self._begin_way(self._last, self._now())
 
     def _warn(self, rule: str, response: str, value: float, limit: float, what: str) -> None:
         """Note something once, until it is over."""
@@ -629,8 +629,14 @@ class SafeRobot:
         limit: float = math.nan,
         what: str = "",
     ) -> None:
-        now = self._hardware.clock()
-        self.events.append(Event(now, rule, response, float(value), float(limit), what))
+        self.events.append(Event(self._now(), rule, response, float(value), float(limit), what))
+
+    def _now(self) -> float:
+        """Of the hardware's clock, or of the last sample where there is no connection any more."""
+        try:
+            return self._hardware.clock()
+        except HardwareError:
+            return math.nan if self.sample is None else self.sample.time
 
 
 def require_same_joints(

@@ -206,8 +206,11 @@ def _order(calibration: Calibration, servos: Sequence[str]) -> list[Check]:
         shown = calibration.to_servo(targets)
         moved = np.flatnonzero(np.abs(shown - at_zero) > _NEAR)
         sense = (shown - at_zero)[moved] / ANGLE
-        if [servos[i] for i in moved if i < len(servos)] != [name]:
-            wrong.append(f"{name} moves {', '.join(servos[i] for i in moved)}")
+        reached = [
+            servos[i] if i < len(servos) else f"servo {i}, which is not there" for i in moved
+        ]
+        if reached != [name]:
+            wrong.append(f"{name} moves {', '.join(reached)}")
         elif abs(sense[0] - calibration.sign[joint]) > _NEAR:
             wrong.append(f"{name} moves by {sense[0]:g}")
     nothing = np.full(joints, np.nan)

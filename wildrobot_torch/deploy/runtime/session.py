@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envs.errors import UserError
+from wildrobot_torch.deploy.runtime import selftest
 from wildrobot_torch.deploy.runtime.calibration import Calibration
 from wildrobot_torch.deploy.runtime.commands import Commands, Source
 from wildrobot_torch.deploy.runtime.hardware import Hardware
@@ -48,9 +49,14 @@ def opened(
         name: of the robot, for the log.
 
     Raises:
+        SelfTestError: signals do not mean what the policy was trained with.
         UserError: these do not fit together, or the log cannot be written.
     """
     contract = walking.contract
+    described = getattr(hardware, "description", None)
+    selftest.require(
+        selftest.self_test(calibration, contract, hardware.joint_names, described=described)
+    )
     if contract.commands is None:
         raise UserError(
             f"{walking.path} does not say which commands it was trained with; export it again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import socket
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.errors import UserError
+from wildrobot_torch.deploy.runtime.newest import NewestWriter
 from wildrobot_torch.deploy.runtime.wire import (
     VERSION,
     Frames,
@@ -27,9 +29,11 @@ from wildrobot_torch.deploy.runtime.wire import (
 from wildrobot_torch.deploy.simulated.robot import SimulatedRobot
 
 CHUNK_S = 0.004
-"""Real time: the simulation is at most this far behind when nobody asks [s]."""
+"""Real time: time between two samples [s]."""
 LATE_S = 0.1
 """Real time: a simulation that is further behind skips the rest, as a robot would not [s]."""
+TAKE_S = 1.0
+"""A client that takes no answer for this long is gone [s]."""
 MOST_ADVANCE_S = 10.0
 """Lock-step: longest time of one request [s]."""
 
@@ -79,6 +83,7 @@ class Server:
         if owned:
             self._selector.register(sys.stdin, selectors.EVENT_READ, self._end)
         self._epoch = 0.0
+        self._newest = None if lockstep else NewestWriter(self._path and self._path.parent)
 
     def serve(self) -> None:
         """Serve until the owner is gone, or an exception says so; then clean up."""
@@ -97,15 +102,17 @@ class Server:
             self._socket.close()
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
+            if self._newest is not None:
+                self._newest.close()
 
     def _end(self) -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             self._running = False
 
     def _catch_up(self) -> None:
-        """Real time: simulate up to now."""
+        """Real time: simulate up to now, and publish what is measured."""
         robot = self.robot
-        if self.lockstep:
+        if self._newest is None:
             return
         behind = time.monotonic() - self._epoch - robot.steps * robot.dt
         if behind > LATE_S:
@@ -115,6 +122,7 @@ class Server:
             for _ in range(int(behind / robot.dt)):
                 robot.step()
         self._pause()
+        self._newest.write(time.monotonic(), pack_sample(robot.read()))
 
     def _pause(self) -> None:
         """Do nothing for as long as a fault says."""
@@ -124,13 +132,16 @@ class Server:
             self.robot.faults = [fault for fault in self.robot.faults if fault.kind != "pause"]
 
     def _accept(self) -> None:
+        # What the last client has said comes first, above all that it is gone.
+        while self._client is not None and select.select([self._client], [], [], 0)[0]:
+            self._serve_client()
         with contextlib.suppress(OSError):
             client, _ = self._socket.accept()
             if self._client is not None:
                 client.send(frame(Kind.REFUSED, self._stamped(b"another client drives the robot")))
                 client.close()
                 return
-            client.settimeout(1.0)  # to send; what arrives is asked for when it is there
+            client.setblocking(False)
             if client.family == socket.AF_INET:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client, self._frames, self._greeted = client, Frames(), False
@@ -145,7 +156,8 @@ class Server:
             self.robot.release()
 
     def _serve_client(self) -> None:
-        assert self._client is not None
+        if self._client is None:  # gone since it was found to have said something
+            return
         try:
             data = self._client.recv(1 << 16)
             if not data:
@@ -153,15 +165,22 @@ class Server:
                 return
             self._catch_up()
             for kind, payload in self._frames.feed(data):
-                self._client.sendall(self._answer(kind, payload))
-                if self._client is None:
-                    return
+                self._send(self._answer(kind, payload))
         except WireError as error:
             with contextlib.suppress(OSError):
-                self._client.sendall(frame(Kind.REFUSED, self._stamped(str(error).encode())))
+                self._send(frame(Kind.REFUSED, self._stamped(str(error).encode())))
             self._drop()
+        except BlockingIOError:
+            return
         except OSError:  # it is gone, or takes nothing
             self._drop()
+
+    def _send(self, answer: bytes) -> None:
+        """Send to the client, which has `TAKE_S` to take it."""
+        assert self._client is not None
+        self._client.settimeout(TAKE_S)
+        self._client.sendall(answer)
+        self._client.setblocking(False)
 
     def _stamped(self, payload: bytes) -> bytes:
         return struct.pack("<d", self.robot.now) + payload
@@ -216,6 +235,7 @@ class Server:
             "plates": robot.plates,
             "lockstep": self.lockstep,
             "physics_step": robot.dt,
+            "newest": None if self._newest is None else str(self._newest.path),
             "sign": robot.sign.tolist(),
             "zero": robot.zero.tolist(),
             "imu_mount": robot.mount.tolist(),

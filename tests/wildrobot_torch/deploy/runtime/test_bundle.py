@@ -26,6 +26,8 @@ from wildrobot_torch.deploy.runtime.bundle import (
     reproduce,
     safe_name,
 )
+from wildrobot_torch.deploy.runtime.limits import SafetyLimits
+from wildrobot_torch.deploy.runtime.pilot import load_policy
 
 Files = dict[str, bytes]
 
@@ -266,6 +268,24 @@ def test_a_truncated_or_absent_file_is_refused(bundle_zip: Path, tmp_path: Path)
             assert dict(found.files) == dict(Bundle.open(bundle_zip).files)
     with pytest.raises(BundleError, match="no bundle"):
         Bundle.open(tmp_path / "none.zip")
+
+
+def test_the_runtime_drives_by_a_bundle_or_a_policy(
+    files: Files, bundle_zip: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "policy.onnx"
+    alone.write_bytes(files["policy.onnx"])
+    one, two = load_policy(bundle_zip), load_policy(alone)
+    assert one.sha256 == two.sha256 == hashlib.sha256(files["policy.onnx"]).hexdigest()
+    assert one.contract.digest == two.contract.digest
+    assert Bundle.open(bundle_zip).limits == SafetyLimits.load()  # the packaged robot's
+    changed = with_spec(files, lambda s: s["action"].update(filter=0.9))
+    alone.write_bytes(changed["policy.onnx"])
+    with pytest.raises(UserError, match=r"filter is 0.9, the task .* has 0.5"):
+        load_policy(alone)
+    alone.unlink()
+    with pytest.raises(UserError, match="no policy"):
+        load_policy(alone)
 
 
 def test_there_may_be_no_int8_policy(bundle_zip: Path) -> None:

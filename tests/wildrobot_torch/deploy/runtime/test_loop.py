@@ -115,6 +115,17 @@ def test_a_lost_connection_ends_the_run(robot: Robot, drive: Drive) -> None:
     assert robot.released > 0
 
 
+def test_a_soft_stop_by_a_rule_is_named_at_the_end(robot: Robot, drive: Drive) -> None:
+    def slow() -> None:  # 12 ticks pass in which nothing is done, one after another
+        robot.at |= {16.0 + 0.06 * n: lambda: setattr(robot, "now", robot.now + 0.04)
+                     for n in range(1, 13)}  # fmt: skip
+
+    robot.at[16.0] = slow
+    run = drive(None)
+    assert run.ending.code == 1 and "too_many_missed: stopped" in run.ending.reason
+    assert run.log.events[-1][1] == f"end: {run.ending.reason}"
+
+
 def test_a_clock_that_steps_back_ends_the_run(robot: Robot, drive: Drive) -> None:
     robot.at[16.0] = lambda: setattr(robot, "now", 15.0)
     run = drive(None)

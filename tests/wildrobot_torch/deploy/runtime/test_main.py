@@ -116,7 +116,10 @@ def simulated(request: pytest.FixtureRequest) -> Iterator[str]:
     process.stdout.close()
 
 
-def test_a_robot_is_armed_walks_and_is_stopped_by_signals(simulated: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_robot_is_armed_walks_and_is_stopped_by_signals(
+    simulated: str, tmp_path: Path, number: signal.Signals
+) -> None:
     log = tmp_path / "a.wrlog"
     words = ["run", str(WALKING_POLICY), "--robot", simulated, "--command", "0.3", "0", "0"]
     process = subprocess.Popen(
@@ -129,12 +132,12 @@ def test_a_robot_is_armed_walks_and_is_stopped_by_signals(simulated: str, tmp_pa
         if "ready; to arm" in line:
             process.send_signal(signal.SIGUSR1)
         if "arm: running" in line:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
     process.stdout.close()
     assert process.wait() == 0, said
-    assert any(line.startswith("end: asked by SIGTERM") for line in said)
+    assert any(line.startswith(f"end: asked by {number.name}") for line in said)
     found = read_log(log)
-    assert found.cut == 0 and found.events[-1][1] == "end: asked by SIGTERM"
+    assert found.cut == 0 and found.events[-1][1] == f"end: asked by {number.name}"
     done = subprocess.run([*PROGRAM, "replay", str(log)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same, bit for bit" in done.stdout
