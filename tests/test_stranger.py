@@ -9,13 +9,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from envs.locomotion import LocomotionEnv
 from envs.robot.model import ROBOT_DIRECTORY
+from envs.robot.spec import RobotSpec
+from wildrobot_torch.contract import read
 from wildrobot_torch.evaluation.evaluate import run
 from wildrobot_torch.evaluation.outcomes import outcome
+from wildrobot_torch.evaluation.simulators.loop import walk
+from wildrobot_torch.evaluation.simulators.plain_mujoco import PlainMujoco
+from wildrobot_torch.evaluation.simulators.servos import ServoLaw
 from wildrobot_torch.evaluation.statistics import rate
 from wildrobot_torch.evaluation.suites import load_suite
 from wildrobot_torch.files import WALKING_POLICY
@@ -41,12 +47,10 @@ def test_it_imports_nothing_of_ours() -> None:
 
 
 def test_it_walks_as_in_the_environment() -> None:
-    commands, seconds, each = (0.1, 0.3, 0.5), 6.0, 5
-    suite = load_suite("simulators")
-    (entry,) = (e for e in suite.entries if e.name == "speeds")
-    scenario = replace(
-        entry.scenario, commands=commands, episodes=len(commands) * each, seconds=seconds
-    )
+    seconds, each = 6.0, 2
+    (entry,) = (e for e in load_suite("simulators").entries if e.name == "speeds")
+    commands = entry.scenario.commands
+    scenario = replace(entry.scenario, episodes=len(commands) * each, seconds=seconds)
     policy = load_policy(WALKING_POLICY)
     env = LocomotionEnv(scenario.task(policy.task), scenario.episodes, num_threads=1)
     evaluated = outcome(run(policy, env, scenario), replace(entry, scenario=scenario), env.robot)
@@ -59,6 +63,24 @@ def test_it_walks_as_in_the_environment() -> None:
     assert interval.low <= error <= interval.high
     for speed, one in zip(commands, found, strict=True):
         assert one["distance_m"] == pytest.approx(speed * seconds, rel=0.5)
+
+
+def test_from_the_same_starts_it_walks_as_our_own_harness(robot: RobotSpec) -> None:
+    contract, network = read(WALKING_POLICY)
+    law, simulator = ServoLaw.of(robot), PlainMujoco("mujoco", robot)
+    home, low, high = robot.home_qpos.double().numpy(), *law.joint_range.T
+    generator, distances, errors = np.random.default_rng(0), [], []
+    for _ in range(2):
+        shift = generator.uniform(-0.05, 0.05, 8)
+        qpos = np.concatenate([home[:7], np.clip(home[7:] + shift, low, high)])
+        command = np.array([0.3, 0.0, 0.0])
+        walked = walk(simulator, contract, network, law, (qpos, np.zeros(14)), command, 250)
+        places = np.array([body.qpos[:2] for body in walked.bodies])
+        distances.append(np.linalg.norm(places[-1] - qpos[:2]))
+        errors.append(abs((places[-1, 0] - places[99, 0]) / 3.0 - 0.3))
+    found = drive(WALKING_POLICY, 0.3, 5.0, 2)
+    assert found["distance_m"] == pytest.approx(np.mean(distances), abs=1e-3)
+    assert found["speed_error_m_s"] == pytest.approx(np.mean(errors), abs=1e-3)
 
 
 def test_a_wrong_contract_shows(tmp_path: Path) -> None:

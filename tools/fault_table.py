@@ -1,13 +1,16 @@
 """Make the tables of faults and responses: `python tools/fault_table.py --page docs/safety.md`.
 
-Two tables: the drills of the safety layer on a scripted robot, and the shipped policy walking on
-the simulated robot when a fault is injected. Prints them, or writes them into a page between the
-lines `<!-- begin table: NAME -->` and `<!-- end table: NAME -->` (drills, simulated). Exit code 0
-when every response is right, 1 when one is not. The second table takes about two minutes.
+Three tables: the rules of the safety layer with their limits, its drills on a scripted robot, and
+the shipped policy walking on the simulated robot when a fault is injected. Prints them, or writes
+them into a page between the lines `<!-- begin table: NAME -->` and `<!-- end table: NAME -->`
+(rules, drills, simulated). Exit code 0 when every response is right, 1 when one is not. The third
+table takes about a minute.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from wildrobot_torch.cli.main import run
 from wildrobot_torch.cli.options import Parser
 from wildrobot_torch.contract import Controller, Readings, read
-from wildrobot_torch.deploy.runtime import drill
+from wildrobot_torch.deploy.runtime import drill, rules
 from wildrobot_torch.deploy.runtime.calibration import Calibration
 from wildrobot_torch.deploy.runtime.limits import SafetyLimits
 from wildrobot_torch.deploy.runtime.remote import RemoteRobot
@@ -99,7 +102,7 @@ def main(words: list[str]) -> int:
     """Exit code."""
     options = parser().parse_args(words)
     lines, right = drills()
-    tables = {"drills": lines}
+    tables = {"rules": rule_table(), "drills": lines}
     if not options.drills:
         tables["simulated"], also = simulated(FAULTS)
         right = right and also
@@ -112,6 +115,24 @@ def main(words: list[str]) -> int:
     options.page.write_text(page, encoding="utf-8")
     print(f"wrote tables {', '.join(tables)} into {options.page}")
     return 0 if right else 1
+
+
+def rule_table() -> list[str]:
+    """Rows of the rules: what each says, the limits that it reads, what follows, its drills."""
+    limits, rows = SafetyLimits.load(), []
+    for name, rule in vars(rules).items():
+        if not inspect.isfunction(rule) or rule.__module__ != rules.__name__:
+            continue
+        names = dict.fromkeys(re.findall(r"limits\.(\w+)", inspect.getsource(rule)))
+        found = [one for one in drill.DRILLS if one.rule == name]
+        responses = dict.fromkeys(one.response for one in found)
+        says = (inspect.getdoc(rule) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+        rows.append([
+            f"`{name}`", says,
+            ", ".join(f"{limit} {getattr(limits, limit):g}" for limit in names) or "-",
+            ", ".join(responses) or "-", "; ".join(one.name for one in found) or "topples",
+        ])  # fmt: skip
+    return table(["rule", "what it says", "limits", "response", "drills"], rows)
 
 
 def drills() -> tuple[list[str], bool]:
@@ -154,6 +175,8 @@ def follow(fault: Injected) -> Followed:
         while begun == np.inf or robot.clock() - begun < WATCHED_S:
             robot.sleep(contract.ctrl_dt)
             readings = safe.read()
+            if begun < np.inf and safe.state not in ("ready", "running"):
+                break
             if safe.state == "off" and not safe.not_ready:
                 safe.arm()
             targets = contract.home
@@ -166,8 +189,6 @@ def follow(fault: Injected) -> Followed:
             if walking > WALKED_S and begun == np.inf:
                 begun = robot.clock()
                 robot.inject(fault.fault)
-            if begun < np.inf and safe.state not in ("ready", "running"):
-                break
         return _followed(safe, begun, readings)
 
 

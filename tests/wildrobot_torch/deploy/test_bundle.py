@@ -29,9 +29,14 @@ def test_everything_is_in_it_and_it_is_small(bundle_zip: Path) -> None:
 
 
 def test_the_same_checkpoint_makes_the_same_bytes(
-    standing_checkpoint: Path, bundle_zip: Path, tmp_path: Path
+    standing_checkpoint: Path,
+    bundle_zip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_bundle(standing_checkpoint, tmp_path / "again.zip")
+    again = str(tmp_path / "again.zip")
+    assert main(["export", str(standing_checkpoint), "--bundle", again, "--no-int8"]) == 0
+    assert "golden vectors reproduced" in capsys.readouterr().out
     assert (tmp_path / "again.zip").read_bytes() == bundle_zip.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
 

@@ -25,7 +25,7 @@ from wildrobot_torch.deploy.runtime.calibration import (
     CalibrationError,
     require_rotation,
 )
-from wildrobot_torch.deploy.runtime.hardware import Array, Hardware, Sample
+from wildrobot_torch.deploy.runtime.hardware import Array, Hardware, HardwareError, Sample
 from wildrobot_torch.deploy.runtime.limits import SafetyLimits
 from wildrobot_torch.deploy.runtime.release import released
 from wildrobot_torch.deploy.runtime.remote import RemoteRobot
@@ -446,11 +446,11 @@ def main(read: argparse.Namespace) -> int:
     contract, _ = read_policy(read.policy or WALKING_POLICY)
     with ExitStack() as stack:
         hardware = stack.enter_context(released(_robot(read.robot)))
-        simulated = isinstance(hardware, RemoteRobot)
-        if read.yes and not simulated:
-            raise UserError(
-                "--yes answers for simulated robots alone; a person must see a real one"
-            )
+        truth = None
+        if read.yes:
+            if not isinstance(hardware, RemoteRobot):
+                raise UserError("--yes answers for simulated robots alone; a real one must be seen")
+            truth = _truth(hardware, contract)
         start = _start(read.out, hardware, contract)
         by_hand = [step for step in read.steps if step in ("imu", "switches")]
         if read.yes and by_hand:
@@ -459,15 +459,10 @@ def main(read: argparse.Namespace) -> int:
         limits = SafetyLimits.load() if read.safety is None else SafetyLimits.load(read.safety)
         sleep = getattr(hardware, "sleep", time.sleep)
         dialogue = Dialogue(_yes if read.yes else _input, print, sleep)
-        truth = None
-        if isinstance(hardware, RemoteRobot) and read.yes:
-            robot = hardware
-            index = np.array([robot.joint_names.index(name) for name in contract.joint_names])
-
-            def truth() -> Array:
-                return robot.truth().qpos[7:][index]
-
-        made = calibrate(hardware, contract, start, dialogue, limits, steps, truth)
+        try:
+            made = calibrate(hardware, contract, start, dialogue, limits, steps, truth)
+        except HardwareError as error:
+            raise StoppedError(f"{error}; nothing was written") from error
         checks = self_test(made, contract, hardware.joint_names)
         print(table(checks))
         require(checks)
@@ -483,6 +478,12 @@ def _robot(name: str) -> Hardware:
     if name == "simulated":
         return RemoteRobot.start({"gantry_hold_s": 1e6, "gantry_lift": 0.1}, lockstep=True)
     return open_robot(name)
+
+
+def _truth(robot: RemoteRobot, contract: Contract) -> Callable[[], Array]:
+    """A function that returns a simulated robot's joints (J,) [rad], in the contract's order."""
+    index = np.array([robot.joint_names.index(name) for name in contract.joint_names])
+    return lambda: robot.truth().qpos[7:][index]
 
 
 def _start(path: Path, hardware: Hardware, contract: Contract) -> Calibration:

@@ -216,35 +216,31 @@ class Drill:
     """What else must be so."""
 
 
-class _Faulty:
+class _Faulty(ScriptedRobot):
     """The scripted robot with a fault."""
 
-    def __init__(self, robot: ScriptedRobot, fault: Fault) -> None:
-        self.robot, self.fault, self.began = robot, fault, math.inf
-        self.written = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.robot, name)
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self._fault, self.began = fault, math.inf
 
     def read(self) -> Sample:
-        return self.fault.sample(self.robot.read(), self.robot.now - self.began)
+        return self._fault.sample(super().read(), self.now - self.began)
 
 
 def run(drill: Drill) -> Trace:
     """Carry out a drill."""
-    robot, ticks = ScriptedRobot(), list[Tick]()
+    robot, ticks = _Faulty(drill.fault), list[Tick]()
     limits, made = replace(SafetyLimits.load(), **drill.limits), contract()
-    hardware = _Faulty(robot, drill.fault)
-    safe = SafeRobot(hardware, Calibration.identity(NAMES), made, limits)
+    safe = SafeRobot(robot, Calibration.identity(NAMES), made, limits)
     readings, refused, began, left = None, "", -1, 10_000
     while left:
         step = len(ticks)
         reached = {"off": step >= 8, "ready": safe.state == "ready",
                    "running": _lasted(ticks, 10)}[drill.when]  # fmt: skip
         if began < 0 and reached:
-            began, left, hardware.began = step, round(drill.seconds / DT), robot.now
+            began, left, robot.began = step, round(drill.seconds / DT), robot.now
             drill.fault.order(safe)
-        since = robot.now - hardware.began
+        since = robot.now - robot.began
         drill.fault.robot(robot, since)
         if readings is None or drill.fault.reads(since):
             try:

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from wildrobot_torch.deploy.runtime.hardware import Array, HardwareError, Sample
+from wildrobot_torch.deploy.runtime.newest import NewestReader
 from wildrobot_torch.deploy.runtime.wire import (
     VERSION,
     Frames,
@@ -34,10 +35,8 @@ START_S = 30.0
 """Longest time in which a process that was started must listen [s]."""
 LOCKSTEP_S = 60.0
 """Longest time to wait for an answer in lock-step, where nothing is late [s]."""
-READ_S = 0.005
-"""Real time: longest time that a read waits; then it returns the last sample [s]."""
 SILENT_S = 0.5
-"""Real time: a robot that has answered nothing for this long is gone [s]."""
+"""Real time: a robot that has given no sign of life for this long is gone [s]."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ class RemoteRobot:
         self._now = 0.0
         self._frames = Frames()
         self._last: Sample | None = None
+        self._newest: NewestReader | None = None
         family, where = address_of(address)
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._lockstep = True  # until it has said what it is, its answers are waited for
@@ -96,6 +96,13 @@ class RemoteRobot:
         """What the robot is: names, and the signs, zeros and IMU mount that a calibration finds."""
         self._names = tuple(self.description["joint_names"])
         self._lockstep = bool(self.description["lockstep"])
+        if not self._lockstep:
+            try:
+                self._newest = NewestReader(self.description["newest"])
+            except HardwareError:
+                self._socket.close()
+                raise
+            self._beat = time.monotonic()
 
     @classmethod
     def start(
@@ -162,15 +169,18 @@ class RemoteRobot:
 
     def read(self) -> Sample:
         """See `Hardware.read`."""
-        if self._lockstep:
+        if self._newest is None:
             return unpack_sample(self._request(Kind.READ))
-        if Kind.READ not in self._asked:
-            self._ask(Kind.READ)
-        self._listen(READ_S)
+        self._listen(0.0)
+        self._look()
+        found = self._newest.read()
+        if found is not None:
+            self._beat, sample = found
+            self._last = unpack_sample(sample)
         if self._last is None:
-            self._listen(SILENT_S)
-        if self._last is None:
-            raise HardwareError("the simulated robot answers nothing")
+            self._last = unpack_sample(self._request(Kind.READ))
+        elif time.monotonic() - self._beat > SILENT_S:
+            raise HardwareError(f"the simulated robot has given no sign of life for {SILENT_S:g} s")
         return self._last
 
     def write(self, targets: Array) -> None:
@@ -195,6 +205,8 @@ class RemoteRobot:
         self.release()
         self._closed = True
         self._socket.close()
+        if self._newest is not None:
+            self._newest.close()
         if self._process is not None:
             _end(self._process)
         if self._folder is not None:
@@ -247,6 +259,23 @@ class RemoteRobot:
             self._listen(0.0)  # it may have said why
             raise HardwareError(f"the simulated robot is gone ({error.strerror})") from error
 
+    def _look(self) -> None:
+        """Notice that the robot is gone although nothing was asked.
+
+        Raises:
+            HardwareError: it is.
+        """
+        if self._closed:
+            raise HardwareError("the connection to the simulated robot is closed")
+        self._socket.settimeout(0.0)
+        with contextlib.suppress(BlockingIOError):
+            try:
+                gone = not self._socket.recv(1, socket.MSG_PEEK)
+            except ConnectionError:
+                gone = True
+            if gone:
+                raise HardwareError("the simulated robot has ended the connection")
+
     def _listen(self, seconds: float) -> bytes:
         """Take answers for at most `seconds`, until no request waits for one.
 
@@ -288,8 +317,6 @@ class RemoteRobot:
         content = payload[8:]
         if kind is Kind.REFUSED:
             raise HardwareError(f"the simulated robot refuses: {content.decode(errors='replace')}")
-        if kind is Kind.SAMPLE:
-            self._last = unpack_sample(content)
         return content
 
     def _request(self, kind: Kind, payload: bytes = b"") -> bytes:

@@ -323,7 +323,7 @@ class SafeRobot:
             self._imu_same_since, self._pose_then = sample.imu_time, sample.position
             return
         lasted, turned = sample.imu_time - self._imu_same_since, 0.0
-        if lasted > 0.0:
+        if lasted > 0.0 and self._pose_then is not None:
             turned = float(np.abs(sample.position - self._pose_then).max())
         if rules.imu_frozen(lasted, turned, limits):
             self._release("imu_frozen", "s", lasted, limits.frozen_s)

@@ -204,7 +204,7 @@ def _order(calibration: Calibration, servos: Sequence[str]) -> list[Check]:
         targets = np.zeros(joints)
         targets[joint] = ANGLE
         shown = calibration.to_servo(targets)
-        moved = np.flatnonzero(np.abs(shown - at_zero) > _NEAR)
+        moved = np.flatnonzero(np.abs(shown - at_zero) > _NEAR).tolist()
         sense = (shown - at_zero)[moved] / ANGLE
         reached = [
             servos[i] if i < len(servos) else f"servo {i}, which is not there" for i in moved
