@@ -72,6 +72,7 @@ MIRRORS: dict[str, MirrorOf] = {
     "even": _signs(1.0),
     "odd": _signs(-1.0),
     "polar": _signs(*_POLAR),
+    "horizontal": _signs(*_POLAR[:2]),
     "axial": _signs(*_AXIAL),
     "joints": _joints,
     "command": _signs(1.0, -1.0, -1.0),

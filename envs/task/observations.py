@@ -423,11 +423,11 @@ def mean_velocity(step: StepContext) -> Tensor:
 # What makes this robot another one than the next.
 
 
-@observation_field("1", "heading", "polar")
+@observation_field("1", "heading", "horizontal")
 def push(step: StepContext) -> Tensor:
-    """Force of the present push / weight."""
+    """Force of the present push / weight, forward and to the left."""
     force = torch.nn.functional.pad(step.episode.push, (0, 1))
-    return turn(force, -step.m.yaw) / step.robot.weight
+    return turn(force, -step.m.yaw)[:, :2] / step.robot.weight
 
 
 def _drawn(step: StepContext, term: str, columns: int) -> Tensor:

@@ -12,7 +12,7 @@ from torchrl.envs.utils import check_env_specs
 from envs.locomotion import LocomotionConfig, LocomotionEnv
 from envs.reality.disturbances import PushConfig
 from envs.reality.faults import FaultConfig
-from envs.reality.randomization import Draw, RandomizationConfig
+from envs.reality.randomization import TERMS, Draw, RandomizationConfig
 from envs.task.commands import CommandConfig
 from envs.task.starts import ResetConfig
 from envs.task.support import SupportConfig
@@ -338,10 +338,21 @@ def test_the_root_an_episode_begins_with_says_where() -> None:
     assert begun >= 2 * 64
 
 
+SEEN = (
+    "sole_friction", "zero_error", "strength", "gain", "compliance", "imu_tilt", "action_delay",
+)  # fmt: skip
+"""Terms that the critic sees."""
+
+
 def test_no_observation_is_constant_over_a_random_rollout() -> None:
-    every_way = CommandConfig(lateral_max=0.2, yaw_rate_max=0.5)
-    data = rollout(make(num=16, command=every_way), 60)
-    for key, layout in make().layouts.items():
+    env = make(
+        num=16,
+        command=CommandConfig(lateral_max=0.2, yaw_rate_max=0.5),
+        push=PushConfig(impulse_max=0.5, interval_s=0.2),
+        randomization=RandomizationConfig(**{name: TERMS[name].typical for name in SEEN}),
+    )
+    data = rollout(env, 60)
+    for key, layout in env.layouts.items():
         spread = data["next", key].flatten(0, 1).std(0)
         for name, where in layout.slices.items():
             assert spread[where].min() > 1e-4, f"{key}: {name}"

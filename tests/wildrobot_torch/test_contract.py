@@ -17,7 +17,12 @@ from tensordict import TensorDict
 from envs.config import LocomotionConfig, policy_settings
 from envs.locomotion import LocomotionEnv
 from envs.reality.randomization import Draw, RandomizationConfig
-from envs.task.actions import ActionConfig, action_map
+from envs.task.actions import (
+    ActionConfig,
+    action_map,
+    ctrl_to_policy_action,
+    policy_action_to_ctrl,
+)
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
 from wildrobot_torch.contract import Contract, ContractError, Controller, Readings, Truth, read
@@ -110,6 +115,24 @@ def test_observations_and_targets_are_those_of_the_environment(
         )
         time = (step + 1) * contract.ctrl_dt
         readings = sense(body_of(env), law, contract.foot_switch_threshold, time, contract.ctrl_dt)
+
+
+@pytest.mark.parametrize("mapping", ["home", "full_range"])
+def test_actions_become_targets_as_in_training_however_large_they_are(mapping: Any) -> None:
+    env = LocomotionEnv(LocomotionConfig(action=ActionConfig(mapping=mapping, filter=0.3)), 1)
+    contract, task = Contract.of(spec_of(env)), env.config.action
+    random = np.random.default_rng(0)
+    actions = random.normal(size=(200, 8)) * 10.0 ** random.uniform(-8, 12, (200, 1))
+    played = iter(actions)
+    controller = Controller(contract, lambda _: next(played))
+    controller.begin(env.robot.joint_home.numpy(), 0.0)
+    filtered = torch.from_numpy(controller.action)
+    for action in actions:
+        targets = controller.act(STILL, np.zeros(3))
+        filtered, ctrl = policy_action_to_ctrl(torch.from_numpy(action), filtered, env.robot, task)
+        assert targets == pytest.approx(ctrl.numpy(), abs=1e-6)
+        assert controller.action == pytest.approx(filtered.numpy(), abs=1e-6)
+        assert ctrl_to_policy_action(ctrl, env.robot, task).abs().max() <= 1.0
 
 
 def constant(value: float) -> Draw:
