@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (PURELIB / name).exists():
             (folder / "others" / name).symlink_to(PURELIB / name)
     return installed(wheel, folder / "env", folder / "others")
+
+
+@pytest.mark.slow
+def test_the_wheel_has_the_files_of_the_web_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    site = Path("wildrobot_torch/deploy/page/site")
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / site).iterdir()}
+    assert files and files <= set(names)
 
 
 @pytest.mark.slow

@@ -208,7 +208,10 @@ def described(model: bytes, where: str) -> tuple[dict[str, Any], Contract, tuple
     Raises:
         ContractError: no policy, or a contract that contradicts itself or its graph.
     """
-    opset = opset_of(model)
+    try:
+        opset = opset_of(model)
+    except ContractError as error:
+        raise ContractError(f"{where} is no policy: {error}") from error
     session = _session(model, where)
     spec = parse(session.get_modelmeta().custom_metadata_map, where)
     inputs, outputs = session.get_inputs(), session.get_outputs()

@@ -9,7 +9,7 @@ import { Walk } from "./walk.js";
 
 const FIRST = 0.3; // command at the start [m/s]
 const PUSH_SECONDS = 0.1; // how long a push lasts [s]
-const ARROW_SECONDS = 0.6; // how long the arrow of a push is shown [s]
+const ARROW_SECONDS = 0.6; // how long the arrow of a push is shown, in simulated time [s]
 const MOST_BEHIND = 0.1; // time that is made up for after a slow frame [s]
 const DIRECTIONS = { forwards: 0, left: Math.PI / 2, backwards: Math.PI, right: -Math.PI / 2 };
 
@@ -64,14 +64,15 @@ function start({ contract, network, robot, walk, scene }) {
   let paused = false, halted = false;
   let pace = 1; // simulated time over real time
   let behind = 0; // real time that the simulation still has to pass through [s]
-  let last = 0, shown = 0, pushed = -Infinity; // last frame, report and push [ms]
+  let last = 0, shown = 0; // last frame and report [ms]
+  let pushed = -Infinity; // last push, in simulated time [s]
   // Time passes in one place at a time: what changes the walk waits for its turn.
   let turn = Promise.resolve();
   const inTurn = (job) => (turn = turn.then(job));
 
   const draw = () => {
     const { pose } = robot;
-    const recent = performance.now() - pushed < 1000 * ARROW_SECONDS;
+    const recent = walk.time - pushed < ARROW_SECONDS;
     scene?.draw(robot.data, pose.position, recent ? robot.force : [0, 0]);
   };
   const report = () => {
@@ -120,7 +121,7 @@ function start({ contract, network, robot, walk, scene }) {
   const push = (direction, impulse = Number(element("impulse").value)) =>
     inTurn(() => {
       robot.push(impulse / PUSH_SECONDS, PUSH_SECONDS, DIRECTIONS[direction]);
-      pushed = performance.now();
+      pushed = walk.time;
     });
   const reset = () => inTurn(() => {
     walk.reset();

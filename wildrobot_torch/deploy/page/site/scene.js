@@ -29,8 +29,7 @@ export class Scene {
     this.addLight();
     this.addFloor();
     this.addRobot(mujoco, model);
-    this.arrow = new THREE.ArrowHelper(new THREE.Vector3(1, 0, 0), undefined, 0.3, PUSH, 0.09, 0.06);
-    this.scene.add(this.arrow);
+    this.addArrow();
     this.look([0, 0, LOOK]);
     new ResizeObserver(() => this.resize()).observe(stage);
     this.resize();
@@ -91,6 +90,17 @@ export class Scene {
     }
   }
 
+  // The arrow of a push, along y with its head's tip at the origin [m].
+  addArrow() {
+    const red = new THREE.MeshLambertMaterial({ color: PUSH });
+    const head = new THREE.Mesh(new THREE.ConeGeometry(0.035, 0.08, 24), red);
+    const shaft = new THREE.Mesh(new THREE.CylinderGeometry(0.012, 0.012, 0.2, 24), red);
+    head.position.y = -0.04;
+    shaft.position.y = -0.18;
+    this.arrow = new THREE.Group().add(head, shaft);
+    this.scene.add(this.arrow);
+  }
+
   // Look at a point [m] from ahead and the right.
   look([x, y, z]) {
     this.controls.target.set(x, y, z);
@@ -136,9 +146,9 @@ export class Scene {
     this.arrow.visible = size > 0;
     if (size > 0) {
       const direction = new THREE.Vector3(force[0] / size, force[1] / size, 0);
-      this.arrow.setDirection(direction);
-      // Its head touches the chest.
-      this.arrow.position.set(x, y, z + 0.14).addScaledVector(direction, -0.42);
+      this.arrow.quaternion.setFromUnitVectors(new THREE.Vector3(0, 1, 0), direction);
+      // Its tip is beside the chest.
+      this.arrow.position.set(x, y, z + 0.14).addScaledVector(direction, -0.08);
     }
     this.renderer.render(this.scene, this.camera);
   }
