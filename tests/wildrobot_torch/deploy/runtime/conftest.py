@@ -79,13 +79,13 @@ def walking() -> Policy:
 
 
 @pytest.fixture
-def robot(walking: Policy) -> Robot:
+def follower(walking: Policy) -> Robot:
     """A robot near home."""
     return Robot(walking)
 
 
 @pytest.fixture
-def drive(tmp_path: Path, walking: Policy, robot: Robot) -> Callable[..., Run]:
+def drive(tmp_path: Path, walking: Policy, follower: Robot) -> Callable[..., Run]:
     """Runs the robot; `with_runtime` is called with the runtime before."""
 
     def run(
@@ -98,7 +98,7 @@ def drive(tmp_path: Path, walking: Policy, robot: Robot) -> Callable[..., Run]:
         said: list[str] = []
         calibration = Calibration.identity(walking.contract.joint_names)
         path = tmp_path / "run.wrlog"
-        with opened(robot, calibration, SafetyLimits.load(), walking, standing,
+        with opened(follower, calibration, SafetyLimits.load(), walking, standing,
                     source or Held(command), path, said.append) as runtime:  # fmt: skip
             with_runtime(runtime)
             ending = runtime.run(seconds)

@@ -47,9 +47,11 @@ def test_a_run_is_done_again_bit_for_bit(drive: Drive, walking: Policy) -> None:
     assert found.ticks == len(run.log.ticks) and found.driven > 200
 
 
-def test_readings_that_were_not_believed_are_replayed_as_well(robot: Robot, drive: Drive) -> None:
-    robot.at[15.0] = lambda: robot._position.__setitem__(2, math.nan)
-    robot.at[15.04] = lambda: robot._position.__setitem__(2, 0.1)
+def test_readings_that_were_not_believed_are_replayed_as_well(
+    follower: Robot, drive: Drive
+) -> None:
+    follower.at[15.0] = lambda: follower._position.__setitem__(2, math.nan)
+    follower.at[15.04] = lambda: follower._position.__setitem__(2, 0.1)
     run = drive(4.0)
     assert np.isnan(run.log.ticks["position"]).any()
     assert not np.isnan(run.log.ticks["observation"]).any()
