@@ -112,6 +112,9 @@ class Runtime:
                 self._robot.e_stop()
         self._tell()
         self.event(f"end: {ending.reason}")
+        if self._log is not None:
+            self._log.close()
+            self._tell()  # of a disk that was full at the very end
         return ending
 
     def _get_ready(self) -> Ending | None:
