@@ -305,10 +305,12 @@ class SafeRobot:
         limits, times = self._limits, sample.position_time
         assert self._same_since is not None
         changed = sample.position != before.position
-        self._same_since = np.where(changed, times, self._same_since)
         if self._sent is not None:
             away = np.abs(self._sent - sample.position)
             self._strayed = np.where(changed, 0.0, np.maximum(self._strayed, away))
+        # A joint that nobody asked to move may stay where it is for as long as it likes.
+        asked = self._strayed > math.radians(limits.frozen_target_deg)
+        self._same_since = np.where(changed | ~asked, times, self._same_since)
         frozen = rules.joints_frozen(times - self._same_since, self._strayed, limits)
         if frozen.any():
             index = int(frozen.argmax())

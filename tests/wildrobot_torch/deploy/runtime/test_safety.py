@@ -199,3 +199,27 @@ def test_the_rules_hold_during_a_nudge() -> None:
     with pytest.raises(NotReadyError, match="tilted"):
         safe.nudge(0, 0.03, fall, lambda: None)
     assert safe.state == "damped" and robot.released
+
+
+class Stuck(ScriptedRobot):
+    """Its first joint is always read at home, at the time it is."""
+
+    def read(self) -> Sample:
+        sample = super().read()
+        position = sample.position.copy()
+        position[0] = HOME[0]
+        return replace(sample, position=position)
+
+
+def test_a_joint_may_stay_where_it_is_until_it_is_asked_to_move() -> None:
+    robot = Stuck()
+    safe = held(robot)
+    ticks(safe, robot, 10)
+    safe.arm()
+    ticks(safe, robot, 250)
+    away = HOME.copy()
+    away[0] += 0.2
+    ticks(safe, robot, 8, away)  # 0.16 s after it stood still for seconds
+    assert safe.state == "running"
+    ticks(safe, robot, 10, away)
+    assert safe.state == "damped" and safe.events[-1].rule == "joints_frozen"
