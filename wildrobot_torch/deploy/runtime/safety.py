@@ -87,7 +87,6 @@ class SafeRobot:
         calibration: Calibration,
         contract: Contract,
         limits: SafetyLimits,
-        home: Array | None = None,
     ) -> None:
         """Take hold of the hardware; nothing is sent.
 
@@ -96,7 +95,6 @@ class SafeRobot:
             calibration: of it.
             contract: of the policy that will drive it.
             limits: of the rules.
-            home: (J,) [rad], where a soft stop leads; None for the contract's home pose.
 
         Raises:
             UserError: hardware, calibration and contract are not of one robot.
@@ -107,7 +105,7 @@ class SafeRobot:
         self._dt = contract.ctrl_dt
         self._low, self._high = contract.joint_range.T.copy()
         self._joints = len(contract.joint_names)
-        self._home = np.clip(contract.home if home is None else home, self._low, self._high)
+        self._home = np.clip(contract.home, self._low, self._high)
         self._step = rules.fastest(limits) * contract.ctrl_dt
         self._reach = limits.torque_nm / limits.servo_gain_nm_rad
         self.state = "off"

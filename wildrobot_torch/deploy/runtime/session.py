@@ -63,7 +63,7 @@ def opened(
         )
     policies = {"walking": walking} | ({} if standing is None else {"standing": standing})
     pilot = Pilot(walking, standing)
-    robot = SafeRobot(hardware, calibration, contract, limits, contract.home)
+    robot = SafeRobot(hardware, calibration, contract, limits)
     header = {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "contract": contract.digest,

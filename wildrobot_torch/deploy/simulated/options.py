@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from envs.errors import UserError
 
@@ -108,7 +108,7 @@ class RobotOptions:
             raise UserError(f"signs are {self.signs}; allowed: 1 and -1")
 
 
-def perfect(**others: object) -> dict[str, object]:
+def perfect(**others: Any) -> dict[str, Any]:
     """Options of a robot with ideal servos and perfect sensors, and those given."""
     nothing = dict.fromkeys(("joint_lost", "imu_stale", "orientation_noise", "gyro_noise",
                              "gyro_bias", "heading_drift", "switch_drop", "battery_ohm",

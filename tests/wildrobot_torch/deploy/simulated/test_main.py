@@ -53,7 +53,7 @@ def test_only_addresses_of_this_machine_are_used(text: str) -> None:
 
 
 def test_perfect_options_are_options() -> None:
-    RobotOptions(**perfect(seed=3))  # type: ignore[arg-type]
+    RobotOptions(**perfect(seed=3))
 
 
 def test_it_listens_on_a_port_of_its_own_choice() -> None:

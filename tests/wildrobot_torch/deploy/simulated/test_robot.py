@@ -26,7 +26,7 @@ KNEE = 2
 
 
 def _ideal(**options: object) -> SimulatedRobot:
-    return SimulatedRobot(RobotOptions(**perfect(**options)))  # type: ignore[arg-type]
+    return SimulatedRobot(RobotOptions(**perfect(**options)))
 
 
 def _run(robot: SimulatedRobot, seconds: float) -> None:
@@ -48,7 +48,7 @@ def _velocity(robot: SimulatedRobot) -> np.ndarray:
 
 
 def test_servos_move_the_body_as_another_implementation_says(robot: RobotSpec) -> None:
-    body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo="robot", battery=11.1)))  # type: ignore[arg-type]
+    body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo="robot", battery=11.1)))
     simulator, law = PlainMujoco("mujoco", robot), other.ServoLaw.of(robot)
     simulator.place(body.truth()[:15], body.truth()[15:29])
     servos = other.Servos(law, simulator.joints()[0].copy())
@@ -68,7 +68,7 @@ def test_servos_move_the_body_as_another_implementation_says(robot: RobotSpec) -
 
 def test_a_joint_is_no_faster_than_its_servo_without_load() -> None:
     def fastest(servo: str) -> float:
-        body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo=servo, battery=11.1)))  # type: ignore[arg-type]
+        body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo=servo, battery=11.1)))
         _in_the_air(body)
         body.write(np.array([0, 0, 1.3, 0, 0, 0, 0, 0]))
         speeds = []
@@ -333,7 +333,7 @@ def test_a_fault_lasts_as_long_as_it_says() -> None:
 
 def test_a_silent_servo_holds_its_last_target_and_its_reading_grows_old() -> None:
     body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo="robot",
-                                                 faults=("silent:left_knee_pitch@0.1",))))  # type: ignore[arg-type]  # fmt: skip
+                                                 faults=("silent:left_knee_pitch@0.1",))))  # fmt: skip
     _in_the_air(body)
     _run(body, 0.2)
     body.write(np.full(8, 0.3))
