@@ -332,8 +332,8 @@ def test_a_fault_lasts_as_long_as_it_says() -> None:
 
 
 def test_a_silent_servo_holds_its_last_target_and_its_reading_grows_old() -> None:
-    body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo="robot",
-                                                 faults=("silent:left_knee_pitch@0.1",))))  # fmt: skip
+    faults = ("silent:left_knee_pitch@0.1",)
+    body = SimulatedRobot(RobotOptions(**perfect(start="holding", servo="robot", faults=faults)))
     _in_the_air(body)
     _run(body, 0.2)
     body.write(np.full(8, 0.3))
