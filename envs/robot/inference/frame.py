@@ -45,9 +45,7 @@ def place(tree: Tree, frame: Frame, angles: Mapping[int, float] | None = None) -
     return data
 
 
-def pose(
-    tree: Tree, frame: Frame, angles: Mapping[int, float] | None, data: mujoco.MjData
-) -> None:
+def pose(tree: Tree, frame: Frame, angles: Mapping[int, float] | None, data: mujoco.MjData) -> None:
     """`place`, into data that are there: positions of bodies, geoms, sites, joints, masses."""
     free = int(tree.model.body_jntadr[tree.root])
     at = tree.address(free)

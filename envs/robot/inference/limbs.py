@@ -46,8 +46,12 @@ class Legs:
     """(3,) in the root body's frame."""
     pose: str
     """Pose of the MJCF in which they were found."""
-    found_in_zero_pose: bool
-    """Whether that was no keyframe."""
+    height: float
+    """Of the robot in that pose [m]."""
+
+
+class _TooManyLimbs(InferenceError):
+    """More than two limbs stand on the ground."""
 
 
 def find_legs(tree: Tree) -> Legs:
@@ -62,7 +66,17 @@ def find_legs(tree: Tree) -> Legs:
             return _find(tree, name, qpos)
         except InferenceError as refusal:
             refusals.append(refusal)
-    raise refusals[0]
+    if any(isinstance(refusal, _TooManyLimbs) for refusal in refusals):
+        raise refusals[0]
+    lying = []
+    for name, qpos in _other_poses(tree):
+        try:
+            lying.append(_find(tree, name, qpos))
+        except InferenceError:
+            continue
+    if not lying:
+        raise refusals[0]
+    return max(lying, key=lambda legs: (round(legs.height, 3), _mass(tree, legs)))
 
 
 def snapped(direction: Array, angle: float = SNAP) -> Array:
@@ -86,6 +100,25 @@ def _poses(tree: Tree) -> Iterator[tuple[str, Array]]:
     yield "the zero pose with the root's axes upright", zero
 
 
+def _other_poses(tree: Tree) -> Iterator[tuple[str, Array]]:
+    """The zero pose (nq,) with each axis of the root's frame upwards but z."""
+    zero = list(_poses(tree))[-1][1]
+    first = tree.address(int(tree.model.body_jntadr[tree.root]))
+    for axis, sign in ((0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0), (2, -1.0)):
+        up = sign * np.eye(3)[axis]
+        across = np.eye(3)[(axis + 1) % 3]
+        rows = np.stack([across, np.cross(up, across), up])
+        qpos = zero.copy()
+        mujoco.mju_mat2Quat(qpos[first + 3 : first + 7], rows.flatten())
+        yield f"the zero pose with {'-' if sign < 0 else ''}{'xyz'[axis]} of the root upwards", qpos
+
+
+def _mass(tree: Tree, legs: Legs) -> float:
+    """Mass of both legs [kg]."""
+    tops = [int(tree.model.jnt_bodyid[leg.joints[0]]) for leg in legs.pair]
+    return float(tree.model.body_subtreemass[tops].sum())
+
+
 def _find(tree: Tree, name: str, qpos: Array) -> Legs:
     model, data = tree.model, mujoco.MjData(tree.model)
     data.qpos[:] = qpos
@@ -98,7 +131,7 @@ def _find(tree: Tree, name: str, qpos: Array) -> Legs:
         high[link] = float((points[:, 2] + radii).max()) if len(points) else max(places)
     bottom, height = min(low.values()), max(high.values()) - min(low.values())
     leaves = [link for link in tree.links if link != tree.root and not tree.children(link)]
-    reach = {leaf: min(low[link] for link in tree.chain(leaf)) for leaf in leaves}
+    reach = {leaf: min(low[link] for link in tree.chain(leaf)[-2:]) for leaf in leaves}
     grounded = [leaf for leaf in leaves if reach[leaf] <= bottom + GROUND_BAND * height]
     grounded.sort(key=lambda leaf: (round(reach[leaf], 4), -len(tree.path(leaf))))
     limbs: list[int] = []
@@ -108,7 +141,8 @@ def _find(tree: Tree, name: str, qpos: Array) -> Legs:
     ends = ", ".join(repr(tree.body_name(leaf)) for leaf in limbs)
     if len(limbs) != 2:
         what = "one limb reaches" if len(limbs) == 1 else f"{len(limbs)} limbs reach"
-        raise InferenceError(
+        kind = _TooManyLimbs if len(limbs) > 2 else InferenceError
+        raise kind(
             f"{what} the ground in {name}, ending in {ends}; a biped has two legs"
             if limbs
             else f"no limb reaches the ground in {name}; a biped has two legs"
@@ -122,7 +156,7 @@ def _find(tree: Tree, name: str, qpos: Array) -> Legs:
             "as many driven joints"
         )
     root = data.xmat[tree.root].reshape(3, 3)
-    return Legs((first, second), trunk, snapped(root[2]), name, not name.startswith("keyframe"))
+    return Legs((first, second), trunk, snapped(root[2]), name, height)
 
 
 def _same_limb(tree: Tree, a: int, b: int) -> bool:

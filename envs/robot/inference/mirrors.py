@@ -180,7 +180,9 @@ def _pair(tree: Tree, data: mujoco.MjData, left: int, right: int) -> Pair:
     sign = 1 if image @ axis >= 0.0 else -1
     between = data.xanchor[left] * MIRROR - data.xanchor[right]
     between -= (between @ axis) * axis
-    return Pair(left, right, sign, angle_between(image * sign, axis), float(np.linalg.norm(between)))
+    return Pair(
+        left, right, sign, angle_between(image * sign, axis), float(np.linalg.norm(between))
+    )
 
 
 def _paired_links(tree: Tree, data: mujoco.MjData, left: int, right: int) -> list[Pair]:

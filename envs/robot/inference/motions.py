@@ -13,6 +13,7 @@ from envs.robot.inference.mirrors import joint_range
 from envs.robot.inference.reading import InferenceError
 from envs.robot.inference.soles import Sole, find_sole
 from envs.robot.inference.tree import Tree, placed_points
+from envs.robot.legs import Kind, joint_kinds
 
 Array = np.ndarray
 
@@ -25,8 +26,7 @@ class Motion:
     """What a joint of a leg is."""
 
     joint: int
-    kind: str
-    """`hip_yaw`, `hip_roll`, `hip_pitch`, `knee`, `ankle_pitch`, `ankle_roll`, ..."""
+    kind: Kind
     action_sign: int
     """+1 where a rising angle flexes hip or knee, turns the leg inwards, or points the toes down;
     -1 where it does the contrary."""
@@ -93,60 +93,51 @@ def motions_of(tree: Tree, frame: Frame, leg: Leg, side: int, sole: Sole) -> tup
     kinds = kinds_of(tree, frame, leg)
     data, moved = place(tree, frame), mujoco.MjData(tree.model)
     found = []
+    inwards = -side  # on the left: about -x and -z
     for joint, kind in zip(leg.joints, kinds, strict=True):
         axis = data.xaxis[joint]
         if kind == "knee":
-            sign = _flexing(tree, frame, leg, joint)
+            sign = _flexing(tree, frame, leg, joint, sole)
         else:
             pose(tree, frame, {joint: STEP}, moved)
             before, after = (_sole_axes(each, sole) for each in (data, moved))
             turn = after @ before.T
             rate = np.array([turn[2, 1], turn[0, 2], turn[1, 0]])  # about x, y, z
-            # A hip flexes about -y; toes go down about y; inwards is about -x and -z on the left.
+            # A hip flexes about -y; toes go down about y.
             toward = {
-                "hip_pitch": -rate[1], "ankle_pitch": rate[1], "pitch": rate[1],
-                "hip_roll": -side * rate[0], "ankle_roll": -side * rate[0], "roll": -side * rate[0],
-                "hip_yaw": -side * rate[2], "ankle_yaw": -side * rate[2], "yaw": -side * rate[2],
-            }[kind]  # fmt: skip
+                "pitch": -rate[1],
+                "ankle_pitch": rate[1],
+                "roll": inwards * rate[0],
+                "ankle_roll": inwards * rate[0],
+                "yaw": inwards * rate[2],
+            }[kind]
             sign = 1 if toward >= 0.0 else -1
         found.append(Motion(joint, kind, sign, float(np.abs(axis).max())))
     return tuple(found)
 
 
-def kinds_of(tree: Tree, frame: Frame, leg: Leg) -> tuple[str, ...]:
+def kinds_of(tree: Tree, frame: Frame, leg: Leg) -> tuple[Kind, ...]:
     """Kind of each joint of a leg: by the robot's axis it turns about, and its place on the way."""
     data = place(tree, frame)
-    main = [int(np.abs(data.xaxis[joint]).argmax()) for joint in leg.joints]
-    pitches = [i for i, axis in enumerate(main) if axis == 1]
-    if len(pitches) < 2:
-        names = ", ".join(map(tree.joint_name, leg.joints))
-        raise InferenceError(
-            f"of the leg's joints {names}, {len(pitches)} turn about the axis across the robot; a "
-            "leg needs hip and knee"
-        )
-    knee = pitches[1]
-    ankle = pitches[-1] if len(pitches) > 2 else len(leg.joints)
-    kinds = []
-    for i, axis in enumerate(main):
-        place_on_leg = "hip" if i < knee else "ankle"
-        if i == knee:
-            kinds.append("knee")
-        elif axis == 1 and knee < i < ankle:
-            kinds.append("pitch")
-        else:
-            kinds.append(f"{place_on_leg}_{('roll', 'pitch', 'yaw')[axis]}")
-    return tuple(kinds)
+    under = _center(tree, leg.foot, data)
+    listed = ", ".join(map(tree.joint_name, leg.joints))
+    joints = list(leg.joints)
+    return joint_kinds(data.xaxis[joints], data.xanchor[joints], under, listed)
 
 
-def _flexing(tree: Tree, frame: Frame, leg: Leg, knee: int) -> int:
+def _flexing(tree: Tree, frame: Frame, leg: Leg, knee: int, sole: Sole) -> int:
     """Sign of the knee's flexion: towards the stop that brings the foot nearer to the hip."""
     data = mujoco.MjData(tree.model)
     near = {}
     for stop in joint_range(tree, knee):
         pose(tree, frame, {knee: stop}, data)
-        near[stop] = float(np.linalg.norm(data.xanchor[leg.joints[0]] - data.xpos[leg.foot]))
+        near[stop] = float(np.linalg.norm(data.xanchor[leg.joints[0]] - _sole_place(data, sole)))
     nearest = min(near, key=lambda stop: near[stop])
     return 1 if nearest == max(near) else -1
+
+
+def _sole_place(data: mujoco.MjData, sole: Sole) -> Array:
+    return data.xpos[sole.body] + data.xmat[sole.body].reshape(3, 3) @ sole.pos
 
 
 def _sole_axes(data: mujoco.MjData, sole: Sole) -> Array:
@@ -167,8 +158,11 @@ def _any_across(up: Array) -> Array:
 
 
 def _center(tree: Tree, link: int, data: mujoco.MjData) -> Array:
-    points, _ = placed_points(tree.model, tree.geoms(link), data)
-    return (points.min(0) + points.max(0)) / 2.0
+    """Middle of a foot's sides, at the height of its underside (3,) [m]."""
+    points, radii = placed_points(tree.model, tree.geoms(link), data)
+    middle = (points.min(0) + points.max(0)) / 2.0
+    middle[2] = (points[:, 2] - radii).min()
+    return middle
 
 
 def _ankle_point(tree: Tree, frame: Frame, leg: Leg, data: mujoco.MjData) -> Array | None:
@@ -176,7 +170,7 @@ def _ankle_point(tree: Tree, frame: Frame, leg: Leg, data: mujoco.MjData) -> Arr
     kinds = kinds_of(tree, frame, leg)
     if "ankle_pitch" not in kinds:
         return None
-    joint = leg.joints[len(kinds) - 1 - kinds[::-1].index("ankle_pitch")]
+    joint = leg.joints[kinds.index("ankle_pitch")]
     point, axis = data.xanchor[joint].copy(), data.xaxis[joint]
     # An askew axis is met where it passes the middle of the foot.
     return point + axis * ((_center(tree, leg.foot, data) - point) @ axis)
@@ -190,9 +184,10 @@ def _evidence(tree: Tree, frame: Frame, legs: tuple[Leg, Leg]) -> tuple[Evidence
     ahead = (sole.toe + sole.heel) / (sole.toe - sole.heel)
     if abs(ahead) > 0.05:
         weight = 2.0 * float(np.clip(ahead / 0.3, -1.0, 1.0))
-        reach = f"{1000 * max(sole.toe, -sole.heel):.0f} against {1000 * min(sole.toe, -sole.heel):.0f} mm"
-        found.append(Evidence(weight, f"the feet reach further from the ankle to one side, {reach}"))
-    back = _bends_back(tree, frame, legs[0])
+        near, far = sorted((1000.0 * sole.toe, -1000.0 * sole.heel))
+        reach = f"feet reach further from the ankle to one side, {far:.0f} against {near:.0f} mm"
+        found.append(Evidence(weight, reach))
+    back = _bends_back(tree, frame, legs[0], sole)
     if back:
         found.append(Evidence(float(back), "the knees bend to one side alone"))
     forward = frame.axes[0]
@@ -204,17 +199,20 @@ def _evidence(tree: Tree, frame: Frame, legs: tuple[Leg, Leg]) -> tuple[Evidence
     return tuple(found)
 
 
-def _bends_back(tree: Tree, frame: Frame, leg: Leg) -> int:
+def _bends_back(tree: Tree, frame: Frame, leg: Leg, sole: Sole) -> int:
     """1 where the knee bends so that the foot goes back, -1 ahead; 0 where it bends both ways."""
-    knee = leg.joints[kinds_of(tree, frame, leg).index("knee")]
+    kinds = kinds_of(tree, frame, leg)
+    if "knee" not in kinds:
+        return 0
+    knee = leg.joints[kinds.index("knee")]
     low, high = joint_range(tree, knee)
     if min(abs(low), abs(high)) > 0.3 * max(abs(low), abs(high)) and low * high < 0.0:
         return 0
     stop = max(low, high, key=abs)
     data = place(tree, frame)
-    before = float(data.xpos[leg.foot, 0])
+    before = float(_sole_place(data, sole)[0])
     pose(tree, frame, {knee: 0.5 * stop}, data)
-    return 1 if data.xpos[leg.foot, 0] < before else -1
+    return 1 if _sole_place(data, sole)[0] < before else -1
 
 
 def _names(tree: Tree, leg: Leg) -> str:

@@ -90,7 +90,7 @@ def _without_missing_meshes(spec: mujoco.MjSpec, path: Path) -> list[str]:
                 )
             if not body.explicitinertial and body.name != "world":
                 raise InferenceError(
-                    f"{path}: mesh file {file!r} is missing, and body {body.name!r} has no inertial "
+                    f"{path}: mesh file {file!r} is missing, and body {body.name!r} has no mass "
                     "without it; put it where the MJCF names it"
                 )
             spec.delete(geom)

@@ -57,7 +57,9 @@ def find_sole(tree: Tree, link: int, ankle: Array | None, data: mujoco.MjData) -
     size = float(np.ptp(points, axis=0).max() + 2.0 * radii.max())
     tolerance = max(1.5e-3, 0.01 * size)
     up = np.array([0.0, 0.0, 1.0])
-    areas = [(_area(points, radii, normal, tolerance), normal) for normal in _normals(points, radii)]
+    areas = [
+        (_area(points, radii, normal, tolerance), normal) for normal in _normals(points, radii)
+    ]
     best, normal = max(areas, key=lambda each: each[0])
     if _area(points, radii, up, tolerance) >= 0.7 * best:
         normal = up
@@ -99,7 +101,11 @@ def find_sole(tree: Tree, link: int, ankle: Array | None, data: mujoco.MjData) -
 
 
 def _lowest_body(
-    tree: Tree, geoms: tuple[int, ...], points: Array, radii: Array, normal: Array,
+    tree: Tree,
+    geoms: tuple[int, ...],
+    points: Array,
+    radii: Array,
+    normal: Array,
     data: mujoco.MjData,
 ) -> int:
     """Body of the link that has most of what touches the ground; the link itself where it can."""
@@ -141,9 +147,8 @@ def _normals(points: Array, radii: Array) -> list[Array]:
         size = np.linalg.norm(
             np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=-1
         )
-        for face in np.argsort(-size)[:60]:
-            if faces[face, 2] <= -STEEPEST:
-                found.append(-faces[face])
+        largest = faces[np.argsort(-size)[:60]]
+        found.extend(-face for face in largest if face[2] <= -STEEPEST)
     except (QhullError, ValueError):
         if len(under) >= 3:  # all in one plane
             normal = np.linalg.svd(under - under.mean(0))[2][2]

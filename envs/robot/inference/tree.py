@@ -92,10 +92,10 @@ class Tree:
     def actuators(self) -> dict[int, tuple[int, ...]]:
         """Joint -> the actuators that drive it, for joints that have some."""
         found: dict[int, tuple[int, ...]] = {}
-        kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+        kinds = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
         for actuator in range(self.model.nu):
             joint = int(self.model.actuator_trnid[actuator, 0])
-            if self.model.actuator_trntype[actuator] in kinds and joint in self.joints:
+            if int(self.model.actuator_trntype[actuator]) in kinds and joint in self.joints:
                 found[joint] = (*found.get(joint, ()), actuator)
         return found
 
