@@ -37,8 +37,8 @@ def robot_digests(
     """16 hex digits over the whole robot, and 16 over all but the physics step.
 
     `timestep` [s] is the MJCF's own where the model has another: a simulation with another step is
-    one of the same robot, as one on another ground is. Not covered either are looks and the scene. Values are rounded to
-    1e-10, so that the last bit of a compiler's arithmetic does not matter.
+    one of the same robot, as one on another ground is. Not covered either are looks and the scene.
+    Values are rounded to 1e-10, so that the last bit of a compiler's arithmetic does not matter.
     """
     # Bodies fixed to the world belong to the scene.
     bodies = np.flatnonzero(model.body_rootid != 0)
