@@ -399,8 +399,8 @@ def _pair_findings(draft: Draft, alone: tuple[int, ...]) -> list[Finding]:
     off = [p for p in others if p.offset > 0.01 * draft.length or p.skew > 0.1]
     if off:
         said = ", ".join(
-            f"{tree.joint_name(p.left)} - {tree.joint_name(p.right)}: axes {1000 * p.offset:.0f} mm, "
-            f"{np.degrees(p.skew):.0f} deg from mirror images"
+            f"{tree.joint_name(p.left)} - {tree.joint_name(p.right)}: {1000 * p.offset:.0f} mm, "
+            f"{np.degrees(p.skew):.0f} deg between one axis and the image of the other"
             for p in off
         )
         found.append(Finding("pairs", "likely", said))
