@@ -146,8 +146,8 @@ def test_what_is_no_position_servo_gets_guesses_and_is_said(tmp_path: Path) -> N
     draft, found = _draft(Biped(actuator="motor", upper=True), tmp_path)
     assert "fixed" in found and "held" not in found
     assert all(joint["kp"] > 0 and joint["kv"] > 0 for joint in found["joints"].values())
-    assert all("max_torque" not in joint for joint in found["joints"].values())  # gear 30, ctrl 1
-    assert {draft.torque(joint) for joint in draft.driven} == {30.0}
+    # Gear 30, control up to 1.
+    assert {joint["max_torque"] for joint in found["joints"].values()} == {30.0}
     assert "no position servos" in told(draft)
 
 
