@@ -121,6 +121,7 @@ def load_robot(
     laid = made and (scene in MADE)
     try:
         spec = open_model(path, notes) if stranger else mujoco.MjSpec.from_file(str(path))
+        own_timestep = float(spec.option.timestep)
         if sim_dt is not None:
             spec.option.timestep = sim_dt
         if stranger:
@@ -145,7 +146,7 @@ def load_robot(
     bam = None
     if (file := description.servo.bam) is not None:
         bam = read_bam(directory / file, RobotDescriptionError)
-    digest, untimed_digest = robot_digests(description, model, bam)
+    digest, untimed_digest = robot_digests(description, model, bam, own_timestep)
     robot = _robot_spec(description, model, digest, bam)
     return RobotModel(
         spec, model, robot, directory, scene, untimed_digest, description, tuple(notes)

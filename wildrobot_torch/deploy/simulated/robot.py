@@ -137,7 +137,7 @@ class SimulatedRobot:
         servo, ideal = self.description["servo"], self.options.servo == "ideal"
         if servo["model"] != "envelope" and not ideal:
             raise UserError(
-                f"robot.yaml: servo.model is {servo['model']!r}; allowed: envelope, or --servo ideal"
+                f"robot.yaml: servo.model is {servo['model']!r}; allowed: envelope, or servo ideal"
             )
         return ServoLaw(
             kp=np.array([actuator.gainprm[0] for actuator in actuators]),
