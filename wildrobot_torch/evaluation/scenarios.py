@@ -203,10 +203,10 @@ class Scenario:
             return self
         speed, impulse = robot.speed_scale, robot.mass_scale * robot.speed_scale
 
-        def times(values: Any, factor: float) -> Any:
+        def times(values: Any, factor: float, digits: int = 6) -> Any:
             if isinstance(values, tuple):
-                return tuple(round(value * factor, 6) for value in values)
-            return None if values is None else round(values * factor, 6)
+                return tuple(round(value * factor, digits) for value in values)
+            return None if values is None else round(values * factor, digits)
 
         wave, push, told = self.wave, self.push, self.disturbances
         if wave is not None and wave.axis != "yaw":
@@ -226,7 +226,7 @@ class Scenario:
             for name, limit in self.limits.items()
         }
         return replace(
-            self, commands=times(self.commands, speed), lateral=times(self.lateral, speed),
+            self, commands=times(self.commands, speed, 3), lateral=times(self.lateral, speed, 3),
             wave=wave, push=push, push_impulse=times(self.push_impulse, impulse),
             disturbances=told, limits=limits, is_sized=True,
         )  # fmt: skip
