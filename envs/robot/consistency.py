@@ -301,6 +301,12 @@ def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
     left, right = (model.site(foot.site).id for foot in description.feet.values())
     allowed, zero = LENGTH_TOLERANCE, zero_pose(model)
     if description.model is not None:
+        apart = zero.site_xpos[left, 1] - zero.site_xpos[right, 1]
+        _require(
+            apart > 0.0,
+            f"left_foot is {-1000 * apart:.0f} mm to the right of right_foot at the zero pose; swap "
+            "feet, or see root.forward",
+        )
         _check_pairs(description, model, zero)
         image = zero.site_xpos[left] * (1, -1, 1)
         allowed = np.abs(image - zero.site_xpos[right]).max()
@@ -337,7 +343,7 @@ def _check_pairs(description: RobotDescription, model: mujoco.MjModel, zero: muj
             angle <= AXIS_TOLERANCE,
             f"mirror map contradicts the kinematics: with mirror_sign {joint.mirror_sign:+d} the "
             f"axis of {name} is {np.degrees(angle):.0f} deg off the mirror image of {what}; check "
-            "mirror and mirror_sign",
+            "mirror, mirror_sign and root.forward",
         )
         depths = [len(joints_above(model, int(model.jnt_bodyid[each]))) for each in (one, other)]
         _require(
