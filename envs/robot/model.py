@@ -192,6 +192,7 @@ def _robot_spec(
         ),
         joint_max_velocity=values([joint.max_velocity for joint in joints]),
         home_qpos=values(model.key("home").qpos),
+        home_height=float(model.key("home").qpos[2]),
         kp=values(model.actuator_gainprm[actuators, 0]),
         kv=values(-model.actuator_biasprm[actuators, 2]),
         torque_limit=values(model.actuator_forcerange[actuators, 1]),
