@@ -13,6 +13,7 @@ import torch
 
 from envs.errors import UserError, closest
 from envs.robot.bam import BamServo, read_bam
+from envs.robot.chain import Kind, LegChain
 from envs.robot.completion import complete, open_model
 from envs.robot.consistency import (
     IMU_SITE,
@@ -29,7 +30,7 @@ from envs.robot.description import (
     read_description,
 )
 from envs.robot.digest import robot_digests
-from envs.robot.legs import Kind, LegChain, joints_above, leg_chain
+from envs.robot.legs import joints_above, leg_chain
 from envs.robot.soles import colliding_geoms, sole_rectangle
 from envs.robot.spec import FEET, SIDES, LegGeometry, RobotSpec
 from envs.robot.terrain import MADE, lay

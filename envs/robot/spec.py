@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.robot.bam import BamServo
-from envs.robot.legs import Kind, LegChain
+from envs.robot.chain import Kind, LegChain
 from envs.settings import NonNegativeFloat, PositiveFloat
 
 FEET = ("left_foot", "right_foot")
