@@ -20,8 +20,8 @@ from envs.robot.inference.motions import Evidence, Motion, axes_of, kinds_of, mo
 from envs.robot.inference.reading import read_mjcf
 from envs.robot.inference.servos import (
     DAMPING_TIME,
-    GAIN_SHARE,
     FASTEST,
+    GAIN_SHARE,
     SPEED_SHARE,
     TORQUE_SHARE,
     Servo,
@@ -157,9 +157,9 @@ def draft_robot(path: Path | str) -> Draft:
     inertia = _inertia(tree, frame, home, driven)
     draft = Draft(
         path=Path(path), name=_name(tree.model, Path(path)), tree=tree, frame=frame, legs=legs,
-        kinds=kinds, soles=soles, motions=motions, pairs=pairs, servos=servos, inertia=inertia, driven=driven,
-        held=held, fixed=fixed, imu=imu, home=home, home_from=home_from, length=length,
-        findings=(),
+        kinds=kinds, soles=soles, motions=motions, pairs=pairs, servos=servos, inertia=inertia,
+        driven=driven, held=held, fixed=fixed, imu=imu, home=home, home_from=home_from,
+        length=length, findings=(),
     )  # fmt: skip
     findings += _root_findings(draft, found.pose, evidence)
     findings += _leg_findings(draft)
