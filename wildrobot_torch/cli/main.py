@@ -21,8 +21,8 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("calibrate", "demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "page",
-         "play", "reference", "replay", "run", "runtime-benchmark", "style", "terms",
+VERBS = ("calibrate", "clips", "demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect",
+         "page", "play", "reference", "replay", "run", "runtime-benchmark", "style", "terms",
          "why")  # fmt: skip
 TRAINING = {
     "PIL", "imageio", "imageio_ffmpeg", "jsonargparse", "lightning", "matplotlib", "mujoco", "onnx",
@@ -36,6 +36,7 @@ From motion clips to a walking policy for a small biped.
 
   demo        reference motion, training, evaluation, export and film, one after another
   reference   make reference motion from clips; verify or analyze a file of it
+  clips       say what is in motion files: people's or a robot's, of many kinds
   fit         train a policy
   evaluate    run a policy in a scenario and write a report
   why         say what is wrong with a run or a policy, and what to change
