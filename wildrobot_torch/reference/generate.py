@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.physics.engines import resolve_engine
 from envs.recording import Recording
@@ -77,12 +78,14 @@ def generate(
     policies: Sequence[PolicySource] = (),
     checkpoint: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    described: str = LocomotionConfig.robot,
 ) -> Generation:
     """Reference motion from clips and policies; the same inputs give the same dataset.
 
     The harness holds up the robots that follow `clips`. A tracking policy follows `tracked` clips
     without support; its training is kept in the file `checkpoint`, see `train_tracker`, and
     `progress` receives its lines. The motion of `policies` at commanded speeds is recorded.
+    `described` is the name or folder of `robot`.
 
     Raises:
         UserError: there is nothing to make reference from, a clip is too short to be judged, a
@@ -99,23 +102,25 @@ def generate(
     if twice := sorted(names & {r.task.clip.name for r in mined}):
         raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     methods: dict[str, tuple[Rollout, ...]] = {}
+    where: dict[str, Any] = {"physics": config.physics, "robot": described}
     if assisted:
-        env = clip_env(len(assisted), support=config.harness, physics=config.physics)
-        methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
+        env = clip_env(len(assisted), support=config.harness, **where)
+        methods["harness"] = tuple(follow(env, assisted, load_robot(described), config.balance))
     if unassisted:
-        robot_model, followed = load_robot(), {id(task.clip): task.clip for task in unassisted}
+        robot_model = load_robot(described)
+        followed = {id(task.clip): task.clip for task in unassisted}
         tracker = train_tracker(
             ClipStates.of(list(followed.values()), robot_model),
             config.tracking,
-            physics=config.physics,
             checkpoint=checkpoint,
             progress=progress,
+            **where,
         )
-        env = clip_env(len(unassisted), servo=config.tracking.servo, physics=config.physics)
+        env = clip_env(len(unassisted), servo=config.tracking.servo, **where)
         scale = config.tracking.residual_scale
         methods["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
     if config.forced and (tasks := [*assisted, *unassisted]):
-        env = clip_env(len(tasks), physics=config.physics)
+        env = clip_env(len(tasks), **where)
         methods["forced"] = tuple(force(env, tasks))
     if mined:
         methods["policy"] = tuple(mined)

@@ -15,6 +15,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
@@ -155,6 +156,7 @@ def train_tracker(
     config: TrackingConfig,
     *,
     physics: str = "native",
+    robot: str = LocomotionConfig.robot,
     checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
@@ -164,6 +166,7 @@ def train_tracker(
         clips: what to follow, at the control rate.
         config: task and length of training.
         physics: name of the engine.
+        robot: name or folder of the robot that follows.
         checkpoint: file the training is kept in: the same training goes on from there, one of
             other clips or settings replaces it.
         progress: called with a line now and then.
@@ -174,7 +177,12 @@ def train_tracker(
     """
     push = PushConfig(impulse_max=config.push_impulse)
     env = clip_env(
-        config.num_envs, push=push, servo=config.servo, physics=physics, seed=config.seed
+        config.num_envs,
+        push=push,
+        servo=config.servo,
+        physics=physics,
+        robot=robot,
+        seed=config.seed,
     )
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
