@@ -123,6 +123,7 @@ def complete(
     work = _Work(spec, description, where)
     _set_options(spec)
     _check_root(work)
+    _add_floor(work)  # at once: pairs and sensors of the file may name it
     model = spec.compile()
     _check_names(work, model)
     home, root = _home_of(work, model)
@@ -132,10 +133,10 @@ def complete(
     for kind in (spec.keys, spec.sensors, spec.actuators):
         for element in list(kind):
             spec.delete(element)
+    _drop_tendons(work)
     _fix_joints(work, model, home)
     root = _turn_root(work, root)
     joints = _set_joints(work, model, servos, home)
-    _add_floor(work)
     lay_ground(spec)
     work.description = replace(work.description, joints=joints)
     model = spec.compile()
@@ -448,6 +449,8 @@ def _set_joints(
             joint = work.spec.joint(name)
             joint.limited, joint.range = True, _in_file_units(work.spec, low, high)
         torque = (-servo.torque, servo.torque)
+        if model.jnt_actfrclimited[index]:  # the lower of both limits is the servo's
+            work.spec.joint(name).actfrcrange = list(torque)
         bias = [0.0, -servo.kp, -servo.kv]
         _add_servo(work.spec, name, servo.kp, bias, torque, (low, high), 0)
         joints[name] = replace(told, range=(low, high), max_torque=servo.torque, kp=None, kv=None)
@@ -485,6 +488,17 @@ def _add_servo(
     for name in ("armature", "damping"):
         value = np.zeros_like(np.asarray(getattr(made, name), dtype=float))
         setattr(made, name, value if value.ndim else 0.0)
+
+
+def _drop_tendons(work: _Work) -> None:
+    """Take out tendons; a joint that one of them pulls has no servo and was refused before."""
+    tendons = list(work.spec.tendons)
+    for tendon in tendons:
+        work.spec.delete(tendon)
+    if tendons:
+        limits = sum(int(tendon.limited) == 1 for tendon in tendons)
+        lost = f"; {limits} of them limited joints together" if limits else ""
+        work.notes.append(f"{len(tendons)} tendons are taken out{lost}")
 
 
 def _fix_joints(work: _Work, model: mujoco.MjModel, home: dict[str, float]) -> None:

@@ -185,11 +185,15 @@ def _standing_checks(loaded: RobotModel, standing: Standing) -> Iterator[Check]:
             else ("to the left", "to the right")[int(roll > 0)]
         )
         value = f"it falls {way} within {standing.fell_at:.1f} s at home, its servos told home"
-        soft = (ankle_ratio(loaded) or 0.0) < 1.0
-        if soft:
+        ratio = ankle_ratio(loaded)
+        remedy = "home over the feet, in robot.yaml"
+        if ratio is None:
+            value += "; it has no ankles, so a policy must balance it"
+        elif ratio < 1.0:
             value += "; its ankles are too soft for that, so a policy must balance it"
-        remedy = "kp and kv of the real servo under joints" if soft else "home over the feet"
-        yield Check(None if soft else False, "stands", value, f"{remedy}, in robot.yaml")
+            remedy = "kp and kv of the real servo under joints, in robot.yaml"
+        hopeless = ratio is None or ratio < 1.0
+        yield Check(None if hopeless else False, "stands", value, remedy)
         return
     yield Check(
         True,

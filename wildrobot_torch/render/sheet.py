@@ -10,13 +10,14 @@ from pathlib import Path
 import mujoco
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.spatial import ConvexHull, QhullError
 
 from envs.robot.inference.draft import Draft
 from envs.robot.inference.frame import place
 from envs.robot.inference.mirrors import joint_range
 from wildrobot_torch.files import atomic_write
 from wildrobot_torch.render.camera import View
-from wildrobot_torch.render.software import SoftwareRenderer, geom_surface
+from wildrobot_torch.render.software import SoftwareRenderer
 
 Array = np.ndarray
 
@@ -31,8 +32,9 @@ LEFT_COLOR = np.array([0.20, 0.45, 0.85, 1.0])
 RIGHT_COLOR = np.array([0.90, 0.45, 0.15, 1.0])
 OTHER_COLOR = np.array([0.62, 0.63, 0.66, 1.0])
 """Colours of the left leg, the right leg and the rest."""
-MOST_TRIANGLES = 40_000
-"""Meshes beyond this many triangles in all are drawn as the boxes around them."""
+MOST_FACES = 400
+"""A mesh with more triangles is drawn as the convex hull of its outermost points."""
+_MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,31 @@ def _painted(draft: Draft, collision: bool) -> mujoco.MjModel:
         for geom in seen:
             if int(model.body_weldid[model.geom_bodyid[geom]]) in links:
                 model.geom_rgba[geom] = color
-    surfaces = {geom: geom_surface(model, geom) for geom in seen}
-    count = sum(len(s.corner) for s in surfaces.values() if s is not None)
-    if count > MOST_TRIANGLES:
-        for geom, surface in surfaces.items():
-            if surface is not None and len(surface.corner) > 500:
-                model.geom_type[geom] = mujoco.mjtGeom.mjGEOM_BOX
-                model.geom_size[geom] = model.geom_aabb[geom, 3:]
+    meshes = {int(model.geom_dataid[g]) for g in seen if int(model.geom_type[g]) == _MESH}
+    for mesh in sorted(meshes):
+        if int(model.mesh_facenum[mesh]) > MOST_FACES:
+            _simplify(model, mesh)
     return model
+
+
+def _simplify(model: mujoco.MjModel, mesh: int) -> None:
+    """Replace the faces of a mesh by those of a hull of its points that lie furthest out."""
+    first, number = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
+    points = np.asarray(model.mesh_vert[first : first + number], float)
+    directions = np.random.RandomState(0).normal(size=(150, 3))
+    chosen = np.unique((points @ directions.T).argmax(0))
+    try:
+        hull = ConvexHull(points[chosen])
+    except QhullError:
+        return  # flat: drawn as it is
+    faces = chosen[hull.simplices]
+    corner = points[faces]
+    turned = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    inwards = np.einsum("ij,ij->i", turned, hull.equations[:, :3]) < 0.0
+    faces[inwards] = faces[inwards][:, ::-1]
+    start = int(model.mesh_faceadr[mesh])
+    model.mesh_face[start : start + len(faces)] = faces
+    model.mesh_facenum[mesh] = len(faces)
 
 
 def _opaque(model: mujoco.MjModel, geom: int) -> bool:

@@ -508,7 +508,10 @@ def _other_findings(draft: Draft) -> list[Finding]:
     if draft.fixed:
         text = f"{len(draft.fixed)} joints without a position servo are taken out, at home: "
         found.append(Finding("fixed", "likely", text + _few(tree, draft.fixed)))
-    counts = {"neq": "equality constraints", "ntendon": "tendons", "nflex": "flexible bodies"}
+    if model.ntendon:
+        text = f"{model.ntendon} tendons are taken out, and with them limits that join joints"
+        found.append(Finding("model", "likely", text))
+    counts = {"neq": "equality constraints", "nflex": "flexible bodies"}
     for field, what in counts.items():
         if number := getattr(model, field):
             text = f"{number} {what}: not supported, take them out or replace them by joints"

@@ -178,7 +178,8 @@ def _leg(tree: Tree, trunk: int, leaf: int, low: dict[int, float], ground: float
         where = " (it has some for the eye alone)" if tree.geoms(foot, False) else ""
         raise InferenceError(
             f"foot {tree.body_name(foot)!r} has no geom that collides{where}; give it a box or "
-            "spheres with contype and conaffinity 1"
+            "spheres with contype and conaffinity 1, or describe the scene that has its contact "
+            "pairs"
         )
     path = [joint for joint in tree.path(foot) if joint not in above]
     for joint in path:

@@ -84,3 +84,25 @@ def test_a_leg_that_is_off_is_measured(tmp_path: Path) -> None:
     assert gap == pytest.approx(0.005, abs=1e-3)
     check = _checks(loaded)["mirror"]
     assert check.passed is None and "5.0 mm" in check.value
+
+
+def test_tendons_and_a_missing_floor_are_no_obstacle(tmp_path: Path) -> None:
+    joints = "".join(f'<joint joint="left_{kind}" coef="1"/>' for kind in ("pitch", "knee"))
+    pair = '<contact><pair geom1="floor" geom2="sole"/></contact>'
+    more = f"{pair}<tendon><fixed limited='true' range='-9 9'>{joints}</fixed></tendon></mujoco>"
+    foot = '<geom type="box" size=".08 .04 .01"'
+    xml = Biped().xml().replace("</mujoco>", more).replace(foot, foot + ' name="sole"', 1)
+    file = tmp_path / "mine.xml"
+    file.write_text(xml)
+    (tmp_path / "robot.yaml").write_text(robot_yaml(draft_robot(file), tmp_path))
+    loaded = load_robot(tmp_path)
+    assert loaded.model.ntendon == 0
+    assert any("1 tendons are taken out; 1 of them" in note for note in loaded.notes)
+    assert stand(loaded, 1.0).fell_at is None
+
+
+def test_the_lower_of_two_torque_limits_is_the_servos(tmp_path: Path) -> None:
+    limits = 'name="left_knee" actuatorfrcrange="-45 45"'
+    loaded = _load(tmp_path, Biped(), ('name="left_knee"', limits))
+    torque = dict(zip(loaded.robot.joint_names, loaded.robot.torque_limit.tolist(), strict=True))
+    assert torque["left_knee"] == torque["right_knee"] == 30.0

@@ -64,3 +64,35 @@ def test_what_is_no_biped_writes_nothing(
     error = capsys.readouterr().err
     assert "4 limbs reach the ground" in error and error.count("\n") == 1
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_doctor_tries_what_describe_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _file(tmp_path)
+    assert main(["describe", str(file), "--no-pictures"]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--robot", str(file.parent)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    tried = {line[9:23].strip(): line[:8].strip() for line in said}
+    for what in ("robot", "stands", "feet carry", "mirror", "torque", "task"):
+        assert tried[what] == "ok", what
+    assert said[-1] == "the robot can be trained"
+
+
+def test_doctor_says_once_what_is_wrong_with_a_description(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _file(tmp_path)
+    assert main(["describe", str(file), "--no-pictures"]) == 0
+    description = file.parent / "robot.yaml"
+    described = yaml.safe_load(description.read_text())
+    for side in ("left", "right"):
+        joint = described["joints"][f"{side}_knee"]
+        joint["mirror_sign"], joint["action_sign"] = -1, 1 if side == "left" else -1
+    description.write_text(yaml.safe_dump(described, sort_keys=False))
+    capsys.readouterr()
+    assert main(["doctor", "--robot", str(file.parent)]) == 1
+    said = capsys.readouterr().out
+    assert said.count("mirror map contradicts the kinematics") == 1
+    assert said.splitlines()[-1] == "to mend: robot"
