@@ -18,7 +18,7 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import Legs, legs_of
 from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.read.acclaim import CapturedMotion, read_motion, read_skeleton
 from wildrobot_torch.motion.rotations import Array
@@ -67,7 +67,7 @@ def retarget(asf: Path | str, amc: Path | str, robot: RobotSpec) -> Clip:
 
 
 def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec) -> Clip:
-    legs = Legs(robot)
+    legs = legs_of(robot)
     needed = [f"{s}{bone}" for s in "lr" for bone in ("hipjoint", "femur", "tibia", "foot")]
     missing = [bone for bone in needed if bone not in motion.tips]
     if missing:

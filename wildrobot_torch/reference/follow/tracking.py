@@ -25,7 +25,7 @@ from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, PositiveFloat, PositiveInt, check
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import carried, position_targets
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import legs_of
 from wildrobot_torch.ppo.config import PPOConfig
 
 STANDS = 2e-3
@@ -130,7 +130,7 @@ class ClipStates:
     @classmethod
     def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
         """The frames of clips at the control rate."""
-        legs = Legs(robot_model.robot)
+        legs = legs_of(robot_model.robot)
         states = [clip_states(clip, robot_model.robot) for clip in clips]
         length = torch.tensor([clip.num_frames for clip in clips])
         return cls(
