@@ -19,6 +19,11 @@ from wildrobot_torch.deploy.runtime.options import calibrate, replay, run, runti
 ENGINES = "engine: native, warp, warp-cpu or auto"
 """Help text of `--physics`; the names are those of `envs.physics.engines.ENGINE_NAMES`."""
 
+ROBOT = "robot of this package, or a folder with its robot.yaml (default: the policy's)"
+"""Help text of `--robot`, where a policy names one."""
+ITS_ROBOT = "robot of this package, or a folder with its robot.yaml"
+"""Help text of `--robot` elsewhere."""
+
 _FIT = """\
 usage: wildrobot fit [--config FILE ...] [--NAME VALUE ...]
 
@@ -32,6 +37,7 @@ options:
   --config FILE      settings; several are merged, later ones win; the name of a shipped file
                      will do: walking_amp_robot, walking_robot, walking, gpu, demo
   --ckpt_path FILE   checkpoint to resume from
+  --data.robot NAME  robot of this package, or a folder with its robot.yaml
   --seed N           of everything random
   --wandb PROJECT    log to Weights & Biases as well as to CSV and TensorBoard
   --print_config     print all settings with their values
@@ -57,6 +63,7 @@ options:
   --harness SOURCE ...  clips to follow in a support harness: quick, but held up
   --policy FILE         policy whose own motion becomes reference; may be given again
   --out FILE            dataset to write, with a report beside it
+  --robot NAME          robot of this package, or a folder with its robot.yaml
   --config FILE         settings; later files win
   --physics NAME        engine: native, warp, warp-cpu or auto
   --print_config        print all settings with their values
@@ -168,6 +175,7 @@ def demo(add: Add) -> None:
 def doctor(add: Add) -> None:
     """What is here, what is missing, and the command that mends it."""
     add("--json", action="store_true", help="print the report as JSON")
+    add("--robot", default="wildrobot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
 
 
 def evaluate(add: Add) -> None:
@@ -190,6 +198,7 @@ def evaluate(add: Add) -> None:
     add("--out", type=Path, help="of the report (default: evaluation/NAME by the policy)")
     add("--num_envs", type=positive, help="robots side by side (default: one for each episode)")
     add("--physics", default="native", help=ENGINES)
+    add("--robot", metavar="NAME_OR_DIR", help=ROBOT)
     add("--seed", type=int, help="of robots, start noise and pushes (default: the scenario's)")
     add("--terrain", help="the ground: flat, rough, steps (default: the scenario's)")
     add("--gate", action="store_true", help="exit with 1 when a limit of the scenario is missed")
@@ -204,6 +213,7 @@ def export(add: Add) -> None:
     add("--out", type=Path, help="file to write (default: policy.onnx in the run's folder)")
     add("--bundle", type=Path, metavar="OUT", help="instead: bundle to write, a folder or a .zip")
     add("--report", type=Path, help="with --bundle: suite.json of this policy's evaluation")
+    add("--robot", metavar="NAME_OR_DIR", help=ROBOT)
     no_int8 = "with --bundle: no policy_int8.onnx, and no suite that it is tried in"
     add("--no_int8", action="store_true", help=no_int8)
 
@@ -248,6 +258,7 @@ def play(add: Add) -> None:
     add("--seconds", type=within(0.1, 600.0), default=10.0, help="length of the film [s]")
     add("--physics", default="native", help=ENGINES)
     add("--seed", type=int, default=0, help="of start noise and random actions")
+    add("--robot", metavar="NAME_OR_DIR", help=ROBOT)
     add("--terrain", default="flat", help="the ground: flat, rough, steps")
     add("--out", type=Path, help=".mp4, .gif or .png (default: a window, or runs/play.gif)")
     drawn = "of films: OpenGL where there is one (auto), or numpy alone (software)"
@@ -303,6 +314,7 @@ def verify(add: Add) -> None:
     """Test a dataset: features, physics, determinism, invariances, coverage, contacts and more."""
     add("--verify", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
     add("--out", type=Path, help="table, with a .json beside it (default: FILE.verified.md)")
+    add("--robot", default="wildrobot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
     add("--seed", type=int, default=0, help="of all draws")
     redone = "stretches of 12 control steps redone by inverse dynamics, per kind of support"
     add("--stretches", type=positive, help=redone)
@@ -312,6 +324,7 @@ def analyze(add: Add) -> None:
     """Seconds by tier, coverage, features and diversity of a dataset: go, caution or stop."""
     add("--analyze", type=Path, required=True, metavar="FILE", help="dataset (.npz)")
     add("--out", type=Path, help="folder for analysis.md and .json")
+    add("--robot", default="wildrobot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
     add("--gate", action="store_true", help="exit with 1 unless the decision is go")
 
 
@@ -321,6 +334,7 @@ def export_clips(add: Add) -> None:
     speeds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     add("--speeds", type=float, nargs="*", default=speeds, help="of the built-in walk [m/s]")
     add("--duration", type=float, default=10.0, help="of built-in clips [s]")
+    add("--robot", default="wildrobot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
     add("--cmu", type=Path, help="folder with CMU .asf and .amc files")
 
 

@@ -10,6 +10,7 @@ import jsonargparse
 import torch
 from jsonargparse.typing import NonNegativeInt
 
+from envs.config import LocomotionConfig
 from envs.errors import RunError, UserError
 from envs.robot.model import RobotModel, load_robot
 from envs.task.features import amp_layout
@@ -54,6 +55,8 @@ def parser(documented: bool = False) -> SettingsParser:
     parser.add_argument(
         "--pictures", type=NonNegativeInt, default=8, help="clips to draw, the worst first"
     )
+    robot = "robot of this package, or a folder with its robot.yaml"
+    parser.add_argument("--robot", default=LocomotionConfig.robot, help=robot)
     parser.add_argument("--physics", default="native", help=ENGINES)
     parser.add_class_arguments(ReferenceConfig, "reference")
     parser.link_arguments("physics", "reference.physics")
@@ -73,7 +76,7 @@ def main(words: list[str]) -> int:
     if out.suffix != ".npz":
         raise UserError(f"--out is {out}; references are saved as .npz")
     gates = load_gates(options.gates)
-    loaded = load_robot()
+    loaded = load_robot(options.robot)
     originals: dict[str, Clip] = {}
     tracked, harnessed = [], []
     for source in options.clips:
@@ -96,6 +99,7 @@ def main(words: list[str]) -> int:
         policies=policies,
         checkpoint=out.with_suffix(".tracker"),
         progress=say,
+        described=options.robot,
     )
     rows = comparison.compare(generation, loaded, originals)
     print(comparison.clip_table(rows))
@@ -125,7 +129,7 @@ def _tracked(
 ) -> list[Clip]:
     """Clips of a source as they are tracked; `originals` gets those that were mended."""
     if source == "builtin":
-        return tracked_walks(loaded.robot, config.tracked)
+        return tracked_walks(loaded, config.tracked, say)
     ready = prepared(_loaded(source, loaded), loaded, FPS, config.tracked)
     for note in ready.notes:
         say(note)
@@ -146,7 +150,7 @@ def verify(options: argparse.Namespace) -> int:
     if out.suffix != ".md":
         raise UserError(f"--out is {out}; the table is written as .md")
     torch.set_num_threads(1)
-    robot = load_robot().robot
+    robot = load_robot(options.robot).robot
     dataset = ReferenceDataset.load(options.verify, amp_layout(robot), robot.digest)
     findings = suite.verify(
         dataset,
@@ -169,7 +173,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def analyze(options: argparse.Namespace) -> int:
     """0; with --gate 1 unless the decision about a dataset is go."""
-    robot = load_robot().robot
+    robot = load_robot(options.robot).robot
     dataset = ReferenceDataset.load(options.analyze, amp_layout(robot), robot.digest)
     found = analysis.analyse(dataset)
     if options.out is None:
@@ -183,7 +187,7 @@ def analyze(options: argparse.Namespace) -> int:
 
 def export_clips(options: argparse.Namespace) -> int:
     """0 when the clips are written."""
-    robot = load_robot().robot
+    robot = load_robot(options.robot).robot
     clips = [standing_clip(robot, options.duration, FPS)]
     clips += [walking_clip(robot, v, options.duration, FPS) for v in options.speeds]
     if options.cmu is not None:

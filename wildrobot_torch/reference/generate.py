@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.physics.engines import resolve_engine
 from envs.recording import Recording
@@ -60,7 +61,7 @@ class Generation:
 def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
     """Clips of the walking-pattern generator at the configured speeds."""
     return [
-        walking_clip(robot, speed, config.duration_s, config=config.walk)
+        walking_clip(robot, speed * robot.speed_scale, config.duration_s, config=config.walk)
         if speed >= MOVING
         else standing_clip(robot, config.duration_s)
         for speed in config.speeds
@@ -77,12 +78,15 @@ def generate(
     policies: Sequence[PolicySource] = (),
     checkpoint: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    described: str = LocomotionConfig.robot,
 ) -> Generation:
     """Reference motion from clips and policies; the same inputs give the same dataset.
 
     The harness holds up the robots that follow `clips`. A tracking policy follows `tracked` clips
     without support; its training is kept in the file `checkpoint`, see `train_tracker`, and
     `progress` receives its lines. The motion of `policies` at commanded speeds is recorded.
+    `described` is the name or folder of `robot`. Limits of `gates` are those of a robot of the
+    WildRobot's size.
 
     Raises:
         UserError: there is nothing to make reference from, a clip is too short to be judged, a
@@ -90,6 +94,7 @@ def generate(
         PhysicsError: the engine dropped contacts for want of room.
     """
     config = replace(config, physics=resolve_engine(config.physics))
+    gates = [gate.sized(robot) for gate in gates]
     if not clips and not tracked and not policies:
         raise UserError("no clips and no policies to make reference from")
     # Mining comes first: it refuses an unusable policy at once, and the tracker's training is long.
@@ -99,23 +104,25 @@ def generate(
     if twice := sorted(names & {r.task.clip.name for r in mined}):
         raise UserError(f"clips have the names of policies' rollouts: {twice}; rename the clips")
     methods: dict[str, tuple[Rollout, ...]] = {}
+    where: dict[str, Any] = {"physics": config.physics, "robot": described}
     if assisted:
-        env = clip_env(len(assisted), support=config.harness, physics=config.physics)
-        methods["harness"] = tuple(follow(env, assisted, load_robot(), config.balance))
+        env = clip_env(len(assisted), support=config.harness, **where)
+        methods["harness"] = tuple(follow(env, assisted, load_robot(described), config.balance))
     if unassisted:
-        robot_model, followed = load_robot(), {id(task.clip): task.clip for task in unassisted}
+        robot_model = load_robot(described)
+        followed = {id(task.clip): task.clip for task in unassisted}
         tracker = train_tracker(
             ClipStates.of(list(followed.values()), robot_model),
             config.tracking,
-            physics=config.physics,
             checkpoint=checkpoint,
             progress=progress,
+            **where,
         )
-        env = clip_env(len(unassisted), servo=config.tracking.servo, physics=config.physics)
+        env = clip_env(len(unassisted), servo=config.tracking.servo, **where)
         scale = config.tracking.residual_scale
         methods["tracker"] = tuple(track(env, unassisted, tracker, scale, robot_model))
     if config.forced and (tasks := [*assisted, *unassisted]):
-        env = clip_env(len(tasks), physics=config.physics)
+        env = clip_env(len(tasks), **where)
         methods["forced"] = tuple(force(env, tasks))
     if mined:
         methods["policy"] = tuple(mined)
@@ -127,7 +134,7 @@ def generate(
     refused: Counter[str] = Counter()
     for clip in {id(r.task.clip): r.task.clip for r in rollouts}.values():
         made = [r for r in rollouts if r.task.clip is clip]
-        judged = gates_for(clip, gates, made[0].task.command)
+        judged = gates_for(clip, gates, made[0].task.command, MOVING * robot.speed_scale)
         searches = [find_segments(r.recording, robot, judged, config.segments) for r in made]
         for search in searches:
             for stretch in (*search.windows, *search.segments):
@@ -177,13 +184,15 @@ def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> 
     return tasks
 
 
-def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:
+def gates_for(
+    clip: Clip, gates: Sequence[Gate], command: float | None = None, least: float = MOVING
+) -> list[Gate]:
     """The gates that judge a clip: those on walking where it moves, otherwise those on standing.
 
-    For a policy's motion its commanded velocity [m/s] decides: a policy that stands at a walking
-    command fails.
+    It moves at `least` [m/s] or more. For a policy's motion its commanded velocity [m/s] decides: a
+    policy that stands at a walking command fails.
     """
-    moving = (clip.mean_speed if command is None else command) >= MOVING
+    moving = (clip.mean_speed if command is None else command) >= least
     return [gate for gate in gates if gate.motion in ("any", "moving" if moving else "standing")]
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from envs.errors import UserError
 from envs.frames import roll_pitch, world_to_heading, wrap_angle
 from envs.measurements import Measurements
+from envs.robot.legs import Kind
 from envs.robot.spec import RobotSpec
 
 
@@ -39,17 +41,23 @@ class BalanceConfig:
     """Swing hip pitch per excess of forward speed [rad s/m]."""
 
 
-def leg_joints(robot: RobotSpec, kind: str) -> Tensor:
-    """Indices (2,) of the left and right joint called `<side>_<kind>`.
+def leg_joints(robot: RobotSpec, kind: Kind) -> Tensor:
+    """Indices (2,) of the left and right leg's joint of a kind.
 
     Raises:
-        UserError: the robot has no such pair.
+        UserError: the robot's legs have none.
     """
-    names = [f"{side}_{kind}" for side in ("left", "right")]
-    if missing := [name for name in names if name not in robot.joint_names]:
-        raise UserError(f"balance needs joints {missing}; robot {robot.name} lacks them")
-    index = [robot.joint_names.index(name) for name in names]
-    return torch.tensor(index, device=robot.home_qpos.device)
+    if kind not in robot.chains[0].kinds:
+        has = ", ".join(robot.chains[0].kinds)
+        raise UserError(f"balance needs a {kind} in each leg; those of {robot.name} have {has}")
+    return robot.columns_of(kind)[:, 0]
+
+
+def _axis(robot: RobotSpec, kind: Kind, along: int) -> Tensor:
+    """(2,) sign of each leg's axis of a kind, along the root's x (0) or y (1)."""
+    index = [chain.kinds.index(kind) for chain in robot.chains]
+    signs = [float(np.sign(c.axes[i, along])) for c, i in zip(robot.chains, index, strict=True)]
+    return torch.tensor(signs, device=robot.home_qpos.device)
 
 
 def balance_offsets(
@@ -65,26 +73,31 @@ def balance_offsets(
         m: the robot as it is.
         clip_quat: (E, 4) root orientation of the clip.
         clip_linvel_w: (E, 3) [m/s] root velocity of the clip, world.
-        robot: with hip pitch, hip roll and ankle pitch on each side. A positive hip roll moves
-            either leg to the right, `action_sign` makes hip pitch flexion, a positive ankle
-            points the toes down.
-        config: gains.
+        robot: with hip pitch, hip roll and ankle pitch on each side; `action_sign` makes hip pitch
+            flexion.
+        config: gains, for a robot of the WildRobot's size.
     """
     clip_roll, clip_pitch = roll_pitch(clip_quat)
     roll, pitch = wrap_angle(m.roll - clip_roll), wrap_angle(m.pitch - clip_pitch)
     excess = (m.linvel_h - world_to_heading(clip_linvel_w, clip_quat))[:, 0]
+    excess = excess / robot.speed_scale
     share = m.foot_force / m.foot_force.sum(-1, keepdim=True).clamp(min=0.1 * robot.weight)
     stance, swing = share, 1.0 - share
 
-    trunk_roll = -(config.roll_kp * roll + config.roll_kd * m.angvel_b[:, 0])
-    trunk_pitch = -(config.pitch_kp * pitch + config.pitch_kd * m.angvel_b[:, 1])
+    pace = robot.speed_scale
+    trunk_roll = -(config.roll_kp * roll + config.roll_kd * pace * m.angvel_b[:, 0])
+    trunk_pitch = -(config.pitch_kp * pitch + config.pitch_kd * pace * m.angvel_b[:, 1])
     step, ankle = config.step * excess, config.ankle * excess
 
     offsets = torch.zeros_like(m.joint_pos)
-    hip_pitch = leg_joints(robot, "hip_pitch")
+    hip_pitch = leg_joints(robot, "pitch")
     flexion = stance * trunk_pitch[:, None] + swing * step[:, None]
     offsets[:, hip_pitch] = robot.action_sign[hip_pitch] * flexion
-    offsets[:, leg_joints(robot, "hip_roll")] = stance * trunk_roll[:, None]
+    # A roll about the backward axis moves the leg to the right; a pitch about the leftward axis
+    # points the toes down.
+    right, down = -_axis(robot, "roll", 0), _axis(robot, "ankle_pitch", 1)
+    offsets[:, leg_joints(robot, "roll")] = right * stance * trunk_roll[:, None]
     # A swing foot stays level when its ankle gives what its hip takes.
-    offsets[:, leg_joints(robot, "ankle_pitch")] = stance * ankle[:, None] + swing * step[:, None]
+    level = stance * ankle[:, None] + swing * step[:, None]
+    offsets[:, leg_joints(robot, "ankle_pitch")] = down * level
     return offsets

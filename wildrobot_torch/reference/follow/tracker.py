@@ -15,6 +15,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from envs.config import LocomotionConfig
 from envs.errors import UserError
 from envs.layout import Layout
 from envs.locomotion import LocomotionEnv
@@ -34,7 +35,6 @@ from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, pe
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
     COSTS,
-    FALL,
     IMITATION,
     MAX_DISTANCE,
     MAX_JOINT_ERROR,
@@ -42,6 +42,7 @@ from wildrobot_torch.reference.follow.tracking import (
     ClipStates,
     TrackingConfig,
     clip_observation,
+    fall_limits,
     tracking_layout,
     tracking_reward,
 )
@@ -136,8 +137,10 @@ class TrackingTask:
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
         distance = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        lost = (error > MAX_JOINT_ERROR) | (distance > MAX_DISTANCE)
-        terminated = fall_causes(m, failed, env.robot, FALL).any(-1) | lost
+        robot = env.robot
+        most = MAX_JOINT_ERROR * robot.num_joints / 8
+        lost = (error > most) | (distance > MAX_DISTANCE * robot.scale)
+        terminated = fall_causes(m, failed, robot, fall_limits(robot)).any(-1) | lost
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {
@@ -155,6 +158,7 @@ def train_tracker(
     config: TrackingConfig,
     *,
     physics: str = "native",
+    robot: str = LocomotionConfig.robot,
     checkpoint: Path | None = None,
     progress: Progress = lambda line: None,
 ) -> Policy:
@@ -164,6 +168,7 @@ def train_tracker(
         clips: what to follow, at the control rate.
         config: task and length of training.
         physics: name of the engine.
+        robot: name or folder of the robot that follows.
         checkpoint: file the training is kept in: the same training goes on from there, one of
             other clips or settings replaces it.
         progress: called with a line now and then.
@@ -174,7 +179,12 @@ def train_tracker(
     """
     push = PushConfig(impulse_max=config.push_impulse)
     env = clip_env(
-        config.num_envs, push=push, servo=config.servo, physics=physics, seed=config.seed
+        config.num_envs,
+        push=push,
+        servo=config.servo,
+        physics=physics,
+        robot=robot,
+        seed=config.seed,
     )
     device = env.backend.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -303,7 +313,7 @@ def training_key(
         "tracking": asdict(config),
         "imitation": IMITATION,
         "costs": COSTS,
-        "ends": (asdict(FALL), MAX_JOINT_ERROR, MAX_DISTANCE),
+        "ends": (asdict(fall_limits(env.robot)), MAX_JOINT_ERROR, MAX_DISTANCE),
         "stop_room": STOP_ROOM,
         "arrival_s": ARRIVAL_S,
         "env": asdict(env.config),

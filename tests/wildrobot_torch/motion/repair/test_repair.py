@@ -17,14 +17,14 @@ from envs.robot.model import load_robot
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.read.files import load_all, load_clips
 from wildrobot_torch.motion.repair.repair import RepairConfig, check_clip, repair
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 FPS = 50.0
 
 
