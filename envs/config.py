@@ -150,10 +150,11 @@ class LocomotionConfig:
         return round(self.episode_length_s / self.ctrl_dt)
 
 
-POLICY_SETTINGS = ("sim_dt", "ctrl_dt", "action", "observation", "command", "servo")
+POLICY_SETTINGS = ("ctrl_dt", "action", "observation", "command", "servo")
 """Settings that decide what a policy observes and what its actions do. Its file holds them and no
 others, so it stays readable when a reward term or a termination gets another name; an evaluation
-brings its own."""
+brings its own. The physics step is none of them: a policy is judged by the fine one, whichever it
+was trained with."""
 
 
 def policy_settings(config: LocomotionConfig) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def policy_settings(config: LocomotionConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(config).items() if name in POLICY_SETTINGS}
 
 
-TRAINED_SETTINGS = (*POLICY_SETTINGS, "terrain", "push", "randomization", "faults")
+TRAINED_SETTINGS = (*POLICY_SETTINGS, "sim_dt", "terrain", "push", "randomization", "faults")
 """Settings that say what a policy has met in training. Its checkpoint and its exported file hold
 them as facts; nothing that runs the policy depends on them."""
 

@@ -29,12 +29,16 @@ allows a single value are left out: an actuator's gear, for example, or what a s
 
 
 def robot_digests(
-    description: RobotDescription, model: mujoco.MjModel, bam: BamServo | None = None
+    description: RobotDescription,
+    model: mujoco.MjModel,
+    bam: BamServo | None = None,
+    timestep: float | None = None,
 ) -> tuple[str, str]:
     """16 hex digits over the whole robot, and 16 over all but the physics step.
 
-    Not covered are looks and the scene: one robot has one version on every ground. Values are
-    rounded to 1e-10, so that the last bit of a compiler's arithmetic does not matter.
+    `timestep` [s] is the MJCF's own where the model has another: a simulation with another step is
+    one of the same robot, as one on another ground is. Not covered either are looks and the scene.
+    Values are rounded to 1e-10, so that the last bit of a compiler's arithmetic does not matter.
     """
     # Bodies fixed to the world belong to the scene.
     bodies = np.flatnonzero(model.body_rootid != 0)
@@ -73,14 +77,14 @@ def robot_digests(
     )
     for option in (name for name in dir(model.opt) if not name.startswith("_")):
         values[f"opt_{option}"] = np.asarray(getattr(model.opt, option))
-    timestep = values.pop("opt_timestep")
+    compiled = float(values.pop("opt_timestep"))
 
     sha = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(values):
         rounded = np.round(values[name].astype(np.float64), 10) + 0.0  # + 0.0 turns -0 into 0
         sha.update(name.encode() + repr(rounded.shape).encode() + rounded.tobytes())
     untimed = sha.hexdigest()[:16]
-    sha.update(repr(round(float(timestep), 10)).encode())
+    sha.update(repr(round(compiled if timestep is None else timestep, 10)).encode())
     return sha.hexdigest()[:16], untimed
 
 

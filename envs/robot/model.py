@@ -75,6 +75,7 @@ def load_robot(
         path = directory / "scene_flat.xml"
     try:
         spec = mujoco.MjSpec.from_file(str(path))
+        own_timestep = float(spec.option.timestep)
         if sim_dt is not None:
             spec.option.timestep = sim_dt
         if made:
@@ -88,7 +89,7 @@ def load_robot(
     bam = None
     if (file := description.servo.bam) is not None:
         bam = read_bam(directory / file, RobotDescriptionError)
-    digest, untimed_digest = robot_digests(description, model, bam)
+    digest, untimed_digest = robot_digests(description, model, bam, own_timestep)
     robot = _robot_spec(description, model, digest, bam)
     return RobotModel(spec, model, robot, directory, scene, untimed_digest)
 

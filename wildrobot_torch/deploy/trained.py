@@ -110,7 +110,7 @@ def _overlays(command: Path) -> list[str]:
 def _require_same(task: LocomotionConfig, found: ActorCheckpoint, path: Path) -> None:
     """Refuse settings that are not those of the checkpoint."""
     stored = found.policy.task
-    for name in ("ctrl_dt", "sim_dt", "action", "observation", "command"):
+    for name in ("ctrl_dt", "action", "observation", "command"):
         if getattr(task, name) != getattr(stored, name):
             raise PolicyFileError(
                 f"{path}: the run's settings beside it have another {name} than the checkpoint; "

@@ -30,7 +30,7 @@ DIRECTORY = CONFIGS / "evaluation"
 PHASES = 8
 """Different times at which the disturbances of a spread begin."""
 
-_TASK_SETTINGS = ("terrain", "servo", "randomization", "faults", "reset", "push")
+_TASK_SETTINGS = ("sim_dt", "terrain", "servo", "randomization", "faults", "reset", "push")
 """Settings of the task that a scenario may replace."""
 
 
@@ -119,6 +119,8 @@ class Scenario:
     """Pushes and faults at given times; None for random ones."""
     removed: tuple[str, ...] = ()
     """Observation fields that the policy reads as 0, with their history."""
+    sim_dt: PositiveFloat = 0.002
+    """Physics step [s]: whichever a policy was trained with, it is judged by the same one."""
     terrain: str | None = None
     """The ground; None for the task's."""
     servo: ServoConfig | None = None

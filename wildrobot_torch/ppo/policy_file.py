@@ -70,6 +70,7 @@ class LoadedPolicy:
         where = f"the task stored in {self.path}"
         # A file that names neither servo nor profile is of a version that knew only the ideal ones.
         stored = {"servo": {"model": "ideal"}, "observation": {}, **self.env_config}
+        stored.pop("sim_dt", None)  # that of its training, in files of earlier versions
         if isinstance(stored["observation"], dict):
             stored["observation"] = {"profile": "simulator", **stored["observation"]}
         return from_mapping(LocomotionConfig, stored, where, PolicyFileError)

@@ -120,6 +120,16 @@ def test_the_ground_is_the_scenarios_or_the_tasks(tmp_path: Path) -> None:
     assert steps.task(rough).terrain == "steps"
 
 
+def test_a_policy_trained_with_a_coarse_physics_step_is_judged_by_the_fine_one(
+    tmp_path: Path,
+) -> None:
+    trained = LocomotionConfig(sim_dt=0.004)
+    assert load_scenario(write(tmp_path, PLAIN)).task(trained).sim_dt == 0.002
+    assert load_scenario(write(tmp_path, PLAIN + "sim_dt: 0.001\n")).task(trained).sim_dt == 0.001
+    with pytest.raises(UserError, match="sim_dt"):
+        load_scenario(write(tmp_path, PLAIN + "sim_dt: 0\n")).task(trained)
+
+
 def test_several_lateral_velocities_and_yaw_rates_are_met_by_every_speed(tmp_path: Path) -> None:
     text = "commands: [0.1, 0.3]\nlateral: [-0.2, 0.2]\nyaw: [0.0, 0.5]\nepisodes: 8\nseconds: 5\n"
     command = load_scenario(write(tmp_path, text)).commanded(torch.arange(8), 4, 0.25)

@@ -11,6 +11,7 @@ capture file formats explained", University of Sheffield, 2001 (forward kinemati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, ClipError
+from wildrobot_torch.motion.read.figure import INCH, Capture, motion_of
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
+from wildrobot_torch.motion.read.text import read_text
 from wildrobot_torch.motion.rotations import Array
 
-INCH = 0.0254
-"""[m]: lengths in the files, divided by the skeleton's length unit, are inches."""
 CMU_FPS = 120.0
 """Frame rate [1/s] of a motion that states none; that of the CMU database."""
 
@@ -56,11 +58,15 @@ class Skeleton(NamedTuple):
 
 
 class CapturedMotion(NamedTuple):
-    """Where the root is and all bones end (N, 3) [m] at `fps` [1/s]; y up as in the files."""
+    """Where the root is and all bones end (N, 3) [m] at `fps` [1/s]; y up as in the files.
+
+    `turned` are the root's and all bones' rotations from the rest pose (N, 3, 3).
+    """
 
     fps: float
     root_pos: Array
     tips: dict[str, Array]
+    turned: dict[str, Array]
 
 
 def read_skeleton(path: Path) -> Skeleton:
@@ -185,14 +191,62 @@ def read_motion(path: Path, skeleton: Skeleton) -> CapturedMotion:
             frame = frame @ bone.axes.T
         turned[bone.name] = frame
         ends[bone.name] = ends[bone.parent] + frame @ bone.tip
-    return CapturedMotion(fps, root_pos, ends)
+    return CapturedMotion(fps, root_pos, ends, turned)
+
+
+def read_acclaim(asf: Path, amc: Path) -> SkeletonMotion:
+    """The figure's motion in an AMC file of an ASF skeleton.
+
+    Raises:
+        ClipError: a file is damaged, they contradict each other, or the figure is none that walks.
+    """
+    skeleton = read_skeleton(asf)
+    motion = read_motion(amc, skeleton)
+    unit = f"inch / {skeleton.length_unit:g}"
+    source = f"CMU ASF/AMC {amc.name}"
+    try:
+        return motion_of(_capture(skeleton, motion), amc.stem, source, 1.0, unit)
+    except ClipError as error:
+        raise ClipError(f"{amc}: {error}") from None
+
+
+def _capture(skeleton: Skeleton, motion: CapturedMotion) -> Capture:
+    """The tree with a joint where each bone begins and an end point where the last ones end.
+
+    Joints have their bones' names, as in BVH files made from these.
+    """
+    bones = skeleton.bones
+    last = [bone for bone in bones if bone.name not in {other.parent for other in bones}]
+    rest = {"root": np.zeros(3)}
+    for bone in bones:
+        rest[bone.name] = rest[bone.parent] + bone.tip
+    # Point -> the bone at whose end it is, and the bone that it turns with.
+    points = [("root", "root"), *((bone.parent, bone.name) for bone in bones)]
+    points += [(bone.name, bone.name) for bone in last]
+    index = {"root": 0} | {bone.name: i for i, bone in enumerate(bones, 1)}
+    parents = (-1, *(index[bone.parent] for bone in bones), *(index[bone.name] for bone in last))
+
+    def poses(nodes: Sequence[int], rows: slice) -> tuple[Array, Array]:
+        at = [motion.tips[points[node][0]][rows] for node in nodes]
+        turned = [motion.turned[points[node][1]][rows] for node in nodes]
+        return np.stack(at, 1), np.stack(turned, 1)
+
+    return Capture(
+        ("root", *(bone.name for bone in bones), *(f"{bone.name} end" for bone in last)),
+        parents,
+        (False,) * (1 + len(bones)) + (True,) * len(last),
+        np.stack([rest[begin] for begin, _ in points]),
+        len(motion.root_pos),
+        motion.fps,
+        poses,
+    )
 
 
 def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], float]:
     """Columns (N, W) of the root and of each bone that moves, in the file's units; and the rate."""
     widths = {"root": len(skeleton.root_order)}
     widths |= {bone.name: len(bone.dof) for bone in skeleton.bones if bone.dof}
-    frames: list[dict[str, Array]] = []
+    frames: list[dict[str, list[str]]] = []
     number, fps = 0, CMU_FPS
     for words in _lines(path):
         name, *rest = words
@@ -209,8 +263,7 @@ def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], floa
         elif name in frames[-1]:
             raise ClipError(f"{path}: frame {number} has {name} twice; once is allowed")
         else:
-            what = f"{path}: frame {number}, {name}"
-            frames[-1][name] = _numbers(what, rest, widths[name])
+            frames[-1][name] = rest
     if len(frames) < 2:
         raise ClipError(f"{path}: {len(frames)} frame(s); a motion has 2 or more")
     first = number + 1 - len(frames)
@@ -218,7 +271,20 @@ def _read_frames(path: Path, skeleton: Skeleton) -> tuple[dict[str, Array], floa
         if missing := [name for name in widths if name not in frame]:
             lacks = f"{path}: frame {index} lacks {', '.join(missing)}"
             raise ClipError(f"{lacks}; the file may be cut short")
-    return {name: np.stack([frame[name] for frame in frames]) for name in widths}, fps
+    columns = {name: [frame[name] for frame in frames] for name in widths}
+    try:  # all at once, which is much faster than line by line
+        values = {name: np.array(rows, dtype=np.float64) for name, rows in columns.items()}
+    except ValueError:
+        values = {}
+    if any(
+        values.get(name, np.empty(0)).shape != (len(frames), width)
+        or not np.isfinite(values[name]).all()
+        for name, width in widths.items()
+    ):
+        for index, frame in enumerate(frames, first):
+            for name, words in frame.items():
+                _numbers(f"{path}: frame {index}, {name}", words, widths[name])
+    return values, fps
 
 
 def _header(path: Path, name: str, words: list[str], skeleton: Skeleton, fps: float) -> float:
@@ -240,13 +306,11 @@ def _header(path: Path, name: str, words: list[str], skeleton: Skeleton, fps: fl
 def _lines(path: Path) -> list[list[str]]:
     """Words of every line that has some, in lower case and without comments."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ClipError(f"{path}: cannot be read: {error.strerror}") from None
-    wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    text = raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
-    lines = (line.split("#")[0].translate(_SPACES).lower() for line in text.splitlines())
-    return [words for line in lines if (words := line.split())]
+        text = read_text(path)
+    except ClipError as error:
+        raise ClipError(f"{path}: {error}") from None
+    lines = text.translate(_SPACES).lower().splitlines()
+    return [words for line in lines if (words := line.split("#", 1)[0].split())]
 
 
 def _numbers(what: str, words: list[str], count: int) -> Array:
