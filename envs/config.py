@@ -12,6 +12,7 @@ from envs.reality.faults import FaultConfig
 from envs.reality.randomization import RandomizationConfig
 from envs.reality.servo import UPDATES_PER_STEP, ServoConfig
 from envs.settings import NonNegativeFloat, PositiveFloat, check
+from envs.sizing import check_parts
 from envs.task.actions import ActionConfig
 from envs.task.commands import CommandConfig
 from envs.task.observations import ObservationConfig
@@ -72,8 +73,17 @@ class RewardConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LocomotionConfig:
-    """Settings of the task."""
+    """Settings of the task.
 
+    Lengths, times, speeds and forces are those of a robot of the WildRobot's size; for another
+    robot they follow from its leg and weight, see `envs.sizing` and `as_written`.
+    """
+
+    robot: str = "wildrobot"
+    """Name of a robot of this package, or a folder with a robot.yaml."""
+    as_written: tuple[str, ...] = ()
+    """Parts of the task whose numbers are taken as they are, whatever the robot's size: any of
+    observation, command, reward, termination, reset, push, randomization, support."""
     sim_dt: PositiveFloat = 0.002
     """Physics step [s]."""
     ctrl_dt: PositiveFloat = 0.02
@@ -111,6 +121,7 @@ class LocomotionConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        check_parts(self.as_written)
         if self.episode_length_s < self.ctrl_dt:
             raise UserError(
                 f"episode_length_s is {self.episode_length_s} s; allowed: at least one control "
@@ -158,8 +169,17 @@ was trained with."""
 
 
 def policy_settings(config: LocomotionConfig) -> dict[str, Any]:
-    """The `POLICY_SETTINGS` of a task, as plain containers."""
-    return {name: value for name, value in asdict(config).items() if name in POLICY_SETTINGS}
+    """The `POLICY_SETTINGS` of a task, as plain containers; its robot where it is another."""
+    return _settings_of(config, POLICY_SETTINGS)
+
+
+def _settings_of(config: LocomotionConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    kept = {name: value for name, value in asdict(config).items() if name in names}
+    if config.robot != LocomotionConfig.robot:
+        kept["robot"] = config.robot
+    if written := tuple(name for name in config.as_written if name in names):
+        kept["as_written"] = written
+    return kept
 
 
 TRAINED_SETTINGS = (*POLICY_SETTINGS, "sim_dt", "terrain", "push", "randomization", "faults")
@@ -168,5 +188,5 @@ them as facts; nothing that runs the policy depends on them."""
 
 
 def trained_settings(config: LocomotionConfig) -> dict[str, Any]:
-    """The `TRAINED_SETTINGS` of a task, as plain containers."""
-    return {name: value for name, value in asdict(config).items() if name in TRAINED_SETTINGS}
+    """The `TRAINED_SETTINGS` of a task, as plain containers; its robot likewise."""
+    return _settings_of(config, TRAINED_SETTINGS)

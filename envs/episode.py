@@ -125,7 +125,8 @@ class StepContext:
     def walking(self) -> Tensor:
         """(E,) bool: walking in any direction or turning is commanded, not standing."""
         size = self.episode.command.abs()
-        return (size[:, :2] >= MOVING).any(-1) | (size[:, YAW] >= TURNING)
+        moving = MOVING * self.robot.speed_scale
+        return (size[:, :2] >= moving).any(-1) | (size[:, YAW] >= TURNING)
 
     @cached_property
     def loaded(self) -> Tensor:

@@ -28,9 +28,10 @@ from envs.reality.lint import require_effects
 from envs.reality.reality import Reality
 from envs.reality.sensors import SensorState
 from envs.reality.servo import UPDATES_PER_STEP
-from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from envs.robot.model import load_robot
 from envs.robot.terrain import ground_of
 from envs.shares import Shares
+from envs.sizing import sized
 from envs.step import (
     METRICS,
     StepResult,
@@ -90,12 +91,13 @@ class LocomotionEnv(EnvBase):
             physics: name of the engine.
             num_threads: CPU threads of the native engine; None for all physical cores.
             seed: of commands, starts, robots, faults and pushes.
-            robot_dir: folder of a robot description; None for the one in this package.
+            robot_dir: folder of a robot description; None for that of the task's robot.
 
         Raises:
             ValueError: a description, terrain, engine or number that cannot be used.
         """
-        loaded = load_robot(robot_dir or ROBOT_DIRECTORY, config.terrain, config.sim_dt)
+        loaded = load_robot(robot_dir or config.robot, config.terrain, config.sim_dt)
+        config = sized(config, loaded.robot)
         require_effects(config, loaded.robot, loaded.model)
         self.backend = make_physics(physics, loaded, num_envs, num_threads)
         device = self.backend.device
@@ -196,7 +198,8 @@ class LocomotionEnv(EnvBase):
         """Make the functions of a step: CUDA graphs on a GPU, plain functions elsewhere."""
         config, device = self.config, self.backend.device
         # Made here because they come from lists: within a step they would be copied from the host.
-        factors, _ = term_factors(config.reward).to(device), self.robot.sensor_columns
+        factors = term_factors(config.reward).to(device)
+        _ = self.robot.sensor_columns, self.robot.swinging_joints
         task: dict[str, Any] = {"robot": self.robot, "config": config}
         seen = {**task, "layouts": self._observed, "ground": self.ground}
         self._act = recorded(partial(act, **task), device)

@@ -1,4 +1,8 @@
-"""Thresholds that rewards, gates and evaluations share: one meaning for each word."""
+"""Thresholds that rewards, gates and evaluations share: one meaning for each word.
+
+Speeds and times are those of a robot of the WildRobot's size; for another they are multiplied by
+its `speed_scale`.
+"""
 
 from __future__ import annotations
 

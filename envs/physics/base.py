@@ -57,7 +57,8 @@ class PhysicsBackend(Protocol):
         """Advance every simulation by `decimation` substeps.
 
         Args:
-            ctrl: (num_envs, nu) position targets [rad], held over the substeps.
+            ctrl: (num_envs, n) position targets [rad] of the first n actuators, held over the
+                substeps; the others keep theirs.
             xfrc_applied: (num_envs, nbody, 6) force [N] and torque [N m] on each body's centre of
                 mass, world frame, held over the substeps; None for none.
             decimation: number of substeps, >= 1.
@@ -73,7 +74,8 @@ class PhysicsBackend(Protocol):
             mask: (num_envs,) bool.
             qpos: (num_envs, nq); only masked rows are read.
             qvel: (num_envs, nv); only masked rows are read.
-            ctrl: (num_envs, nu); position targets the reset state's forces are computed with.
+            ctrl: (num_envs, n), likewise; position targets the reset state's forces are computed
+                with.
         """
         ...
 

@@ -94,7 +94,7 @@ class NativePhysics:
         self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
     ) -> None:
         """See `PhysicsBackend.step`."""
-        self._fields["ctrl"][:] = ctrl.numpy()
+        self._fields["ctrl"][:, : ctrl.shape[1]] = ctrl.numpy()
         self._fields["xfrc_applied"][:] = 0.0 if xfrc_applied is None else xfrc_applied.numpy()
         if not self._continues:
             self._failed[:] = False
@@ -115,7 +115,7 @@ class NativePhysics:
         self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._fields["qpos"][rows] = qpos.numpy()[rows]
         self._fields["qvel"][rows] = qvel.numpy()[rows]
-        self._fields["ctrl"][rows] = ctrl.numpy()[rows]
+        self._fields["ctrl"][rows, : ctrl.shape[1]] = ctrl.numpy()[rows]
         # All stages: without the acceleration stage the rows' force sensors would hold another
         # simulation's values.
         self._batch.forward(rows)

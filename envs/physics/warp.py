@@ -195,7 +195,7 @@ class WarpPhysics:
         self, ctrl: Tensor, xfrc_applied: Tensor | None, decimation: int, refresh: bool = True
     ) -> None:
         """See `PhysicsBackend.step`."""
-        self._fields["ctrl"].copy_(ctrl)
+        self._fields["ctrl"][:, : ctrl.shape[1]].copy_(ctrl)
         if xfrc_applied is None:
             self._fields["xfrc_applied"].zero_()
         else:
@@ -212,7 +212,7 @@ class WarpPhysics:
         rows = self._mask[:, None]
         self._run("clear", self._clear_masked)
         for name, given in (("qpos", qpos), ("qvel", qvel), ("ctrl", ctrl)):
-            field = self._fields[name]
+            field = self._fields[name][:, : given.shape[1]]
             field.copy_(torch.where(rows, given.to(field), field))
         # The forward pass has no mask: it would change the forces of the other rows.
         kept = self._sensordata.clone()

@@ -392,7 +392,7 @@ def model_values(
             case "dry_friction":
                 scale_dofs("dof_frictionloss", value)
             case "servo_damping":
-                start("actuator_biasprm")[:, :, 2] *= value
+                start("actuator_biasprm")[:, : robot.num_joints, 2] *= value
             case "slope":
                 gravity = start("opt.gravity")
                 gravity.copy_(-gravity[:, 2:] * downhill(value))
@@ -404,7 +404,7 @@ def model_values(
 def friction_underfoot(
     default: Tensor, drawn: Mapping[str, Tensor], slippery: Tensor, robot: RobotSpec
 ) -> tuple[Tensor, Tensor]:
-    """Sliding friction of the plates (E, plates) and of the floor (E,), with patches.
+    """Sliding friction of the plates' geoms (E, G) and of the floor (E,), with patches.
 
     A contact has the larger friction of its two geoms, so the floor has that of the plate that
     slides best.
@@ -419,7 +419,10 @@ def friction_underfoot(
     if "sole_friction" in drawn:
         sliding = drawn["sole_friction"].to(default.dtype)
     factor = torch.where(slippery, drawn["patch_friction"], 1.0)
-    plates = sliding * factor[:, robot.plate_foot]
+    foot = robot.plate_foot
+    if robot.geom_plate is not None:
+        foot = foot[robot.geom_plate]
+    plates = sliding * factor[:, foot]
     return plates, plates.amin(-1)
 
 

@@ -118,7 +118,10 @@ class Reality:
         # In the engine's precision: a factor of 1 then changes nothing.
         defaults = {name: live[0].clone() for name, live in self._fields.items()}
         self._constants = any(TERMS[name].constants for name in names)
-        self._limits = _live(backend.expand("actuator_forcerange")) if self._drives else None
+        joints = robot.num_joints
+        self._limits = (
+            _live(backend.expand("actuator_forcerange"))[:, :joints] if self._drives else None
+        )
         sliding = sliding_geoms(backend.model).to(device)
         common: dict[str, Any] = {"robot": self.robot, "config": self._config}
         self._draw = recorded(
@@ -154,7 +157,8 @@ class Reality:
         bam, dofs, backend = self.robot.bam, self.robot.joint_qvel_adr, self._backend
         assert bam is not None  # `ServoConfig.of` has seen the file's name
         self.robot = with_motor(self.robot, bam)
-        _live(backend.expand("actuator_biasprm"))[:, :, 2] = -(bam.torque_constant**2) / (
+        joints = self.robot.num_joints
+        _live(backend.expand("actuator_biasprm"))[:, :joints, 2] = -(bam.torque_constant**2) / (
             bam.resistance
         )
         _live(backend.expand("dof_armature"))[:, dofs] = bam.armature

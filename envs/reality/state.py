@@ -133,7 +133,7 @@ def begin(
         stuck = torch.zeros_like(starts[:, robot.num_joints :], dtype=torch.bool)
         if "switch_open" in drawn:
             stuck = starts[:, robot.num_joints :] < drawn["switch_open"]
-        imu = true_imu(physics, drawn)
+        imu = true_imu(physics, drawn, robot)
         sensors = SensorState.at(imu, joints, depth, phase, stuck)
         # The first readings: everything was at rest before.
         calm = torch.full_like(starts[:, :1], 0.5).expand(-1, 9 + 2 * robot.num_joints)
@@ -179,7 +179,7 @@ def sense(
     stale, noise, loss, joint_noise = uniform.split([1, 8, joints, joints], dim=-1)
     return read_sensors(
         state.sensors,
-        true_imu(physics, state.drawn),
+        true_imu(physics, state.drawn, robot),
         physics.qpos[:, robot.joint_qpos_adr] + state.encoder_offset,
         physics.sensordata[:, robot.sensor_columns["plate_support"]].abs(),
         state.drawn,
@@ -191,10 +191,13 @@ def sense(
     )
 
 
-def true_imu(physics: PhysicsState, drawn: dict[str, Tensor]) -> Tensor:
-    """What a perfect IMU measures (E, 7); see `imu_values`."""
-    quat = physics.qpos[:, 3:7]
+def true_imu(physics: PhysicsState, drawn: dict[str, Tensor], robot: RobotSpec) -> Tensor:
+    """What a perfect IMU measures (E, 7), in the axes of its site; see `imu_values`."""
+    quat, angvel = physics.qpos[:, 3:7], physics.qvel[:, 3:6]
+    if not robot.imu_at_root:
+        quat = physics.sensordata[:, robot.sensors["imu_quat"]]
+        angvel = physics.sensordata[:, robot.sensors["imu_gyro"]]
     gravity = projected_gravity(quat)
     if "slope" in drawn:
         gravity = quat_rotate_inverse(quat, downhill(drawn["slope"]))
-    return imu_values(gravity, physics.qvel[:, 3:6], yaw(quat))
+    return imu_values(gravity, angvel, yaw(quat))

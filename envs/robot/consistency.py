@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 
 from envs.robot.description import FILE_NAME, RobotDescription, RobotDescriptionError
+from envs.robot.legs import joints_above
 
 MASS_TOLERANCE = 1e-6  # [kg]
 RANGE_TOLERANCE = 1e-5  # [rad]
@@ -13,6 +14,14 @@ TORQUE_TOLERANCE = 1e-6  # [N m]
 LENGTH_TOLERANCE = 1e-6  # [m]
 HOME_HEIGHT = (-0.002, 0.02)
 """Heights above the ground that the soles may have at keyframe `home` [m]."""
+NEAR_SOLE = 0.02
+"""A stranger's sole touches the floor where it is this near to it, as a share of the leg."""
+SOLE_TILT, TOE_OUT = np.radians(15.0), np.radians(45.0)
+"""How far a stranger's soles may be from level, and turned outwards, at home [rad]."""
+AXIS_TOLERANCE = np.radians(10.0)
+"""How far the axes of two joints may be from mirror images [rad]."""
+MIRROR_SHARE = 0.05
+"""How far the mirror image of a stranger's foot may miss the other foot, as a share of the leg."""
 
 IMU_SITE, ROOT_SITE = "imu", "root"
 """Sites on the root body: at the IMU, and at the body's origin."""
@@ -69,24 +78,43 @@ def zero_pose(model: mujoco.MjModel) -> mujoco.MjData:
     return data
 
 
-def sensor_readings(description: RobotDescription) -> dict[str, str]:
-    """Sensors that measurements are made from -> what each must read (see `sensor_reading`)."""
-    readings = {
-        "imu_gyro": f"gyro of site {IMU_SITE}",
-        "imu_accel": f"accelerometer of site {IMU_SITE}",
-        "imu_quat": f"framequat of site {IMU_SITE}",
-        "root_linvel_b": f"velocimeter of site {ROOT_SITE}",
-        "com_pos": f"subtreecom of body {description.root.body}",
+Object = tuple[str, str]
+"""Kind and name of an object of MuJoCo."""
+
+
+def sensor_words(description: RobotDescription) -> dict[str, tuple[str, Object, Object | None]]:
+    """Sensors that measurements are made from -> their kind, what they are of and relative to."""
+    imu, root = ("site", IMU_SITE), ("site", ROOT_SITE)
+    words: dict[str, tuple[str, Object, Object | None]] = {
+        "imu_gyro": ("gyro", imu, None),
+        "imu_accel": ("accelerometer", imu, None),
+        "imu_quat": ("framequat", imu, None),
+        "root_linvel_b": ("velocimeter", root, None),
+        "com_pos": ("subtreecom", ("body", description.root.body), None),
     }
-    for plate in description.plates:
-        readings[f"{plate}_contact"] = (
-            f"contact of geom floor and geom {plate}, data found force, reduce netforce, num 1"
-        )
+    floor = ("geom", "floor")
+    if description.plates is None:  # all that collides of a foot and of what hangs on it
+        for name, foot in description.feet.items():
+            words[f"{name}_contact"] = ("contact", floor, ("xbody", foot.body))
+    for plate in description.plates or ():
+        words[f"{plate}_contact"] = ("contact", floor, ("geom", plate))
     for name, foot in description.feet.items():
         for value in ("pos", "quat", "linvel", "angvel"):
-            readings[f"{name}_{value}"] = f"frame{value} of site {foot.site}"
+            words[f"{name}_{value}"] = (f"frame{value}", ("site", str(foot.site)), None)
     for joint in description.joints:
-        readings[f"{joint}_torque"] = f"actuatorfrc of actuator {joint}"
+        words[f"{joint}_torque"] = ("actuatorfrc", ("actuator", joint), None)
+    return words
+
+
+def sensor_readings(description: RobotDescription) -> dict[str, str]:
+    """Sensors that measurements are made from -> what each must read (see `sensor_reading`)."""
+    readings = {}
+    for name, (kind, of, ref) in sensor_words(description).items():
+        objects = [" ".join(each) for each in (of, ref) if each is not None]
+        text = f"{kind} of {' and '.join(sorted(objects))}"
+        if kind == "contact":
+            text += ", data found force, reduce netforce, num 1"
+        readings[name] = text
     return readings
 
 
@@ -148,7 +176,7 @@ def _check_physics(model: mujoco.MjModel) -> None:
 def _check_bodies(description: RobotDescription, model: mujoco.MjModel) -> None:
     body, name = description.root.body, description.root.joint
     root = _id(model, mujoco.mjtObj.mjOBJ_BODY, "root.body", body)
-    joint = _id(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", name)
+    joint = _id(model, mujoco.mjtObj.mjOBJ_JOINT, "root.joint", str(name))
     _require(
         model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE and model.jnt_bodyid[joint] == root,
         f"root.joint {name!r} is not the free joint of body {body!r}",
@@ -156,16 +184,17 @@ def _check_bodies(description: RobotDescription, model: mujoco.MjModel) -> None:
     _require(model.jnt_qposadr[joint] == 0, f"root.joint {name!r} is not first in qpos")
     mass = float(model.body_mass.sum())
     _require(
-        abs(mass - description.mass) <= MASS_TOLERANCE,
+        description.mass is not None and abs(mass - description.mass) <= MASS_TOLERANCE,
         f"mass is {description.mass} kg in {FILE_NAME} and {mass:.7f} kg in the compiled model",
     )
     axes = zero_pose(model).site_xmat.reshape(-1, 3, 3)
     for name, foot in description.feet.items():
         _id(model, mujoco.mjtObj.mjOBJ_BODY, f"feet.{name}.body", foot.body)
-        site = _id(model, mujoco.mjtObj.mjOBJ_SITE, f"feet.{name}.site", foot.site)
+        site = _id(model, mujoco.mjtObj.mjOBJ_SITE, f"feet.{name}.site", str(foot.site))
         _require_on(model, "site", site, foot.body, f"feet.{name}.site")
         _require(
-            np.abs(axes[site] - np.eye(3)).max() <= RANGE_TOLERANCE,
+            description.model is not None
+            or np.abs(axes[site] - np.eye(3)).max() <= RANGE_TOLERANCE,
             f"feet.{name}.site {foot.site!r} is turned against the world at the zero pose; its "
             "axes must be x forward, y left, z up",
         )
@@ -173,15 +202,20 @@ def _check_bodies(description: RobotDescription, model: mujoco.MjModel) -> None:
 
 def _check_joints(description: RobotDescription, model: mujoco.MjModel) -> None:
     order = [model.actuator(index).name for index in range(model.nactuator)]
+    stranger = description.model is not None
     for name, joint in description.joints.items():
+        assert joint.range is not None and joint.max_torque is not None
         index = _id(model, mujoco.mjtObj.mjOBJ_JOINT, "joints", name)
         _require(
             model.jnt_type[index] == mujoco.mjtJoint.mjJNT_HINGE and model.jnt_limited[index],
             f"joint {name!r} is no hinge with a limited range",
         )
         low, high = (float(limit) for limit in model.jnt_range[index])
+        beyond = max(low - joint.range[0], joint.range[1] - high)
+        if not stranger:  # a stranger's servo may be told less than the stops allow
+            beyond = max(abs(low - joint.range[0]), abs(high - joint.range[1]))
         _require(
-            max(abs(low - joint.range[0]), abs(high - joint.range[1])) <= RANGE_TOLERANCE,
+            beyond <= RANGE_TOLERANCE,
             f"joints.{name}.range is {list(joint.range)} rad in {FILE_NAME} and "
             f"[{low:.6f}, {high:.6f}] rad in the compiled model",
         )
@@ -189,11 +223,11 @@ def _check_joints(description: RobotDescription, model: mujoco.MjModel) -> None:
         _check_servo(name, joint.max_torque, index, order.index(name), model)
     for name in (model.joint(index).name for index in range(model.njnt)):
         _require(
-            name in (description.root.joint, *description.joints),
+            name in (description.root.joint, *description.joints, *description.held),
             f"joints: the compiled model's joint {name!r} is missing",
         )
     _require(
-        order == list(description.joints),
+        order == [*description.joints, *description.held],
         f"joints must be in the order of the actuators; the compiled model has {', '.join(order)}",
     )
 
@@ -233,7 +267,8 @@ def _check_servo(
 
 
 def _check_plates(description: RobotDescription, model: mujoco.MjModel) -> None:
-    for plate, foot in description.plates.items():
+    plates = {} if description.model is not None else description.plates or {}
+    for plate, foot in plates.items():
         geom = _id(model, mujoco.mjtObj.mjOBJ_GEOM, "plates", plate)
         _require_on(model, "geom", geom, description.feet[foot].body, "plates")
         _require(
@@ -245,7 +280,7 @@ def _check_plates(description: RobotDescription, model: mujoco.MjModel) -> None:
 
 def _check_sensors(description: RobotDescription, model: mujoco.MjModel) -> None:
     root = description.root.body
-    for name in (IMU_SITE, ROOT_SITE):
+    for name in (IMU_SITE, ROOT_SITE) if description.model is None else ():
         site = _id(model, mujoco.mjtObj.mjOBJ_SITE, "sensors", name)
         _require_on(model, "site", site, root, "sensors")
         _require(
@@ -264,7 +299,21 @@ def _check_sensors(description: RobotDescription, model: mujoco.MjModel) -> None
 def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
     """Refuse a mirror map under which the mirrored pose does not have mirrored feet."""
     left, right = (model.site(foot.site).id for foot in description.feet.values())
+    allowed, zero = LENGTH_TOLERANCE, zero_pose(model)
+    if description.model is not None:
+        apart = zero.site_xpos[left, 1] - zero.site_xpos[right, 1]
+        _require(
+            apart > 0.0,
+            f"left_foot is {-1000 * apart:.0f} mm to the right of right_foot at the zero pose; swap "
+            "feet, or see root.forward",
+        )
+        _check_pairs(description, model, zero)
+        image = zero.site_xpos[left] * (1, -1, 1)
+        allowed = np.abs(image - zero.site_xpos[right]).max()
+        hip = zero.xanchor[joints_above(model, int(model.site_bodyid[left]))].max(0)
+        allowed += MIRROR_SHARE * abs(hip[2] - zero.site_xpos[left, 2])
     for name, joint in description.joints.items():  # one at a time, so that the message can name it
+        assert joint.range is not None
         data, mirrored = zero_pose(model), zero_pose(model)
         angle = 0.75 * joint.range[0] + 0.25 * joint.range[1]
         data.joint(name).qpos = angle
@@ -274,9 +323,33 @@ def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
         image = data.site_xpos[[left, right]] * (1, -1, 1)
         gap = np.abs(image - mirrored.site_xpos[[right, left]]).max()
         _require(
-            gap <= LENGTH_TOLERANCE,
+            gap <= allowed,
             f"mirror map contradicts the kinematics: the mirror image of {name} misses the other "
             f"foot by {1000 * gap:.3f} mm; check mirror and mirror_sign",
+        )
+
+
+def _check_pairs(description: RobotDescription, model: mujoco.MjModel, zero: mujoco.MjData) -> None:
+    """Refuse two joints whose axes are no mirror images, or that are at other places of the tree.
+
+    A mirror turns a rotation about the axis (x, y, z) into one about (-x, y, -z).
+    """
+    for name, joint in description.joints.items():
+        one, other = (model.joint(each).id for each in (name, joint.mirror))
+        wanted = joint.mirror_sign * zero.xaxis[other] * (-1, 1, -1)
+        angle = float(np.arccos(np.clip(wanted @ zero.xaxis[one], -1.0, 1.0)))
+        what = "itself" if one == other else joint.mirror
+        _require(
+            angle <= AXIS_TOLERANCE,
+            f"mirror map contradicts the kinematics: with mirror_sign {joint.mirror_sign:+d} the "
+            f"axis of {name} is {np.degrees(angle):.0f} deg off the mirror image of {what}; check "
+            "mirror, mirror_sign and root.forward",
+        )
+        depths = [len(joints_above(model, int(model.jnt_bodyid[each]))) for each in (one, other)]
+        _require(
+            depths[0] == depths[1],
+            f"mirror map contradicts the kinematics: {name} is joint {depths[0] - 1} from the root "
+            f"and {joint.mirror} is joint {depths[1] - 1}; check mirror",
         )
 
 
@@ -291,6 +364,8 @@ def _check_home(description: RobotDescription, model: mujoco.MjModel) -> None:
             f"[{low:.6f}, {high:.6f}] rad",
         )
     mujoco.mj_kinematics(model, data)
+    if description.model is not None:
+        _check_soles(description, data)
     soles = {name: data.site(foot.site).xpos.copy() for name, foot in description.feet.items()}
     data.qpos[2] += 1000.0  # the robot out of the way of rays to the ground
     mujoco.mj_kinematics(model, data)
@@ -307,6 +382,27 @@ def _check_home(description: RobotDescription, model: mujoco.MjModel) -> None:
             lowest <= height <= highest,
             f"keyframe 'home' puts the sole of {name} {1000 * height:+.1f} mm above the ground; "
             f"allowed: {1000 * lowest:g} to {1000 * highest:g} mm",
+        )
+
+
+def _check_soles(description: RobotDescription, data: mujoco.MjData) -> None:
+    """Refuse soles that are not level at home, or look elsewhere than the robot."""
+    root = data.body(description.root.body).xmat.reshape(3, 3)
+    for name, foot in description.feet.items():
+        axes = data.site(str(foot.site)).xmat.reshape(3, 3)
+        tilt = float(np.arccos(np.clip(axes[2, 2], -1.0, 1.0)))
+        _require(
+            tilt <= SOLE_TILT,
+            f"feet.{name}: the sole's z axis is {np.degrees(tilt):.0f} deg off the vertical at "
+            f"home; allowed: {np.degrees(SOLE_TILT):.0f} deg; turn the sole, or level it by home",
+        )
+        ahead = axes[:2, 0] @ root[:2, :2] / max(float(np.linalg.norm(axes[:2, 0])), 1e-9)
+        turned = float(abs(np.arctan2(ahead[1], ahead[0])))
+        _require(
+            turned <= TOE_OUT,
+            f"feet.{name}: the sole's x axis is {np.degrees(turned):.0f} deg off where the robot "
+            f"looks at home; allowed: {np.degrees(TOE_OUT):.0f} deg; turn the sole, or see "
+            "root.forward",
         )
 
 

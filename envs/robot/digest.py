@@ -40,20 +40,27 @@ def robot_digests(
     one of the same robot, as one on another ground is. Not covered either are looks and the scene.
     Values are rounded to 1e-10, so that the last bit of a compiler's arithmetic does not matter.
     """
+    servo = description.servo
+    assert servo is not None
     # Bodies fixed to the world belong to the scene.
     bodies = np.flatnonzero(model.body_rootid != 0)
     paired = np.isin(np.arange(model.ngeom), [model.pair_geom1, model.pair_geom2])
     collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0) | paired
     geoms = np.flatnonzero(collides & np.isin(model.geom_bodyid, bodies))
-    named_sites = [foot.site for foot in description.feet.values()] + [IMU_SITE]
+    named_sites = [str(foot.site) for foot in description.feet.values()] + [IMU_SITE]
 
     def names(kind: str, ids: np.ndarray) -> list[str]:
         return [getattr(model, kind)(int(index)).name for index in ids]
 
     texts = {
-        "description": [(name, asdict(joint)) for name, joint in description.joints.items()],
-        "plates": list(description.plates.items()),
-        "servo": asdict(description.servo),
+        "description": [
+            (name, {key: value for key, value in asdict(joint).items() if value is not None})
+            for name, joint in description.joints.items()
+        ],
+        "plates": list((description.plates or {}).items()),
+        "servo": asdict(servo),
+        # What only a stranger's robot has; without it a robot's version is what it was before.
+        **({} if description.model is None else {"completed": _completed(description)}),
         **({} if bam is None else {"bam": asdict(bam)}),
         "bodies": [names("body", bodies), names("body", model.body_parentid[bodies])],
         "joints": [names("joint", np.arange(model.njnt)), names("body", model.jnt_bodyid)],
@@ -86,6 +93,13 @@ def robot_digests(
     untimed = sha.hexdigest()[:16]
     sha.update(repr(round(compiled if timestep is None else timestep, 10)).encode())
     return sha.hexdigest()[:16], untimed
+
+
+def _completed(description: RobotDescription) -> list[object]:
+    """Names that say what is measured of a completed model."""
+    feet = [(name, foot.body) for name, foot in description.feet.items()]
+    soles = [asdict(foot.sole) for foot in description.feet.values() if foot.sole is not None]
+    return [feet, soles, list((description.legs or {}).items()), list(description.held)]
 
 
 def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:

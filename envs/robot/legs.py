@@ -98,7 +98,7 @@ def leg_chain(
     ids = [model.joint(name).id for name in joints]
     site = model.site(sole_site).id
     foot = int(model.site_bodyid[site])
-    row = _joints_above(model, foot)
+    row = joints_above(model, foot)
     for name, index in zip(joints, ids, strict=True):
         if model.jnt_type[index] != mujoco.mjtJoint.mjJNT_HINGE:
             raise UserError(f"leg joint {name!r} is no hinge; a leg here has hinges only")
@@ -131,7 +131,7 @@ def leg_chain(
     )
 
 
-def _joints_above(model: mujoco.MjModel, body: int) -> list[int]:
+def joints_above(model: mujoco.MjModel, body: int) -> list[int]:
     """Joints between the world and a body, from the world on."""
     row: list[int] = []
     while body:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal
 
@@ -10,10 +11,16 @@ import torch
 from torch import Tensor
 
 from envs.robot.bam import BamServo
+from envs.robot.legs import Kind, LegChain
 from envs.settings import NonNegativeFloat, PositiveFloat
 
 FEET = ("left_foot", "right_foot")
 """Feet in the order of every (..., 2) quantity."""
+STANDARD_LEG, STANDARD_MASS, STANDARD_HEIGHT = 0.434888, 3.302246, 0.468357
+"""Leg [m], mass [kg] and height of the root at home [m] of the WildRobot, whose numbers tasks have;
+see `envs.sizing`."""
+SIDES = ("left", "right")
+"""Sides of the robot, 0 and 1, in the order of the feet."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,11 @@ class ServoSpec:
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """Names, addresses, limits and symmetry of one robot. J joints, in actuator order."""
+    """Names, addresses, limits and symmetry of one robot.
+
+    J joints are those that the policy drives, in its order; they are the engine's first J
+    actuators. Joints that their servos hold at home come after them and are in no quantity here.
+    """
 
     name: str
     root_body: int
@@ -97,11 +108,12 @@ class RobotSpec:
     action_sign: Tensor
     """(J,): sign from policy space to joint space; equal actions move both legs alike."""
     plate_names: tuple[str, ...]
-    """Contact plates in observation order: left toe, left heel, right toe, right heel."""
+    """Contact plates in observation order: of the left foot, then of the right one. Plates are
+    geoms, or whole feet."""
     plate_foot: Tensor
     """(plates,) long: the foot (0 left, 1 right) each plate belongs to."""
     plate_geoms: Tensor
-    """(plates,) long: their geoms in the compiled model."""
+    """(G,) long: their geoms in the compiled model; one for each plate, unless plates are feet."""
     floor_geom: int
     """The geom that is the ground."""
     mass: float
@@ -117,16 +129,73 @@ class RobotSpec:
     """16 hex digits over all that changes the robot's motion or its sensors' readings."""
     bam: BamServo | None = None
     """Content of `servo.bam`; None without a file."""
+    leg_joints: Tensor = field(default_factory=lambda: torch.zeros(2, 0, dtype=torch.long))
+    """(2, L) long: the joints of both legs, from the root to the foot."""
+    chains: tuple[LegChain, ...] = ()
+    """Left and right leg, as screws."""
+    geom_plate: Tensor | None = None
+    """(G,) long: the plate of each of `plate_geoms`; None where each is its own."""
+    imu_at_root: bool = True
+    """Whether the IMU is fixed to the root body, in its axes; then the root's own rotation is what
+    it measures. Otherwise the sensors of its site say."""
 
     @property
     def num_joints(self) -> int:
         """J."""
         return len(self.joint_names)
 
+    def columns_of(self, *kinds: Kind) -> Tensor:
+        """(2, n) long: joints of these kinds in both legs, from the root to the foot.
+
+        n is 0 for a robot whose legs have none.
+        """
+        index = [i for i, kind in enumerate(self.chains[0].kinds) if kind in kinds]
+        return self.leg_joints[:, index]
+
+    @cached_property
+    def swinging_joints(self) -> dict[str, Tensor]:
+        """Kind -> its first joint in each leg (2,) long; empty where the legs have none."""
+        kinds: tuple[Kind, ...] = ("pitch", "knee")
+        return {kind: self.columns_of(kind)[:, :1].flatten() for kind in kinds}
+
     @property
     def weight(self) -> float:
         """Weight m g [N]."""
         return self.mass * self.gravity
+
+    @cached_property
+    def scale(self) -> float:
+        """Leg's length over that of the WildRobot, to five digits."""
+        return round(self.leg.leg_length / STANDARD_LEG, 5)
+
+    @cached_property
+    def speed_scale(self) -> float:
+        """Speed over that of a WildRobot which walks at the same Froude number; so are times."""
+        return math.sqrt(self.scale)
+
+    @cached_property
+    def mass_scale(self) -> float:
+        """Mass over that of the WildRobot, to five digits."""
+        return round(self.mass / STANDARD_MASS, 5)
+
+    @cached_property
+    def force_scale(self) -> float:
+        """Weight over that of the WildRobot."""
+        return self.mass_scale * round(self.gravity / 9.81, 5)
+
+    @cached_property
+    def is_standard(self) -> bool:
+        """Whether it has the WildRobot's size, to five digits."""
+        same = self.scale == self.mass_scale == self.force_scale == 1.0
+        return same and self.scaled_height(1.0) == 1.0
+
+    def scaled_height(self, height: float) -> float:
+        """Height of the root [m] that is to this robot's home what `height` is to the WildRobot's.
+
+        It is as far above or below it, in legs.
+        """
+        home = float(self.home_qpos[2]) - STANDARD_HEIGHT * self.scale
+        return height * self.scale + round(home, 5)
 
     @cached_property
     def joint_home(self) -> Tensor:
@@ -147,7 +216,7 @@ class RobotSpec:
     def sensor_columns(self) -> dict[str, Tensor]:
         """Columns of sensordata that hold a quantity, long, by its name.
 
-        plate_support (4,): vertical force on each plate; torque (J,); sole_pos (6,) and
+        plate_support (plates,): vertical force on each plate; torque (J,); sole_pos (6,) and
         sole_linvel (6,): left foot, then right foot.
         """
 

@@ -46,8 +46,12 @@ def _joints(robot: RobotSpec) -> Mirror:
 
 
 def action_mirror(robot: RobotSpec) -> Mirror:
-    """Mirror of actions (..., J): sides swap, and equal actions move both legs alike."""
-    return Mirror(robot.mirror_index, torch.ones_like(robot.mirror_sign))
+    """Mirror of actions (..., J): sides swap, and equal actions move both legs alike.
+
+    What turns a joint on the midline to the left turns the mirrored robot's to the right.
+    """
+    sign = robot.mirror_sign * robot.action_sign * robot.action_sign[robot.mirror_index]
+    return Mirror(robot.mirror_index, sign)
 
 
 def _plates(robot: RobotSpec) -> Mirror:

@@ -106,8 +106,20 @@ def ground_of(model: mujoco.MjModel, robot: RobotSpec) -> Ground | None:
 
 def _sole(model: mujoco.MjModel, robot: RobotSpec) -> Tensor:
     """(P, 3) [m]: points all over the plates of a sole, from its centre; nothing lies between."""
-    plates = robot.plate_geoms[robot.plate_foot == 0].cpu().numpy()
     share = np.linspace(-1.0, 1.0, 4)
+    plates = robot.plate_geoms.cpu().numpy()
+    boxes = (model.geom_type[plates] == mujoco.mjtGeom.mjGEOM_BOX).all()
+    level = np.abs(model.geom_quat[plates] - (1.0, 0.0, 0.0, 0.0)).max() < 1e-6
+    if robot.geom_plate is not None or not boxes or not level:
+        leg = robot.leg
+        x, y = np.meshgrid(
+            (leg.heel + leg.toe + share * (leg.toe - leg.heel)) / 2.0,
+            share * leg.sole_width / 2.0,
+            indexing="ij",
+        )
+        points = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
+        return torch.as_tensor(points, dtype=torch.float32)
+    plates = robot.plate_geoms[robot.plate_foot == 0].cpu().numpy()
     x, y = (
         model.geom_pos[plates, axis, None] + share * model.geom_size[plates, axis, None]
         for axis in (0, 1)

@@ -1,5 +1,7 @@
 """The task reward: a registry of terms, each a function of a step.
 
+Lengths and speeds in them are those of a robot of the WildRobot's size, and are scaled to another.
+
 A new term is a function here with `reward_term`, and a line in a config: `weights: {NAME: -1.0}`.
 Penalties have negative weights. Add it at the end, behind `termination`: see `total`.
 docs/adding.md shows an example.
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from envs.episode import StepContext
+from envs.robot.legs import Kind
 from envs.task.commands import FORWARD, LATERAL, YAW
 from envs.thresholds import JOINT_STOP, MOVING, SATURATED
 
@@ -61,19 +64,20 @@ def reward_term(weight: float = 0.0) -> Callable[[TermFunction], TermFunction]:
 def track_lin_vel_x(step: StepContext, sharpness: float = 4.0) -> Tensor:
     """Tracking of the commanded forward velocity, exp(-k |error|) with k = 4 s/m, 0 to 1."""
     error = step.episode.mean_velocity - step.episode.command[:, FORWARD]
-    return torch.exp(-sharpness * error.abs())
+    return torch.exp(-sharpness / step.robot.speed_scale * error.abs())
 
 
 @reward_term(weight=-0.3)
 def lin_vel_y_l2(step: StepContext) -> Tensor:
     """Squared sideways velocity, less the commanded one [m^2/s^2]."""
-    return _lateral_error(step).square()
+    return (_lateral_error(step) / step.robot.speed_scale).square()
 
 
 @reward_term(weight=0.4)
 def healthy(step: StepContext, min_height: float = 0.40, max_height: float = 0.70) -> Tensor:
     """1 while the root is between two heights [m]."""
-    return (step.m.height > min_height) & (step.m.height < max_height)
+    low, high = map(step.robot.scaled_height, (min_height, max_height))
+    return (step.m.height > low) & (step.m.height < high)
 
 
 @reward_term(weight=-2.0)
@@ -121,13 +125,14 @@ def joint_velocity(step: StepContext) -> Tensor:
 @reward_term(weight=-0.3)
 def slip(step: StepContext) -> Tensor:
     """Squared horizontal sole velocity of the loaded feet [m^2/s^2]."""
-    return (step.m.sole_linvel_w[..., :2].square().sum(-1) * step.loaded).sum(-1)
+    speed = step.m.sole_linvel_w[..., :2] / step.robot.speed_scale
+    return (speed.square().sum(-1) * step.loaded).sum(-1)
 
 
 @reward_term(weight=0.5)
 def clearance(step: StepContext, height: float = 0.04) -> Tensor:
     """Height of the swinging sole up to 4 cm, 0 to 1, in single support."""
-    share = (step.m.sole_height / height).clamp(0.0, 1.0)
+    share = (step.m.sole_height / (height * step.robot.scale)).clamp(0.0, 1.0)
     return (share * ~step.loaded).sum(-1) * step.single_support
 
 
@@ -140,25 +145,27 @@ def single_support(step: StepContext) -> Tensor:
 @reward_term()
 def hip_swing(step: StepContext, full: float = 0.4) -> Tensor:
     """Flexion of the swinging hip from home up to 0.4 rad, 0 to 0.5, in single support."""
-    return _swing_flexion(step, "hip_pitch", full) * step.single_support
+    return _swing_flexion(step, "pitch", full) * step.single_support
 
 
 @reward_term()
 def knee_swing(step: StepContext, full: float = 0.6) -> Tensor:
     """Flexion of the swinging knee from home up to 0.6 rad, 0 to 0.5, in single support."""
-    return _swing_flexion(step, "knee_pitch", full) * step.single_support
+    return _swing_flexion(step, "knee", full) * step.single_support
 
 
-def _swing_flexion(step: StepContext, joint: str, full: float) -> Tensor:
-    """(E,) mean over the feet of the swinging legs' flexion of `joint` [rad] over `full`, 0 to 1.
+def _swing_flexion(step: StepContext, kind: Kind, full: float) -> Tensor:
+    """(E,) mean over the feet of the swinging legs' flexion of a joint [rad] over `full`, 0 to 1.
 
-    Flexion is measured from home, so a straight leg earns nothing.
+    Flexion is measured from home, so a straight leg earns nothing; nor does one without the joint.
     """
     robot = step.robot
     flexion = robot.action_sign * (step.m.joint_pos - robot.joint_home)
-    # Not by a list of columns: that would upload it in every step.
-    left, right = (robot.joint_names.index(f"{side}_{joint}") for side in ("left", "right"))
-    flexion = torch.stack([flexion[:, left], flexion[:, right]], dim=-1)
+    # The columns are there already: a list would be uploaded in every step.
+    columns = robot.swinging_joints[kind]
+    if not len(columns):
+        return torch.zeros_like(step.m.height)
+    flexion = flexion[:, columns]
     return ((flexion / full).clamp(0.0, 1.0) * ~step.loaded).mean(-1)
 
 
@@ -175,7 +182,7 @@ def feet_air_time(step: StepContext) -> Tensor:
 def stall(step: StepContext, time: float = 0.2) -> Tensor:
     """1 while both feet have been loaded for longer than 0.2 s, while walking."""
     # Ten steps of 0.02 s, added up in float32, are a little less than 0.2 s.
-    longer = step.episode.stance_time > time - 1e-3
+    longer = step.episode.stance_time > time * step.robot.speed_scale - 1e-3
     return step.loaded.all(-1) & longer & step.walking
 
 
@@ -194,21 +201,24 @@ def stand_still_steps(step: StepContext) -> Tensor:
 @reward_term()
 def height_target(step: StepContext, height: float = 0.46, sigma: float = 0.05) -> Tensor:
     """Closeness of the root to a height of 46 cm, a Gaussian of width 5 cm, 0 to 1."""
-    return torch.exp(-((step.m.height - height) / sigma).square())
+    robot = step.robot
+    error = (step.m.height - robot.scaled_height(height)) / robot.scale
+    return torch.exp(-(error / sigma).square())
 
 
 @reward_term()
 def stance_width(step: StepContext, target: float = 0.19, sigma: float = 0.05) -> Tensor:
     """Squared excess of the lateral sole distance over 0.19 m, in units of 5 cm."""
     width = (step.m.sole_pos_h[:, 0, 1] - step.m.sole_pos_h[:, 1, 1]).abs()
-    return ((width - target).clamp(min=0.0) / sigma).square()
+    return ((width / step.robot.scale - target).clamp(min=0.0) / sigma).square()
 
 
 @reward_term(weight=-0.3)
 def standing(step: StepContext, velocity: float = 0.1) -> Tensor:
     """Standing while walking forwards is commanded, from 1 at rest to 0 at 0.1 m/s."""
-    slow = (velocity - step.m.linvel_h[:, 0].abs()).clamp(min=0.0) / velocity
-    asked = step.episode.command[:, FORWARD].abs() >= MOVING
+    speed = step.m.linvel_h[:, 0].abs() / step.robot.speed_scale
+    slow = (velocity - speed).clamp(min=0.0) / velocity
+    asked = step.episode.command[:, FORWARD].abs() >= MOVING * step.robot.speed_scale
     return slow * asked * healthy(step)
 
 
@@ -222,7 +232,7 @@ def termination(step: StepContext) -> Tensor:
 def track_lin_vel_y(step: StepContext, sharpness: float = 4.0) -> Tensor:
     """Tracking of a commanded sideways velocity, exp(-k |error|) with k = 4 s/m; 0 without one."""
     asked = step.episode.command[:, LATERAL] != 0.0
-    return torch.exp(-sharpness * _lateral_error(step).abs()) * asked
+    return torch.exp(-sharpness / step.robot.speed_scale * _lateral_error(step).abs()) * asked
 
 
 @reward_term(weight=1.0)
@@ -248,13 +258,13 @@ def feet_contact_forces(step: StepContext, limit: float = 1.5) -> Tensor:
 @reward_term()
 def base_height_variance(step: StepContext, sigma: float = 0.01) -> Tensor:
     """Squared deviation of the root's height from its average over a second, in units of 1 cm."""
-    return ((step.m.height - step.episode.mean_height) / sigma).square()
+    return ((step.m.height - step.episode.mean_height) / (sigma * step.robot.scale)).square()
 
 
 @reward_term()
 def xy_drift(step: StepContext, most: float = 1.0) -> Tensor:
     """Distance to the side of the commanded path [m], at most 1 m."""
-    return step.episode.drift.abs().clamp(max=most)
+    return (step.episode.drift.abs() / step.robot.scale).clamp(max=most)
 
 
 @reward_term()

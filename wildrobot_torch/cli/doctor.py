@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     """Print the report; 0 when training works here, 1 when something it needs is missing."""
     as_json = options.json
     findings = []
-    for finding in examine():
+    for finding in examine(options.robot):
         findings.append(finding)
         if not as_json:
             print(f"{finding.status:8s} {finding.what:14s} {finding.value}", flush=True)
@@ -66,14 +66,18 @@ def main(options: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
-def examine() -> Iterator[Finding]:
-    """All findings, in order; a probe that fails becomes one with the reason."""
+def examine(named: str = "wildrobot") -> Iterator[Finding]:
+    """All findings, in order; a probe that fails becomes one with the reason.
+
+    `named` is the name or folder of the robot that is looked at.
+    """
     for probe, needed, remedy in PROBES:
         found: list[Finding] = []
         try:
             with redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.extend(probe())  # keeps what came before a failure
+                found.extend(robot(named) if probe is robot else probe())
+                # what came before a failure is kept
         except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError):
                 remedy = INSTALL
@@ -144,15 +148,28 @@ def gpu() -> Iterator[Finding]:
             yield from engine("warp")
 
 
-def robot() -> Iterator[Finding]:
-    """The robot's description, and what the engines make of it."""
+def robot(named: str = "wildrobot") -> Iterator[Finding]:
+    """The robot's description, what was derived from it, and what the engines make of it."""
+    from envs.config import LocomotionConfig
     from envs.physics.base import MEASURE_CAPACITIES
     from envs.physics.capacities import CapacityError, read_capacities
     from envs.robot.model import load_robot
+    from envs.sizing import sized, what_was_sized
 
-    loaded = load_robot()
-    value = f"{loaded.robot.name}, {loaded.robot.num_joints} joints, {loaded.robot.mass:.2f} kg"
+    loaded = load_robot(named)
+    found = loaded.robot
+    value = f"{found.name}, {found.num_joints} joints, {found.mass:.2f} kg"
     yield Finding("ok", "robot", value)
+    for note in loaded.notes:
+        yield Finding("ok", "robot", note)
+    if not found.is_standard:
+        legs = ", ".join(found.chains[0].kinds)
+        yield Finding("ok", "legs", f"{legs}; {found.leg.leg_length:.3f} m")
+        yield Finding("ok", "size", f"lengths x {found.scale:.3f}, speeds and times x "
+                      f"{found.speed_scale:.3f}, forces x {found.force_scale:.3f} of a task's "
+                      "numbers")  # fmt: skip
+        for line in what_was_sized(LocomotionConfig(), sized(LocomotionConfig(), found)):
+            yield Finding("ok", "size", line)
     yield jacobian(loaded.model)
     try:
         read_capacities(loaded)

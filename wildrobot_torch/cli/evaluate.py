@@ -41,7 +41,7 @@ def main(options: argparse.Namespace) -> int:
         scenario = replace(scenario, seed=options.seed)
     if options.terrain is not None:
         scenario = replace(scenario, terrain=options.terrain)
-    policy = load_policy(options.policy)
+    policy = load_policy(options.policy, options.robot)
     num_envs = options.num_envs or scenario.episodes
     if scenario.episodes % num_envs:
         episodes = f"the {scenario.episodes} episodes of scenario {scenario.name!r}"
@@ -67,7 +67,7 @@ def suite(options: argparse.Namespace) -> int:
     chosen = load_suite(options.suite)
     if options.seed is not None:
         chosen = with_seed(chosen, options.seed)
-    columns = columns_of([path for path in (options.policy, options.against) if path])
+    columns = columns_of([p for p in (options.policy, options.against) if p], options.robot)
     about = {c.name: described(c.policy) for c in columns if isinstance(c.policy, LoadedPolicy)}
     episodes = sum(entry.scenario.episodes for entry in chosen.entries)
     print(f"suite {chosen.name}: {len(chosen.entries)} scenarios, {episodes} episodes, "
@@ -81,7 +81,7 @@ def suite(options: argparse.Namespace) -> int:
         say=lambda line: print(line, flush=True),
     )
     folder = options.out or options.policy.parent / "evaluation" / f"suite_{chosen.name}"
-    written = write_suite(result, load_robot(), folder, about, physics)
+    written = write_suite(result, load_robot(columns[0].task.robot), folder, about, physics)
     for name, (count, enough) in result.group_passes(columns[0].name).items():
         print(f"{name}: {count} passed, {'enough' if enough else 'too few'}")
     print(f"{'passed' if result.passed() else 'failed'}; wrote {written[1]} and {written[2]}")
@@ -90,7 +90,7 @@ def suite(options: argparse.Namespace) -> int:
 
 def simulators(options: argparse.Namespace) -> int:
     """0 when every simulator loses at most the allowed success, 1 when not."""
-    for name in ("scenario", "suite", "against", "num_envs", "seed", "terrain", "gate"):
+    for name in ("scenario", "suite", "against", "num_envs", "seed", "terrain", "gate", "robot"):
         if getattr(options, name) not in (None, False):
             raise UserError(f"--{name} does not go with --simulator; leave it out")
     if options.physics != "native":

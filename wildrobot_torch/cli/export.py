@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from envs.errors import UserError
+from envs.robot.model import load_robot
 from wildrobot_torch.deploy.bundle import write_bundle
 from wildrobot_torch.deploy.export import export_onnx
 from wildrobot_torch.evaluation.suites import load_suite
@@ -22,7 +23,8 @@ def main(options: argparse.Namespace) -> int:
     if folder.name == "checkpoints":
         folder = folder.parent
     out: Path = options.out or folder / "policy.onnx"
-    difference = export_onnx(options.checkpoint, out)
+    robot = None if options.robot is None else load_robot(options.robot).robot
+    difference = export_onnx(options.checkpoint, out, robot)
     print(
         f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB); onnxruntime and torch differ by at "
         f"most {difference:.1e}"
@@ -41,6 +43,7 @@ def bundle(options: argparse.Namespace) -> int:
         options.report,
         suite,
         say=lambda line: print(line, flush=True),
+        robot=options.robot,
     )
     print(f"wrote {options.bundle}; look at it with: wildrobot inspect {options.bundle}")
     if not options.no_int8 and "policy_int8.onnx" not in made.files:

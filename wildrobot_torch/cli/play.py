@@ -47,11 +47,16 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
+def named(options: argparse.Namespace) -> str:
+    """The robot that is asked for, or the usual one."""
+    return options.robot or LocomotionConfig.robot
+
+
 def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, LocomotionEnv]:
     """The policy, and one robot in its task, without pushes, in episodes of `seconds`."""
     trivial = options.policy in ("zero", "random")
-    loaded = None if trivial else load_policy(options.policy or WALKING_POLICY)
-    task = LocomotionConfig() if loaded is None else loaded.task
+    loaded = None if trivial else load_policy(options.policy or WALKING_POLICY, options.robot)
+    task = LocomotionConfig(robot=named(options)) if loaded is None else loaded.task
     task = replace(
         task,
         terrain=options.terrain,
@@ -72,7 +77,7 @@ def _open(options: argparse.Namespace, seconds: float) -> tuple[PolicyFunction, 
 def _view(options: argparse.Namespace) -> None:
     """Show the policy or clip until the window is closed."""
     if options.clip is not None:
-        loaded = load_robot()
+        loaded = load_robot(named(options))
         clip = load_clip(options.clip, loaded.robot)
         positions = iter(clip_states(clip, loaded.robot)[0].double().numpy())
         show(loaded.model, loaded.robot.root_body, positions, 1.0 / clip.fps, lambda key: None)
@@ -94,7 +99,7 @@ def _film(options: argparse.Namespace) -> str:
     if options.reference is not None:
         return _ghost_film(options, path, config)
     if options.clip is not None:
-        loaded = load_robot()
+        loaded = load_robot(named(options))
         clip = load_clip(options.clip, loaded.robot)
         qpos = clip_states(clip, loaded.robot)[0].numpy()[: round(options.seconds * clip.fps) + 1]
         captions = [f"{clip.name}\n{row / clip.fps:5.2f} s" for row in range(len(qpos))]
@@ -121,7 +126,7 @@ def _film(options: argparse.Namespace) -> str:
 
 def _ghost_film(options: argparse.Namespace, path: Path, config: RenderConfig) -> str:
     """Write the film of a clip's accepted motion and the clip; returns what to say about it."""
-    loaded = load_robot()
+    loaded = load_robot(named(options))
     clip = load_clip(options.clip, loaded.robot)
     layout, digest = amp_layout(loaded.robot), loaded.robot.digest
     dataset = ReferenceDataset.load(options.reference, layout, digest)

@@ -13,6 +13,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ import yaml
 import wildrobot_torch
 from envs.errors import UserError
 from envs.physics.native import physical_cores
-from envs.robot.model import ROBOT_DIRECTORY, load_robot
+from envs.robot.model import RobotModel, load_robot
 from wildrobot_torch.deploy.card import model_card
 from wildrobot_torch.deploy.export import export_onnx
 from wildrobot_torch.deploy.golden import golden_bytes, golden_runs, require_measured
@@ -52,6 +53,7 @@ def write_bundle(
     report: Path | None = None,
     int8: Suite | None = None,
     say: Callable[[str], None] = lambda line: None,
+    robot: str | None = None,
 ) -> Bundle:
     """Write the bundle of a checkpoint as a folder, or as a zip where `out` ends in .zip.
 
@@ -62,6 +64,7 @@ def write_bundle(
             beside it come along.
         int8: what the int8 policy is tried in; None for no int8 policy.
         say: gets a line for each step.
+        robot: name or folder of the robot; None for the one that the checkpoint names.
 
     Raises:
         UserError: the checkpoint cannot be exported, is for no robot, or the report is another
@@ -71,11 +74,13 @@ def write_bundle(
     """
     if out.is_dir() or (out.suffix != ".zip" and out.exists()):
         raise UserError(f"{out} is there already; remove it, or name another folder")
-    found, robot = read_checkpoint(checkpoint), load_robot().robot
+    found = read_checkpoint(checkpoint)
+    found = replace(found, policy=found.policy.on(robot))
+    loaded = load_robot(found.policy.robot)
     require_measured(found.policy, found.policy.task)
     with TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.onnx"
-        difference = export_onnx(checkpoint, policy, robot)
+        difference = export_onnx(checkpoint, policy, loaded.robot)
         say(f"policy.onnx: onnxruntime and torch differ by at most {difference:.1e}")
         files = {"policy.onnx": policy.read_bytes()}
         spec, _, _ = described(files["policy.onnx"], "policy.onnx")
@@ -83,10 +88,10 @@ def write_bundle(
         training = training_of(found)
         if training.task is None:
             say("no settings of the training are known: golden vectors are of an ideal robot")
-        runs = golden_runs(load_policy(policy), training.task or found.policy.task)
-        files["golden.npz"] = golden_bytes(runs, robot.digest)
+        runs = golden_runs(load_policy(policy, robot), training.task or found.policy.task)
+        files["golden.npz"] = golden_bytes(runs, loaded.robot.digest)
         quantized = _int8(policy, Path(folder) / "policy_int8.onnx", int8, files, say)
-    files["robot.yaml"] = (ROBOT_DIRECTORY / "robot.yaml").read_bytes()
+    files["robot.yaml"] = description_bytes(loaded)
     safety = safety_limits(spec)
     files["safety.yaml"] = safety.encode()
     files["LICENSE"] = license_text()
@@ -105,6 +110,13 @@ def write_bundle(
     bundle = Bundle.open(out)
     say(f"golden vectors reproduced, {len(files)} files, {sum(map(len, files.values()))} bytes")
     return bundle
+
+
+def description_bytes(loaded: RobotModel) -> bytes:
+    """robot.yaml, with what it leaves open as it was found in the robot's MJCF."""
+    if loaded.description.model is None:
+        return (loaded.directory / "robot.yaml").read_bytes()
+    return yaml.safe_dump(loaded.described(), sort_keys=False).encode()
 
 
 def report_files(report: Path, checkpoint: Path, policy: bytes) -> dict[str, bytes]:

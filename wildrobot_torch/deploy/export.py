@@ -45,7 +45,8 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     """Write a checkpoint's policy as an ONNX file of one input `obs` and one output `actions`.
 
     The file appears only after onnxruntime and torch agree on it to `TOLERANCE`; returned is the
-    largest difference of any action. `robot` is the robot it is for; None for the packaged one.
+    largest difference of any action. `robot` is the robot it is for; None for the one that the
+    checkpoint names.
 
     Raises:
         PolicyFileError: no such checkpoint, or one for another robot.
@@ -57,7 +58,7 @@ def export_onnx(checkpoint: Path | str, out: Path | str, robot: RobotSpec | None
     if out.suffix != ".onnx":
         raise UserError(f"policies are exported as .onnx files; got {str(out)!r}")
     found = read_checkpoint(checkpoint)
-    robot = load_robot().robot if robot is None else robot
+    robot = load_robot(found.policy.robot).robot if robot is None else robot
     task = found.policy.task
     found.policy.require(observation_layout(robot, task.observation), robot.digest)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import wildrobot_torch
 from envs.config import TRAINED_SETTINGS, LocomotionConfig
+from envs.sizing import task_for
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.ppo.policy_file import ActorCheckpoint, PolicyFileError
 
@@ -70,6 +71,7 @@ def _run(folder: Path) -> Training:
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
         raise PolicyFileError(f"{file} holds no settings of a training; restore or remove it")
     task = _task(content["data"].get("env", {}), f"{file}: data.env")
+    task = task_for(task, content["data"].get("robot"))
     found: dict[str, Any] = {}
     if isinstance(content.get("seed"), int):
         found["seed"] = content["seed"]
@@ -93,7 +95,8 @@ def _task(content: Any, where: str) -> LocomotionConfig:
     """The task of `TRAINED_SETTINGS`, the rest at its defaults."""
     if not isinstance(content, dict):
         raise PolicyFileError(f"{where} is {content!r}; give names with values")
-    kept = {name: value for name, value in content.items() if name in TRAINED_SETTINGS}
+    known = (*TRAINED_SETTINGS, "robot", "as_written")
+    kept = {name: value for name, value in content.items() if name in known}
     return from_mapping(LocomotionConfig, kept, where, PolicyFileError)
 
 

@@ -108,6 +108,7 @@ class EvaluationResult:
 
 def evaluate(policy: PolicyFunction, env: LocomotionEnv, scenario: Scenario) -> EvaluationResult:
     """What `policy` does in `scenario`, see `run`, measured and held against its limits."""
+    scenario = scenario.for_robot(env.robot)
     return EvaluationResult.of(run(policy, env, scenario), scenario, env.robot.to("cpu"))
 
 
@@ -130,6 +131,7 @@ def run(
             pushes are not the scenario's, or as `record`.
         PhysicsError: as `record`.
     """
+    scenario = scenario.for_robot(env.robot)
     num, episodes = env.num_envs, scenario.episodes
     if episodes % num:
         raise UserError(
@@ -137,7 +139,7 @@ def run(
             "evenly; use a number of environments that divides it"
         )
     impulse = env.config.push.impulse_max
-    if scenario.push_impulse is not None and scenario.push_impulse != impulse:
+    if scenario.push_impulse is not None and abs(scenario.push_impulse - impulse) > 1e-5:
         raise UserError(
             f"scenario {scenario.name!r} pushes with {scenario.push_impulse} N s, the environment "
             f"with {impulse} N s; build it with scenario.task(config)"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from envs.reality.disturbances import PushConfig, Schedule
 from envs.reality.faults import FaultConfig
 from envs.reality.randomization import RandomizationConfig
 from envs.reality.servo import ServoConfig
+from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, PositiveFloat, check
+from envs.sizing import SIZED
 from envs.task.commands import FORWARD, LATERAL, YAW
 from envs.task.starts import ResetConfig
 from envs.yaml_files import from_mapping, read_yaml
@@ -26,6 +28,9 @@ from wildrobot_torch.motion.metrics import EPISODE_METRICS, Limit
 
 DIRECTORY = CONFIGS / "evaluation"
 """Where the scenarios of this project lie, one YAML file each."""
+
+SIZED_UNITS = {"m/s": "speed", "N": "force"}
+"""Unit of a limit -> the robot's scale that it grows with."""
 
 PHASES = 8
 """Different times at which the disturbances of a spread begin."""
@@ -135,6 +140,9 @@ class Scenario:
     """Of start noise, robots, faults and pushes."""
     limits: Mapping[str, Limit] = field(default_factory=dict)
     """Metric name -> what it may be."""
+    is_sized: bool = False
+    """Whether its speeds and impulses are those of the robot at hand, see `for_robot`; otherwise
+    they are those of a robot of the WildRobot's size."""
 
     def __post_init__(self) -> None:
         if not self.commands or not all(map(math.isfinite, self.commands)):
@@ -186,6 +194,43 @@ class Scenario:
         series[..., column] += self.wave.values(ctrl_dt * torch.arange(steps))[:, None]
         return series
 
+    def for_robot(self, robot: RobotSpec) -> Scenario:
+        """The same for a robot of another size: speeds by Froude number, impulses by mass, too.
+
+        Yaw rates and times stay. A robot of the WildRobot's size has the scenario itself.
+        """
+        if self.is_sized or robot.is_standard:
+            return self
+        speed, impulse = robot.speed_scale, robot.mass_scale * robot.speed_scale
+
+        def times(values: Any, factor: float, digits: int = 6) -> Any:
+            if isinstance(values, tuple):
+                return tuple(round(value * factor, digits) for value in values)
+            return None if values is None else round(values * factor, digits)
+
+        wave, push, told = self.wave, self.push, self.disturbances
+        if wave is not None and wave.axis != "yaw":
+            wave = replace(wave, amplitude=times(wave.amplitude, speed))
+        if push is not None:
+            push = replace(
+                push,
+                impulse_min=times(push.impulse_min, impulse),
+                impulse_max=times(push.impulse_max, impulse),
+            )
+        if told is not None:
+            told = replace(told, impulses=times(told.impulses, impulse))
+        factors = {unit: getattr(robot, f"{name}_scale") for unit, name in SIZED_UNITS.items()}
+        factors["m"] = robot.scale
+        limits = {
+            name: limit.times(factors.get(EPISODE_METRICS[name].unit, 1.0))
+            for name, limit in self.limits.items()
+        }
+        return replace(
+            self, commands=times(self.commands, speed, 3), lateral=times(self.lateral, speed, 3),
+            wave=wave, push=push, push_impulse=times(self.push_impulse, impulse),
+            disturbances=told, limits=limits, is_sized=True,
+        )  # fmt: skip
+
     def task(self, config: LocomotionConfig) -> LocomotionConfig:
         """The task `config` with what this scenario sets, and without support."""
         push = config.push
@@ -196,9 +241,16 @@ class Scenario:
             impulses = self.disturbances.impulses or (0.0,)
             push = PushConfig(impulse_min=min(impulses), impulse_max=max(impulses))
         own = {name: getattr(self, name) for name in _TASK_SETTINGS}
+        own = {name: value for name, value in own.items() if value is not None}
+        ours = set(own) | ({"push"} if push is not config.push else set())
+        if self.is_sized:
+            written = (*config.as_written, *sorted(ours & set(SIZED)))
+        else:  # what the scenario brings is of the WildRobot's size
+            written = tuple(name for name in config.as_written if name not in ours)
         return replace(
             config,
-            **{"push": push, **{name: value for name, value in own.items() if value is not None}},
+            **{"push": push, **own},
+            as_written=tuple(dict.fromkeys(written)),
             episode_length_s=self.seconds,
             support=None,
             auto_reset=True,

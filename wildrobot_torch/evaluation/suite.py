@@ -58,16 +58,19 @@ class Column:
         return lambda observation: home.expand(len(observation), -1)
 
 
-def columns_of(paths: Sequence[Path]) -> list[Column]:
+def columns_of(paths: Sequence[Path], robot: str | None = None) -> list[Column]:
     """The policy of the first file, home hold with its task, then the policies of the others.
+
+    `robot` is the name or folder of the robot they drive; None for the one of the first.
 
     Raises:
         UserError: a file holds no policy, or one of another layout or robot.
     """
-    robot, found = load_robot().robot, []
+    driven, found = robot or load_policy(paths[0]).robot, []
+    described = load_robot(driven).robot
     for path in paths:
-        policy = load_policy(path)
-        policy.require(observation_layout(robot, policy.task.observation), robot.digest)
+        policy = load_policy(path, driven)
+        policy.require(observation_layout(described, policy.task.observation), described.digest)
         taken = {column.name for column in found}
         name = path.stem if path.stem not in taken else f"{path} ({len(found)})"
         found.append(Column(name, policy.task, policy, path))
@@ -101,6 +104,8 @@ def run_suite(
         UserError: an entry's terrain is unknown; nothing has run then.
         PhysicsError: as `record`.
     """
+    robot = load_robot(columns[0].task.robot).robot
+    suite = replace(suite, entries=tuple(entry.for_robot(robot) for entry in suite.entries))
     load = cache(load_robot)
     absent = [_absent(entry, columns, load) for entry in suite.entries]
     work = list(zip(suite.entries, absent, strict=True))
@@ -147,8 +152,8 @@ _worker_columns: list[Column] = []
 """Columns of a worker process; loaded once there, because policies cannot be sent to it."""
 
 
-def _begin_worker(paths: Sequence[Path]) -> None:
-    _worker_columns[:] = columns_of(paths)
+def _begin_worker(paths: Sequence[Path], robot: str) -> None:
+    _worker_columns[:] = columns_of(paths, robot)
 
 
 def _work(entry: Entry, absent: Mapping[str, str], physics: str) -> bytes:
@@ -165,7 +170,7 @@ def _in_processes(
     """Results as they are found; the longest entries are begun first."""
     paths = [column.path for column in columns if column.path is not None]
     pool = ProcessPoolExecutor(
-        min(workers, len(work)), get_context("spawn"), _begin_worker, (paths,)
+        min(workers, len(work)), get_context("spawn"), _begin_worker, (paths, columns[0].task.robot)
     )
     try:
         longest = sorted(work, key=lambda pair: -pair[0].cost)
@@ -198,7 +203,7 @@ def _absent(
             found[column.name] = "not asked for"
             continue
         task = _task(entry, column)
-        loaded = load(scene=task.terrain, sim_dt=task.sim_dt)
+        loaded = load(task.robot, scene=task.terrain, sim_dt=task.sim_dt)
         try:
             require_effects(task, loaded.robot, loaded.model)
             layout = observation_layout(loaded.robot, task.observation)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError, closest
+from envs.robot.spec import RobotSpec
 from envs.task.observations import FIELDS
 from envs.thresholds import MOVING
 from envs.yaml_files import from_mapping, read_yaml
@@ -70,6 +71,37 @@ class Entry:
     def name(self) -> str:
         """Unique within the suite."""
         return self.scenario.name
+
+    def for_robot(self, robot: RobotSpec) -> Entry:
+        """The same for a robot of another size, see `Scenario.for_robot`."""
+        if self.scenario.is_sized or robot.is_standard:
+            return self
+
+        def sized(limits: Mapping[str, Limit]) -> dict[str, Limit]:
+            factors = {"m/s": robot.speed_scale, "m": robot.scale}
+            return {
+                name: limit.times(factors.get(MEASURES[name].unit, 1.0))
+                for name, limit in limits.items()
+            }
+
+        ladder = self.ladder
+        if ladder is not None:
+            ladder = replace(
+                ladder,
+                largest=ladder.largest * robot.mass_scale * robot.speed_scale,
+                swing_s=ladder.swing_s * robot.speed_scale,
+                **{
+                    name: getattr(ladder, name) * robot.scale
+                    for name in ("reach_ahead", "reach_back", "reach_aside")
+                },
+            )
+        return replace(
+            self,
+            scenario=self.scenario.for_robot(robot),
+            success=sized(self.success),
+            limits=sized(self.limits),
+            ladder=ladder,
+        )
 
     @property
     def cost(self) -> float:

@@ -175,6 +175,11 @@ class Limit:
         """Whether a value is within the limit; one that is undefined (NaN) never is."""
         return self.violation(value) is None
 
+    def times(self, factor: float) -> Limit:
+        """The limit with both bounds multiplied by a factor."""
+        low, high = (None if x is None else round(x * factor, 6) for x in (self.min, self.max))
+        return Limit(min=low, max=high)
+
     def __str__(self) -> str:
         if self.min is not None and self.max is not None:
             return f"{self.min:.4g} to {self.max:.4g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,17 @@ class LoadedPolicy:
             stored["observation"] = {"profile": "simulator", **stored["observation"]}
         return from_mapping(LocomotionConfig, stored, where, PolicyFileError)
 
+    @property
+    def robot(self) -> str:
+        """Name of the robot it was trained for, or its folder."""
+        return str(self.env_config.get("robot", LocomotionConfig.robot))
+
+    def on(self, robot: str | None) -> LoadedPolicy:
+        """The policy for a robot in another place, by name or folder; None for its own."""
+        if robot is None:
+            return self
+        return replace(self, env_config={**self.env_config, "robot": robot})
+
     def require(self, layout: Layout, robot_digest: str) -> None:
         """Refuse an environment of another observation layout or robot.
 
@@ -86,7 +97,7 @@ class LoadedPolicy:
         if self.robot_digest != robot_digest:
             raise PolicyFileError(
                 f"{self.path} was made for robot {self.robot_digest}, this one is {robot_digest}; "
-                "train again, or use the robot description it was trained with"
+                "train again, or use the robot description it was trained with (--robot)"
             )
 
 
@@ -104,17 +115,19 @@ class ActorCheckpoint:
     """Of the training; None likewise."""
 
 
-def load_policy(path: Path | str) -> LoadedPolicy:
+def load_policy(path: Path | str, robot: str | None = None) -> LoadedPolicy:
     """Policy of a checkpoint (.ckpt) or of an exported file (.onnx).
+
+    `robot` is the name or folder of the robot it is to drive; None for the one it names itself.
 
     Raises:
         PolicyFileError: no such file, another kind of file, or one that cannot be read.
     """
     path = Path(path)
     if path.suffix == ".onnx":
-        return _load_onnx(path)
+        return _load_onnx(path).on(robot)
     if path.suffix == ".ckpt":
-        return read_checkpoint(path).policy
+        return read_checkpoint(path).policy.on(robot)
     raise PolicyFileError(f"policy is {str(path)!r}; allowed: a .ckpt or an .onnx file")
 
 

@@ -21,6 +21,7 @@ from envs.locomotion import LocomotionEnv, require_sim_state
 from envs.physics.engines import resolve_engine
 from envs.robot.spec import RobotSpec
 from envs.settings import ClosedUnitInterval, PositiveInt, ShareBelowOne
+from envs.sizing import task_for
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy
@@ -74,6 +75,7 @@ class RolloutData(pl.LightningDataModule):
     def __init__(
         self,
         env: LocomotionConfig = _TASK,
+        robot: str | None = None,
         num_envs: PositiveInt = 1024,
         num_steps: PositiveInt = 24,
         physics: str = "native",
@@ -91,6 +93,8 @@ class RolloutData(pl.LightningDataModule):
 
         Args:
             env: the task.
+            robot: name of a robot of this package, or a folder with a robot.yaml; null for that of
+                env.robot.
             num_envs: robots simulated together, in each process.
             num_steps: control steps per rollout.
             physics: engine: native (MuJoCo on CPU threads), warp (MuJoCo Warp on a GPU, where the
@@ -118,7 +122,7 @@ class RolloutData(pl.LightningDataModule):
         """
         super().__init__()
         require_schedule(reference_tiers, "data.reference_tiers")
-        self.config = env
+        self.config = task_for(env, robot)
         self.num_envs, self.num_steps = int(num_envs), int(num_steps)  # plain ones, to be saved
         self.engine = resolve_engine(physics)
         self.num_threads = num_threads
@@ -128,7 +132,7 @@ class RolloutData(pl.LightningDataModule):
         self.validation_split = validation_split
         self.iterations_per_epoch = iterations_per_epoch
         self.evaluation = evaluation
-        self.difficulty = None if difficulty is None else Difficulty(difficulty, env)
+        self.difficulty = None if difficulty is None else Difficulty(difficulty, self.config)
         self.seed = seed
         self.collection_time = 0.0
         self.reference: ReferenceDataset | None = None

@@ -35,7 +35,7 @@ import pytest
         ("range: [0.0, 1.396263]", "range: [1.396263, 0.0]", "[0.000000, 1.396263] rad"),
         ("range: [0.0, 1.396263]", "range: 1.4", "range"),
         ("mirror: right_knee_pitch", "mirror: knee", "mirror is 'knee'; allowed: left_hip_pitch,"),
-        ("mirror: right_knee_pitch", "mirror: right_ankle_pitch", "mirror image of left_knee"),
+        ("mirror: right_knee_pitch", "mirror: right_ankle_pitch", "each other's mirror"),
         ("mirror_sign: -1, action_sign: 1", "mirror_sign: 1, action_sign: 1", "must be equal"),
         ("mirror_sign: -1", "mirror_sign: 0", "mirror_sign"),
         ("mirror_sign: -1, action_sign: -1", "mirror_sign: -1, action_sign: 1", "be opposite"),
@@ -73,4 +73,4 @@ def test_missing_joint(folder, refusal) -> None:
     lines = (folder / "robot.yaml").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if not line.lstrip().startswith(("left_knee", "right_knee"))]
     (folder / "robot.yaml").write_text("\n".join(kept), encoding="utf-8")
-    assert "joints: 'left_knee_pitch' is missing" in refusal(folder)
+    assert "joint 'left_knee_pitch' is missing" in refusal(folder)

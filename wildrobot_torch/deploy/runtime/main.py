@@ -72,7 +72,7 @@ def run(read: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source = _source(read)
         stack.callback(source.close)
-        hardware = stack.enter_context(released(open_robot(read.robot)))
+        hardware = stack.enter_context(released(open_robot(read.robot, walking.contract.robot)))
         calibration = _calibration(read.calibration, hardware, walking.contract)
         runtime = stack.enter_context(
             opened(hardware, calibration, limits, walking, standing, source, path, _say, read.robot)
@@ -131,10 +131,11 @@ def _source(read: argparse.Namespace) -> Source:
     return Listener(read.listen)
 
 
-def open_robot(name: str) -> Hardware:
+def open_robot(name: str, simulated: str | None = None) -> Hardware:
     """The robot that a name stands for; it does not move.
 
-    `simulated` is a simulated robot in a process that is started, `HOST:PORT` or a path one that
+    `simulated` is a simulated robot in a process that is started, the one of this package that is
+    called `simulated` (None for the usual one), `HOST:PORT` or a path one that
     runs, `MODULE:FUNCTION` what that function of yours returns.
 
     Raises:
@@ -145,7 +146,7 @@ def open_robot(name: str) -> Hardware:
 
     try:
         if name == "simulated":
-            return RemoteRobot.start()
+            return RemoteRobot.start(None if simulated is None else {"robot": simulated})
         module, colon, function = name.rpartition(":")
         if colon and function.isidentifier() and "/" not in name:
             return _own(module, function)

@@ -12,6 +12,8 @@ from envs.errors import UserError
 class RobotOptions:
     """A simulated robot; the defaults are what is known of the real one (8 servos HTD-45H)."""
 
+    robot: str = "wildrobot"
+    """Name of a robot of this package, or a folder with its robot.yaml."""
     seed: int = 0
     """Of everything random: two robots of one seed that are driven alike move alike."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -53,6 +54,27 @@ def turned_back(vector: Array, quat: Array) -> Array:
     return result
 
 
+def described(robot: str) -> tuple[mujoco.MjModel, dict[str, Any]]:
+    """A robot's model and the content of its robot.yaml.
+
+    A robot of this project is read here, apart from the training's reader; a stranger's MJCF is
+    completed by it.
+
+    Raises:
+        UserError: there is no such robot.
+    """
+    directory = DIRECTORY if robot == DIRECTORY.name else None
+    if directory is None:
+        from envs.robot.model import load_robot  # it needs torch
+
+        loaded = load_robot(robot)
+        if loaded.description.model is not None:
+            return loaded.model, loaded.described()
+        directory = loaded.directory
+    content = yaml.safe_load((directory / "robot.yaml").read_text(encoding="utf-8"))
+    return mujoco.MjModel.from_xml_path(str(directory / "scene_flat.xml")), content
+
+
 class SimulatedRobot:
     """One robot; J servos in the order of `joint_names`."""
 
@@ -63,9 +85,10 @@ class SimulatedRobot:
             UserError: an option names what the robot has not.
         """
         self.options = options
-        self.description = yaml.safe_load((DIRECTORY / "robot.yaml").read_text(encoding="utf-8"))
-        self.model = model = mujoco.MjModel.from_xml_path(str(DIRECTORY / "scene_flat.xml"))
-        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ACTUATION
+        model, self.description = described(options.robot)
+        self.model = model
+        # The servos' torques are made here; those of joints that are held at home stay the model's.
+        model.opt.disableactuator |= 1
         self.data = mujoco.MjData(model)
         self.dt = float(model.opt.timestep)
         names = tuple(self.description["joints"])
@@ -77,8 +100,12 @@ class SimulatedRobot:
         joints = [model.joint(name) for name in self.joint_names]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])
         self._dofs = np.array([joint.dofadr[0] for joint in joints])
-        self._support = np.array([model.sensor(f"{p}_contact").adr[0] + 3 for p in self.plates])
+        self._support = np.array(
+            [model.sensor(f"{p}_contact").adr[0] + 3 for p in self.plates], dtype=int
+        )
         self._root = model.body(self.description["root"]["body"]).id
+        self._imu = model.site("imu").id
+        self._imu_at_root = bool(model.site_bodyid[self._imu] == self._root)
         self.faults = [parse(text, self.joint_names, self.plates) for text in options.faults]
         self.offset = 0.0
         """Added to the simulated time in every time that is reported [s]."""
@@ -108,8 +135,10 @@ class SimulatedRobot:
     def _law(self) -> ServoLaw:
         actuators = [self.model.actuator(name) for name in self.joint_names]
         servo, ideal = self.description["servo"], self.options.servo == "ideal"
-        if servo["model"] != "envelope":
-            raise UserError(f"robot.yaml: servo.model is {servo['model']!r}; allowed: envelope")
+        if servo["model"] != "envelope" and not ideal:
+            raise UserError(
+                f"robot.yaml: servo.model is {servo['model']!r}; allowed: envelope, or servo ideal"
+            )
         return ServoLaw(
             kp=np.array([actuator.gainprm[0] for actuator in actuators]),
             kv=np.array([-actuator.biasprm[2] for actuator in actuators]),
@@ -118,9 +147,9 @@ class SimulatedRobot:
             no_load_speed=servo["no_load_speed"],
             voltage=servo["voltage"],
             ideal=ideal,
-            count=0.0 if ideal else servo["count"],
-            deadband=0.0 if ideal else servo["deadband"],
-            travel_time=0.0 if ideal else servo["travel_time"],
+            count=0.0 if ideal else servo.get("count", 0.0),
+            deadband=0.0 if ideal else servo.get("deadband", 0.0),
+            travel_time=0.0 if ideal else servo.get("travel_time", 0.0),
         )
 
     @property
@@ -291,12 +320,23 @@ class SimulatedRobot:
         if self._active("imu_frozen") or repeated < options.imu_repeat:
             return
         root = self.data.qpos[3:7] / np.linalg.norm(self.data.qpos[3:7])
+        angvel = self.data.qvel[3:6]
+        if not self._imu_at_root:
+            # The step's own kinematics are of its beginning; the reading is of its end.
+            mujoco.mj_kinematics(self.model, self.data)
+            mujoco.mj_comPos(self.model, self.data)
+            mujoco.mj_comVel(self.model, self.data)
+            mujoco.mju_mat2Quat(root, self.data.site_xmat[self._imu])
+            spin = np.zeros(6)
+            site = mujoco.mjtObj.mjOBJ_SITE
+            mujoco.mj_objectVelocity(self.model, self.data, site, self._imu, spin, 1)
+            angvel = spin[:3]
         noisy = rotation_about(*(options.orientation_noise * noise[:3]))
         heading = rotation_about(0.0, 0.0, self._drift * time)
         pitched = math.radians(sum(fault.size for fault in self._active("imu_jump")))
         jumped = rotation_about(0.0, pitched, 0.0)
         quat = product(product(heading, product(root, jumped)), product(self._tilted_mount, noisy))
-        gyro = turned_back(self.data.qvel[3:6], self._tilted_mount)
+        gyro = turned_back(angvel, self._tilted_mount)
         self._quat = quat
         self._gyro = gyro + self._gyro_bias + options.gyro_noise * noise[3:]
         if self._active("imu_nan"):
@@ -312,7 +352,7 @@ class SimulatedRobot:
         self._temperature = np.where(silent, self._temperature, np.round(self.servos.temperature))
 
     def _read_switches(self) -> Array:
-        load = self.data.sensordata[self._support] if self.plates else np.zeros(0)
+        load = np.abs(self.data.sensordata[self._support])  # its sign depends on the geoms' order
         closed = load > self.options.switch_force
         closed &= self._random["switches"].uniform(size=len(load)) >= self.options.switch_drop
         for kind, value in (("switch_open", False), ("switch_closed", True)):
