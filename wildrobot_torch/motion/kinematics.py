@@ -41,6 +41,8 @@ _SMOOTH, _SMOOTHINGS, _SMOOTHED, _LEAST_SMOOTH = 3e-3, 8, 1e-5, 5
 [rad], and frames it takes."""
 _BENT = 0.4
 """A solution begins with knees bent at least so far [rad]."""
+_FOLD: dict[Kind, float] = {"pitch": 0.5, "knee": 1.0, "ankle_pitch": -0.5}
+"""Share of that bend in each joint, so that the foot stays level below the hip."""
 _MISSED = 3e-3
 """An ankle further than this from its target, in leg lengths, was out of reach."""
 
@@ -289,7 +291,7 @@ class NumericLegs(Legs):
         knee = self.column("knee")
         if knee is not None and abs(pose[knee]) < _BENT:
             lack = _BENT - pose[knee]
-            for kind, share in (("pitch", 0.5), ("knee", 1.0), ("ankle_pitch", -0.5)):
+            for kind, share in _FOLD.items():
                 if (column := self.column(kind)) is not None:
                     pose[column] += share * lack
         return np.clip(pose, self.lower[side], self.upper[side])

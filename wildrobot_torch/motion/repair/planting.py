@@ -136,7 +136,7 @@ def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[
         outwards = 1.0 - 2.0 * side
         apart = outwards * (sole[:, 1] - middle)
         sole[:, 1] = middle + outwards * np.maximum(apart, wide / 2.0)
-        planted = _plant(sole, stances, fps, config.clearance * scale)
+        planted = planted_path(sole, stances, fps, config.clearance * scale)
         paths.append(FootPath(planted, foot.pitch, _held(foot.yaw, stances)))
     return paths[0], paths[1]
 
@@ -154,8 +154,13 @@ def _stances(resting: Flags, fps: float) -> list[tuple[int, int]]:
     return [(a, b) for a, b in merged if b - a >= shortest or a == 0 or b == end]
 
 
-def _plant(sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float) -> Array:
-    """The path (N, 3) with each stance in its median place; z is 0 there."""
+def planted_path(
+    sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float
+) -> Array:
+    """The path (N, 3) [m] with each stance (start, stop) in its median place; z is 0 there.
+
+    A swing is half a cosine wave from stance to stance, as high as the path, or `clearance` [m].
+    """
     planted = sole.copy()
     places = [np.median(sole[a:b, :2], axis=0) for a, b in stances]
     for (a, b), place in zip(stances, places, strict=True):

@@ -81,8 +81,9 @@ def take_apart(legs: Legs, clip: Clip, heading: Array) -> ClipParts:
     under_hips = replace(clip, root_pos=-rotations.quat_rotate(local, hip), root_quat=local)
     feet = foot_paths(legs, under_hips)
     hips = clip.root_pos + rotations.quat_rotate(clip.root_quat, hip)
-    paths, pitch = (np.stack([foot[i] for foot in feet]) for i in (0, 1))
-    yaw = np.stack([foot[2] for foot in feet]) if legs.turns else None
+    paths, pitch = np.stack([f.sole for f in feet]), np.stack([f.pitch for f in feet])
+    headings = [foot.yaw for foot in feet if foot.yaw is not None]
+    yaw = np.stack(headings) if headings else None
     return ClipParts(heading, hips, rotations.euler(local), paths, pitch, yaw, legs.robot.scale)
 
 

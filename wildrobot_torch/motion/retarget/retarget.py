@@ -20,7 +20,13 @@ from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs, legs_of
 from wildrobot_torch.motion.posing import FootPath, pose
-from wildrobot_torch.motion.read.acclaim import CapturedMotion, read_motion, read_skeleton
+from wildrobot_torch.motion.read.acclaim import (
+    CapturedMotion,
+    read_acclaim,
+    read_motion,
+    read_skeleton,
+)
+from wildrobot_torch.motion.retarget.figures import retarget_figure
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import low_pass, smoothstep
 
@@ -59,6 +65,12 @@ def retarget(asf: Path | str, amc: Path | str, robot: RobotSpec) -> Clip:
         ClipError: a file cannot be used, or too many frames are beyond the robot.
     """
     asf, amc = Path(asf), Path(amc)
+    if not legs_of(robot).exact:
+        try:
+            return retarget_figure(read_acclaim(asf, amc), robot)
+        except ClipError as error:
+            text = str(error)
+            raise ClipError(text if text.startswith(str(amc)) else f"{amc}: {text}") from None
     motion = read_motion(amc, read_skeleton(asf))
     try:
         return _retarget(motion, amc.stem, robot)

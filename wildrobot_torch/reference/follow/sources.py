@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from envs.errors import UserError
 from envs.robot.model import RobotModel
 from envs.robot.spec import RobotSpec
@@ -19,12 +21,15 @@ from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import legs_of
 from wildrobot_torch.motion.repair.planting import PlantingConfig, balance, plant
 from wildrobot_torch.motion.repair.repair import RepairConfig, repair
+from wildrobot_torch.motion.repair.stances import slow_heading
 from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
 
 LOOP_SPEED = 0.65
 """Faster loops are slowed down to this [m/s]."""
 BEND_SPEEDS = (0.15, 0.25)
 """Speeds of walks that turn or step aside [m/s]."""
+TURNS = 0.35
+"""Change of heading from which a clip turns [rad]."""
 TURN_RATE, SIDE_SPEED = 0.5, 0.06
 """Yaw rate [rad/s] and sideways speed [m/s] of those."""
 
@@ -135,7 +140,7 @@ def prepared(
     for clip in clips:
         try:
             mended, changes = _mended(clip, robot, fps, config.repair)
-            once = plant(mended, robot_model, config.planting)
+            once = _stood(mended, robot_model, config.planting)
         except ClipError as error:
             result.notes.append(f"left out: {error}")
             continue
@@ -145,10 +150,17 @@ def prepared(
         try:
             if config.loop_s > 0.0:
                 loop = _loop(mended, robot, config)
-                result.clips.append(plant(loop, robot_model, config.planting))
+                result.clips.append(_stood(loop, robot_model, config.planting))
         except ClipError as error:
             result.notes.append(f"no loop: {error}")
     return result
+
+
+def _stood(clip: Clip, robot_model: RobotModel, config: PlantingConfig) -> Clip:
+    """The clip planted; where it turns, with feet that stand already, moved over them only."""
+    robot = robot_model.robot
+    turns = legs_of(robot).turns and float(np.ptp(slow_heading(clip, robot.scale))) > TURNS
+    return balance(clip, robot_model, config) if turns else plant(clip, robot_model, config)
 
 
 def _mended(
