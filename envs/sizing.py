@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from envs.errors import UserError, closest
-from envs.robot.model import ROBOT_DIRECTORY, ROBOTS, load_robot, robot_directory
 from envs.robot.spec import RobotSpec
 
 if TYPE_CHECKING:
@@ -116,19 +115,6 @@ def _scaled(part: Any, numbers: Mapping[str, Factor], robot: RobotSpec) -> Any:
         else:
             values[name] = round(factor(value, robot), 6)
     return replace(part, **values)
-
-
-def task_for(config: LocomotionConfig, robot: str | None = None) -> LocomotionConfig:
-    """The task of a robot, for its size; `robot` is its name or folder, None for the task's own.
-
-    Raises:
-        UserError: there is no such robot, or it cannot be used.
-    """
-    directory = robot_directory(robot or config.robot)
-    name = directory.name if directory.parent == ROBOTS else str(directory)
-    if name != config.robot:
-        config = replace(config, robot=name)
-    return config if directory == ROBOT_DIRECTORY else sized(config, load_robot(directory).robot)
 
 
 def what_was_sized(before: LocomotionConfig, after: LocomotionConfig) -> list[str]:

@@ -304,8 +304,8 @@ def _check_mirror(description: RobotDescription, model: mujoco.MjModel) -> None:
         apart = zero.site_xpos[left, 1] - zero.site_xpos[right, 1]
         _require(
             apart > 0.0,
-            f"left_foot is {-1000 * apart:.0f} mm to the right of right_foot at the zero pose; swap "
-            "feet, or see root.forward",
+            f"left_foot is {-1000 * apart:.0f} mm to the right of right_foot at the zero pose; "
+            "swap feet, or see root.forward",
         )
         _check_pairs(description, model, zero)
         image = zero.site_xpos[left] * (1, -1, 1)

@@ -13,6 +13,7 @@ import torch
 
 from envs.errors import UserError, closest
 from envs.robot.bam import BamServo, read_bam
+from envs.robot.chain import Kind, LegChain
 from envs.robot.completion import complete, open_model
 from envs.robot.consistency import (
     IMU_SITE,
@@ -29,7 +30,7 @@ from envs.robot.description import (
     read_description,
 )
 from envs.robot.digest import robot_digests
-from envs.robot.legs import Kind, LegChain, joints_above, leg_chain
+from envs.robot.legs import joints_above, leg_chain
 from envs.robot.soles import colliding_geoms, sole_rectangle
 from envs.robot.spec import FEET, SIDES, LegGeometry, RobotSpec
 from envs.robot.terrain import MADE, lay
@@ -192,6 +193,7 @@ def _robot_spec(
         ),
         joint_max_velocity=values([joint.max_velocity for joint in joints]),
         home_qpos=values(model.key("home").qpos),
+        home_height=float(model.key("home").qpos[2]),
         kp=values(model.actuator_gainprm[actuators, 0]),
         kv=values(-model.actuator_biasprm[actuators, 2]),
         torque_limit=values(model.actuator_forcerange[actuators, 1]),

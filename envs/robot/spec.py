@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs.robot.bam import BamServo
-from envs.robot.legs import Kind, LegChain
+from envs.robot.chain import Kind, LegChain
 from envs.settings import NonNegativeFloat, PositiveFloat
 
 FEET = ("left_foot", "right_foot")
@@ -135,6 +135,8 @@ class RobotSpec:
     """Left and right leg, as screws."""
     geom_plate: Tensor | None = None
     """(G,) long: the plate of each of `plate_geoms`; None where each is its own."""
+    home_height: float = STANDARD_HEIGHT
+    """Height of the root at home [m], known without asking a device."""
     imu_at_root: bool = True
     """Whether the IMU is fixed to the root body, in its axes; then the root's own rotation is what
     it measures. Otherwise the sensors of its site say."""
@@ -194,7 +196,7 @@ class RobotSpec:
 
         It is as far above or below it, in legs.
         """
-        home = float(self.home_qpos[2]) - STANDARD_HEIGHT * self.scale
+        home = self.home_height - STANDARD_HEIGHT * self.scale
         return height * self.scale + round(home, 5)
 
     @cached_property

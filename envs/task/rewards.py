@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from envs.episode import StepContext
-from envs.robot.legs import Kind
+from envs.robot.chain import Kind
 from envs.task.commands import FORWARD, LATERAL, YAW
 from envs.thresholds import JOINT_STOP, MOVING, SATURATED
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import wildrobot_torch
 from envs.config import TRAINED_SETTINGS, LocomotionConfig
-from envs.sizing import task_for
+from envs.tasks import task_for
 from envs.yaml_files import from_mapping, read_yaml
 from wildrobot_torch.ppo.policy_file import ActorCheckpoint, PolicyFileError
 

@@ -21,7 +21,7 @@ from envs.locomotion import LocomotionEnv, require_sim_state
 from envs.physics.engines import resolve_engine
 from envs.robot.spec import RobotSpec
 from envs.settings import ClosedUnitInterval, PositiveInt, ShareBelowOne
-from envs.sizing import task_for
+from envs.tasks import task_for
 from wildrobot_torch.evaluation import load_scenario
 from wildrobot_torch.ppo.losses import gaussian_log_prob
 from wildrobot_torch.ppo.networks import Policy

@@ -10,7 +10,7 @@ import pytest
 
 from envs.errors import UserError
 from envs.robot.model import RobotModel, load_robot, robot_directory
-from tests.envs.robot.strangers import JOINTS, write_stranger
+from tests.envs.robot.written_by_others import JOINTS, write_stranger
 
 
 def stood(loaded: RobotModel, seconds: float = 2.0) -> mujoco.MjData:
@@ -68,7 +68,7 @@ def test_motors_get_the_servo_that_the_description_gives(tmp_path: Path) -> None
     names = [f"{joint}_{s}" for joint in JOINTS for s in "ab"]
     motors = "".join(f'<motor joint="{name}" gear="3" ctrlrange="-1 1"/>' for name in names)
     actuators = f"<actuator>{motors}</actuator>"
-    with pytest.raises(UserError, match="is no position servo.*give kp and kv"):
+    with pytest.raises(UserError, match=r"is no position servo.*give kp and kv"):
         load_robot(write_stranger(tmp_path, actuators=actuators))
     folder = write_stranger(tmp_path, actuators=actuators)
     text = (folder / "robot.yaml").read_text(encoding="utf-8")
@@ -133,6 +133,7 @@ def test_keyframe_of_another_order_and_height(tmp_path: Path) -> None:
     assert loaded.model.nkey == 1
 
 
+BOTH = (("left", "a"), ("right", "b"))
 UNDER = '<keyframe><key name="home" qpos="0 0 0.2 1 0 0 0 0 -.3 .6 -.3 0 -.3 .6 -.3"/></keyframe>'
 
 
@@ -154,8 +155,8 @@ UNDER = '<keyframe><key name="home" qpos="0 0 0.2 1 0 0 0 0 -.3 .6 -.3 0 -.3 .6 
         ({"feet_of": ("foot_b", "foot_a")}, "left_foot is 100 mm to the right"),
         ({"pairs": {"p2_a": "p3_b", "p3_a": "p2_b"}}, "mirror map contradicts the kinematics"),
         ({"pairs": {"r1_a": "p3_b", "p3_a": "r1_b"}}, "off the mirror image of"),
-        ({"legs": {"left": ["p2_a", "p1_a", "p3_a"], "right": ["p2_b", "p1_b", "p3_b"]}}, "the foot"),
-        ({"legs": {"left": ["p1_a", "p2_a"], "right": ["p1_b", "p2_b"]}}, "a leg has 2 joints"),
+        ({"legs": {s: [f"p2_{n}", f"p1_{n}"] for s, n in BOTH}}, "a leg has 2 joints"),
+        ({"legs": {s: [f"p2_{n}", f"p1_{n}", f"p3_{n}"] for s, n in BOTH}}, "not from the root"),
     ],
 )  # fmt: skip
 def test_refused(tmp_path: Path, settings: dict[str, object], expected: str) -> None:

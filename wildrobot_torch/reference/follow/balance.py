@@ -16,7 +16,7 @@ from torch import Tensor
 from envs.errors import UserError
 from envs.frames import roll_pitch, world_to_heading, wrap_angle
 from envs.measurements import Measurements
-from envs.robot.legs import Kind
+from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 
 
