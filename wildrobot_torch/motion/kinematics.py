@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from envs.robot.legs import Kind, LegChain, axis_rotation
+from envs.robot.chain import Kind, LegChain, axis_rotation
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip

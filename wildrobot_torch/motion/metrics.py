@@ -18,7 +18,7 @@ from envs.errors import UserError
 from envs.frames import wrap_angle
 from envs.reality.servo import torque_limit
 from envs.recording import Recording
-from envs.robot.legs import Kind
+from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 from envs.thresholds import JOINT_STOP, MOVING, SATURATED, TURNING
 from wildrobot_torch.motion import gait

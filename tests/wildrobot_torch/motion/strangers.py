@@ -9,7 +9,8 @@ import mujoco
 import numpy as np
 import torch
 
-from envs.robot.legs import Kind, leg_chain
+from envs.robot.chain import Kind
+from envs.robot.legs import leg_chain
 from envs.robot.model import load_robot
 from envs.robot.spec import LegGeometry, RobotSpec
 

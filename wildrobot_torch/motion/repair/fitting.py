@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from envs.robot.legs import Kind
+from envs.robot.chain import Kind
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.kinematics import Legs, foot_yaw

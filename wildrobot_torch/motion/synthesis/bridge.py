@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from envs.robot.legs import Kind
+from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
