@@ -35,6 +35,8 @@ _SHORTEST_STANCE_S, _SHORTEST_SWING_S, _SWING_S = 0.12, 0.14, 0.3
 """Shorter stances and swings are ignored [s]; a swing in a clip that has no whole one [s]."""
 _ON_FLOOR = 2e-4
 """A sole lower than this stands, in a clip whose feet stand well [m]."""
+_SETTLED = 1e-3
+"""A smaller shift of the trunk ends the rounds of legs without a closed form [m]."""
 _MOST, _SMALLNESS = 0.05, 0.05
 """Most that one round moves the zero-moment point [m]; weight of the trunk's squared shift against
 that point's squared distance from where it should be."""
@@ -104,7 +106,10 @@ def _balanced(
         posed = pose(legs, root_pos, clip.root_quat, feet, clip.fps, margin).clip
         planted = replace(posed, joint_pos=legs.within_stops(posed.joint_pos, margin))
         if number < config.rounds:
-            root_pos = planted.root_pos + _towards_balance(planted, feet, robot_model, legs)
+            shift = _towards_balance(planted, feet, robot_model, legs)
+            if not legs.exact and np.abs(shift).max() < _SETTLED * robot_model.robot.scale:
+                break
+            root_pos = planted.root_pos + shift
     return planted
 
 
