@@ -293,7 +293,7 @@ def test_bad_clips_of_a_folder_are_named_and_the_others_go_on(tmp_path: Path, wa
     for name, words in {
         "empty.pkl": "0 frame(s)",
         "infinite.pkl": "joint_pos is not finite in frame 0",
-        "nothing.npz": "not a readable npz",
+        "nothing.npz": "the file is empty",
         "other.pkl": "6 joints",
         "short.pkl": "0.18 s",
         "sunk.pkl": "below the floor throughout",
