@@ -71,7 +71,7 @@ def leg_chain(
     axes, anchors = data.xaxis[ids] @ rot, (data.xanchor[ids] - origin) @ rot
     sole = (data.site_xpos[site] - origin) @ rot
     return LegChain(
-        kinds=_kinds(axes, anchors, sole, listed),
+        kinds=joint_kinds(axes, anchors, sole, listed),
         axes=axes,
         anchors=anchors,
         sole_pos=sole,
@@ -89,7 +89,7 @@ def joints_above(model: mujoco.MjModel, body: int) -> list[int]:
     return row
 
 
-def _kinds(
+def joint_kinds(
     axes: np.ndarray, anchors: np.ndarray, sole: np.ndarray, listed: str
 ) -> tuple[Kind, ...]:
     """Kinds of joints by the direction of their axes, their order and their height."""

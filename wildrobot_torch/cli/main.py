@@ -21,9 +21,9 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("calibrate", "demo", "deploy", "doctor", "evaluate", "export", "fit", "inspect", "page",
-         "play", "reference", "replay", "run", "runtime-benchmark", "style", "terms",
-         "why")  # fmt: skip
+VERBS = ("calibrate", "demo", "deploy", "describe", "doctor", "evaluate", "export", "fit",
+         "inspect", "page", "play", "reference", "replay", "run", "runtime-benchmark", "style",
+         "terms", "why")  # fmt: skip
 TRAINING = {
     "PIL", "imageio", "imageio_ffmpeg", "jsonargparse", "lightning", "matplotlib", "mujoco", "onnx",
     "onnxscript", "rich", "scipy", "tensorboard", "tensordict", "torch", "torchrl",
@@ -49,6 +49,7 @@ From motion clips to a walking policy for a small biped.
   run         drive a robot by a policy: safe, on time, logged
   replay      do a logged run again, bit for bit
   terms       what can be randomised, with units and typical ranges
+  describe    draft the robot.yaml of a robot of your own from its MJCF
   doctor      what is here, what is missing, and the command that mends it
   runtime-benchmark  how fast the control loop is here
 

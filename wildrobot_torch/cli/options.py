@@ -172,6 +172,17 @@ def demo(add: Add) -> None:
     add("--physics", default="native", help=ENGINES)
 
 
+def describe(add: Add) -> None:
+    """Draft the robot.yaml of a robot from its MJCF, by geometry, and say how sure each item is.
+
+    Writes robot.yaml and robot.png, pictures to check it by. Exits with 1 where something stays
+    unknown.
+    """
+    add("model", type=Path, metavar="MODEL.xml", help="MJCF of the robot, or of a scene with it")
+    add("--out", type=Path, metavar="DIR", help="folder to write (default: that of the MJCF)")
+    add("--no_pictures", action="store_true", help="no robot.png")
+
+
 def doctor(add: Add) -> None:
     """What is here, what is missing, and the command that mends it."""
     add("--json", action="store_true", help="print the report as JSON")
@@ -341,6 +352,7 @@ def export_clips(add: Add) -> None:
 EXAMPLES = {
     calibrate: "calibrate --robot 127.0.0.1:8474 --out calibration.yaml",
     demo: "demo --run.env_steps 1_000_000",
+    describe: "describe robots/mine/mine.xml",
     doctor: "doctor",
     evaluate: "evaluate RUN/checkpoints/last.ckpt --suite quick",
     export: "export RUN/checkpoints/last.ckpt --bundle policy.zip --report SUITE/suite.json",

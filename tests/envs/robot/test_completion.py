@@ -10,7 +10,7 @@ import pytest
 
 from envs.errors import UserError
 from envs.robot.model import RobotModel, load_robot, robot_directory
-from tests.envs.robot.strangers import JOINTS, write_stranger
+from tests.envs.robot.written_by_others import JOINTS, write_stranger
 
 
 def stood(loaded: RobotModel, seconds: float = 2.0) -> mujoco.MjData:
