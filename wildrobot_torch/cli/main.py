@@ -21,7 +21,7 @@ from wildrobot_torch.cli.options import one_line
 
 USES = ("--verify", "--analyze", "--export_clips")
 """What `wildrobot reference` does but make reference motion."""
-VERBS = ("calibrate", "demo", "deploy", "describe", "doctor", "evaluate", "export", "fit",
+VERBS = ("calibrate", "clips", "demo", "deploy", "describe", "doctor", "evaluate", "export", "fit",
          "inspect", "page", "play", "reference", "replay", "run", "runtime-benchmark", "style",
          "terms", "why")  # fmt: skip
 TRAINING = {
@@ -36,6 +36,7 @@ From motion clips to a walking policy for a small biped.
 
   demo        reference motion, training, evaluation, export and film, one after another
   reference   make reference motion from clips; verify or analyze a file of it
+  clips       say what is in motion files: people's or a robot's, of many kinds
   fit         train a policy
   evaluate    run a policy in a scenario and write a report
   why         say what is wrong with a run or a policy, and what to change
@@ -58,7 +59,6 @@ examples:
   wildrobot reference --out runs/reference/walking.npz
   wildrobot fit --config walking_amp_robot
   wildrobot evaluate runs/walking_amp_robot/DATE/checkpoints/last.ckpt --scenario robot
-  wildrobot export runs/walking_amp_robot/DATE/checkpoints/last.ckpt --out policy.onnx
 
 `wildrobot VERB --help` lists the options of a verb. Exit code 0 is success, 1 a result that failed,
 2 bad input with nothing written.

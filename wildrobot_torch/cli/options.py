@@ -161,6 +161,16 @@ def with_hint(message: str, options: Iterable[str]) -> str:
 # is what the help says.
 
 
+def clips(add: Add) -> None:
+    """Say what is in motion files: kind, rate, unit, up axis, joints, and walking by the second.
+
+    Kinds: BVH, CMU's ASF/AMC, AMASS and SMPL-X npz, LocoMuJoCo npz, and clips of robots (npz, pkl,
+    csv). Exits with 1 when a file cannot be used.
+    """
+    add("paths", type=Path, nargs="+", metavar="PATH", help="files, or folders with all in them")
+    add("--json", action="store_true", help="print it as JSON")
+
+
 def demo(add: Add) -> None:
     """Reference motion, training, evaluation, export and film, one after another.
 
@@ -351,6 +361,7 @@ def export_clips(add: Add) -> None:
 
 EXAMPLES = {
     calibrate: "calibrate --robot 127.0.0.1:8474 --out calibration.yaml",
+    clips: "clips my_clips/ walk.bvh",
     demo: "demo --run.env_steps 1_000_000",
     describe: "describe robots/mine/mine.xml",
     doctor: "doctor",

@@ -203,9 +203,9 @@ def read_acclaim(asf: Path, amc: Path) -> SkeletonMotion:
     skeleton = read_skeleton(asf)
     motion = read_motion(amc, skeleton)
     unit = f"inch / {skeleton.length_unit:g}"
-    source = f"CMU ASF/AMC {amc.name}"
+    capture = _capture(skeleton, motion)
     try:
-        return motion_of(_capture(skeleton, motion), amc.stem, source, 1.0, unit)
+        return motion_of(capture, amc.stem, f"CMU {amc.stem}", 1.0, unit)
     except ClipError as error:
         raise ClipError(f"{amc}: {error}") from None
 

@@ -2,8 +2,10 @@
 
 Channels may stand in any order and on any joint; rotations turn about the joint's own axes in the
 order of their channels. A joint's position channels are where it is in its parent: they replace
-its offset, or are added to it where that keeps its bone as long as the offset says. Source of the
-format: M. Meredith and S. Maddock, "Motion capture file formats explained", Sheffield, 2001.
+its offset, or are added to it where that keeps its bone as long as the offset says. SOMA's offsets
+have six numbers: the last three are the angles about x, y and z in the rest pose, which its
+channels include. Source of the format: M. Meredith and S. Maddock, "Motion capture file formats
+explained", Sheffield, 2001.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ _CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis 
 
 
 class Joint(NamedTuple):
-    """A joint or the end of a bone; `channels` are like `xposition`, in the file's order."""
+    """A joint or the end of a bone; `channels` are like `xposition`, in the file's order.
+
+    `angles` (3,) [deg] about x, then y, then z of the parent are those of the rest pose.
+    """
 
     name: str
     parent: int
     offset: Array
     channels: tuple[str, ...]
     is_end: bool
+    angles: Array
 
 
 class Bvh(NamedTuple):
@@ -93,6 +99,8 @@ def _hierarchy(text: str) -> tuple[Joint, ...]:
             if keyword != "ROOT" and not open_joints:
                 raise ClipError(f"{line!r} stands outside of a ROOT")
             is_end = keyword == "END"
+            if not is_end and not words:
+                raise ClipError(f"a {keyword} without a name")
             begun = (f"{joints[open_joints[-1]].name} end" if is_end else words, is_end)
             if not is_end and begun[0] in names:
                 raise ClipError(f"joint {words!r} stands twice; names must differ")
@@ -101,7 +109,7 @@ def _hierarchy(text: str) -> tuple[Joint, ...]:
             if begun is None:
                 raise ClipError("a { without ROOT, JOINT or End Site before it")
             parent = open_joints[-1] if open_joints else -1
-            joints.append(Joint(begun[0], parent, np.full(3, np.nan), (), begun[1]))
+            joints.append(Joint(begun[0], parent, np.full(3, np.nan), (), begun[1], np.zeros(3)))
             open_joints.append(len(joints) - 1)
             begun = None
         elif line == "}":
@@ -111,8 +119,12 @@ def _hierarchy(text: str) -> tuple[Joint, ...]:
             if np.isnan(joint.offset).any():
                 raise ClipError(f"{joint.name!r} has no OFFSET")
         elif keyword == "OFFSET" and open_joints:
-            offset = _numbers(f"OFFSET of {joints[open_joints[-1]].name!r}", words.split(), 3)
-            joints[open_joints[-1]] = joints[open_joints[-1]]._replace(offset=offset)
+            what, given = f"OFFSET of {joints[open_joints[-1]].name!r}", words.split()
+            offset = _numbers(what, given, 6 if len(given) == 6 else 3)
+            angles = offset[3:] if len(given) == 6 else np.zeros(3)
+            joints[open_joints[-1]] = joints[open_joints[-1]]._replace(
+                offset=offset[:3], angles=angles
+            )
         elif keyword == "CHANNELS" and open_joints:
             channels = _channels(joints[open_joints[-1]].name, words.lower().split())
             joints[open_joints[-1]] = joints[open_joints[-1]]._replace(channels=channels)
@@ -211,9 +223,12 @@ def capture_of(file: Bvh) -> Capture:
     for joint in joints:
         starts.append(start)
         start += len(joint.channels)
-    rest = np.zeros((len(joints), 3))
+    rest, rest_turns = np.zeros((len(joints), 3)), np.tile(np.eye(3), (len(joints), 1, 1))
     for node, joint in enumerate(joints):
-        rest[node] = joint.offset + (rest[joint.parent] if joint.parent >= 0 else 0.0)
+        turn = Rotation.from_euler("xyz", joint.angles, degrees=True).as_matrix()
+        frame = rest_turns[joint.parent] if joint.parent >= 0 else np.eye(3)
+        rest[node] = frame @ joint.offset + (rest[joint.parent] if joint.parent >= 0 else 0.0)
+        rest_turns[node] = frame @ turn
     placed = [_placed(joint, file.values, starts[i]) for i, joint in enumerate(joints)]
 
     def poses(nodes: Sequence[int], rows: slice) -> tuple[Array, Array]:
@@ -253,6 +268,7 @@ def capture_of(file: Bvh) -> Capture:
         len(file.values),
         file.fps,
         poses,
+        rest_turns,
     )
 
 

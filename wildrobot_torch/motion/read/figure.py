@@ -36,7 +36,7 @@ Contini)."""
 LEG_RANGE = (0.4, 1.15)
 """Legs of people, children included [m]."""
 
-_LOOKED_AT = 400
+_LOOKED_AT = 200
 """Frames, evenly spread, that shape and axes are found from."""
 _ALIKE = 0.15
 """Largest difference of left and right lengths, as a share of the longer."""
@@ -70,6 +70,8 @@ class Capture:
     fps: float
     poses: Callable[[Sequence[int], slice], tuple[Array, Array | None]]
     """Positions (N, K, 3) and rotations to the world (N, K, 3, 3) of K points in some frames."""
+    rest_turns: Array | None = None
+    """(J, 3, 3): rotations to the world in the rest pose; none where None."""
 
 
 class Limb(NamedTuple):
@@ -110,15 +112,18 @@ def motion_of(
         ClipError: no two legs, no way up, or no unit that makes the legs those of a person.
     """
     step = max(1, capture.num_frames // _LOOKED_AT)
-    seen, _ = capture.poses(range(len(capture.names)), slice(None, None, step))
+    everything = capture.poses(range(len(capture.names)), slice(None, None, step))
+    seen = everything[0]
     if not np.isfinite(seen).all():
         raise ClipError("a joint's position is not finite; allowed: numbers")
-    legs = _legs(capture, seen)
+    pairs = _limb_pairs(capture, seen)
+    legs = _legs(capture, seen, pairs)
     frame = _frame(capture, seen, legs, metres, unit)
     seen = frame.scale * seen @ frame.axes.T
-    roles = _roles(capture, seen, legs)
-    nodes = sorted(set(roles.values()))
-    positions, turns = capture.poses(nodes, slice(None))
+    _require_lowest(capture, seen, legs)
+    roles = _roles(capture, seen, legs, pairs)
+    nodes = list(range(len(capture.names))) if step == 1 else sorted(set(roles.values()))
+    positions, turns = everything if step == 1 else capture.poses(nodes, slice(None))
     column = {node: i for i, node in enumerate(nodes)}
     at = {
         role: frame.scale * positions[:, column[node]] @ frame.axes.T
@@ -158,9 +163,8 @@ def _children(parents: Sequence[int]) -> list[list[int]]:
     return children
 
 
-def _legs(capture: Capture, seen: Array) -> tuple[Limb, Limb]:
+def _legs(capture: Capture, seen: Array, pairs: list[tuple[Limb, Limb]]) -> tuple[Limb, Limb]:
     """The longest pair of like limbs, in no order."""
-    pairs = _limb_pairs(capture, seen)
     if not pairs:
         raise ClipError(_no_legs(capture, seen))
     return max(pairs, key=lambda pair: sum(pair[0].lengths) + sum(pair[1].lengths))
@@ -172,10 +176,21 @@ def _no_legs(capture: Capture, seen: Array) -> str:
     lengths = np.array([np.linalg.norm(seen[:, n] - seen[:, p], axis=1).mean() for n, p in bones])
     size = float(np.ptp(seen[0], axis=0).max())
     zero = [capture.names[n] for (n, _), d in zip(bones, lengths, strict=True) if d <= 1e-6 * size]
-    if size == 0.0 or (zero and len(zero) >= len(bones) // 3):
-        return f"bones of zero length ({', '.join(zero[:6])}); no legs found; {needed}"
+    if len(zero) == len(bones):
+        return f"all bones have zero length; no legs found; {needed}"
     more = f"; of zero length: {', '.join(zero[:6])}" if zero else ""
     return f"no legs found among {len(capture.names)} points{more}; {needed}"
+
+
+def _require_lowest(capture: Capture, seen: Array, legs: tuple[Limb, Limb]) -> None:
+    """Refuse limbs below which the figure goes on: arms, where the legs cannot be used."""
+    height = seen[..., 2].mean(0)
+    below = int(np.argmin(height))
+    sole = min(height[list(leg.chain)].min() for leg in legs)
+    if height[below] < sole - 0.1 * (height[legs[0].chain[0]] - sole):
+        limbs = " and ".join(capture.names[leg.upper] for leg in legs)
+        what = f"the longest like limbs begin at {limbs}, but {capture.names[below]} is lower"
+        raise ClipError(f"{what}; {_no_legs(capture, seen)}")
 
 
 def _limb_pairs(capture: Capture, seen: Array) -> list[tuple[Limb, Limb]]:
@@ -321,7 +336,9 @@ def _named_left(one: str, other: str) -> int:
     return {("l", "r"): 1, ("r", "l"): -1}.get((one[:1], other[:1]), 0)
 
 
-def _roles(capture: Capture, seen: Array, legs: tuple[Limb, Limb]) -> dict[str, int]:
+def _roles(
+    capture: Capture, seen: Array, legs: tuple[Limb, Limb], pairs: list[tuple[Limb, Limb]]
+) -> dict[str, int]:
     """Role -> point, of points (N, J, 3) with z up and sides as they are."""
     if not _first_is_left(seen, legs, legs[0].upper, legs[1].upper):
         legs = (legs[1], legs[0])
@@ -341,13 +358,14 @@ def _roles(capture: Capture, seen: Array, legs: tuple[Limb, Limb]) -> dict[str, 
     if missing := [side for side in SIDES if f"{side}_toe" not in roles]:
         names = " and ".join(capture.names[roles[f"{side}_ankle"]] for side in missing)
         raise ClipError(f"no toe beyond {names}; needed: a joint or end point ahead of the ankle")
-    return roles | _upper_body(capture, seen, legs, away)
+    return roles | _upper_body(capture, seen, legs, pairs, away)
 
 
 def _upper_body(
     capture: Capture,
     seen: Array,
     legs: tuple[Limb, Limb],
+    pairs: list[tuple[Limb, Limb]],
     away: Callable[[int, Sequence[int]], list[int]],
 ) -> dict[str, int]:
     """Spine, neck, head and arms, as far as there are some."""
@@ -355,7 +373,7 @@ def _upper_body(
     taken = {node for leg in legs for node in leg.chain[1:]}
     arms = [
         pair
-        for pair in _limb_pairs(capture, seen)
+        for pair in pairs
         if not taken & {*pair[0].chain, *pair[1].chain}
         and not set(pair[0].chain[1:]) & set(pair[1].chain[1:])
     ]
@@ -377,7 +395,9 @@ def _upper_body(
     if others:
         neck = max(others, key=lambda n: seen[:, _last(children, n), 2].mean())
         branch = _branch(capture, children, neck)
-        roles["neck"] = (away(chest, branch) or branch)[0]
+        # Where a joint is where its bone begins, what branches off begins at one place beyond it.
+        junction = chest if away(neck, children[chest]) else neck
+        roles["neck"] = (away(junction, branch) or branch)[0]
         after = branch[branch.index(roles["neck"]) + 1 :]
         named = [n for n in after if "head" in capture.names[n].lower()]
         if after:
@@ -418,9 +438,10 @@ def _levels(
 ) -> tuple[dict[str, Array], str]:
     """Level axes (3, 3) of each role's segment in its own frame, and how they were found.
 
-    Where the rest pose stands they are its directions: x ahead, z up, along the bone for thigh and
-    shank. Otherwise (bones along one axis) those of pelvis and legs follow from the motion: the
-    pelvis and the resting foot are level on average, and knees are hinges.
+    Where the rest pose stands they are its directions: x ahead (of the foot: where its toes are),
+    z up (of thigh and shank: along the bone). Otherwise (bones along one axis) those of pelvis and
+    legs follow from the motion: the pelvis and the resting foot are level on average, and knees
+    are hinges.
     """
     if capture.rest is not None:
         rest = {role: frame.scale * frame.axes @ capture.rest[node] for role, node in roles.items()}
@@ -433,6 +454,11 @@ def _levels(
                 for one, other in (("hip", "knee"), ("knee", "ankle")):
                     bone = rest[f"{side}_{one}"] - rest[f"{side}_{other}"]
                     levels[f"{side}_{one}"] = _axes(ahead, _unit(bone))
+                toes = rest[f"{side}_toe"] - rest[f"{side}_ankle"]
+                levels[f"{side}_ankle"] = _axes(toes, np.array([0.0, 0.0, 1.0]))
+            if (turns := capture.rest_turns) is not None:
+                back = {role: frame.axes @ turns[roles[role]].T @ frame.axes.T for role in turned}
+                levels = {role: back[role] @ levels[role] for role in turned}
             return {role: levels[role] for role in turned}, "orientations from the rest pose"
     levels = {"pelvis": _pelvis_level(at, turned["pelvis"])}
     for side in SIDES:

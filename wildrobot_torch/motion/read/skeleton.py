@@ -9,7 +9,6 @@ import numpy as np
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, ClipError
 from wildrobot_torch.motion.rotations import Array
-from wildrobot_torch.motion.series import low_pass
 
 SIDES = ("left", "right")
 LEG_ROLES = tuple(f"{side}_{part}" for side in SIDES for part in ("hip", "knee", "ankle", "toe"))
@@ -86,11 +85,10 @@ class SkeletonMotion:
         ]
         return float(sum(lengths)) / len(SIDES)
 
-    def heading(self, cutoff_hz: float | None = None) -> Array:
-        """Direction the hips face (N,) [rad], 0 along +x, unwrapped; low-passed by `cutoff_hz`."""
+    def heading(self) -> Array:
+        """Direction the hips face (N,) [rad], 0 along +x, unwrapped."""
         left = self.positions["left_hip"] - self.positions["right_hip"]
-        angle = np.unwrap(np.arctan2(-left[:, 0], left[:, 1]))
-        return angle if cutoff_hz is None else low_pass(angle, cutoff_hz, self.fps)
+        return np.unwrap(np.arctan2(-left[:, 0], left[:, 1]))
 
     def frames(self, start: int, stop: int) -> SkeletonMotion:
         """Frames `start` to `stop` (exclusive) as a motion of their own."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
@@ -20,7 +19,7 @@ from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import Legs
 from wildrobot_torch.motion.posing import FootPath, pose
-from wildrobot_torch.motion.read.acclaim import CapturedMotion, read_motion, read_skeleton
+from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import low_pass, smoothstep
 
@@ -48,33 +47,26 @@ _STRIDE_S = 1.3
 _TOES_REST, _TOES_SWING = 0.008, 0.03
 """Height of the toes above rest [m] below which a foot stands, and above which it swings."""
 
-# y up, facing z, left x (the captures) -> x forward, y left, z up
-_TO_Z_UP = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+_BONES = {"hipjoint": "hip", "femur": "knee", "tibia": "ankle", "foot": "toe"}
+"""Bone of a leg -> the joint that it ends at."""
 
 
-def retarget(asf: Path | str, amc: Path | str, robot: RobotSpec) -> Clip:
-    """The walk in an AMC file, of an ASF skeleton, as a clip of the robot along +x from the origin.
+def retarget(motion: SkeletonMotion, robot: RobotSpec) -> Clip:
+    """The walk of a captured figure as a clip of the robot along +x from the origin.
 
     Raises:
-        ClipError: a file cannot be used, or too many frames are beyond the robot.
+        ClipError: it is no straight walk ahead, or too many frames are beyond the robot.
     """
-    asf, amc = Path(asf), Path(amc)
-    motion = read_motion(amc, read_skeleton(asf))
-    try:
-        return _retarget(motion, amc.stem, robot)
-    except ClipError as error:
-        raise ClipError(f"{amc}: {error}") from None
-
-
-def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec) -> Clip:
     legs = Legs(robot)
-    needed = [f"{s}{bone}" for s in "lr" for bone in ("hipjoint", "femur", "tibia", "foot")]
-    missing = [bone for bone in needed if bone not in motion.tips]
-    if missing:
-        raise ClipError(f"the skeleton has no bone {', '.join(missing)}")
-    if len(motion.root_pos) < 30:
-        raise ClipError(f"{len(motion.root_pos)} frames; a walk to retarget needs 30 or more")
-    tips = _facing_x({bone: motion.tips[bone] @ _TO_Z_UP.T for bone in needed})
+    if motion.num_frames < 30:
+        raise ClipError(f"{motion.num_frames} frames; a walk to retarget needs 30 or more")
+    tips = _facing_x(
+        {
+            f"{side[0]}{bone}": motion.positions[f"{side}_{joint}"]
+            for side in SIDES
+            for bone, joint in _BONES.items()
+        }
+    )
     thigh, shank = tips["lfemur"] - tips["lhipjoint"], tips["ltibia"] - tips["lfemur"]
     human_leg = float(np.linalg.norm(thigh[0]) + np.linalg.norm(shank[0]))
     scale = legs.reach / human_leg
@@ -113,8 +105,9 @@ def _retarget(motion: CapturedMotion, name: str, robot: RobotSpec) -> Clip:
         beyond = [f"{j} {x:.0%}" for j, x in zip(robot.joint_names, clamped, strict=True) if x > 0]
         stops = f"{', '.join(beyond) or 'none'} on a stop, {out_of_reach:.0%} out of reach"
         raise ClipError(f"too many frames beyond the robot: {stops}; allowed {_MAX_CLAMPED:.0%}")
-    source = f"CMU {name}, retargeted (leg x{_LEG_FACTOR}, stride x{_STRIDE_FACTOR})"
-    return replace(posing.clip, name=name, joint_pos=joint_pos, source=source).resample(FPS)
+    source = f"{motion.source}, retargeted (leg x{_LEG_FACTOR}, stride x{_STRIDE_FACTOR})"
+    clip = replace(posing.clip, name=motion.name, joint_pos=joint_pos, source=source)
+    return clip.resample(FPS)
 
 
 def _facing_x(tips: dict[str, Array]) -> dict[str, Array]:

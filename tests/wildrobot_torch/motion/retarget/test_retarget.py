@@ -13,6 +13,7 @@ from wildrobot_torch.motion.clip import ClipError
 from wildrobot_torch.motion.kinematics import Legs, sole_corners
 from wildrobot_torch.motion.read.acclaim import read_motion, read_skeleton
 from wildrobot_torch.motion.read.files import load_clip, load_clips
+from wildrobot_torch.motion.read.kinds import read_skeleton_motion
 from wildrobot_torch.motion.retarget import retarget as retargeting
 
 ROBOT = load_robot().robot
@@ -40,7 +41,7 @@ def captured() -> Path:
 )
 def test_cmu_walks(captured: Path, name: str, human: float, robot: float) -> None:
     skeleton = captured / f"{name.split('_')[0]}.asf"
-    clip = retargeting.retarget(skeleton, captured / f"{name}.amc", ROBOT)
+    clip = retargeting.retarget(read_skeleton_motion(captured / f"{name}.amc"), ROBOT)
     tips = read_motion(captured / f"{name}.amc", read_skeleton(skeleton)).tips
     hips = (tips["lhipjoint"] + tips["rhipjoint"])[[0, -1]][:, [0, 2]] / 2.0
     duration = (len(tips["lfoot"]) - 1) / 120.0
