@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from envs.errors import UserError
 from wildrobot_torch.cli.options import one_line
 
 PROJECT = "wildrobot-torch"
@@ -52,8 +53,8 @@ class Finding:
 def main(options: argparse.Namespace) -> int:
     """Print the report; 0 when training works here, 1 when something it needs is missing."""
     as_json = options.json
-    findings = []
-    for finding in examine(options.robot):
+    findings, named = [], options.robot
+    for finding in examine(named):
         findings.append(finding)
         if not as_json:
             print(f"{finding.status:8s} {finding.what:14s} {finding.value}", flush=True)
@@ -61,22 +62,24 @@ def main(options: argparse.Namespace) -> int:
                 print(f"{'':23s} -> {finding.remedy}", flush=True)
     missing = [finding.what for finding in findings if finding.status == "missing"]
     said = f"training lacks: {', '.join(missing)}" if missing else "training works here"
+    if named is not None:
+        said = f"to mend: {', '.join(missing)}" if missing else "the robot can be trained"
     report = {"works": not missing, "findings": [asdict(finding) for finding in findings]}
     print(json.dumps(report, indent=2) if as_json else said)
     return 1 if missing else 0
 
 
-def examine(named: str = "wildrobot") -> Iterator[Finding]:
+def examine(named: str | None = None) -> Iterator[Finding]:
     """All findings, in order; a probe that fails becomes one with the reason.
 
-    `named` is the name or folder of the robot that is looked at.
+    With `named`, the name or folder of a robot, only that robot is looked at, more closely.
     """
-    for probe, needed, remedy in PROBES:
+    for probe, needed, remedy in PROBES if named is None else OF_ROBOT:
         found: list[Finding] = []
         try:
             with redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.extend(robot(named) if probe is robot else probe())
+                found.extend(probe() if named is None else probe(named))
                 # what came before a failure is kept
         except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError):
@@ -84,8 +87,12 @@ def examine(named: str = "wildrobot") -> Iterator[Finding]:
             elif "MUJOCO_GL" in str(error):
                 remedy = "unset MUJOCO_GL"
             reason = f"{type(error).__name__}: {one_line(error)}"
+            if named is not None and isinstance(error, UserError):
+                reason = one_line(error)
             found.append(Finding("missing" if needed else "note", probe.__name__, reason, remedy))
         yield from found
+        if probe is robot and named is not None and found[-1].status == "missing":
+            return  # what cannot be loaded can do nothing
 
 
 def packages() -> Iterator[Finding]:
@@ -177,6 +184,30 @@ def robot(named: str = "wildrobot") -> Iterator[Finding]:
         yield Finding("note", "Warp capacities", str(error), MEASURE_CAPACITIES)
 
 
+def abilities(named: str) -> Iterator[Finding]:
+    """What a robot can do untrained: it stands, is mirrored, is strong and fast enough."""
+    from envs.robot.examination import examine_robot
+    from envs.robot.model import load_robot
+
+    for check in examine_robot(load_robot(named)):
+        status = "missing" if check.passed is False else "note" if check.remedy else "ok"
+        yield Finding(status, check.what, check.value, check.remedy)
+
+
+def task(named: str) -> Iterator[Finding]:
+    """One step of the task with a robot on the native engine."""
+    from envs.config import LocomotionConfig
+    from envs.locomotion import LocomotionEnv
+    from envs.tasks import task_for
+
+    env = LocomotionEnv(task_for(LocomotionConfig(), named), 2, physics="native", num_threads=1)
+    stepped = env.step(env.rand_action(env.reset()))
+    if not stepped["next", "observation"].isfinite().all():
+        raise RuntimeError(f"{named}: an observation is not finite after one step from rest")
+    size = env.observation_spec["observation"].shape[-1]
+    yield Finding("ok", "task", f"steps; {size} observations, {env.action_spec.shape[-1]} actions")
+
+
 def jacobian(model: Any) -> Finding:
     """Whether `model` (MjModel) meets the wrong Newton Hessian of mujoco 4.0.0."""
     import mujoco
@@ -226,6 +257,13 @@ PROBES: tuple[tuple[Callable[[], Iterable[Finding]], bool, str], ...] = (
     (films, False, "pip install --force-reinstall imageio-ffmpeg"),
 )
 """Each with whether training needs it, and what to do where it fails altogether."""
+
+OF_ROBOT: tuple[tuple[Callable[[str], Iterable[Finding]], bool, str], ...] = (
+    (robot, True, "wildrobot describe MODEL.xml   # or change what the reason names"),
+    (abilities, True, "look at robot.png and robot.yaml"),
+    (task, True, "look at robot.yaml"),
+)
+"""The same for one robot, by its name or folder."""
 
 
 def version(package: str) -> str | None:

@@ -194,9 +194,12 @@ def describe(add: Add) -> None:
 
 
 def doctor(add: Add) -> None:
-    """What is here, what is missing, and the command that mends it."""
+    """What is here, what is missing, and the command that mends it.
+
+    With --robot instead whether a robot stands, is mirrored, strong and fast enough to be trained.
+    """
     add("--json", action="store_true", help="print the report as JSON")
-    add("--robot", default="wildrobot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
+    add("--robot", metavar="NAME_OR_DIR", help=ITS_ROBOT)
 
 
 def evaluate(add: Add) -> None:

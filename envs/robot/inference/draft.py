@@ -12,7 +12,7 @@ from typing import Literal
 import mujoco
 import numpy as np
 
-from envs.robot.inference.frame import Frame
+from envs.robot.inference.frame import Frame, place
 from envs.robot.inference.homes import LEAN, LEVEL, Stance, Stander
 from envs.robot.inference.limbs import Leg, find_legs
 from envs.robot.inference.mirrors import Pair, measured, pair_joints
@@ -20,6 +20,7 @@ from envs.robot.inference.motions import Evidence, Motion, axes_of, kinds_of, mo
 from envs.robot.inference.reading import read_mjcf
 from envs.robot.inference.servos import (
     DAMPING_TIME,
+    FASTEST,
     GAIN_SHARE,
     SPEED_SHARE,
     TORQUE_SHARE,
@@ -39,6 +40,11 @@ that the MJCF does not hold. unknown: to be given by hand, or something that wil
 SMALL_GAP, LARGE_GAP = 0.002, 0.02
 """Miss of a mirrored sole, as a share of the leg's length, that is small, and that is no mirror
 image any more."""
+
+HOME_NAMES = ("home", "stand", "crouch", "squat", "init", "default")
+"""Words in the names of keyframes that are more likely home, the likeliest first."""
+UNNAMED_COST = 0.4
+"""A keyframe of another name is taken if its cost, see `Stander.cost`, is not above this."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Draft:
     """What the joints of the legs do."""
     pairs: tuple[Pair, ...]
     servos: dict[int, Servo]
+    inertia: dict[int, float]
+    """Joint of a leg -> inertia about it at home, its armature included [kg m^2]."""
     driven: tuple[int, ...]
     """Joints that the policy drives, in its order."""
     held: tuple[int, ...]
@@ -87,7 +95,8 @@ class Draft:
         """Guess of kp and kv for a joint of a leg without a position servo; None with one."""
         if self.servos[joint].kp is not None:
             return None
-        kp = self._guess(GAIN_SHARE)
+        highest = self.inertia[joint] / FASTEST**2
+        kp = _rounded(min(self._guess(GAIN_SHARE), highest))
         return kp, _rounded(kp * DAMPING_TIME * float(np.sqrt(self.length / self.gravity)))
 
     def speed(self) -> float:
@@ -145,11 +154,12 @@ def draft_robot(path: Path | str) -> Draft:
     limits = {j: servos[j].torque or _rounded(TORQUE_SHARE * weight * length) for j in driven}
     stander = Stander(tree, frame, legs, soles, leg_pairs, kinds, limits)
     home, home_from, home_findings = _find_home(tree, stander)
+    inertia = _inertia(tree, frame, home, driven)
     draft = Draft(
         path=Path(path), name=_name(tree.model, Path(path)), tree=tree, frame=frame, legs=legs,
-        kinds=kinds, soles=soles, motions=motions, pairs=pairs, servos=servos, driven=driven,
-        held=held, fixed=fixed, imu=imu, home=home, home_from=home_from, length=length,
-        findings=(),
+        kinds=kinds, soles=soles, motions=motions, pairs=pairs, servos=servos, inertia=inertia,
+        driven=driven, held=held, fixed=fixed, imu=imu, home=home, home_from=home_from,
+        length=length, findings=(),
     )  # fmt: skip
     findings += _root_findings(draft, found.pose, evidence)
     findings += _leg_findings(draft)
@@ -157,6 +167,16 @@ def draft_robot(path: Path | str) -> Draft:
     findings += _sole_findings(draft)
     findings += [imu_finding, *home_findings, *_servo_findings(draft), *_other_findings(draft)]
     return Draft(**{**draft.__dict__, "findings": tuple(findings)})
+
+
+def _inertia(
+    tree: Tree, frame: Frame, home: Stance | None, joints: Iterable[int]
+) -> dict[int, float]:
+    data = place(tree, frame, home.angles if home is not None else None)
+    mujoco.mj_forward(tree.model, data)
+    full = np.zeros((tree.model.nv, tree.model.nv))
+    mujoco.mj_fullM(tree.model, data, full)
+    return {j: float(full[tree.model.jnt_dofadr[j], tree.model.jnt_dofadr[j]]) for j in joints}
 
 
 def _in_order(tree: Tree, joints: list[int]) -> tuple[int, ...]:
@@ -233,11 +253,16 @@ def _find_home(tree: Tree, stander: Stander) -> tuple[Stance | None, str, list[F
         )
         if asymmetry > 0.02:
             text += f"; its legs differ by {asymmetry:.3f} rad"
+        named = any(word in name.lower() for word in HOME_NAMES)
+        if not named and stander.cost(stance) > UNNAMED_COST:
+            text = f"keyframe {name!r} is not taken: it stands near its limits"
+            findings.append(Finding("home", "sure", text))
+            continue
         findings.append(Finding("home", "sure", text))
         if depth > 0.01:
             text = f"keyframe {name!r} has its soles {1000 * depth:.0f} mm under the floor"
             findings.append(Finding("home", "sure", f"{text}; the root is raised"))
-            return stance, "a keyframe, raised", findings
+            return stance, f"keyframe {name}, raised", findings
         return stance, f"keyframe {name}", findings
     crouch = stander.crouch(_rest(tree, stander))
     if crouch is None:
@@ -252,9 +277,8 @@ def _find_home(tree: Tree, stander: Stander) -> tuple[Stance | None, str, list[F
 
 def _home_rank(name: str) -> tuple[int, str]:
     """Keyframes that are more likely home come first."""
-    wanted = ("home", "stand", "crouch", "squat", "init", "default")
-    ranks = [rank for rank, word in enumerate(wanted) if word in name.lower()]
-    return min(ranks, default=len(wanted)), name
+    ranks = [rank for rank, word in enumerate(HOME_NAMES) if word in name.lower()]
+    return min(ranks, default=len(HOME_NAMES)), name
 
 
 def _rest(tree: Tree, stander: Stander) -> dict[int, float]:
@@ -450,10 +474,11 @@ def _servo_findings(draft: Draft) -> list[Finding]:
                 "several": "joints with several actuators",
                 "none": "joints without actuator",
             }[kind]
-            kp, kv = draft.gains(joints[0]) or (0.0, 0.0)
+            kps = sorted({gains[0] for gains in map(draft.gains, joints) if gains is not None})
+            said = f"{kps[0]:g}" if len(kps) == 1 else f"{kps[0]:g} to {kps[-1]:g}"
             text = (
-                f"{len(joints)} {what}, no position servos: {names}; kp {kp:g} N m/rad and kv "
-                f"{kv:g} N m s/rad are guesses from weight and leg length"
+                f"{len(joints)} {what}, no position servos: {names}; kp {said} N m/rad and kv are "
+                "guesses from weight, leg length and inertia"
             )
             found.append(Finding("servos", "guess", text))
     weak = [joint for joint in draft.driven if draft.servos[joint].torque is None]

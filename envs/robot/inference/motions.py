@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from envs.robot.chain import Kind
 from envs.robot.inference.frame import Frame, place, pose
 from envs.robot.inference.limbs import Leg, Legs, snapped
 from envs.robot.inference.mirrors import joint_range
 from envs.robot.inference.reading import InferenceError
 from envs.robot.inference.soles import Sole, find_sole
 from envs.robot.inference.tree import Tree, placed_points
-from envs.robot.legs import Kind, joint_kinds
+from envs.robot.legs import joint_kinds
 
 Array = np.ndarray
 

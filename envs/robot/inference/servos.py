@@ -12,8 +12,12 @@ from envs.robot.inference.tree import Tree
 TORQUE_SHARE = 0.35
 """Guess of a leg servo's largest torque, as a share of weight times leg length: 4.9 N m for the
 WildRobot, whose servos have 4.0."""
-GAIN_SHARE = 1.0
-"""Guess of its position gain, likewise [1/rad]: two ankles then hold the robot upright twice."""
+GAIN_SHARE = 2.0
+"""Guess of its position gain, likewise [1/rad]: two ankles then hold the robot upright three times,
+which leaves enough for knees and hips that give way. Small servo bipeds have 1.2 to 2.7."""
+FASTEST = 0.002
+"""A guessed gain is low enough for physics steps of this length [s]: the joint's own inertia must
+not swing faster than one radian a step."""
 SPEED_SHARE = 2.1
 """Guess of its speed, as a share of sqrt(g / leg length): 10 rad/s for the WildRobot."""
 DAMPING_TIME = 0.1

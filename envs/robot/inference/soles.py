@@ -9,7 +9,8 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from envs.robot.inference.frame import angle_between
-from envs.robot.inference.tree import Tree, placed_points, points_of
+from envs.robot.inference.tree import Tree, placed_points
+from envs.robot.soles import geom_points
 
 Array = np.ndarray
 
@@ -84,7 +85,9 @@ def find_sole(tree: Tree, link: int, ankle: Array | None, data: mujoco.MjData) -
     place = origin[0] * forward + origin[1] * left + height * normal
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, (turn.T @ np.stack([forward, left, normal], -1)).flatten())
-    owners = np.concatenate([np.full(len(points_of(tree.model, geom)[0]), geom) for geom in geoms])
+    owners = np.concatenate(
+        [np.full(len(geom_points(tree.model, geom)[0]), geom) for geom in geoms]
+    )
     area = _area(points, radii, normal, tolerance)
     return Sole(
         body=body,

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from envs.robot.inference.reading import InferenceError
+from envs.robot.soles import geom_points
 
 Array = np.ndarray
 
@@ -150,42 +151,13 @@ def find_tree(model: mujoco.MjModel) -> tuple[Tree, tuple[str, ...]]:
     return tree, tuple(notes)
 
 
-def points_of(model: mujoco.MjModel, geom: int) -> tuple[Array, float]:
-    """Points (N, 3) in the geom's frame and a radius: the geom is the hull of balls around them.
-
-    A plane or height field has no points. An ellipsoid and round ends of cylinders are polygons.
-    """
-    kind, size = mujoco.mjtGeom(int(model.geom_type[geom])), model.geom_size[geom]
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
-    if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
-        return np.zeros((1, 3)), float(size[0])
-    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        return np.array([[0.0, 0.0, -size[1]], [0.0, 0.0, size[1]]]), float(size[0])
-    if kind == mujoco.mjtGeom.mjGEOM_BOX:
-        return signs * size, 0.0
-    angle = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
-    ring = np.stack([np.cos(angle), np.sin(angle), np.zeros(24)], -1)
-    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
-        up = np.array([0.0, 0.0, size[1]])
-        return np.concatenate([ring * size[0] - up, ring * size[0] + up]), 0.0
-    if kind == mujoco.mjtGeom.mjGEOM_ELLIPSOID:
-        rise = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 13)
-        ball = [ring * np.cos(r) + [0.0, 0.0, np.sin(r)] for r in rise]
-        return np.concatenate(ball) * size, 0.0
-    if kind == mujoco.mjtGeom.mjGEOM_MESH:
-        mesh = int(model.geom_dataid[geom])
-        first, number = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
-        return np.asarray(model.mesh_vert[first : first + number], float), 0.0
-    return np.zeros((0, 3)), 0.0
-
-
 def placed_points(
     model: mujoco.MjModel, geoms: tuple[int, ...], data: mujoco.MjData
 ) -> tuple[Array, Array]:
     """Points (N, 3) of geoms in the world, and the radius (N,) of the ball around each."""
     points, radii = [np.zeros((0, 3))], [np.zeros(0)]
     for geom in geoms:
-        local, radius = points_of(model, geom)
+        local, radius = geom_points(model, geom)
         points.append(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
         radii.append(np.full(len(local), radius))
     return np.concatenate(points), np.concatenate(radii)

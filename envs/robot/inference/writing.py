@@ -120,7 +120,7 @@ def _joints(draft: Draft) -> list[str]:
         if servo.range is None:
             words.append("range: [-1.57, 1.57]")
         words.append(f"max_velocity: {draft.speed():g}")
-        if servo.torque is None:
+        if servo.torque is None or servo.kp is None:  # a motor's limit is that of its control
             words.append(f"max_torque: {draft.torque(joint):g}")
         if (gains := draft.gains(joint)) is not None:
             words += [f"kp: {gains[0]:g}", f"kv: {gains[1]:g}"]
