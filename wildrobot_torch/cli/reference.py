@@ -20,6 +20,7 @@ from wildrobot_torch.cli.settings import SettingsParser
 from wildrobot_torch.files import CONFIGS
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.read.files import load_all, load_clips, save_clip
+from wildrobot_torch.motion.retarget.verdict import verdict
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 from wildrobot_torch.reference.dataset import ReferenceDataset
 from wildrobot_torch.reference.follow.mining import load_sources
@@ -129,10 +130,14 @@ def _tracked(
 ) -> list[Clip]:
     """Clips of a source as they are tracked; `originals` gets those that were mended."""
     if source == "builtin":
-        return tracked_walks(loaded.robot, config.tracked)
+        return tracked_walks(loaded, config.tracked, say)
     ready = prepared(_loaded(source, loaded), loaded, FPS, config.tracked)
     for note in ready.notes:
         say(note)
+    for clip in ready.clips:
+        found = verdict(clip, loaded)
+        faults = "; ".join(found.faults(loaded.robot.scale))
+        say(f"{clip.name}: {found.line()}{f'; beyond limits: {faults}' if faults else ''}")
     originals |= ready.originals
     return ready.clips
 

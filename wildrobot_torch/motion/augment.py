@@ -13,15 +13,15 @@ from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
 from wildrobot_torch.motion.ranges import Warp
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.bridge import into_stance, out_of_stance
 
 RETURNS = 0.05
-"""Largest difference between the ends of a loop, as `loop_clip` measures it, of a motion that
-returns to its start: 0.08 rad in each of eight joints. Captured walks have a tenth of it."""
+"""Largest difference between the ends of a loop, as `loop_clip` measures it, of a motion of eight
+joints that returns to its start: 0.08 rad in each. Captured walks have a tenth of it."""
 BLEND_S = 0.4
 """Time from the end of a repetition into neutral stance, and again out of it, or else in which the
 end of a clip fades into its start [s]."""
@@ -81,7 +81,7 @@ def align(clip: Clip, robot: RobotSpec) -> Clip:
     Raises:
         ClipError: the clip has another number of joints than the robot.
     """
-    lowest = sole_corners(Legs(robot), clip.require(robot))[..., 2].min()
+    lowest = sole_corners(legs_of(robot), clip.require(robot))[..., 2].min()
     moved = replace(clip, root_pos=clip.root_pos - [*clip.root_pos[0, :2], lowest])
     moved = _turned(moved, -float(rotations.yaw(clip.root_quat[0])))
     return replace(moved, source=f"{clip.source}; aligned")
@@ -143,7 +143,9 @@ def loop(clip: Clip, robot: RobotSpec, duration_s: float) -> Clip:
     `RETURNS`; otherwise by `loop_through_stance`, which takes any clip.
     """
     try:
-        returns = _loop_points(clip, robot, max(round(BLEND_S * clip.fps), 1))[0] <= RETURNS
+        returns = _loop_points(clip, robot, max(round(BLEND_S * clip.fps), 1))[0] <= (
+            RETURNS * robot.num_joints / 8
+        )
     except ClipError:
         returns = False
     return (loop_clip if returns else loop_through_stance)(clip, robot, duration_s, BLEND_S)

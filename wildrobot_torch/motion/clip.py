@@ -184,8 +184,9 @@ def clip_states(clip: Clip, robot: RobotSpec) -> tuple[Tensor, Tensor]:
         ClipError: the clip has another number of joints than the robot.
     """
     linvel, angvel, joint_vel = clip.velocities(robot)
-    qpos = np.zeros((clip.num_frames, robot.home_qpos.numel()))
-    qvel = np.zeros((clip.num_frames, robot.home_qpos.numel() - 1))
+    # Joints that the clip does not move are held at home.
+    qpos = np.tile(robot.home_qpos.cpu().double().numpy(), (clip.num_frames, 1))
+    qvel = np.zeros((clip.num_frames, qpos.shape[1] - 1))
     qpos[:, :3], qpos[:, 3:7] = clip.root_pos, clip.root_quat
     qvel[:, :3], qvel[:, 3:6] = linvel, angvel
     qpos[:, robot.joint_qpos_adr.cpu().numpy()] = clip.joint_pos

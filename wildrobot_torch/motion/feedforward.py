@@ -14,12 +14,14 @@ import mujoco
 import numpy as np
 
 from envs.robot.model import RobotModel
+from envs.robot.spec import FEET
 from wildrobot_torch.motion.clip import Clip, clip_states
-from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners
+from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
 from wildrobot_torch.motion.rotations import Array
 
 STANDS = 5e-4
-"""A sole whose lowest corner is below this height carries weight [m]."""
+"""A sole whose lowest corner is below this height carries weight [m]; this and all other such
+heights are meant for legs as long as the WildRobot's."""
 
 # The result must contain what the floor, the stops and the servos would do, so these are disabled.
 _OFF = (
@@ -64,8 +66,8 @@ def inverse_dynamics(
     data = mujoco.MjData(model)
     qpos, qvel = (state.double().numpy() for state in clip_states(clip, robot))
     qacc = np.gradient(qvel, 1.0 / clip.fps, axis=0)
-    weight = carried(Legs(robot), clip, stands)
-    sites = [model.site(f"{side}_sole").id for side in SIDES]
+    weight = carried(legs_of(robot), clip, stands)
+    sites = [int(model.sensor(f"{foot}_pos").objid[0]) for foot in FEET]
     joint_dofs = robot.joint_qvel_adr.numpy()
     jac_pos, jac_rot = np.zeros((3, model.nv)), np.zeros((3, model.nv))
     torque, zmp = np.empty((clip.num_frames, robot.num_joints)), np.empty((clip.num_frames, 2))
@@ -93,7 +95,7 @@ def carried(legs: Legs, clip: Clip, stands: float = STANDS) -> Array:
     One sole carries all of it. While both or none are down, it moves evenly in time from the foot
     that carried before to the one that carries after.
     """
-    down = sole_corners(legs, clip)[..., 2].min(-1) < stands
+    down = sole_corners(legs, clip)[..., 2].min(-1) < stands * legs.robot.scale
     known = down[:, 0] != down[:, 1]
     if not known.any():
         return np.full((clip.num_frames, 2), 0.5)

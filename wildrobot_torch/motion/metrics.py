@@ -18,13 +18,14 @@ from envs.errors import UserError
 from envs.frames import wrap_angle
 from envs.reality.servo import torque_limit
 from envs.recording import Recording
+from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 from envs.thresholds import JOINT_STOP, MOVING, SATURATED, TURNING
 from wildrobot_torch.motion import gait
 
 UNLOADED, SLIPPING = 0.60, 0.10
 """A step in which the feet carry less than this share of the weight is unloaded; a loaded foot
-whose sole moves faster over the floor slips [m/s]."""
+whose sole moves faster over the floor slips [m/s], on a robot of the WildRobot's size."""
 STEPPING, STRIKE_S = 4, 0.1
 """Touchdowns an episode must have to count as stepping; time from a touchdown in which the peak of
 the foot's force is its impact [s]."""
@@ -32,7 +33,7 @@ JERK_S, JERK_SPEED = 1.0, 0.5
 """Time over which the smoothness of the joints is judged [s], and their least peak speed in it
 [rad/s]: what hardly moves has no smoothness."""
 MIN_DISTANCE = 0.1
-"""Least distance of an episode [m] for a cost of transport."""
+"""Least distance of an episode [m] for a cost of transport, of a robot of the WildRobot's size."""
 
 
 class UndefinedError(Exception):
@@ -53,7 +54,8 @@ class Episodes:
             self.lateral_command = self.yaw_command = torch.zeros_like(self.command)
         else:
             self.command, self.lateral_command, self.yaw_command = recording.commands.unbind(-1)
-        walking = torch.maximum(self.command.abs(), self.lateral_command.abs()) >= MOVING
+        fastest = torch.maximum(self.command.abs(), self.lateral_command.abs())
+        walking = fastest >= MOVING * robot.speed_scale
         moving = walking | (self.yaw_command.abs() >= TURNING)
         self.moving = moving if moving.dim() == 1 else moving.any(0)
         """(E,) bool: the robot is commanded to walk or to turn."""
@@ -77,12 +79,11 @@ class Episodes:
         self.load = recording.load(robot)[self.counted]
         """(N,) [m g]: weight on the feet, in steps that count."""
 
-    def ranges_of_motion(self, joint: str) -> Tensor:
+    def ranges_of_motion(self, kind: Kind) -> Tensor:
         """(S,) [deg]: how far the joint of the stride's own leg moves in each stride."""
-        names = [f"{side}_{joint}" for side in ("left", "right")]
-        if not set(names) <= set(self.robot.joint_names):
-            raise UndefinedError(joint)
-        index = [self.robot.joint_names.index(name) for name in names]
+        if not self.robot.chains or (column := self.robot.chains[0].index(kind)) is None:
+            raise UndefinedError(kind)
+        index = self.robot.leg_joints[:, column]
         angle = torch.rad2deg(self.recording.joint_pos(self.robot)[..., index])
         return gait.stride_ranges(self.strides, angle)
 
@@ -365,7 +366,8 @@ def _cost_of_transport(e: Episodes) -> Tensor:
     work = torch.where(e.counted, power, 0.0).sum(0) * e.dt
     distance = e.ahead.sum(0) * e.dt
     cost = work / (e.robot.weight * distance)
-    return torch.where(distance >= MIN_DISTANCE, cost, math.nan).nanmean()
+    least = MIN_DISTANCE * e.robot.scale
+    return torch.where(distance >= least, cost, math.nan).nanmean()
 
 
 def _froude(e: Episodes) -> float:
@@ -450,13 +452,13 @@ EPISODE_METRICS: dict[str, Metric] = {
     "symmetry_duty": Metric("%", "symmetry index of duty factor",
         lambda e: e.symmetry(e.duty_factors)),
     "symmetry_knee": Metric("%", "symmetry index of the knee's range of motion",
-        lambda e: e.symmetry(e.ranges_of_motion("knee_pitch"))),
+        lambda e: e.symmetry(e.ranges_of_motion("knee"))),
     "symmetry_hip": Metric("%", "symmetry index of the hip's range of motion",
-        lambda e: e.symmetry(e.ranges_of_motion("hip_pitch"))),
+        lambda e: e.symmetry(e.ranges_of_motion("pitch"))),
     "knee_rom": Metric("deg", "range of motion of the knee in a stride",
-        lambda e: e.ranges_of_motion("knee_pitch").double().mean()),
+        lambda e: e.ranges_of_motion("knee").double().mean()),
     "hip_rom": Metric("deg", "range of motion of the hip's pitch in a stride",
-        lambda e: e.ranges_of_motion("hip_pitch").double().mean()),
+        lambda e: e.ranges_of_motion("pitch").double().mean()),
     # Feet
     "clearance": Metric("m", "rise of the sole under the ankle in a stride",
         lambda e: gait.stride_ranges(e.strides, e.recording.sole_rise).double().mean()),
@@ -464,7 +466,7 @@ EPISODE_METRICS: dict[str, Metric] = {
         lambda e: e.slip_speeds.double().mean()),
     "slip_share": Metric("1",
         f"share of steps of loaded feet whose sole is faster than {SLIPPING} m/s",
-        lambda e: _share(e.slip_speeds > SLIPPING)),
+        lambda e: _share(e.slip_speeds > SLIPPING * e.robot.speed_scale)),
     "foot_separation_p05": Metric("m", "lateral distance of the soles, 5th percentile",
         lambda e: percentile(e.recording.foot_separation[e.counted], 5)),
     "penetration": Metric("m", "deepest sole point below the floor",

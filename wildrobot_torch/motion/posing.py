@@ -12,17 +12,20 @@ from wildrobot_torch.motion.kinematics import Legs, sole_axes, soles
 from wildrobot_torch.motion.rotations import Array, Flags
 
 _ROUNDS = 8
+_NEAR = 1e-5
+"""A numeric solution ends when the ankle's target moves by less, in leg lengths."""
 
 
 class FootPath(NamedTuple):
     """Path of one sole, and its slope (N,) [rad], > 0 toes down.
 
     `sole` (N, 3) [m] is the point under the ankle at mid-width, were the sole level; z is
-    clearance.
+    clearance. `yaw` (N,) [rad] is the heading of the toes, for legs that can choose it; None is 0.
     """
 
     sole: Array
     pitch: Array
+    yaw: Array | None = None
 
 
 class Posing(NamedTuple):
@@ -54,25 +57,37 @@ def pose(
     """
     inverse = rotations.quat_conjugate(root_quat)
     up = rotations.quat_rotate(inverse, np.array([0.0, 0.0, 1.0]))
+    size, height = legs.robot.leg.leg_length, legs.robot.leg.ankle_height
+    bend_column = legs.column("ankle_pitch")
     joints, given_up = [], []
     bad: Flags = np.zeros(len(root_pos), dtype=np.bool_)
     for side, foot in enumerate(feet):
         pitch, axes = foot.pitch, np.broadcast_to(np.eye(3), (len(root_pos), 3, 3))
-        solved, unreachable = np.zeros((len(root_pos), 4)), bad
+        heading = np.zeros(len(root_pos)) if foot.yaw is None else foot.yaw
+        if legs.turns:
+            axes = rotations.matrix(rotations.yaw_quat(heading))
+        ahead = rotations.quat_rotate(inverse, axes[:, :, 0])
+        solved: Array | None = None
+        moved, unreachable = np.full((len(root_pos), 3), np.inf), bad
         # The sole's tilt follows from the joints and moves the ankle: each round gains two digits.
         for _ in range(_ROUNDS):
             sole = foot.sole + _tipping(legs, axes)
-            ankle = sole + legs.robot.leg.ankle_height * axes[:, :, 2] - root_pos
+            ankle = sole + height * axes[:, :, 2] - root_pos
+            if not legs.exact and np.abs(ankle - moved).max() < _NEAR * size:
+                break
+            moved = ankle
             ankle_b = rotations.quat_rotate(inverse, ankle)
-            solved, unreachable = legs.inverse(side, ankle_b, pitch, up)
-            if ankle_margin is not None:
-                bend = legs.joints(side, solved)[:, 3]
-                low, high = legs.lower[3] + ankle_margin, legs.upper[3] - ankle_margin
+            solved, unreachable = legs.inverse(side, ankle_b, pitch, up, ahead, solved, True)
+            if ankle_margin is not None and bend_column is not None:
+                bend = legs.joints(side, solved)[:, bend_column]
+                low = legs.lower[side, bend_column] + ankle_margin
+                high = legs.upper[side, bend_column] - ankle_margin
                 pitch = pitch + np.clip(bend, low, high) - bend
             foot_b = legs.forward(legs.assemble(solved, solved), side).rotation
             axes = np.stack(
                 [rotations.quat_rotate(root_quat, foot_b[:, :, i]) for i in range(3)], -1
             )
+        assert solved is not None
         joints.append(solved)
         bad = bad | unreachable
         given_up.append(np.abs(pitch - foot.pitch))
@@ -85,7 +100,11 @@ def foot_paths(legs: Legs, clip: Clip) -> tuple[FootPath, FootPath]:
     axes, centre = sole_axes(legs, clip), soles(legs, clip)
     place = centre - _tipping(legs, axes)
     pitch = -np.arcsin(np.clip(axes[..., 2, 0], -1.0, 1.0))
-    return FootPath(place[:, 0], pitch[:, 0]), FootPath(place[:, 1], pitch[:, 1])
+    left, right = FootPath(place[:, 0], pitch[:, 0]), FootPath(place[:, 1], pitch[:, 1])
+    if not legs.turns:
+        return left, right
+    yaw = np.unwrap(np.arctan2(axes[..., 1, 0], axes[..., 0, 0]), axis=0)
+    return left._replace(yaw=yaw[:, 0]), right._replace(yaw=yaw[:, 1])
 
 
 def _tipping(legs: Legs, axes: Array) -> Array:
@@ -96,11 +115,19 @@ def _tipping(legs: Legs, axes: Array) -> Array:
     leg = legs.robot.leg
     ahead = np.where(axes[..., 2, 0] < 0.0, leg.toe, leg.heel)
     aside = np.where(axes[..., 2, 1] < 0.0, leg.sole_width / 2.0, -leg.sole_width / 2.0)
-    return np.stack(
-        [
-            ahead * (1.0 - axes[..., 0, 0]),
-            aside * (1.0 - axes[..., 1, 1]),
-            -(ahead * axes[..., 2, 0] + aside * axes[..., 2, 1]),
-        ],
-        -1,
-    )
+    if not legs.turns:
+        # Toes point ahead; what they turn by is the hip's doing and no tipping.
+        return np.stack(
+            [
+                ahead * (1.0 - axes[..., 0, 0]),
+                aside * (1.0 - axes[..., 1, 1]),
+                -(ahead * axes[..., 2, 0] + aside * axes[..., 2, 1]),
+            ],
+            -1,
+        )
+    toes = axes[..., :2, 0] / np.linalg.norm(axes[..., :2, 0], axis=-1, keepdims=True)
+    level = np.zeros((*axes.shape[:-2], 3, 2))
+    level[..., 0, 0], level[..., 1, 0] = toes[..., 0], toes[..., 1]
+    level[..., 0, 1], level[..., 1, 1] = -toes[..., 1], toes[..., 0]
+    gap = level - axes[..., :2]
+    return ahead[..., None] * gap[..., 0] + aside[..., None] * gap[..., 1]

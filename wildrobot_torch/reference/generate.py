@@ -61,7 +61,7 @@ class Generation:
 def builtin_clips(robot: RobotSpec, config: ReferenceConfig) -> list[Clip]:
     """Clips of the walking-pattern generator at the configured speeds."""
     return [
-        walking_clip(robot, speed, config.duration_s, config=config.walk)
+        walking_clip(robot, speed * robot.speed_scale, config.duration_s, config=config.walk)
         if speed >= MOVING
         else standing_clip(robot, config.duration_s)
         for speed in config.speeds
@@ -85,7 +85,8 @@ def generate(
     The harness holds up the robots that follow `clips`. A tracking policy follows `tracked` clips
     without support; its training is kept in the file `checkpoint`, see `train_tracker`, and
     `progress` receives its lines. The motion of `policies` at commanded speeds is recorded.
-    `described` is the name or folder of `robot`.
+    `described` is the name or folder of `robot`. Limits of `gates` are those of a robot of the
+    WildRobot's size.
 
     Raises:
         UserError: there is nothing to make reference from, a clip is too short to be judged, a
@@ -93,6 +94,7 @@ def generate(
         PhysicsError: the engine dropped contacts for want of room.
     """
     config = replace(config, physics=resolve_engine(config.physics))
+    gates = [gate.sized(robot) for gate in gates]
     if not clips and not tracked and not policies:
         raise UserError("no clips and no policies to make reference from")
     # Mining comes first: it refuses an unusable policy at once, and the tracker's training is long.
@@ -132,7 +134,7 @@ def generate(
     refused: Counter[str] = Counter()
     for clip in {id(r.task.clip): r.task.clip for r in rollouts}.values():
         made = [r for r in rollouts if r.task.clip is clip]
-        judged = gates_for(clip, gates, made[0].task.command)
+        judged = gates_for(clip, gates, made[0].task.command, MOVING * robot.speed_scale)
         searches = [find_segments(r.recording, robot, judged, config.segments) for r in made]
         for search in searches:
             for stretch in (*search.windows, *search.segments):
@@ -182,13 +184,15 @@ def _tasks(clips: Sequence[Clip], robot: RobotSpec, config: ReferenceConfig) -> 
     return tasks
 
 
-def gates_for(clip: Clip, gates: Sequence[Gate], command: float | None = None) -> list[Gate]:
+def gates_for(
+    clip: Clip, gates: Sequence[Gate], command: float | None = None, least: float = MOVING
+) -> list[Gate]:
     """The gates that judge a clip: those on walking where it moves, otherwise those on standing.
 
-    For a policy's motion its commanded velocity [m/s] decides: a policy that stands at a walking
-    command fails.
+    It moves at `least` [m/s] or more. For a policy's motion its commanded velocity [m/s] decides: a
+    policy that stands at a walking command fails.
     """
-    moving = (clip.mean_speed if command is None else command) >= MOVING
+    moving = (clip.mean_speed if command is None else command) >= least
     return [gate for gate in gates if gate.motion in ("any", "moving" if moving else "standing")]
 
 

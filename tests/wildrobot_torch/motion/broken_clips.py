@@ -11,7 +11,7 @@ import numpy as np
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
 from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.rotations import Array
@@ -35,7 +35,7 @@ def broken_clip(robot: RobotSpec, number: int) -> Clip:
     """Clip `number` (0 to 11): what a careless retargeting makes of a walk at SPEEDS[number]."""
     rng = np.random.default_rng(number)
     clean = clean_clip(robot, number)
-    legs = Legs(robot)
+    legs = legs_of(robot)
     time = np.arange(clean.num_frames) / FPS
     # The trunk swings as a human pelvis does, the legs let the feet where they were.
     swing = 2.0 * np.pi * time / 0.76
@@ -56,7 +56,9 @@ def broken_clip(robot: RobotSpec, number: int) -> Clip:
         leg[:, 3] += 0.12
         leg[:, 1] += 0.1 + 0.02 * rng.standard_normal()
         leg += 0.008 * rng.standard_normal(leg.shape)
-        joints[:, legs.index[side]] = legs.joints(side, np.clip(leg, legs.lower, legs.upper))
+        joints[:, legs.index[side]] = legs.joints(
+            side, np.clip(leg, legs.lower[side], legs.upper[side])
+        )
     root = root * [0.9, 1.0, 1.0] + 0.002 * rng.standard_normal(root.shape)
     quat = tilt
     root[:, 2] += _sinking(legs, joints, quat, root) - 0.02 - 0.02 * rng.random()

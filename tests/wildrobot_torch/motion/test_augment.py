@@ -24,13 +24,13 @@ from wildrobot_torch.motion.augment import (
     variants,
 )
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.motion.rotations import quat_from_euler, rotation_vector, yaw
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 ROBOT = load_robot().robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 CMU = Path(__file__).parents[3] / "../shared/motions/cmu"
 
 

@@ -9,12 +9,12 @@ import pytest
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
 from wildrobot_torch.motion.feedforward import carried, inverse_dynamics, position_targets
-from wildrobot_torch.motion.kinematics import Legs, soles
+from wildrobot_torch.motion.kinematics import legs_of, soles
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 
 
 def play(clip: Clip, targets: np.ndarray) -> np.ndarray:

@@ -8,12 +8,12 @@ import pytest
 
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import SIDES, legs_of, sole_corners, soles
 from wildrobot_torch.motion.rotations import quat_from_euler
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 TOLERANCE = 6e-4
 """[m]: `LegGeometry` is a planar leg; the model's knee and ankle axes lie 0.3 and 0.6 mm ahead of
 the hip's."""
@@ -112,11 +112,3 @@ def test_straight_legs_reach_the_spec() -> None:
     leg = ROBOT.leg
     assert foot.ankle[0, 2] == pytest.approx(leg.hip_pitch_pos[2] - leg.thigh - leg.shank, abs=1e-5)
     assert foot.ankle[0, 1] == pytest.approx(leg.leg_y, abs=1e-9)
-
-
-def test_another_robot_is_refused() -> None:
-    from dataclasses import replace
-
-    names = ("left_shoulder", *ROBOT.joint_names[1:])
-    with pytest.raises(ValueError, match="left_shoulder"):
-        Legs(replace(ROBOT, joint_names=names))

@@ -16,7 +16,7 @@ from envs.robot.spec import RobotSpec
 from envs.thresholds import MOVING
 from wildrobot_torch.evaluation.style.space import compared_features, windows
 from wildrobot_torch.motion import gait, rotations
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import legs_of
 from wildrobot_torch.motion.series import running_mean
 from wildrobot_torch.reference.dataset import DatasetError, ReferenceDataset
 from wildrobot_torch.reference.splits import family
@@ -101,7 +101,7 @@ def leg_points(qpos: Tensor, robot: RobotSpec) -> Tensor:
     From the root, in the heading frame, of poses (..., nq) on the CPU. The sole centre is what the
     field `sole_pos` of the style features holds, here for poses that no engine has simulated.
     """
-    legs, leg = Legs(robot), robot.leg
+    legs, leg = legs_of(robot), robot.leg
     joint_pos = qpos[..., robot.joint_qpos_adr].double().numpy()
     sides = []
     for side in (0, 1):
@@ -144,17 +144,18 @@ def reference_recording(
     """
     fps = round(1.0 / dataset.ctrl_dt)
     velocity = world_to_heading(dataset.qvel[:, :3], dataset.qpos[:, 3:7])[:, 0]
+    moving = MOVING * robot.speed_scale
     spans: list[tuple[int, int]] = []
     names: list[str] = []
     starts, lengths = dataset.segment_start.tolist(), dataset.segment_length.tolist()
     for clip, start, length in zip(dataset.segment_clip, starts, lengths, strict=True):
         begin, end = (start + i for i in steady_walking(velocity[start : start + length], fps))
-        if end - begin >= fps and float(velocity[begin:end].mean()) >= MOVING:
+        if end - begin >= fps and float(velocity[begin:end].mean()) >= moving:
             spans.append((begin, end))
             names.append(family(clip))
     if not spans:
         raise DatasetError(
-            f"no segment of the reference walks for a second faster than {MOVING} m/s"
+            f"no segment of the reference walks for a second faster than {moving:g} m/s"
         )
     first, stop = torch.tensor(spans).unbind(-1)
     step = torch.arange(int((stop - first).max()))[:, None]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from envs.robot.chain import Kind
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
 from wildrobot_torch.motion.kinematics import Legs, foot_yaw
@@ -20,6 +21,19 @@ the second share of frames."""
 _LEAN_STEP, _LOWER_STEP, _WIDEN_STEP, _STRIDE_STEP = 0.01, 0.002, 0.002, 0.05
 _MAX_WIDENING, _LEAST_STRIDE = 0.03, 0.5
 _OFF_RANGE = 1e-3
+"""Steps of the search and their ends; lengths are for legs as long as the WildRobot's [m]."""
+
+
+_ENDS: dict[Kind, tuple[str, str]] = {
+    "pitch": ("hip_pitch", "bent"),
+    "roll": ("bent", "hip_roll"),
+    "knee": ("knee", "bent"),
+    "ankle_pitch": ("ankle", "ankle"),
+    "yaw": ("yaw", "yaw"),
+    "ankle_roll": ("ankle_roll", "ankle_roll"),
+}
+"""Kind of joint -> the trouble at its lower and upper stop: hips that should go further back, feet
+too close, straight knees and ankles can be helped, "bent" joints would be harmed by it."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +70,14 @@ def rebuild(
     feet[..., 2] = parts.hips[:, 2] + parts.feet[..., 2]  # over the floor, however low the hips
     roll, pitch, yaw = parts.tilt[:, 0], parts.tilt[:, 1] + fit.lean, parts.tilt[:, 2]
     height = hips * [0.0, 0.0, 1.0]
-    paths = (FootPath(feet[0], parts.pitch[0]), FootPath(feet[1], parts.pitch[1]))
+    toes = (None, None) if parts.yaw is None else (parts.yaw[0], parts.yaw[1])
+    paths = tuple(FootPath(*path) for path in zip(feet, parts.pitch, toes, strict=True))
     for attempt in range(4 if bearing is not None else 1):
         tilt = rotations.quat_from_euler(roll, pitch, yaw)
         arm = rotations.quat_rotate(tilt, hip)
-        posing = pose(legs, height - arm, tilt, paths, fps, fit.ankle_margin)
+        posing = pose(legs, height - arm, tilt, (paths[0], paths[1]), fps, fit.ankle_margin)
+        if legs.turns:
+            break  # the hips' yaw keeps the feet from swivelling
         if bearing is not None and attempt < 3:
             yaw = yaw - (foot_yaw(legs, posing.clip) * bearing.T).sum(1)
     turn = rotations.yaw_quat(parts.heading)
@@ -89,7 +106,7 @@ def fitted(
     ankle gives up foot pitch. After the clip, joints within their ranges, and the changes come the
     shares of frames in which the worst joint rests on a stop or beyond, before and after them.
     """
-    straight = np.ptp(parts.heading) == 0.0
+    straight, size = np.ptp(parts.heading) == 0.0, legs.robot.scale
     fit = Fit()
     clip, unreachable = rebuild(parts, legs, fps, fit, bearing)
     before = _worst(_troubles(clip, legs, ON_STOP, unreachable))
@@ -101,7 +118,7 @@ def fitted(
         resting |= {name for name, share in found.items() if share > STOP_SHARE}
         near = _troubles(clip, legs, margin, unreachable)
         trouble = {name for name in resting if near[name] > STOP_SHARE}
-        lower = replace(fit, lowering=fit.lowering + _LOWER_STEP)
+        lower = replace(fit, lowering=fit.lowering + _LOWER_STEP * size)
         may_lower = fit.lowering < max_lowering - 1e-9
         if "ankle" in trouble and fit.ankle_margin is None:
             # A little more, so that rounding leaves no ankle within the margin.
@@ -110,8 +127,8 @@ def fitted(
             fit = lower
         elif "hip_pitch" in trouble and fit.lean < max_lean - 1e-9:
             fit = replace(fit, lean=fit.lean + _LEAN_STEP)
-        elif "hip_roll" in trouble and fit.widening < _MAX_WIDENING - 1e-9:
-            fit = replace(fit, widening=fit.widening + _WIDEN_STEP)
+        elif "hip_roll" in trouble and fit.widening < _MAX_WIDENING * size - 1e-9:
+            fit = replace(fit, widening=fit.widening + _WIDEN_STEP * size)
         elif straight and trouble & {"hip_pitch", "reach"} and fit.stride > _LEAST_STRIDE:
             fit = replace(fit, stride=round(fit.stride - _STRIDE_STEP, 6))
         elif "speed" in trouble and may_lower and near["bent"] <= STOP_SHARE:
@@ -142,13 +159,11 @@ def _troubles(clip: Clip, legs: Legs, margin: float, unreachable: Flags) -> dict
     worst = {"reach": float(unreachable.mean()), "speed": float((speed > limit).any())}
     for side in (0, 1):
         pos = legs.joints(side, clip.joint_pos[:, legs.index[side]])
-        low, high = pos < legs.lower + margin, pos > legs.upper - margin
-        for name, flags in (
-            ("hip_pitch", low[:, 0]),
-            ("hip_roll", high[:, 1]),
-            ("knee", low[:, 2]),
-            ("ankle", low[:, 3] | high[:, 3]),
-            ("bent", high[:, 0] | low[:, 1] | high[:, 2]),
-        ):
+        ends = (pos < legs.lower[side] + margin, pos > legs.upper[side] - margin)
+        found: dict[str, Flags] = {}
+        for column, kind in enumerate(legs.kinds):
+            for name, end in zip(_ENDS[kind], ends, strict=True):
+                found[name] = found.get(name, np.zeros(len(pos), np.bool_)) | end[:, column]
+        for name, flags in found.items():
             worst[name] = max(worst.get(name, 0.0), float(flags.mean()))
     return worst

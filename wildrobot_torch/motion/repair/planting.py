@@ -2,7 +2,8 @@
 
 A robot slides where its clip does, and tips with the zero-moment point off the soles. So stances
 are found where the toes rest and held in place, then the trunk is moved horizontally, as little as
-balance needs.
+balance needs. Lengths, speeds and times here and in `PlantingConfig` are meant for a robot of the
+WildRobot's size, and scaled to the robot's (`RobotSpec.scale`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.feedforward import inverse_dynamics
-from wildrobot_torch.motion.kinematics import SIDES, Legs, sole_axes, soles
+from wildrobot_torch.motion.kinematics import SIDES, Legs, legs_of, sole_axes, soles
 from wildrobot_torch.motion.posing import FootPath, foot_paths, pose
 from wildrobot_torch.motion.ranges import JointMargin
 from wildrobot_torch.motion.rotations import Array, Flags
@@ -32,6 +33,10 @@ _REST_SPEED, _REST_HEIGHT = 0.22, 0.02
 """A foot stands while its toes are slower over the floor [m/s] and its lowest corner lower [m]."""
 _SHORTEST_STANCE_S, _SHORTEST_SWING_S, _SWING_S = 0.12, 0.14, 0.3
 """Shorter stances and swings are ignored [s]; a swing in a clip that has no whole one [s]."""
+_ON_FLOOR = 2e-4
+"""A sole lower than this stands, in a clip whose feet stand well [m]."""
+_SETTLED = 1e-3
+"""A smaller shift of the trunk ends the rounds of legs without a closed form [m]."""
 _MOST, _SMALLNESS = 0.05, 0.05
 """Most that one round moves the zero-moment point [m]; weight of the trunk's squared shift against
 that point's squared distance from where it should be."""
@@ -63,19 +68,49 @@ def plant(clip: Clip, robot_model: RobotModel, config: PlantingConfig | None = N
     """
     config = config or PlantingConfig()
     robot = robot_model.robot
-    legs = Legs(robot)
+    legs = legs_of(robot)
     # Along +x, for that is where feet are "ahead" and "aside".
     forward = rotations.quat_rotate(clip.require(robot).root_quat, np.array([1.0, 0.0, 0.0]))
     heading = math.atan2(float(forward[:, 1].mean()), float(forward[:, 0].mean()))
     straight = replace(turn(clip, -heading), name=clip.name)
     feet = planted_feet(straight, robot, config)
-    margin, root_pos = config.margin, straight.root_pos
+    planted = _balanced(straight, feet, robot_model, legs, config)
+    return replace(turn(planted, heading), name=clip.name, source=f"{clip.source}; planted")
+
+
+def balance(clip: Clip, robot_model: RobotModel, config: PlantingConfig | None = None) -> Clip:
+    """A clip whose feet stand well already, with its trunk moved over them.
+
+    Raises:
+        ClipError: the clip has another number of joints than the robot.
+    """
+    config, legs = config or PlantingConfig(), legs_of(robot_model.robot)
+    paths = foot_paths(legs, clip.require(robot_model.robot))
+    for foot in paths:
+        on_floor = foot.sole[:, 2] < _ON_FLOOR * robot_model.robot.scale
+        foot.sole[on_floor, 2] = 0.0
+    moved = _balanced(clip, paths, robot_model, legs, config)
+    return replace(moved, name=clip.name, source=f"{clip.source}; balanced")
+
+
+def _balanced(
+    clip: Clip,
+    feet: tuple[FootPath, FootPath],
+    robot_model: RobotModel,
+    legs: Legs,
+    config: PlantingConfig,
+) -> Clip:
+    """The clip on given paths of its feet, its trunk moved towards balance round by round."""
+    margin, root_pos = config.margin, clip.root_pos
     for number in range(config.rounds + 1):
-        posed = pose(legs, root_pos, straight.root_quat, feet, clip.fps, margin).clip
+        posed = pose(legs, root_pos, clip.root_quat, feet, clip.fps, margin).clip
         planted = replace(posed, joint_pos=legs.within_stops(posed.joint_pos, margin))
         if number < config.rounds:
-            root_pos = planted.root_pos + _towards_balance(planted, feet, robot_model, legs)
-    return replace(turn(planted, heading), name=clip.name, source=f"{clip.source}; planted")
+            shift = _towards_balance(planted, feet, robot_model, legs)
+            if not legs.exact and np.abs(shift).max() < _SETTLED * robot_model.robot.scale:
+                break
+            root_pos = planted.root_pos + shift
+    return planted
 
 
 def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[FootPath, FootPath]:
@@ -87,22 +122,27 @@ def planted_feet(clip: Clip, robot: RobotSpec, config: PlantingConfig) -> tuple[
     Raises:
         ClipError: a foot never stands.
     """
-    legs = Legs(robot)
+    legs, scale, pace = legs_of(robot), robot.scale, robot.speed_scale
+    fps = clip.fps * pace
     axes, centre = sole_axes(legs, clip), soles(legs, clip)
-    middle = uniform_filter1d(centre[..., 1].mean(1), max(1, round(clip.fps)), mode="nearest")
+    # Narrow hips would reach their stops with less than the WildRobot's share of the leg's length.
+    wide = min(config.feet_apart * scale, 2.0 * robot.leg.leg_y)
+    middle = uniform_filter1d(centre[..., 1].mean(1), max(1, round(fps)), mode="nearest")
     paths = []
     for side, foot in enumerate(foot_paths(legs, clip)):
         sole = foot.sole
         sole[:, 2] -= float(np.quantile(sole[:, 2], 0.1))
         toes = centre[:, side] + legs.robot.leg.toe * axes[:, side, :, 0]
         speed = np.linalg.norm(np.gradient(toes[:, :2], axis=0), axis=1) * clip.fps
-        stances = _stances((speed < _REST_SPEED) & (sole[:, 2] < _REST_HEIGHT), clip.fps)
+        rests = speed < _REST_SPEED * pace
+        stances = _stances(rests & (sole[:, 2] < _REST_HEIGHT * scale), fps)
         if not stances:
             raise ClipError(f"clip {clip.name!r}: the {SIDES[side]} foot never stands")
         outwards = 1.0 - 2.0 * side
         apart = outwards * (sole[:, 1] - middle)
-        sole[:, 1] = middle + outwards * np.maximum(apart, config.feet_apart / 2.0)
-        paths.append(FootPath(_plant(sole, stances, clip.fps, config.clearance), foot.pitch))
+        sole[:, 1] = middle + outwards * np.maximum(apart, wide / 2.0)
+        planted = planted_path(sole, stances, fps, config.clearance * scale)
+        paths.append(FootPath(planted, foot.pitch, _held(foot.yaw, stances)))
     return paths[0], paths[1]
 
 
@@ -119,8 +159,13 @@ def _stances(resting: Flags, fps: float) -> list[tuple[int, int]]:
     return [(a, b) for a, b in merged if b - a >= shortest or a == 0 or b == end]
 
 
-def _plant(sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float) -> Array:
-    """The path (N, 3) with each stance in its median place; z is 0 there."""
+def planted_path(
+    sole: Array, stances: list[tuple[int, int]], fps: float, clearance: float
+) -> Array:
+    """The path (N, 3) [m] with each stance (start, stop) in its median place; z is 0 there.
+
+    A swing is half a cosine wave from stance to stance, as high as the path, or `clearance` [m].
+    """
     planted = sole.copy()
     places = [np.median(sole[a:b, :2], axis=0) for a, b in stances]
     for (a, b), place in zip(stances, places, strict=True):
@@ -142,6 +187,15 @@ def _plant(sole: Array, stances: list[tuple[int, int]], fps: float, clearance: f
     return planted
 
 
+def _held(yaw: Array | None, stances: list[tuple[int, int]]) -> Array | None:
+    """A foot's heading (N,) [rad] that is constant in each stance, and turns in the swings."""
+    if yaw is None:
+        return None
+    frames = [frame for start, stop in stances for frame in (start, stop - 1)]
+    values = [float(np.median(yaw[a:b])) for a, b in stances for _ in range(2)]
+    return np.interp(np.arange(len(yaw)), frames, values)
+
+
 def _swing(path: Array, share: Array, start: Array, stop: Array, clearance: float) -> None:
     """Write a swing over `path` (n, 3): from `start`, at the first `share` of it, to `stop`."""
     left = (1.0 + np.cos(np.pi * share)) / 2.0
@@ -161,9 +215,20 @@ def _towards_balance(
     free. Trunk and legs do not move as one mass, hence the rounds.
     """
     zmp = inverse_dynamics(clip, robot_model)[1]
-    low, high = _support(feet, legs)
-    lack = np.clip(zmp, low, high) - zmp
-    lack = np.clip(uniform_filter1d(lack, 3, axis=0, mode="nearest"), -_MOST, _MOST)
+    if feet[0].yaw is None or feet[1].yaw is None:
+        low, high = _support(feet, legs)
+        lack = np.clip(zmp, low, high) - zmp
+    else:
+        # "Ahead" and "aside" are those of the feet.
+        facing = rotations.yaw_quat((feet[0].yaw + feet[1].yaw) / 2.0)
+        back = rotations.quat_conjugate(facing)
+        seen = [foot._replace(sole=rotations.quat_rotate(back, foot.sole)) for foot in feet]
+        low, high = _support((seen[0], seen[1]), legs)
+        point = rotations.quat_rotate(back, np.pad(zmp, ((0, 0), (0, 1))))
+        short = np.pad(np.clip(point[:, :2], low, high) - point[:, :2], ((0, 0), (0, 1)))
+        lack = rotations.quat_rotate(facing, short)[:, :2]
+    most = _MOST * legs.robot.scale
+    lack = np.clip(uniform_filter1d(lack, 3, axis=0, mode="nearest"), -most, most)
     count = clip.num_frames
     stiffness = COM_HEIGHT * legs.robot.leg.leg_length / legs.robot.gravity * clip.fps**2
     # Normal equations of rows d - (d[-1] - 2 d + d[+1]) * stiffness, and of small d.

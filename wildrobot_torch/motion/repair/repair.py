@@ -1,12 +1,14 @@
 """Repair of clips: noise, heading, ground, stance width, sliding feet, joint stops.
 
 A clip is taken apart into a trunk and two soles (`stances`); faults beyond their tolerances are
-mended; closed-form leg kinematics make a clip of the parts again (`fitting`). A clip without faults
-changes its frame rate, place and heading only.
+mended; leg kinematics make a clip of the parts again (`fitting`). A clip without faults changes its
+frame rate, place and heading only. Lengths and speeds here and in `RepairConfig` are meant for legs
+as long as the WildRobot's, and scaled with the robot's (`RobotSpec.scale`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from envs.robot.spec import RobotSpec
 from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
 from wildrobot_torch.motion.ranges import JointMargin
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.repair.fitting import Fit, fitted
@@ -52,8 +54,8 @@ _SLOPE = 0.03
 """Slope of a standing sole, median [rad]."""
 _ASIDE = 0.02
 """Mean distance of the feet from where upright legs have them, sideways [m]."""
-_FEET_AHEAD, _BALANCE = 0.004, 0.02
-"""Bearing feet ahead of the hips in a balanced walk, on average [m]; largest distance from it."""
+_BALANCE = 0.02
+"""Largest distance of the bearing feet, on average, from where a balanced walk has them [m]."""
 _SLIP = 0.2
 """Mean speed of low soles, as a share of walking speed."""
 
@@ -94,6 +96,7 @@ def check_clip(clip: Clip, robot: RobotSpec) -> str | None:
         return f"{clip.joint_pos.shape[1]} joints; robot {robot.name!r} has {robot.num_joints}"
     if clip.duration_s < MIN_DURATION_S - 1e-9:
         return f"{clip.duration_s:.2f} s; needed: {MIN_DURATION_S} s or more"
+    size = robot.scale
     before, after = clip.root_quat[:-1], clip.root_quat[1:]
     turn = rotations.quat_multiply(rotations.quat_conjugate(before), after)
     turns = np.linalg.norm(rotations.rotation_vector(turn), axis=1)
@@ -102,19 +105,20 @@ def check_clip(clip: Clip, robot: RobotSpec) -> str | None:
     for name, sizes, unit, most in (
         (robot.joint_names[jumps.max(0).argmax()], jumps.max(1), "rad", MAX_JUMP),
         ("the root's rotation", turns, "rad", MAX_JUMP),
-        ("the root", steps, "m", MAX_STEP),
+        ("the root", steps, "m", MAX_STEP * size),
     ):
         if sizes.max() > most:
             where = f"{name} jumps by {sizes.max():.2f} {unit} at frame {sizes.argmax() + 1}"
-            return f"{where}; allowed: {most} {unit} per frame"
+            return f"{where}; allowed: {most:g} {unit} per frame"
     up = rotations.matrix(clip.root_quat)[:, 2, 2]
     tilt = float(np.median(np.arccos(np.clip(up, -1.0, 1.0))))
     if tilt > MAX_TILT:
         tilted = f"the trunk is tilted by {tilt:.2f} rad in the median; allowed: {MAX_TILT} rad"
         return f"{tilted} (are its quaternions in another order?)"
-    highest = sole_corners(Legs(robot), clip)[..., 2].min((1, 2)).max()
-    if highest < -MAX_SUNK:
-        return f"below the floor throughout, by {-highest:.2f} m or more; allowed: {MAX_SUNK} m"
+    highest = sole_corners(legs_of(robot), clip)[..., 2].min((1, 2)).max()
+    if highest < -MAX_SUNK * size:
+        most = f"allowed: {MAX_SUNK * size:g} m"
+        return f"below the floor throughout, by {-highest:.2f} m or more; {most}"
     return None
 
 
@@ -129,18 +133,25 @@ def repair(
     Raises:
         ClipError: `check_clip` finds a reason.
     """
-    config = config or RepairConfig()
+    config, scale, pace = config or RepairConfig(), robot.scale, robot.speed_scale
+    config = replace(
+        config,
+        lowpass_hz=config.lowpass_hz / pace,
+        gap=config.gap * scale,
+        clearance=config.clearance * scale,
+        max_lowering=config.max_lowering * scale,
+    )
     reason = check_clip(clip, robot)
     if reason is not None:
         raise ClipError(f"clip {clip.name!r}: {reason}")
-    legs = Legs(robot)
+    legs = legs_of(robot)
     changes: list[str] = []
-    clip = _smooth(clip, fps, config, changes)
+    clip = _smooth(clip, fps, config, _SHAKE * scale, changes)
     parts = _heading(legs, clip, changes)
     parts = _ground(parts, fps, changes)
     parts, steadied = _trunk(parts, fps, changes)
     parts = _width(parts, legs, config, changes)
-    parts = _balance(parts, fps, changes)
+    parts = _balance(parts, legs, fps, changes)
     parts, share = _feet(parts, fps, config, changes)
     limits = (config.margin, config.max_lean, config.max_lowering)
     result, fit, before, after = fitted(parts, legs, fps, *limits, share if steadied else None)
@@ -156,7 +167,9 @@ def repair(
     return Repaired(result, tuple(changes))
 
 
-def _smooth(clip: Clip, fps: float, config: RepairConfig, changes: list[str]) -> Clip:
+def _smooth(
+    clip: Clip, fps: float, config: RepairConfig, most_shake: float, changes: list[str]
+) -> Clip:
     """The clip at the wanted rate, low-passed if that removes more than the tolerated noise."""
 
     def smooth(series: Array) -> Array:
@@ -167,7 +180,7 @@ def _smooth(clip: Clip, fps: float, config: RepairConfig, changes: list[str]) ->
     noise = 1.4826 * float(np.median(np.abs(joints - clip.joint_pos)))
     root = smooth(clip.root_pos)
     shake = float(np.sqrt(np.mean(np.sum((root - clip.root_pos) ** 2, axis=1))))
-    if noise > _NOISE or shake > _SHAKE:
+    if noise > _NOISE or shake > most_shake:
         quat = smooth(clip.root_quat)
         quat /= np.linalg.norm(quat, axis=1, keepdims=True)
         clip = replace(clip, root_pos=root, root_quat=quat, joint_pos=joints)
@@ -181,7 +194,8 @@ def _smooth(clip: Clip, fps: float, config: RepairConfig, changes: list[str]) ->
 
 def _heading(legs: Legs, clip: Clip, changes: list[str]) -> ClipParts:
     """The clip's parts, facing +x at the origin, and travelling where the legs walk."""
-    heading = stances.slow_heading(clip)
+    scale = legs.robot.scale
+    heading = stances.slow_heading(clip, scale)
     bend = float(np.ptp(heading))
     if bend < _STEADY:
         mean = float(np.angle(np.exp(1j * heading.mean())))
@@ -202,7 +216,7 @@ def _heading(legs: Legs, clip: Clip, changes: list[str]) -> ClipParts:
         changes.append(f"heading: faced {first:+.2f} rad, turned to +x{drift}")
     legs_way = stances.walked(parts, clip.fps).way
     legs_net, net = legs_way[-1] - legs_way[0], hips[-1, :2] - hips[0, :2]
-    far = min(np.linalg.norm(legs_net), np.linalg.norm(net)) > _LEAST_WAY
+    far = min(np.linalg.norm(legs_net), np.linalg.norm(net)) > _LEAST_WAY * scale
     if far and float(legs_net @ net) < 0.0:
         hips[:, :2] = legs_way
         changes.append(f"travel: went {net[0]:+.2f} m, now as its legs do, {legs_net[0]:+.2f} m")
@@ -211,7 +225,8 @@ def _heading(legs: Legs, clip: Clip, changes: list[str]) -> ClipParts:
 
 def _ground(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
     """Standing soles on the floor, stance by stance, and level on average."""
-    floors = stances.floors(parts.soles[..., 2], fps)
+    scale = parts.scale
+    floors = stances.floors(parts.soles[..., 2], fps, scale)
     walk = stances.walked(parts, fps)
     pairs = zip(parts.pitch, walk.stands, strict=True)
     slopes = np.array([np.median(pitch[foot]) if foot.any() else 0.0 for pitch, foot in pairs])
@@ -219,9 +234,9 @@ def _ground(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
         parts = replace(parts, pitch=parts.pitch - slopes[:, None])
         sloped = f"{slopes[0]:+.2f} (left) and {slopes[1]:+.2f} rad"
         changes.append(f"ground: standing soles sloped by {sloped}, levelled")
-    if np.abs(floors).max() > _SUNK:
+    if np.abs(floors).max() > _SUNK * scale:
         # The hips follow the floor of the bearing foot; each foot makes up the difference.
-        level = low_pass((walk.share * floors).sum(0), _TRUNK_HZ, fps)
+        level = low_pass((walk.share * floors).sum(0), _TRUNK_HZ / math.sqrt(scale), fps)
         hips, feet = parts.hips.copy(), parts.feet.copy()
         hips[:, 2] -= level
         feet[..., 2] -= floors - level
@@ -234,7 +249,7 @@ def _ground(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
 def _trunk(parts: ClipParts, fps: float, changes: list[str]) -> tuple[ClipParts, bool]:
     """The trunk without the swinging of a human pelvis, and whether there was any."""
     tilt = parts.tilt
-    slow = low_pass(tilt, _TRUNK_HZ, fps)
+    slow = low_pass(tilt, _TRUNK_HZ / math.sqrt(parts.scale), fps)
     slow[:, [0, 2]] -= slow[:, [0, 2]].mean(0)
     swing = np.sqrt(np.mean((tilt - slow) ** 2, axis=0))
     if swing.max() <= _TRUNK_SWING:
@@ -251,7 +266,7 @@ def _width(parts: ClipParts, legs: Legs, config: RepairConfig, changes: list[str
     feet = parts.feet.copy()
     apart = feet[0, :, 1] - feet[1, :, 1]
     shift = np.array([1.0, -1.0]) * legs.robot.leg.leg_y - feet[..., 1].mean(1)
-    if apart.min() >= least and np.abs(shift).max() <= _ASIDE:
+    if apart.min() >= least and np.abs(shift).max() <= _ASIDE * parts.scale:
         return parts
     # Without ankle roll, soles are level under upright legs only: the feet go under the hips first,
     # and only then is missing room made frame by frame.
@@ -264,12 +279,13 @@ def _width(parts: ClipParts, legs: Legs, config: RepairConfig, changes: list[str
     return replace(parts, feet=feet)
 
 
-def _balance(parts: ClipParts, fps: float, changes: list[str]) -> ClipParts:
+def _balance(parts: ClipParts, legs: Legs, fps: float, changes: list[str]) -> ClipParts:
     """Bearing feet under the robot's weight, on average."""
+    wanted = legs.balance
     ahead = float((stances.walked(parts, fps).share * parts.feet[..., 0]).sum(0).mean())
-    if abs(ahead - _FEET_AHEAD) <= _BALANCE:
+    if abs(ahead - wanted) <= _BALANCE * parts.scale:
         return parts
-    feet = parts.feet + np.array([_FEET_AHEAD - ahead, 0.0, 0.0])
+    feet = parts.feet + np.array([wanted - ahead, 0.0, 0.0])
     changes.append(f"balance: bearing feet were {1e3 * ahead:+.0f} mm ahead of the hips, centred")
     return replace(parts, feet=feet)
 
@@ -282,15 +298,16 @@ def _feet(
     speed = walk.speed(fps)
     slip = _slip(parts.soles, walk.low, fps)
     sunk = -float(parts.soles[..., 2].min())
-    if slip <= _SLIP * max(speed, _SLOW) and sunk <= _SUNK:
+    scale = parts.scale
+    if slip <= _SLIP * max(speed, _SLOW * math.sqrt(scale)) and sunk <= _SUNK * scale:
         return parts, walk.share
     hips = parts.hips.copy()
     hips[:, :2] = low_pass(walk.way, config.lowpass_hz, fps)
     led = replace(parts, hips=hips)
-    soles = stances.locked(led.soles, walk.stands, config.clearance, fps)
+    soles = stances.locked(led.soles, walk.stands, config.clearance, fps, scale)
     back = rotations.yaw_quat(-parts.heading)
     locked = replace(led, feet=rotations.quat_rotate(back, soles - hips))
-    now = _slip(soles, soles[..., 2] < stances.LOCK_HEIGHT, fps)
+    now = _slip(soles, soles[..., 2] < stances.LOCK_HEIGHT * scale, fps)
     slid = f"{slip:.3f} m/s on the mean, now {now:.3f}"
     changes.append(f"feet: low soles slid at {slid}, and were up to {1e3 * sunk:.0f} mm deep")
     return locked, walk.share

@@ -1,5 +1,7 @@
 """Human walking for the robot: captured hips and ankles, scaled, then closed-form leg kinematics.
 
+Legs of any other kind have theirs in `figures`.
+
 Space is scaled by the legs' lengths, time by its square root, which keeps the Froude number
 v^2 / (g L) and with it the balance of the walk. The robot has no hip yaw, no ankle roll and hardly
 any hip extension, so the trunk's roll, its varying pitch and its heading are given up: the trunk
@@ -17,9 +19,10 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import Legs, legs_of
 from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.retarget.figures import retarget_figure
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import low_pass, smoothstep
 
@@ -57,7 +60,9 @@ def retarget(motion: SkeletonMotion, robot: RobotSpec) -> Clip:
     Raises:
         ClipError: it is no straight walk ahead, or too many frames are beyond the robot.
     """
-    legs = Legs(robot)
+    legs = legs_of(robot)
+    if not legs.exact:
+        return retarget_figure(motion, robot)
     if motion.num_frames < 30:
         raise ClipError(f"{motion.num_frames} frames; a walk to retarget needs 30 or more")
     tips = _facing_x(
@@ -157,11 +162,13 @@ def _under_the_hips(feet: list[FootPath], root_pos: Array, legs: Legs) -> None:
     """
     hips_x = math.sin(_LEAN) * legs.hip[2]
     both = (feet[0].sole[:, 0] + feet[1].sole[:, 0]) / 2.0
-    offset = float(np.mean(both - root_pos[:, 0])) - hips_x - _FEET_AHEAD
+    offset = float(np.mean(both - root_pos[:, 0])) - hips_x - _FEET_AHEAD * legs.robot.scale
     for side, foot in enumerate(feet):
         foot.sole[:, 0] -= offset
         wanted = (1.0 - 2.0 * side) * legs.robot.leg.leg_y
         foot.sole[:, 1] += wanted - float(np.mean(foot.sole[:, 1] - root_pos[:, 1]))
-    lack = np.maximum(_FEET_APART - (feet[0].sole[:, 1] - feet[1].sole[:, 1]), 0.0)
+    lack = np.maximum(
+        _FEET_APART * legs.robot.scale - (feet[0].sole[:, 1] - feet[1].sole[:, 1]), 0.0
+    )
     feet[0].sole[:, 1] += lack / 2.0
     feet[1].sole[:, 1] -= lack / 2.0

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners, soles
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.walk import standing_clip
@@ -24,8 +25,10 @@ MIN_BLEND_S, MAX_BLEND_S = 0.2, 0.4
 _LIFT = 0.3
 """Extra bend of the moving foot's hip halfway [rad]; the knee bends twice that, the ankle takes it
 back."""
+_FOLD: dict[Kind, float] = {"pitch": 1.0, "knee": 2.0, "ankle_pitch": -1.0}
+"""Share of it in each joint: hip forward, knee bent twice that, toes up. The foot rises, level."""
 _FAR = 0.04
-"""A foot that moves less than this [m] is lifted less."""
+"""A foot that moves less than this [m] is lifted less, on a robot of the WildRobot's size."""
 
 
 def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
@@ -41,7 +44,7 @@ def into_stance(clip: Clip, robot: RobotSpec, blend_s: float) -> Clip:
         raise ClipError(
             f"the blend through stance takes {blend_s} s; allowed: {MIN_BLEND_S} to {MAX_BLEND_S}"
         )
-    legs, last = Legs(robot), clip.num_frames - 1
+    legs, last = legs_of(robot), clip.num_frames - 1
     stance = standing_clip(robot, 0.1).joint_pos[0]
     _, angvel, joint_vel = clip.velocities(robot)
     pos, quat, joints = clip.root_pos[last], clip.root_quat[last], clip.joint_pos[last]
@@ -90,9 +93,13 @@ def _lift(legs: Legs, bridge: Clip, side: int, share: Array) -> Array:
     """Joint angles (N, J) [rad] to add so that one foot leaves the floor on its way."""
     between = soles(legs, bridge)
     between = (between[:, side] - between[:, 1 - side])[:, :2]
-    far = min(float(np.linalg.norm(between[-1] - between[0])) / _FAR, 1.0)
+    size = _FAR * legs.robot.scale
+    far = min(float(np.linalg.norm(between[-1] - between[0])) / size, 1.0)
     bend = far * _LIFT * np.sin(np.pi * share) ** 2
     added = np.zeros_like(bridge.joint_pos)
-    # Hip forward, knee bent twice that, toes up: the foot rises and stays level.
-    added[:, legs.index[side]] = legs.joints(side, bend * np.array([1.0, 0.0, 2.0, -1.0]))
+    fold = np.zeros(len(legs.kinds))
+    for kind, share_of_bend in _FOLD.items():
+        if (column := legs.column(kind)) is not None:
+            fold[column] = share_of_bend
+    added[:, legs.index[side]] = legs.joints(side, bend * fold)
     return added

@@ -84,8 +84,9 @@ def balance_offsets(
     share = m.foot_force / m.foot_force.sum(-1, keepdim=True).clamp(min=0.1 * robot.weight)
     stance, swing = share, 1.0 - share
 
-    trunk_roll = -(config.roll_kp * roll + config.roll_kd * m.angvel_b[:, 0])
-    trunk_pitch = -(config.pitch_kp * pitch + config.pitch_kd * m.angvel_b[:, 1])
+    pace = robot.speed_scale
+    trunk_roll = -(config.roll_kp * roll + config.roll_kd * pace * m.angvel_b[:, 0])
+    trunk_pitch = -(config.pitch_kp * pitch + config.pitch_kd * pace * m.angvel_b[:, 1])
     step, ankle = config.step * excess, config.ankle * excess
 
     offsets = torch.zeros_like(m.joint_pos)

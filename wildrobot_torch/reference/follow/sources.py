@@ -1,10 +1,16 @@
-"""Clips for the tracking policy: built-in walks, clips from files after repair, and their loops."""
+"""Clips for the tracking policy: built-in walks, clips from files after repair, and their loops.
+
+Speeds are those of a robot of the WildRobot's size; another has them at the same Froude numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from envs.errors import UserError
 from envs.robot.model import RobotModel
@@ -12,12 +18,20 @@ from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, PositiveFloat, check
 from wildrobot_torch.motion.augment import loop_clip, time_warp
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.repair.planting import PlantingConfig, plant
+from wildrobot_torch.motion.kinematics import legs_of
+from wildrobot_torch.motion.repair.planting import PlantingConfig, balance, plant
 from wildrobot_torch.motion.repair.repair import RepairConfig, repair
+from wildrobot_torch.motion.repair.stances import slow_heading
 from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
 
 LOOP_SPEED = 0.65
 """Faster loops are slowed down to this [m/s]."""
+BEND_SPEEDS = (0.15, 0.25)
+"""Speeds of walks that turn or step aside [m/s]."""
+TURNS = 0.35
+"""Change of heading from which a clip turns [rad]."""
+TURN_RATE, SIDE_SPEED = 0.5, 0.06
+"""Yaw rate [rad/s] and sideways speed [m/s] of those."""
 
 
 _tracked_walk = partial(WalkConfig, double_share=0.3, clearance=0.027, crouch=0.025, margin=0.03)
@@ -60,20 +74,46 @@ class SourceConfig:
                 )
 
 
-def tracked_walks(robot: RobotSpec, config: SourceConfig) -> list[Clip]:
-    """Built-in clips that a robot can do by itself: standing, walking, walking off and stopping."""
-    clips = [
-        walking_clip(robot, speed, config.duration_s, config=config.walk)
-        if speed > 0.0
-        else standing_clip(robot, config.duration_s)
-        for speed in config.speeds
-    ]
+def tracked_walks(
+    robot_model: RobotModel, config: SourceConfig, progress: Callable[[str], None] = print
+) -> list[Clip]:
+    """Built-in clips that a robot can do by itself: standing, walking, walking off and stopping.
+
+    Legs without a closed form get no tuned shape: their walks are moved over the feet, and those
+    that the legs cannot do are left out, which `progress` is told. With a yaw joint they turn as
+    well, with an ankle roll they step aside.
+    """
+    robot, legs = robot_model.robot, legs_of(robot_model.robot)
+    pace, walk = robot.speed_scale, partial(walking_clip, robot, config=config.walk)
+    clips, too_much = [], []
+
+    def made(speed: float, **shape: Any) -> None:
+        if speed == 0.0:
+            clips.append(standing_clip(robot, config.duration_s))
+            return
+        if legs.exact:
+            clip = walk(speed * pace, config.duration_s, **shape)
+        else:
+            try:
+                clip = walk(speed * pace, config.duration_s, **shape)
+            except ClipError as error:
+                too_much.append(str(error))
+                return
+            clip = balance(clip, robot_model, config.planting)
+        rests = "start_standing" in shape
+        clips.append(replace(clip, name=f"{clip.name}_from_rest") if rests else clip)
+
+    for speed in config.speeds:
+        made(speed)
     for speed in config.from_rest:
-        clip = walking_clip(
-            robot, speed, config.duration_s, start_standing=True, end_standing=True,
-            config=config.walk,
-        )  # fmt: skip
-        clips.append(replace(clip, name=f"{clip.name}_from_rest"))
+        made(speed, start_standing=True, end_standing=True)
+    for speed in BEND_SPEEDS:
+        if legs.turns:
+            made(speed, yaw_rate=TURN_RATE)
+        if legs.rolls:
+            made(speed, lateral=SIDE_SPEED * pace)
+    for error in too_much:
+        progress(f"left out: {error}")
     return clips
 
 
@@ -100,7 +140,7 @@ def prepared(
     for clip in clips:
         try:
             mended, changes = _mended(clip, robot, fps, config.repair)
-            once = plant(mended, robot_model, config.planting)
+            once = _stood(mended, robot_model, config.planting)
         except ClipError as error:
             result.notes.append(f"left out: {error}")
             continue
@@ -110,10 +150,17 @@ def prepared(
         try:
             if config.loop_s > 0.0:
                 loop = _loop(mended, robot, config)
-                result.clips.append(plant(loop, robot_model, config.planting))
+                result.clips.append(_stood(loop, robot_model, config.planting))
         except ClipError as error:
             result.notes.append(f"no loop: {error}")
     return result
+
+
+def _stood(clip: Clip, robot_model: RobotModel, config: PlantingConfig) -> Clip:
+    """The clip planted; where it turns, with feet that stand already, moved over them only."""
+    robot = robot_model.robot
+    turns = legs_of(robot).turns and float(np.ptp(slow_heading(clip, robot.scale))) > TURNS
+    return balance(clip, robot_model, config) if turns else plant(clip, robot_model, config)
 
 
 def _mended(
@@ -132,6 +179,7 @@ def _mended(
 
 
 def _loop(clip: Clip, robot: RobotSpec, config: SourceConfig) -> Clip:
-    if clip.mean_speed > LOOP_SPEED:
-        clip = time_warp(clip, max(0.5, round(LOOP_SPEED / clip.mean_speed, 2)))
+    fastest = LOOP_SPEED * robot.speed_scale
+    if clip.mean_speed > fastest:
+        clip = time_warp(clip, max(0.5, round(fastest / clip.mean_speed, 2)))
     return loop_clip(clip, robot, config.loop_s)

@@ -35,7 +35,6 @@ from wildrobot_torch.reference.follow.rollout import Rollout, Task, clip_env, pe
 from wildrobot_torch.reference.follow.tracking import (
     ARRIVAL_S,
     COSTS,
-    FALL,
     IMITATION,
     MAX_DISTANCE,
     MAX_JOINT_ERROR,
@@ -43,6 +42,7 @@ from wildrobot_torch.reference.follow.tracking import (
     ClipStates,
     TrackingConfig,
     clip_observation,
+    fall_limits,
     tracking_layout,
     tracking_reward,
 )
@@ -137,8 +137,10 @@ class TrackingTask:
         error = (qpos[:, env.robot.joint_qpos_adr] - m.joint_pos).square().sum(-1)
         distance = torch.linalg.vector_norm(qpos[:, :2] - root[:, :2], dim=-1)
         failed = env.backend.health() != 0
-        lost = (error > MAX_JOINT_ERROR) | (distance > MAX_DISTANCE)
-        terminated = fall_causes(m, failed, env.robot, FALL).any(-1) | lost
+        robot = env.robot
+        most = MAX_JOINT_ERROR * robot.num_joints / 8
+        lost = (error > most) | (distance > MAX_DISTANCE * robot.scale)
+        terminated = fall_causes(m, failed, robot, fall_limits(robot)).any(-1) | lost
         done = terminated | (self.frame >= clips.length[self.clip] - 1)
         self._residual = residual
         result = {
@@ -311,7 +313,7 @@ def training_key(
         "tracking": asdict(config),
         "imitation": IMITATION,
         "costs": COSTS,
-        "ends": (asdict(FALL), MAX_JOINT_ERROR, MAX_DISTANCE),
+        "ends": (asdict(fall_limits(env.robot)), MAX_JOINT_ERROR, MAX_DISTANCE),
         "stop_room": STOP_ROOM,
         "arrival_s": ARRIVAL_S,
         "env": asdict(env.config),

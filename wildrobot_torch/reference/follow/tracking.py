@@ -1,5 +1,7 @@
 """The tracking task: follow a clip frame by frame, without support, by corrections of its joints.
 
+Lengths, speeds and times are those of a robot of the WildRobot's size and eight joints.
+
 Peng et al. 2018 (DeepMimic, arXiv:1804.02717), section 5, with residual actions: the joint targets
 are the clip's next frame plus what the policy adds; an untrained policy plays the clip open loop.
 """
@@ -7,7 +9,7 @@ are the clip's next frame plus what the policy adds; an untrained policy plays t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 import numpy as np
@@ -25,14 +27,17 @@ from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, PositiveFloat, PositiveInt, check
 from wildrobot_torch.motion.clip import Clip, clip_states
 from wildrobot_torch.motion.feedforward import carried, position_targets
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.kinematics import legs_of
 from wildrobot_torch.ppo.config import PPOConfig
 
 STANDS = 2e-3
 """A clip's sole carries weight where its lowest corner is below this height [m]. Soles of repaired
 clips are up to 1 mm off, where a joint's stop bends a leg that should be straight."""
 MAX_LEAD = 0.25
-"""Largest lead of a servo target over its joint [rad]; a larger one exceeds the servo's torque."""
+"""Largest lead of a servo target over its joint [rad]; a larger one exceeds the servo's torque.
+For servos of another stiffness it is in proportion to torque limit over gain."""
+_STANDARD_LEAD = 4.0 / 21.1
+"""Torque limit over gain of the WildRobot's servos [rad]."""
 STOP_ROOM = 0.06
 """Distance from its stop at which a joint begins to cost [rad]."""
 ARRIVAL_S = 1.0
@@ -77,6 +82,11 @@ _ppo = partial(
     PPOConfig, gamma=0.98, learning_rate=5e-4, learning_rate_max=1e-3, entropy_coef=0.001,
     low_noise_env_fraction=0.0,
 )  # fmt: skip
+
+
+def fall_limits(robot: RobotSpec) -> TerminationConfig:
+    """Limits of a fall of a robot of any size."""
+    return replace(FALL, min_height=robot.scaled_height(FALL.min_height))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +140,7 @@ class ClipStates:
     @classmethod
     def of(cls, clips: Sequence[Clip], robot_model: RobotModel) -> ClipStates:
         """The frames of clips at the control rate."""
-        legs = Legs(robot_model.robot)
+        legs = legs_of(robot_model.robot)
         states = [clip_states(clip, robot_model.robot) for clip in clips]
         length = torch.tensor([clip.num_frames for clip in clips])
         return cls(
@@ -156,7 +166,10 @@ def servo_targets(clip: Clip, robot_model: RobotModel) -> Tensor:
     """Servo targets (N, J) [rad] by `position_targets`, within what the servos' torque can do."""
     lead = position_targets(clip, robot_model, STANDS) - clip.joint_pos
     lead = uniform_filter1d(lead, 3, axis=0, mode="nearest")
-    return torch.from_numpy(clip.joint_pos + np.clip(lead, -MAX_LEAD, MAX_LEAD)).float()
+    robot = robot_model.robot
+    strength = (robot.torque_limit / robot.kp).double().cpu().numpy() / _STANDARD_LEAD
+    most = MAX_LEAD * np.round(strength, 5)
+    return torch.from_numpy(clip.joint_pos + np.clip(lead, -most, most)).float()
 
 
 def tracking_layout(observation: Layout, robot: RobotSpec) -> Layout:
@@ -195,18 +208,18 @@ def clip_observation(
     following = clips.index(clip, frame + 1)
     qpos, qvel = clips.qpos[following], clips.qvel[following]
     preview = [clips.qpos[clips.index(clip, frame + ahead)][:, joints] for ahead in PREVIEW]
-    ahead = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2].clamp(-0.3, 0.3)
+    ahead = turn(qpos[:, :3] - root_pos_w, -m.yaw)[:, :2] / robot.scale
     clip_yaw = yaw(qpos[:, 3:7])
     return torch.cat(
         [
             qpos[:, joints] - m.joint_pos,
             *preview,
             0.1 * qvel[:, robot.joint_qvel_adr],
-            turn(qvel[:, :3], -clip_yaw),
+            turn(qvel[:, :3], -clip_yaw) / robot.speed_scale,
             projected_gravity(qpos[:, 3:7]),
-            10.0 * (qpos[:, 2:3] - m.height[:, None]),
+            10.0 * (qpos[:, 2:3] - m.height[:, None]) / robot.scale,
             wrap_angle(clip_yaw - m.yaw)[:, None],
-            ahead,
+            ahead.clamp(-0.3, 0.3),
         ],
         dim=-1,
     )
@@ -230,29 +243,31 @@ def tracking_reward(
     """
     clip_yaw = yaw(qpos[:, 3:7])
     linvel = turn(qvel[:, :3], -clip_yaw)
+    size, pace, count = robot.scale, robot.speed_scale, robot.num_joints / 8
     errors = {
-        "joint_pos": (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1),
-        "joint_vel": (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1),
-        "linvel": (linvel - m.linvel_h)[:, :2].square().sum(-1).sqrt(),
-        "height": (qpos[:, 2] - m.height).square(),
+        "joint_pos": (qpos[:, robot.joint_qpos_adr] - m.joint_pos).square().sum(-1) / count,
+        "joint_vel": (qvel[:, robot.joint_qvel_adr] - m.joint_vel).square().sum(-1)
+        * (size / count),
+        "linvel": (linvel - m.linvel_h)[:, :2].square().sum(-1).sqrt() / pace,
+        "height": ((qpos[:, 2] - m.height) / size).square(),
         "gravity": (projected_gravity(qpos[:, 3:7]) - m.gravity_b).square().sum(-1),
         "yaw": wrap_angle(clip_yaw - m.yaw).square(),
-        "root_pos": (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1).sqrt(),
+        "root_pos": (qpos[:, :2] - root_pos_w[:, :2]).square().sum(-1).sqrt() / size,
     }
     reward = torch.zeros_like(m.height)
     for name, (weight, decay) in IMITATION.items():
         reward = reward + weight * torch.exp(-decay * errors[name])
     loaded = m.foot_force > 0.1 * robot.weight
-    speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1)
+    speed = torch.linalg.vector_norm(m.sole_linvel_w[..., :2], dim=-1) / pace
     low, high = robot.joint_range.unbind(-1)
     room = torch.minimum(m.joint_pos - low, high - m.joint_pos)
     costs = {
         "slip": (speed.clamp(max=0.3) * loaded).sum(-1),
         "contact": (loaded != stands).sum(-1),
-        "turning": (qvel[:, 5] - m.angvel_b[:, 2]).square().clamp(max=4.0),
+        "turning": ((qvel[:, 5] - m.angvel_b[:, 2]) * pace).square().clamp(max=4.0),
         "load": (m.foot_force.sum(-1) / robot.weight - 1.0).square().clamp(max=1.0),
         "stop": (1.0 - room / STOP_ROOM).clamp(0.0, 1.0).sum(-1),
-        "smoothness": (action - prev_action).square().sum(-1),
+        "smoothness": (action - prev_action).square().sum(-1) / count,
     }
     for name, weight in COSTS.items():
         reward = reward - weight * costs[name]

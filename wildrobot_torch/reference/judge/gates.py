@@ -7,12 +7,13 @@ metric that is missing or not a number rejects.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
+from envs.robot.spec import RobotSpec
 from envs.yaml_files import read_yaml
 from wildrobot_torch.motion.metrics import METRICS, Limit, require_number
 
@@ -26,6 +27,14 @@ COMMON = ("0+", "0", "1")
 name it."""
 SCOPES = ("window", "segment")
 MOTIONS = ("any", "moving", "standing")
+_SIZES: Mapping[str, Callable[[RobotSpec], float]] = {
+    "m": lambda robot: robot.scale,
+    "m/s": lambda robot: robot.speed_scale,
+    "rad/s": lambda robot: 1.0 / robot.speed_scale,
+}
+"""Unit of a metric -> what it is multiplied by on a robot of another size."""
+_STANDARD_WIDTH = 0.0827
+"""Width of the WildRobot's sole [m]."""
 _REQUIRED = {"name", "metric", "unit", "meaning"}
 _OPTIONAL = {"min", "max", "tiers", "good", "scope", "motion"}
 
@@ -55,6 +64,29 @@ class Gate:
             return self.tiers[tier]
         bounded = self.min is not None or self.max is not None
         return Limit(min=self.min, max=self.max) if bounded and tier in COMMON else None
+
+    def sized(self, robot: RobotSpec) -> Gate:
+        """The gate of a robot of the WildRobot's size, for `robot`.
+
+        Lengths go with the leg, speeds and the inverse of times with its root; soles keep the same
+        room between them in legs, whatever their width.
+        """
+        factor = _SIZES.get(self.unit, lambda robot: 1.0)(robot)
+        shift = 0.0
+        if self.metric == "foot_separation_p05":
+            shift = robot.leg.sole_width - factor * _STANDARD_WIDTH
+        if robot.is_standard or (factor == 1.0 and shift == 0.0):
+            return self
+
+        def moved(value: float | None) -> float | None:
+            return None if value is None else round(value * factor + shift, 6)
+
+        tiers = {
+            tier: limit and Limit(min=moved(limit.min), max=moved(limit.max))
+            for tier, limit in self.tiers.items()
+        }
+        bounds = {name: moved(getattr(self, name)) for name in ("min", "max", "good")}
+        return replace(self, **bounds, tiers=tiers)
 
     def reason(self, metrics: Mapping[str, float], tier: str) -> str | None:
         """Why `metrics` do not pass in a tier, or None when they do."""

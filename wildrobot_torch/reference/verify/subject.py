@@ -83,7 +83,9 @@ class Subject:
         """(S,) bool: segments that walk, by their net displacement over the floor."""
         moved = [self.qpos[f.stop - 1, :2] - self.qpos[f.start, :2] for _, f in self.segments()]
         times = (self.dataset.segment_length - 1).clamp(min=1) * self.dataset.ctrl_dt
-        return torch.linalg.vector_norm(torch.stack(moved), dim=-1) / times >= MOVING
+        return torch.linalg.vector_norm(torch.stack(moved), dim=-1) / times >= (
+            MOVING * self.robot.speed_scale
+        )
 
     @cached_property
     def segment_of(self) -> Tensor:

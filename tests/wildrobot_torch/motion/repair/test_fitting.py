@@ -10,13 +10,13 @@ import pytest
 from envs.robot.model import load_robot
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, foot_yaw, soles
+from wildrobot_torch.motion.kinematics import foot_yaw, legs_of, soles
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.repair.fitting import Fit, fitted, rebuild
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 ROBOT = load_robot().robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 FPS = 50.0
 
 

@@ -12,14 +12,14 @@ from envs.errors import UserError
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.feedforward import carried, inverse_dynamics
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.read.files import load_clip
 from wildrobot_torch.motion.repair.planting import PlantingConfig, plant, planted_feet
 from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 CAPTURED = Path("../shared/motions/cmu/69_walk_forward_02.amc")
 
 

@@ -17,14 +17,14 @@ from envs.robot.model import load_robot
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.read.files import load_all, load_clips
 from wildrobot_torch.motion.repair.repair import RepairConfig, check_clip, repair
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 FPS = 50.0
 
 
@@ -293,7 +293,7 @@ def test_bad_clips_of_a_folder_are_named_and_the_others_go_on(tmp_path: Path, wa
     for name, words in {
         "empty.pkl": "0 frame(s)",
         "infinite.pkl": "joint_pos is not finite in frame 0",
-        "nothing.npz": "not a readable npz",
+        "nothing.npz": "the file is empty",
         "other.pkl": "6 joints",
         "short.pkl": "0.18 s",
         "sunk.pkl": "below the floor throughout",

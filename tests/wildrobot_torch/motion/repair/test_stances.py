@@ -9,13 +9,13 @@ from envs.robot.model import load_robot
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, soles
+from wildrobot_torch.motion.kinematics import legs_of, soles
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.series import runs
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 ROBOT = load_robot().robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 FPS = 50.0
 
 

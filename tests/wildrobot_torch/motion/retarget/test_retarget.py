@@ -10,14 +10,14 @@ import pytest
 
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import ClipError
-from wildrobot_torch.motion.kinematics import Legs, sole_corners
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
 from wildrobot_torch.motion.read.acclaim import read_motion, read_skeleton
 from wildrobot_torch.motion.read.files import load_clip, load_clips
 from wildrobot_torch.motion.read.kinds import read_skeleton_motion
 from wildrobot_torch.motion.retarget import retarget as retargeting
 
 ROBOT = load_robot().robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 CMU = Path(__file__).parents[4] / "../shared/motions/cmu"
 
 

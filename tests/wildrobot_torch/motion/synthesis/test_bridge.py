@@ -9,13 +9,13 @@ import pytest
 
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.rotations import quat_conjugate, quat_multiply, rotation_vector
 from wildrobot_torch.motion.synthesis.bridge import into_stance, out_of_stance
 from wildrobot_torch.motion.synthesis.walk import walking_clip
 
 ROBOT = load_robot().robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 
 
 def one_way() -> Clip:

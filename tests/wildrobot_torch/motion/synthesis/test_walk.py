@@ -9,12 +9,12 @@ import pytest
 from envs.errors import UserError
 from envs.robot.model import load_robot
 from wildrobot_torch.motion.clip import Clip, ClipError, clip_states
-from wildrobot_torch.motion.kinematics import Legs, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.synthesis.walk import WalkConfig, standing_clip, walking_clip
 
 MODEL = load_robot()
 ROBOT = MODEL.robot
-LEGS = Legs(ROBOT)
+LEGS = legs_of(ROBOT)
 SPEEDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 

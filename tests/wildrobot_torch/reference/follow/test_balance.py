@@ -73,8 +73,8 @@ def test_too_fast_steps_further_with_a_level_foot(on_left_foot, robot):
 
 
 def test_a_robot_without_such_joints_is_refused(robot):
-    with pytest.raises(ValueError, match="left_wing"):
-        leg_joints(robot, "wing")
+    with pytest.raises(ValueError, match="balance needs a yaw in each leg"):
+        leg_joints(robot, "yaw")
 
 
 def test_balance_takes_load_off_the_harness(robot_model, robot):

@@ -16,14 +16,14 @@ FPS = 50.0
 
 def test_built_in_walks_have_the_speeds_asked_for(robot_model: RobotModel) -> None:
     config = SourceConfig(speeds=(0.0, 0.1, 0.4), from_rest=(), duration_s=3.0)
-    walks = tracked_walks(robot_model.robot, config)
+    walks = tracked_walks(robot_model, config)
     assert [walk.mean_speed for walk in walks] == pytest.approx([0.0, 0.1, 0.4], abs=0.02)
     assert all(walk.duration_s == pytest.approx(3.0) for walk in walks)
 
 
 def test_walks_from_rest_begin_and_end_standing(robot_model: RobotModel) -> None:
     config = SourceConfig(speeds=(0.2,), from_rest=(0.2,), duration_s=6.0)
-    walk, rested = tracked_walks(robot_model.robot, config)
+    walk, rested = tracked_walks(robot_model, config)
     assert rested.name == "walk_0.20_from_rest" != walk.name
     speed = np.gradient(rested.root_pos[:, 0]) * rested.fps
     assert np.abs(speed[[0, -1]]).max() < 0.02
