@@ -18,7 +18,7 @@ NAMED = re.compile(
     re.IGNORECASE,
 )
 """A joint's name as people give it, or what a name is put together from."""
-HUMANS = ("wildrobot_torch/motion/",)
+HUMANS = ("wildrobot_torch/motion/read/", "wildrobot_torch/motion/retarget/")
 """Joints of captured people, whose roles have such names."""
 
 
