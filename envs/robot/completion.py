@@ -330,8 +330,11 @@ def _add_home(
         if -0.002 <= lowest <= FLOATING:
             lowest = 0.0
         else:
-            work.notes.append(f"keyframe home is lowered by {1000 * lowest:.1f} mm: its soles are "
-                              "on the floor now")  # fmt: skip
+            way = "lowered" if lowest > 0.0 else "raised"
+            work.notes.append(
+                f"keyframe home is {way} by {1000 * abs(lowest):.1f} mm: its soles are on the "
+                "floor now"
+            )
     data.qpos[start + 2] -= lowest
     ctrl = [data.joint(name).qpos[0] for name in description.joints] + [0.0] * len(description.held)
     work.spec.add_key(name="home", qpos=data.qpos.tolist(), ctrl=ctrl)
@@ -367,6 +370,12 @@ def _servo_of(work: _Work, model: mujoco.MjModel, name: str) -> _Servo:
             most = abs(gear) * float(np.abs(model.actuator_forcerange[index]).min())
             torque = most if torque is None else min(torque, most)
         if told is not None and told.kp is not None:
+            # A motor's torque is what it may be told.
+            pushes = model.actuator_biastype[index] == mujoco.mjtBias.mjBIAS_NONE
+            if pushes and model.actuator_ctrllimited[index]:
+                span = float(np.abs(model.actuator_ctrlrange[index]).min())
+                most = abs(gear * gain) * span
+                torque = most if torque is None else min(torque, most)
             continue
         affine = (
             model.actuator_gaintype[index] == mujoco.mjtGain.mjGAIN_FIXED

@@ -78,6 +78,9 @@ def test_motors_get_the_servo_that_the_description_gives(tmp_path: Path) -> None
     (folder / "robot.yaml").write_text(text, encoding="utf-8")
     loaded = load_robot(folder)
     assert loaded.robot.kp.tolist() == [15.0] * 8
+    # Without max_torque it is what the motor may be told, 1 at gear 3.
+    (folder / "robot.yaml").write_text(text.replace("max_torque: 3", "").rstrip(), encoding="utf-8")
+    assert load_robot(folder).robot.torque_limit.tolist() == [3.0] * 8
     assert stood(loaded).body(loaded.robot.root_body).xmat[8] > 0.99
 
 
