@@ -60,7 +60,7 @@ def robot_digests(
         "plates": list((description.plates or {}).items()),
         "servo": asdict(servo),
         # What only a stranger's robot has; without it a robot's version is what it was before.
-        **({} if description.model is None else {"completed": _completed(description)}),
+        **({} if description.model is None else {"completed": _completed(description, model)}),
         **({} if bam is None else {"bam": asdict(bam)}),
         "bodies": [names("body", bodies), names("body", model.body_parentid[bodies])],
         "joints": [names("joint", np.arange(model.njnt)), names("body", model.jnt_bodyid)],
@@ -95,11 +95,12 @@ def robot_digests(
     return sha.hexdigest()[:16], untimed
 
 
-def _completed(description: RobotDescription) -> list[object]:
+def _completed(description: RobotDescription, model: mujoco.MjModel) -> list[object]:
     """Names that say what is measured of a completed model."""
     feet = [(name, foot.body) for name, foot in description.feet.items()]
     soles = [asdict(foot.sole) for foot in description.feet.values() if foot.sole is not None]
-    return [feet, soles, list((description.legs or {}).items()), list(description.held)]
+    imu = model.body(model.site_bodyid[model.site(IMU_SITE).id]).name
+    return [feet, soles, list((description.legs or {}).items()), list(description.held), imu]
 
 
 def _inertia(model: mujoco.MjModel, body: int) -> np.ndarray:

@@ -46,7 +46,8 @@ def resimulate(log: Log) -> Comparison:
     quiet = dict.fromkeys(
         ("joint_lost", "imu_stale", "orientation_noise", "gyro_noise", "gyro_bias",
          "heading_drift", "switch_drop"), 0.0)  # fmt: skip
-    robot = SimulatedRobot(RobotOptions(**quiet))
+    named = str(log.header.get("robot", RobotOptions.robot))
+    robot = SimulatedRobot(RobotOptions(robot=named, **quiet))
     names = tuple(log.header["joint_names"])
     if set(names) != set(robot.joint_names):
         raise UserError(

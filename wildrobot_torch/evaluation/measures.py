@@ -213,12 +213,15 @@ def _recovery_time(w: Walks) -> Tensor:
     if w.recording.disturbed is None:
         return torch.full_like(w.recording.command, math.nan)
     error = (w.velocities - w.commands)[..., :2]
+    # Speeds as those of a robot of the WildRobot's size, whose the thresholds are.
+    error = error / w.robot.speed_scale
     return recovery_times(w.recording.disturbed, w.valid, w.tilt, error, w.dt)
 
 
 def _share(w: Walks) -> Tensor:
     command = w.mean(w.commands[..., 0]).abs()
-    return torch.where(command >= MOVING, w.error(0).abs() / command, math.nan)
+    moving = MOVING * w.robot.speed_scale
+    return torch.where(command >= moving, w.error(0).abs() / command, math.nan)
 
 
 def _turn_share(w: Walks) -> Tensor:
@@ -269,7 +272,7 @@ def _per_metre(w: Walks) -> Tensor:
     """Energy of the whole episode over the length of its way ahead [J/m]."""
     energy = torch.where(w.valid, w.power, 0.0).double().sum(0) * w.dt
     way = torch.where(w.valid, w.velocities[..., 0], 0.0).double().sum(0) * w.dt
-    return torch.where(way >= MIN_DISTANCE, energy / way, math.nan)
+    return torch.where(way >= MIN_DISTANCE * w.robot.scale, energy / way, math.nan)
 
 
 # fmt: off

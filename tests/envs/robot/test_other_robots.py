@@ -8,13 +8,15 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from envs.config import LocomotionConfig
+from envs.config import LocomotionConfig, policy_settings
 from envs.frames import quat_from_euler
 from envs.locomotion import LocomotionEnv
 from envs.robot.model import RobotModel, load_robot
 from envs.robot.symmetry import action_mirror, layout_mirror
 from envs.sizing import sized
 from envs.task.observations import observation_layout
+from envs.tasks import task_for
+from envs.yaml_files import from_mapping
 
 NAMES = ("biped12", "wildrobot17")
 
@@ -143,3 +145,14 @@ def test_task_grows_with_the_robot() -> None:
 def test_the_wildrobots_task_is_what_it_was() -> None:
     task = LocomotionConfig()
     assert sized(task, load_robot().robot) is task
+
+
+def test_a_policys_file_names_its_robot_and_has_the_numbers_of_its_size() -> None:
+    """Sized numbers, once: read back and sized again they are the same."""
+    task = task_for(LocomotionConfig(), "biped12")
+    stored = policy_settings(task)
+    assert stored["robot"] == "biped12"
+    again = from_mapping(LocomotionConfig, stored, "file")
+    assert sized(again, load_robot("biped12").robot).command == task.command
+    assert again.termination == LocomotionConfig().termination  # of the WildRobot, sized by the env
+    assert not {"robot", "as_written"} & set(policy_settings(task_for(LocomotionConfig())))

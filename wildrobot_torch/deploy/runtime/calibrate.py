@@ -445,7 +445,7 @@ def main(read: argparse.Namespace) -> int:
     """`wildrobot calibrate`: 0 when the file was written."""
     contract, _ = read_policy(read.policy or WALKING_POLICY)
     with ExitStack() as stack:
-        hardware = stack.enter_context(released(_robot(read.robot)))
+        hardware = stack.enter_context(released(_robot(read.robot, contract.robot)))
         truth = None
         if read.yes:
             if not isinstance(hardware, RemoteRobot):
@@ -471,12 +471,13 @@ def main(read: argparse.Namespace) -> int:
     return 0
 
 
-def _robot(name: str) -> Hardware:
+def _robot(name: str, simulated: str) -> Hardware:
     """See `open_robot`; a simulated robot that is started hangs, and its time is its own."""
     from wildrobot_torch.deploy.runtime.main import open_robot
 
     if name == "simulated":
-        return RemoteRobot.start({"gantry_hold_s": 1e6, "gantry_lift": 0.1}, lockstep=True)
+        hung = {"robot": simulated, "gantry_hold_s": 1e6, "gantry_lift": 0.1}
+        return RemoteRobot.start(hung, lockstep=True)
     return open_robot(name)
 
 

@@ -71,7 +71,7 @@ def parse(text: str, joints: Sequence[str], plates: Sequence[str], since: float 
     Raises:
         UserError: the text is none, or names what there is not.
     """
-    form = "KIND[:WHERE]@START[+DURATION][=SIZE], as in silent:left_knee_pitch@3+0.5"
+    form = "KIND[:WHERE]@START[+DURATION][=SIZE], as in silent:JOINT@3+0.5"
     found = _PATTERN.fullmatch(text.strip())
     if found is None:
         raise UserError(f"fault {text!r} cannot be read; write {form}")

@@ -127,7 +127,7 @@ def compare(
                 result, _ = _in_environment(name, suite, loaded, loaded.task, warp, robot)
             else:
                 simulator, begun = simulators[name], time.monotonic()
-                knee = robot.joint_names.index("left_knee_pitch")
+                knee = int(robot.columns_of("knee")[0, 0])
                 truths = body_truths(simulator, law, reference, knee)
                 outcomes = {
                     entry.name: _outcome(

@@ -74,7 +74,7 @@ class Reference:
         env.reset()
         env.set_state(everyone, robot.home_qpos[None], still)
         com = env.backend.state().sensordata[0, robot.sensors["com_pos"]].numpy().astype(float)
-        knee = robot.joint_names.index("left_knee_pitch")
+        knee = int(robot.columns_of("knee")[0, 0])
         bent = robot.home_qpos.clone()
         bent[2] = HIGH
         bent[robot.joint_qpos_adr[[knee, int(robot.mirror_index[knee])]]] = BENT

@@ -25,8 +25,8 @@ _OFF_RANGE = 1e-3
 
 
 _ENDS: dict[Kind, tuple[str, str]] = {
-    "pitch": ("hip_pitch", "bent"),
-    "roll": ("bent", "hip_roll"),
+    "pitch": ("swung", "bent"),
+    "roll": ("bent", "spread"),
     "knee": ("knee", "bent"),
     "ankle_pitch": ("ankle", "ankle"),
     "yaw": ("yaw", "yaw"),
@@ -125,11 +125,11 @@ def fitted(
             fit = replace(fit, ankle_margin=margin + 1e-3)
         elif trouble & {"knee", "reach"} and may_lower:
             fit = lower
-        elif "hip_pitch" in trouble and fit.lean < max_lean - 1e-9:
+        elif "swung" in trouble and fit.lean < max_lean - 1e-9:
             fit = replace(fit, lean=fit.lean + _LEAN_STEP)
-        elif "hip_roll" in trouble and fit.widening < _MAX_WIDENING * size - 1e-9:
+        elif "spread" in trouble and fit.widening < _MAX_WIDENING * size - 1e-9:
             fit = replace(fit, widening=fit.widening + _WIDEN_STEP * size)
-        elif straight and trouble & {"hip_pitch", "reach"} and fit.stride > _LEAST_STRIDE:
+        elif straight and trouble & {"swung", "reach"} and fit.stride > _LEAST_STRIDE:
             fit = replace(fit, stride=round(fit.stride - _STRIDE_STEP, 6))
         elif "speed" in trouble and may_lower and near["bent"] <= STOP_SHARE:
             slower_from = slower_from or fit

@@ -118,7 +118,7 @@ def _apart(middle: Array, axes: Array, width: float) -> float:
     """Least room [m] between soles at (N, 2, 3), along the left foot's own sideways axis."""
     across = ((middle[:, 0] - middle[:, 1]) * axes[:, 0, :, 1]).sum(-1)
     along = np.abs(((middle[:, 0] - middle[:, 1]) * axes[:, 0, :, 0]).sum(-1))
-    beside = along < np.quantile(along, 0.5)
+    beside = along <= np.median(along) + 1e-9
     return float(across[beside].min()) - width
 
 

@@ -308,7 +308,7 @@ def _trouble(legs: Legs, posing: Posing, standing: Flags, config: WalkConfig) ->
     if posing.out_of_reach.any():
         return "legs too short"
     if posing.pitch_given_up[standing].max() > config.heel_lift + 1e-9:
-        return "ankle_pitch at its stop"
+        return "the ankle's pitch at its stop"
     clip = posing.clip
     limits = legs.robot.joint_max_velocity.cpu().double().numpy()
     velocity = np.abs(np.diff(clip.joint_pos, axis=0)).max(0) * clip.fps

@@ -16,7 +16,7 @@ from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
 from wildrobot_torch.motion.retarget.figures import FigureConfig, contacts, retarget_figure
 from wildrobot_torch.motion.retarget.verdict import verdict
-from wildrobot_torch.motion.synthesis.walk import walking_clip
+from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
 
 LARGER = 4.0
 
@@ -120,6 +120,9 @@ def test_a_good_walk_has_no_faults_and_planted_ones_are_found(biped: RobotModel)
     walk = walking_clip(robot, 0.2 * robot.speed_scale, 2.0)
     scale = robot.scale
     assert verdict(walk, biped).faults(scale) == []
+    stands = verdict(standing_clip(robot, 0.5), biped)
+    assert stands.faults(scale) == []
+    assert stands.apart == pytest.approx(2.0 * robot.leg.leg_y - robot.leg.sole_width, abs=1e-4)
     along = np.arange(walk.num_frames)[:, None] / walk.fps * [1.0, 0.0, 0.0]
     sliding = verdict(replace(walk, root_pos=walk.root_pos + 0.1 * along), biped)
     assert sliding.slip == pytest.approx(0.1, abs=0.01)

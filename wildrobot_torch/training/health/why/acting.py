@@ -67,7 +67,7 @@ def drawn_commands(task: LocomotionConfig, number: int, seed: int) -> Tensor:
 
 def without_idle(task: LocomotionConfig) -> tuple[LocomotionConfig, str | None]:
     """The task without randomisation and faults, and why, if some of them would change nothing."""
-    loaded = load_robot(scene=task.terrain, sim_dt=task.sim_dt)
+    loaded = load_robot(task.robot, task.terrain, task.sim_dt)
     try:
         require_effects(task, loaded.robot, loaded.model)
     except UserError as error:

@@ -103,8 +103,7 @@ def gather(subject: Subject, trial: Trial) -> Evidence:
         )
         evidence = replace(evidence, policy=replace(acts, terms={}))
         return replace(evidence, unchecked=unchecked)
-    robot = load_robot().robot
-    layout = amp_layout(robot)
+    layout = amp_layout(load_robot(policy.robot).robot)
     prior = None
     weight = 0.0 if run.amp is None else run.amp.weight
     if weight:
@@ -129,6 +128,9 @@ def _compared(
 ) -> Evidence:
     """With what standing, and the shipped walk, earn at the commands that the walk knows."""
     walker = load_policy(WALKING_POLICY)
+    if evidence.task.robot != walker.robot:
+        unchecked.append(f"whether standing pays: there is no walk of {evidence.task.robot} to ask")
+        return evidence
     known = walker.task.command
     ahead = commands[:, FORWARD]
     within = (ahead >= known.velocity_min) & (ahead <= known.velocity_max)
