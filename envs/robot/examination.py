@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from envs.robot.chain import Kind
 from envs.robot.model import RobotModel
 from envs.robot.soles import colliding_geoms
 from envs.robot.spec import FEET
@@ -271,8 +272,9 @@ def _speed_check(loaded: RobotModel) -> Check:
     robot = loaded.robot
     length = robot.leg.leg_length
     brisk = float(np.sqrt(FROUDE * robot.gravity * length))
-    limits = {}
-    for kind, rate in (("pitch", HIP_RATE), ("knee", KNEE_RATE)):
+    limits: dict[Kind, float] = {}
+    rates: tuple[tuple[Kind, float], ...] = (("pitch", HIP_RATE), ("knee", KNEE_RATE))
+    for kind, rate in rates:
         joints = robot.columns_of(kind)[:, :1].flatten()
         if len(joints):
             fastest = float(robot.joint_max_velocity[joints].min())

@@ -74,12 +74,13 @@ def examine(named: str | None = None) -> Iterator[Finding]:
 
     With `named`, the name or folder of a robot, only that robot is looked at, more closely.
     """
-    for probe, needed, remedy in PROBES if named is None else OF_ROBOT:
+    probes, subject = (PROBES, ()) if named is None else (OF_ROBOT, (named,))
+    for probe, needed, remedy in probes:
         found: list[Finding] = []
         try:
             with redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.extend(probe() if named is None else probe(named))
+                found.extend(probe(*subject))
                 # what came before a failure is kept
         except (Exception, SystemExit) as error:
             if isinstance(error, ModuleNotFoundError):
@@ -248,7 +249,7 @@ def films() -> Iterator[Finding]:
     yield Finding("ok", "ffmpeg", imageio_ffmpeg.get_ffmpeg_version())
 
 
-PROBES: tuple[tuple[Callable[[], Iterable[Finding]], bool, str], ...] = (
+PROBES: tuple[tuple[Callable[..., Iterable[Finding]], bool, str], ...] = (
     (packages, True, INSTALL),
     (machine, False, INSTALL),
     (gpu, False, DRIVER),
@@ -258,7 +259,7 @@ PROBES: tuple[tuple[Callable[[], Iterable[Finding]], bool, str], ...] = (
 )
 """Each with whether training needs it, and what to do where it fails altogether."""
 
-OF_ROBOT: tuple[tuple[Callable[[str], Iterable[Finding]], bool, str], ...] = (
+OF_ROBOT: tuple[tuple[Callable[..., Iterable[Finding]], bool, str], ...] = (
     (robot, True, "wildrobot describe MODEL.xml   # or change what the reason names"),
     (abilities, True, "look at robot.png and robot.yaml"),
     (task, True, "look at robot.yaml"),
