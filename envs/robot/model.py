@@ -14,7 +14,8 @@ import torch
 from envs.errors import UserError, closest
 from envs.robot.bam import BamServo, read_bam
 from envs.robot.chain import Kind, LegChain
-from envs.robot.completion import complete, open_model
+from envs.robot.completion.complete import complete
+from envs.robot.completion.opening import open_model
 from envs.robot.consistency import (
     IMU_SITE,
     LENGTH_TOLERANCE,

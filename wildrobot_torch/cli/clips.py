@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import UserError
+from envs.robot.spec import SIDES
 from wildrobot_torch.files import to_json
 from wildrobot_torch.motion.clip import ClipError
 from wildrobot_torch.motion.read.files import robot_motion
 from wildrobot_torch.motion.read.kinds import SUFFIXES, kind_of, read_skeleton_motion
 from wildrobot_torch.motion.read.segments import WALKING, pace, segments
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 
 
 def main(options: argparse.Namespace) -> int:

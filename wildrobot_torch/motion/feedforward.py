@@ -16,7 +16,8 @@ import numpy as np
 from envs.robot.model import RobotModel
 from envs.robot.spec import FEET
 from wildrobot_torch.motion.clip import Clip, clip_states
-from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.rotations import Array
 
 STANDS = 5e-4

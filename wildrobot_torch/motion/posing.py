@@ -8,7 +8,8 @@ import numpy as np
 
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, sole_axes, soles
+from wildrobot_torch.motion.kinematics import sole_axes, soles
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.rotations import Array, Flags
 
 _ROUNDS = 8

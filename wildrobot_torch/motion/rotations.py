@@ -23,7 +23,7 @@ def _numpy(function: Callable[..., Tensor], *arrays: Array) -> Array:
 
 def quat_multiply(a: Array, b: Array) -> Array:
     """Hamilton product (..., 4): the rotation `b` followed by `a`."""
-    return _numpy(frames.quat_multiply, a, b)
+    return _numpy(frames.quat_multiply, *np.broadcast_arrays(a, b))
 
 
 def quat_conjugate(quat: Array) -> Array:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import mujoco
 
-from envs.robot.completion import FLOOR, open_model
+from envs.robot.completion.opening import open_model
+from envs.robot.completion.places import FLOOR
 from envs.robot.description import RobotDescriptionError
 
 

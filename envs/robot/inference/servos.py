@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
+from envs.robot.drives import drive_of
 from envs.robot.inference.tree import Tree
 
 TORQUE_SHARE = 0.35
@@ -44,53 +44,18 @@ class Servo:
 
 def servo_of(tree: Tree, joint: int) -> Servo:
     """What the MJCF says of a joint's servo."""
-    model = tree.model
-    actuators = tree.actuators.get(joint, ())
-    limits = []
-    if model.jnt_actfrclimited[joint]:
-        limits.append(float(np.abs(model.jnt_actfrcrange[joint]).min()))
-    stops = model.jnt_range[joint] if model.jnt_limited[joint] else None
-    kind, kp, kv = "none", None, None
-    kinds = [_kind(model, actuator) for actuator in actuators]
-    for actuator, what in zip(actuators, kinds, strict=True):
-        gear, gain = float(model.actuator_gear[actuator, 0]), model.actuator_gainprm[actuator, 0]
-        if model.actuator_forcelimited[actuator]:
-            limits.append(abs(gear) * float(np.abs(model.actuator_forcerange[actuator]).min()))
-        targets = model.actuator_ctrlrange[actuator]
-        if what == "motor" and model.actuator_ctrllimited[actuator]:
-            limits.append(abs(gear * gain) * float(np.abs(targets).min()))
-        if what == "position":
-            kp = gear**2 * float(gain)
-            kv = (kv or 0.0) - gear**2 * float(model.actuator_biasprm[actuator, 2])
-            if stops is None and model.actuator_ctrllimited[actuator]:
-                stops = np.sort(targets / gear)
-        if what == "velocity":
-            kv = (kv or 0.0) + gear**2 * float(gain)
-    if actuators:
-        kind = kinds[0] if len(kinds) == 1 else "several"
-        if sorted(kinds) == ["position", "velocity"]:  # a servo written as two actuators
+    model, drive = tree.model, drive_of(tree.model, joint)
+    stops = model.jnt_range[joint] if model.jnt_limited[joint] else drive.targets
+    kind = "none"
+    if drive.laws:
+        kind = drive.laws[0] if len(drive.laws) == 1 else "several"
+        if sorted(drive.laws) == ["position", "velocity"]:  # a servo written as two actuators
             kind = "position"
     return Servo(
         kind=kind,
-        kp=kp if kind == "position" else None,
-        kv=kv if kind == "position" else None,
-        torque=min(limits) if limits and min(limits) > 0.0 else None,
+        kp=drive.kp if kind == "position" else None,
+        kv=drive.kv if kind == "position" else None,
+        torque=drive.torque or None,
         range=(float(stops[0]), float(stops[1])) if stops is not None else None,
         damping=float(np.atleast_1d(model.dof_damping[model.jnt_dofadr[joint]])[0]),
     )
-
-
-def _kind(model: mujoco.MjModel, actuator: int) -> str:
-    """What law an actuator follows."""
-    gain, bias = model.actuator_gainprm[actuator, 0], model.actuator_biasprm[actuator, :3]
-    fixed = model.actuator_gaintype[actuator] == mujoco.mjtGain.mjGAIN_FIXED
-    affine = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE
-    if not fixed or gain <= 0.0:
-        return "other"
-    if not affine or not bias.any():
-        return "motor"
-    if bias[0] == 0.0 and bias[1] == -gain and bias[2] <= 0.0:
-        return "position"
-    if bias[0] == 0.0 and bias[1] == 0.0 and bias[2] == -gain:
-        return "velocity"
-    return "other"

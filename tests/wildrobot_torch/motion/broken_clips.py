@@ -11,7 +11,8 @@ import numpy as np
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.rotations import Array

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from envs.robot.model import load_robot
+from envs.robot.spec import SIDES
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import SIDES, legs_of, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
 from wildrobot_torch.motion.rotations import quat_from_euler
 
 MODEL = load_robot()

@@ -10,7 +10,9 @@ from envs.robot.model import load_robot
 from tests.wildrobot_torch.motion.strangers import LAYOUTS, Stranger, stranger
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import NumericLegs, PlanarLegs, legs_of, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
+from wildrobot_torch.motion.numeric_legs import NumericLegs
+from wildrobot_torch.motion.planar_legs import PlanarLegs
 from wildrobot_torch.motion.posing import FootPath, foot_paths, pose
 
 WALKERS = [name for name in LAYOUTS if name != "three joints"]

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from envs.robot.spec import SIDES
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import ClipError
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.rotations import Array
 
 INCH = 0.0254

@@ -19,8 +19,6 @@ from wildrobot_torch.motion.read.text import decoded
 
 SUFFIXES = (".npz", ".pkl", ".csv", ".amc", ".bvh")
 """Endings of files that are looked at in a folder."""
-FIGURES = ("BVH", "AMC", "SMPL", "LocoMuJoCo")
-"""Kinds that hold a figure; LocoMuJoCo's may be a robot's as well."""
 _NPZ_KEYS = {"fps", "root_pos", "root_quat", "joint_pos", "joint_names", "source"}
 _AMC_WORDS = re.compile(r"(#!oml|:fully-specified|:degrees|:radians|:samples-per-second)", re.I)
 # What else people have, by how it begins -> what to do.

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import minimum_filter1d
 
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from envs.robot.spec import SIDES
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.rotations import Array, Flags
 from wildrobot_torch.motion.series import runs
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from envs.robot.spec import SIDES
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, ClipError
 from wildrobot_torch.motion.rotations import Array
 
-SIDES = ("left", "right")
 LEG_ROLES = tuple(f"{side}_{part}" for side in SIDES for part in ("hip", "knee", "ankle", "toe"))
 ARM_ROLES = tuple(f"{side}_{part}" for side in SIDES for part in ("shoulder", "elbow", "wrist"))
 NEEDED_ROLES = ("pelvis", *LEG_ROLES)

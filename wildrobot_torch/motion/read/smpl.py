@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from envs.robot.spec import SIDES
 from wildrobot_torch.motion.clip import ClipError
 from wildrobot_torch.motion.read.figure import Capture, motion_of
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.rotations import Array
 
 MODELS = "WILDROBOT_BODY_MODELS"

@@ -9,7 +9,8 @@ import numpy as np
 from envs.robot.chain import Kind
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs, foot_yaw
+from wildrobot_torch.motion.kinematics import foot_yaw
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import FootPath, pose
 from wildrobot_torch.motion.repair.stances import ClipParts
 from wildrobot_torch.motion.rotations import Array, Flags

@@ -16,13 +16,14 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from envs.robot.model import RobotModel
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import SIDES, RobotSpec
 from envs.settings import NonNegativeFloat, NonNegativeInt, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.augment import turn
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.feedforward import inverse_dynamics
-from wildrobot_torch.motion.kinematics import SIDES, Legs, legs_of, sole_axes, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_axes, soles
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import FootPath, foot_paths, pose
 from wildrobot_torch.motion.ranges import JointMargin
 from wildrobot_torch.motion.rotations import Array, Flags

@@ -17,7 +17,8 @@ from envs.robot.spec import RobotSpec
 from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.ranges import JointMargin
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.repair.fitting import Fit, fitted

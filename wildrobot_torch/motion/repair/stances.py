@@ -17,7 +17,7 @@ from scipy.ndimage import percentile_filter, uniform_filter1d
 
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip
-from wildrobot_torch.motion.kinematics import Legs
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import foot_paths
 from wildrobot_torch.motion.rotations import Array, Flags
 from wildrobot_torch.motion.series import low_pass, runs, smoothstep

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import SIDES, RobotSpec
 from envs.settings import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners
+from wildrobot_torch.motion.legs import Legs
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.repair import stances
 from wildrobot_torch.motion.repair.fitting import fitted
 from wildrobot_torch.motion.repair.planting import planted_path
@@ -223,7 +224,7 @@ class _Walk:
         """The walk, turned to face +x at its start."""
         size = motion.leg_length / _HUMAN_LEG
         heading = _slow(motion.heading(), _HEADING_HZ / math.sqrt(size), motion.fps)
-        motion = replace(motion, rotations={}).turned(-float(heading[0]))
+        motion = motion.turned(-float(heading[0]))
         heading = heading - heading[0]
         stands = contacts(motion)
 

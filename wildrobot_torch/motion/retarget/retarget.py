@@ -16,12 +16,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import SIDES, RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, legs_of
+from wildrobot_torch.motion.kinematics import legs_of
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import FootPath, pose
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.retarget.figures import retarget_figure
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import low_pass, smoothstep

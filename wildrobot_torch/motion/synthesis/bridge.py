@@ -14,7 +14,8 @@ from envs.robot.chain import Kind
 from envs.robot.spec import RobotSpec
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, legs_of, sole_corners, soles
+from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.rotations import Array
 from wildrobot_torch.motion.series import smoothstep
 from wildrobot_torch.motion.synthesis.walk import standing_clip

@@ -16,7 +16,8 @@ from envs.robot.spec import RobotSpec
 from envs.settings import NonNegativeFloat, OpenUnitInterval, PositiveFloat, check
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import MAX_FPS, MIN_FPS, Clip, ClipError
-from wildrobot_torch.motion.kinematics import Legs, foot_yaw, legs_of, sole_corners
+from wildrobot_torch.motion.kinematics import foot_yaw, legs_of, sole_corners
+from wildrobot_torch.motion.legs import Legs
 from wildrobot_torch.motion.posing import Posing, pose
 from wildrobot_torch.motion.ranges import JointMargin, StepTime, SwingShare
 from wildrobot_torch.motion.rotations import Array, Flags

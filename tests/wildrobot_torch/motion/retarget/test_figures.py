@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from envs.robot.model import RobotModel, load_robot
-from envs.robot.spec import RobotSpec
+from envs.robot.spec import SIDES, RobotSpec
 from tests.wildrobot_torch.motion.strangers import stranger
 from wildrobot_torch.motion import rotations
 from wildrobot_torch.motion.clip import Clip, ClipError
 from wildrobot_torch.motion.kinematics import legs_of, sole_corners, soles
-from wildrobot_torch.motion.read.skeleton import SIDES, SkeletonMotion
+from wildrobot_torch.motion.read.skeleton import SkeletonMotion
 from wildrobot_torch.motion.retarget.figures import FigureConfig, contacts, retarget_figure
 from wildrobot_torch.motion.retarget.verdict import verdict
 from wildrobot_torch.motion.synthesis.walk import standing_clip, walking_clip
