@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -166,7 +166,7 @@ def draft_robot(path: Path | str) -> Draft:
     findings += _pair_findings(draft, alone)
     findings += _sole_findings(draft)
     findings += [imu_finding, *home_findings, *_servo_findings(draft), *_other_findings(draft)]
-    return Draft(**{**draft.__dict__, "findings": tuple(findings)})
+    return replace(draft, findings=tuple(findings))
 
 
 def _inertia(
@@ -218,7 +218,7 @@ def _find_imu(tree: Tree) -> tuple[str | None, Finding]:
             return model.site(site).name, Finding("imu", "sure", text)
         if model.site(site).name:
             return model.site(site).name, Finding(
-                "imu", "likely", f"{text}; {len(sensed)} sites are"
+                "imu", "likely", f"{text}, as they do {len(sensed) - 1} other sites"
             )
     named = [
         site.name
